@@ -1,0 +1,32 @@
+# LibTorch from the PyPI wheel. Its headers and libraries are used directly: no find_package(Torch), which would ask
+# for a CUDA toolkit that a user of the wheel does not have.
+set(COMPRESS_TORCH_DIR "" CACHE PATH "Folder that holds LibTorch's include/ and lib/ (default: the wheel in .venv)")
+if(NOT COMPRESS_TORCH_DIR)
+  file(GLOB found "${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch")
+  list(LENGTH found count)
+  if(count EQUAL 1)
+    set(COMPRESS_TORCH_DIR "${found}" CACHE PATH "" FORCE)
+  endif()
+endif()
+if(NOT EXISTS "${COMPRESS_TORCH_DIR}/lib/libtorch.so")
+  message(FATAL_ERROR "LibTorch was not found. Run ./scripts/setup, or give -DCOMPRESS_TORCH_DIR=<folder with include/ and lib/>.")
+endif()
+if(EXISTS "${COMPRESS_TORCH_DIR}/version.py")
+  file(STRINGS "${COMPRESS_TORCH_DIR}/version.py" line REGEX "^__version__")
+  string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" torch_version "${line}")
+  if(NOT torch_version VERSION_EQUAL 2.11.0)
+    message(FATAL_ERROR "LibTorch ${torch_version} in ${COMPRESS_TORCH_DIR}; 2.11.0 is what this program is built and tested with.")
+  endif()
+endif()
+
+add_library(compress_libtorch INTERFACE)
+target_include_directories(compress_libtorch SYSTEM INTERFACE
+  "${COMPRESS_TORCH_DIR}/include" "${COMPRESS_TORCH_DIR}/include/torch/csrc/api/include")
+target_compile_definitions(compress_libtorch INTERFACE USE_C10D_GLOO USE_DISTRIBUTED)
+target_link_directories(compress_libtorch INTERFACE "${COMPRESS_TORCH_DIR}/lib")
+# --no-as-needed keeps libtorch.so, through which the CUDA library comes in where it is present. libstdc++ comes first:
+# libtorch.so exports some std::filesystem symbols of its own, which must not shadow the real ones.
+target_link_libraries(compress_libtorch INTERFACE
+  "-Wl,--no-as-needed" stdc++ torch torch_cpu c10 "-Wl,--as-needed" "-Wl,-rpath,${COMPRESS_TORCH_DIR}/lib")
+file(GLOB gomp "${COMPRESS_TORCH_DIR}/lib/libgomp*.so*" "${COMPRESS_TORCH_DIR}/../torch.libs/libgomp*.so*")
+set(COMPRESS_TORCH_GOMP "${gomp}")

@@ -1,0 +1,73 @@
+#pragma once
+// Files that are whole or absent. Everything a run keeps is written through here.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace compress {
+
+// Whole file as bytes. Throws Error{disk} naming the path when it is missing, a folder, unreadable
+// or larger than `limit` bytes (0 = no limit).
+std::string read_file(const std::filesystem::path& path, uint64_t limit = 0);
+
+// Writes to a temporary file beside `path`, flushes it to the disk and renames it over `path`: a
+// reader sees the old file or the new one, never a part. Throws Error{disk}.
+void write_file(const std::filesystem::path& path, std::string_view bytes);
+
+// write_file for content that does not fit in memory: append piece by piece, then commit(). Without
+// a commit nothing appears at `path`. A failed append or commit throws Error{disk}.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  void append(std::string_view bytes);
+  void seek(uint64_t offset);  // the next append goes there; bytes never written read as zeros
+  void commit();
+
+ private:
+  std::filesystem::path path_, temporary_;
+  int descriptor_ = -1;
+};
+
+// Makes the folder and its parents. Throws Error{disk}.
+void make_folder(const std::filesystem::path& path);
+
+// A folder that appears at `path` only on commit(): work goes into path() beside it. Uncommitted
+// work is removed.
+class AtomicFolder {
+ public:
+  explicit AtomicFolder(std::filesystem::path target);
+  ~AtomicFolder();
+  AtomicFolder(const AtomicFolder&) = delete;
+  AtomicFolder& operator=(const AtomicFolder&) = delete;
+  const std::filesystem::path& path() const { return work_; }
+  // Flushes the content to the disk and replaces an existing target. Throws Error{disk}.
+  void commit();
+
+ private:
+  std::filesystem::path target_, work_;
+  bool committed_ = false;
+};
+
+// Read-only memory map of a whole file. Throws Error{model} when it cannot be opened or mapped.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  const char* data() const { return data_; }
+  uint64_t size() const { return size_; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  const char* data_ = nullptr;
+  uint64_t size_ = 0;
+};
+
+}  // namespace compress

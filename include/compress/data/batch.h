@@ -1,0 +1,43 @@
+#pragma once
+// The packed batch: what every model, teacher, objective and evaluator receives. No padding enters
+// a linear layer, a norm or a loss.
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace compress::data {
+
+// What is to be predicted. A field is undefined where the task has none of it.
+struct Targets {
+  torch::Tensor distribution;  // [B, C] float32, rows sum to 1; a hard label is the one-hot case
+  torch::Tensor values;        // [B] float32, regression
+  torch::Tensor token_labels;  // [T] int64, -100 = not predicted (masked LM)
+};
+
+// B rows of together T tokens, one after the other.
+struct Batch {
+  torch::Tensor token_ids;    // [T] int64
+  torch::Tensor segment_ids;  // [T] int64, 0 or 1
+  torch::Tensor positions;    // [T] int64, 0-based within the row
+  torch::Tensor offsets;      // [B + 1] int64: row b is tokens offsets[b] .. offsets[b + 1]
+  torch::Tensor slots;  // [T] int64: row * longest + position, the token's place in a padded [B,
+                        // longest] grid
+  std::vector<int64_t> row_offsets;  // host copy of offsets
+  int64_t longest = 0;               // tokens of the longest row
+  std::vector<int64_t> example_ids;  // [B] row numbers in the data set, stable over epochs and runs
+  Targets targets;
+
+  int64_t rows() const { return static_cast<int64_t>(example_ids.size()); }
+  int64_t tokens() const { return row_offsets.empty() ? 0 : row_offsets.back(); }
+  // The same batch on another device (asynchronously where the host memory is pinned).
+  Batch to(torch::Device device) const;
+};
+
+// Rows begin .. end - 1 of a batch as a batch of its own, for gradient accumulation: the same as
+// packing these rows. Views, but for `offsets` and `slots`, which are computed on the batch's
+// device.
+Batch slice(const Batch& batch, int64_t begin, int64_t end);
+
+}  // namespace compress::data

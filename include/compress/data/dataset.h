@@ -1,0 +1,105 @@
+#pragma once
+// Text data sets: what a recipe says of one, and its splits read, checked and tokenised once.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "compress/data/batch.h"
+#include "compress/recipe/options.h"
+#include "compress/text/tokenizer.h"
+
+namespace compress::data {
+
+enum class Task { classification, regression, unlabelled };
+
+// One entry of a recipe's `data:` map.
+struct DatasetOptions {
+  std::string format;                   // tsv | csv | jsonl; "" = by the file's extension
+  std::string train, validation, test;  // paths, "" = none
+  std::string text;                     // column: name, or number from 0
+  std::string pair;                     // second sentence's column, "" = none
+  std::string label;                    // column of the label or score
+  std::string task = "classification";  // classification | regression | unlabelled
+  std::vector<std::string>
+      labels;  // class names in order; empty = sorted names found in the training file
+  std::vector<std::string>
+      soft_labels;  // columns of probabilities, one a class, instead of `label`
+  bool header = true;
+  std::optional<bool> quoting;   // default: csv yes, tsv no
+  int64_t max_length = 128;      // tokens a row, special ones included
+  std::optional<int64_t> limit;  // first n rows of each split only
+  static const recipe::Options<DatasetOptions>& options();
+};
+
+// One split, tokenised: T tokens of N rows packed one after the other.
+struct Split {
+  std::string name;  // "train", "validation", "test"
+  std::filesystem::path file;
+  Task task = Task::classification;
+  std::vector<std::string> labels;     // class names by index (classification)
+  std::vector<int32_t> ids;            // [T]
+  std::vector<int64_t> offsets;        // [N + 1]
+  std::vector<int32_t> first_lengths;  // [N] tokens with segment 0 (the rest have segment 1)
+  std::vector<int32_t> classes;        // [N] hard labels, or empty
+  std::vector<float> values;           // [N] regression targets, or empty
+  std::vector<float> soft;             // [N * C] soft labels, or empty
+  std::vector<int64_t> lines;          // [N] 1-based line of each row in its file
+  int64_t blank_lines = 0;             // skipped
+  // SHA-256 of the file's content, the options that decide what is read from it (max_length too),
+  // the class names and the tokenizer: two splits with the same hash hold the same tokens and
+  // targets.
+  std::string content_hash;
+
+  int64_t rows() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  int64_t length(int64_t row) const { return offsets[row + 1] - offsets[row]; }
+  std::string place(int64_t row) const;  // "data/movies/train.tsv:17"
+};
+
+// Reads and tokenises one split ("train", "validation", "test") in `threads` threads (0 = one a
+// processor).
+//
+// Files are UTF-8 (a byte order mark is skipped) with LF or CRLF line ends, the last one optional;
+// blank lines are skipped. A tsv or csv row has as many cells as the header, or the first row, more
+// only where they are empty. With quoting, RFC 4180 holds. JSONL has one object a line: texts are
+// strings; labels and scores strings, numbers or booleans. Spaces around labels and numbers do not
+// count.
+//
+// For classification, `labels` are the class names: empty = as label_names() says. Soft labels
+// become probabilities with sum 1 (a sum within 1e-3 of 1 is accepted) in the order of `labels`,
+// matched by name.
+//
+// Errors{data}: missing file (with the nearest name in its folder), empty file or header only, a
+// column that is not there (with the nearest name), NUL bytes, a row above 16 MB; and, all bad rows
+// counted and the first five listed with their lines: bad UTF-8, short or long rows, unclosed
+// quotes, bad JSON, empty or unknown labels (with the nearest name), scores that are not finite
+// numbers, soft labels that are no distribution, texts without a token. Errors{recipe}: no such
+// file in the options, unknown format, no label column for a labelled task.
+Split load_split(const DatasetOptions& options, const std::string& name,
+                 const text::Tokenizer& tokenizer, const std::vector<std::string>& labels = {},
+                 int threads = 0);
+
+// The class names in order: as the options say (`labels`, else the names of the `soft_labels`
+// columns), or the distinct labels of the whole training file, whatever `limit`, sorted (by value
+// when all are integers, else by bytes; booleans of JSONL are "false", "true"). Reads only the
+// label column. Empty for other tasks than classification. Error{data} when the file has one label
+// only or more than 10,000; otherwise as load_split.
+std::vector<std::string> label_names(const DatasetOptions& options);
+
+// Hash of a split's file and of the options that decide what is made of it, without tokenising (for
+// stage identity). The file's path is not part of it. Class names found in the training file are
+// not either: hash that file too.
+std::string source_hash(const DatasetOptions& options, const std::string& name);
+// Number of rows without tokenising, `limit` applied, for the plan. Reads the file once and does
+// not judge rows; counts records, not lines, where quoting is on.
+int64_t count_rows(const DatasetOptions& options, const std::string& name);
+
+// Packs rows of a split into a batch on the CPU, in the given order (in pinned memory when `pin`
+// and there is a GPU). Class indices become one-hot rows of Targets::distribution.
+Batch pack(const Split& split, std::span<const int64_t> rows, bool pin = false);
+
+}  // namespace compress::data

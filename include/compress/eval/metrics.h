@@ -1,0 +1,76 @@
+#pragma once
+// Task metrics as pure functions of predictions and references. Values equal scikit-learn's
+// (classification) and scipy's (correlations) to rounding; where those warn or return NaN, the
+// value is 0 and `note` says why.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace compress {
+
+struct Metric {
+  std::string name;
+  double value = 0;
+  int64_t n = 0;     // examples (tokens for perplexity) that the value was computed from
+  std::string note;  // a warning for people, empty in the ordinary case
+};
+
+// What an evaluator gathered over a split. A classifier fills classes and labels, a regressor
+// values and targets, a language model nll_sum and tokens.
+struct Predictions {
+  std::vector<int64_t> classes, labels;  // predicted and true class ids in [0, num_classes)
+  int64_t num_classes = 0;
+  std::vector<double> values, targets;  // predicted and true scores
+  double nll_sum = 0;                   // negative log-likelihood summed over tokens, in nats
+  int64_t tokens = 0;
+  int64_t positive_class = 1;  // the class that `f1` is about
+};
+
+// Every function below throws Error{data} when there is nothing to score, Error{diverged} when a
+// prediction (or the summed likelihood) is NaN or infinite, Error{data} when a target is, and
+// Error{internal} when the two spans differ in length. All are O(n), the Spearman correlation O(n
+// log n).
+
+// Share of equal ids, in [0, 1].
+Metric accuracy(std::span<const int64_t> classes, std::span<const int64_t> labels);
+// F1 of one class: 2 tp / (2 tp + fp + fn); 0 with a note when the class occurs on neither side.
+Metric f1_binary(std::span<const int64_t> classes, std::span<const int64_t> labels,
+                 int64_t positive);
+// Mean F1 over the classes that occur among labels or predictions (scikit-learn's macro average,
+// zero_division 0).
+Metric f1_macro(std::span<const int64_t> classes, std::span<const int64_t> labels);
+// Matthews correlation coefficient; for more than two classes Gorodkin's R_K (2004), as in
+// scikit-learn. 0 with a note when all labels or all predictions are one class (an empty row or
+// column of the two-class table).
+Metric matthews(std::span<const int64_t> classes, std::span<const int64_t> labels);
+// Product-moment correlation in [-1, 1]. A constant side leaves it undefined: 0 with a note.
+Metric pearson(std::span<const double> values, std::span<const double> targets);
+// Pearson correlation of the ranks, ties sharing their average rank. A constant side: 0 with a
+// note.
+Metric spearman(std::span<const double> values, std::span<const double> targets);
+// Mean of the squared differences.
+Metric mean_squared_error(std::span<const double> values, std::span<const double> targets);
+// exp(nll_sum / tokens). Infinity with a note when the exponential overflows.
+Metric perplexity(double nll_sum, int64_t tokens);
+
+// What a split is scored by when the recipe names no metrics.
+enum class MetricTask { classification, regression, language_model };
+
+// accuracy, f1, f1_macro, matthews, pearson, spearman, mse, perplexity.
+std::vector<std::string> metric_names();
+// classification: accuracy, f1_macro, and with two classes f1 and matthews; regression: pearson,
+// spearman, mse; language_model: perplexity.
+std::vector<std::string> default_metric_names(MetricTask task, int64_t num_classes);
+// False for mse and perplexity. Throws Error{recipe} with the nearest name when `name` is unknown.
+bool higher_is_better(std::string_view name);
+
+// The named metrics in the order asked for. Beyond the errors above: Error{recipe} for an unknown
+// name (with the nearest one), for a metric that the task has no numbers for, and for `f1` unless
+// there are two classes; Error{data} for a class id outside [0, num_classes).
+std::vector<Metric> compute_metrics(std::span<const std::string> names,
+                                    const Predictions& predictions);
+
+}  // namespace compress

@@ -1,0 +1,78 @@
+#pragma once
+// Layers that families are composed of. They hold pointers into a ParamTable and compute on packed tokens.
+
+#include <torch/torch.h>
+
+#include <string>
+#include <vector>
+
+#include "compress/data/batch.h"
+#include "compress/nn/parameter.h"
+
+namespace compress::nn {
+
+// Seeds of the dropout sites of one forward pass: each call gives the next site's seed.
+class DropoutSeeds {
+ public:
+  DropoutSeeds(uint64_t seed, bool training) : seed_(seed), training_(training) {}
+  bool training() const { return training_; }
+  uint64_t next() { return seed_ + 0x9E3779B97F4A7C15ull * ++site_; }
+
+ private:
+  uint64_t seed_;
+  uint64_t site_ = 0;
+  bool training_;
+};
+
+// y = x with each element zeroed with probability `p` (in steps of 1/65536) and the rest scaled by 1/(1-p). The choice is
+// a function of (seed, element index), so backward draws it again instead of keeping it.
+torch::Tensor dropout(const torch::Tensor& x, double p, uint64_t seed);
+
+// Y = X W^T + b. Applies the weight's input transform.
+struct Linear {
+  Parameter* weight = nullptr;  // [out, in]
+  Parameter* bias = nullptr;    // [out] or null
+  torch::Tensor operator()(const torch::Tensor& x, bool training) const;
+};
+
+// Linear layers with a common input as one product; falls back to single ones where their input transforms differ.
+struct FusedLinear {
+  std::vector<Linear> parts;
+  Fused* weight = nullptr;
+  Fused* bias = nullptr;
+  torch::Tensor operator()(const torch::Tensor& x, bool training) const;  // [rows, sum of outs]
+};
+
+struct LayerNorm {
+  Parameter* weight = nullptr;
+  Parameter* bias = nullptr;
+  double eps = 1e-12;
+  torch::Tensor operator()(const torch::Tensor& x) const;
+};
+
+// Sum of word, position and (optional) segment embeddings, [T, H] float32. Gradients go to touched rows only.
+struct Embeddings {
+  Parameter* word = nullptr;
+  Parameter* position = nullptr;
+  Parameter* segment = nullptr;
+  torch::Tensor operator()(const data::Batch& batch) const;
+};
+
+torch::Tensor activation(const torch::Tensor& x, const std::string& name);
+
+// Multi-head self-attention over packed rows. `qkv` [T, 3 * heads * width] holds query, key, value side by side; each
+// row of the batch attends to itself. Returns [T, heads * width]. Dropout acts on the attention weights.
+// `scores`, when given, receives [B, heads, longest, longest] float32: scaled, before mask and softmax, differentiable.
+struct AttentionShape {
+  int64_t heads = 0;
+  int64_t width = 0;  // of one head
+  double scale = 1;
+  double dropout = 0;
+};
+torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch, const AttentionShape& shape,
+                        DropoutSeeds& seeds, torch::Tensor* scores = nullptr);
+// The same through padded batched products, on any device; the reference that tests compare with.
+torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batch, const AttentionShape& shape,
+                               DropoutSeeds& seeds, torch::Tensor* scores = nullptr);
+
+}  // namespace compress::nn

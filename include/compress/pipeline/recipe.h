@@ -1,0 +1,85 @@
+#pragma once
+// A whole recipe, typed.
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compress/data/dataset.h"
+#include "compress/recipe/options.h"
+#include "compress/train/options.h"
+
+namespace compress::pipeline {
+
+// Writes a finished model in formats of the ecosystem.
+struct ExportOptions {
+  std::string model;                                   // an earlier stage, or a folder
+  std::vector<std::string> formats = {"huggingface"};
+  std::string data;                                    // compared on; default: the data of the stage that made the model
+  int64_t rows = 256;                                  // rows compared
+  double tolerance = 1e-4;                             // of the logits, relative to the largest
+  static const recipe::Options<ExportOptions>& options();
+};
+
+// Scores a model without training it.
+struct EvaluateStageOptions {
+  std::string model;
+  std::string data;
+  std::vector<std::string> metrics;
+  static const recipe::Options<EvaluateStageOptions>& options();
+};
+
+// One stage: a name and exactly one kind.
+struct StageOptions {
+  std::string name;
+  std::optional<train::TrainOptions> train;
+  std::optional<EvaluateStageOptions> evaluate;
+  std::optional<ExportOptions> exports;  // key `export`
+  static const recipe::Options<StageOptions>& options();
+};
+
+// A number that the run is expected to reach. `of` makes it relative to the same metric of another stage.
+struct ExpectOptions {
+  std::string stage;
+  std::string metric;
+  std::string split = "test";            // test | validation
+  std::optional<double> at_least, at_most;
+  std::string of;                        // another stage
+  std::optional<double> drop_at_most;    // with `of`: value >= other - drop_at_most
+  std::optional<double> gain_at_least;   // with `of`: value >= other + gain_at_least
+  static const recipe::Options<ExpectOptions>& options();
+};
+
+struct RecipeOptions {
+  std::string name;
+  std::string description;
+  std::string paper;
+  int64_t seed = 13;
+  std::vector<recipe::Named<data::DatasetOptions>> data;
+  std::vector<StageOptions> stages;
+  std::vector<ExpectOptions> expect;
+  static const recipe::Options<RecipeOptions>& options();
+};
+
+struct Recipe {
+  std::filesystem::path file;
+  RecipeOptions options;
+  std::string resolved;  // YAML with every default spelled out
+
+  const data::DatasetOptions& dataset(const std::string& name) const;
+  const StageOptions* stage(const std::string& name) const;  // null when there is none
+};
+
+// Reads, overrides and checks a recipe: types and ranges, names, references to earlier stages and data sets, files that
+// must exist, metrics. All problems are reported in one Error{recipe}.
+Recipe load_recipe(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
+
+// The JSON schema of recipes, for editors.
+recipe::Json recipe_schema();
+// Every component of every role, in the order of docs/methods.md.
+std::vector<const recipe::ComponentInfo*> all_components();
+// docs/methods.md.
+std::string methods_document();
+
+}  // namespace compress::pipeline

@@ -1,0 +1,90 @@
+#pragma once
+// Plans and runs recipes.
+
+#include <atomic>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compress/eval/metrics.h"
+#include "compress/export/export.h"
+#include "compress/pipeline/recipe.h"
+#include "compress/train/train.h"
+
+namespace compress::pipeline {
+
+// What a finished stage left, also kept in its stage.json.
+struct StageResult {
+  std::string name, kind;  // kind: train | evaluate | export
+  std::string identity;    // hash of everything that the stage depends on
+  bool skipped = false;    // taken from an earlier run with the same identity
+  double seconds = 0, samples_per_second = 0;
+  int64_t steps = 0, best_step = 0;
+  std::vector<Metric> validation, test;
+  nn::Census census;
+  int64_t bytes = 0;        // of the weights on disk
+  bool quantized = false;
+  std::vector<exports::Report> exports;
+  std::vector<std::string> notes;
+};
+
+struct Expectation {
+  ExpectOptions options;
+  double value = 0, bound = 0;
+  bool held = false;
+  std::string text;  // "student accuracy (test) 0.871 >= 0.850"
+};
+
+struct RunResult {
+  std::string name;
+  int64_t seed = 0;
+  double seconds = 0;
+  std::vector<StageResult> stages;
+  std::vector<Expectation> expectations;
+  bool held() const;
+};
+
+struct RunOptions {
+  std::filesystem::path folder;             // of the run; "" = runs/<name>
+  bool fresh = false;                       // ignore finished stages and saved states
+  const std::atomic<bool>* stop = nullptr;  // set by a signal handler
+};
+
+// Runs the stages in order. Finished stages with the same identity are skipped, an interrupted one goes on from its state.
+// Writes into the run folder: recipe.yaml (resolved), log.txt, metrics.jsonl, events/<stage>/, stages/<name>/,
+// result.json, result.md. Expectations that do not hold are part of the result, not an error.
+RunResult run(const Recipe& recipe, const RunOptions& options);
+
+// The same recipe with several seeds, each in <folder>/seed-<n>; writes result.md and result.json with mean and spread.
+struct SeedsResult {
+  std::vector<RunResult> runs;
+  std::vector<Expectation> expectations;  // judged on the means
+  std::string table;                      // text: stage, metric, mean, standard deviation, each seed
+  bool held() const;
+};
+SeedsResult run_seeds(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                      const std::vector<int64_t>& seeds, const RunOptions& options);
+
+// The tables of a run, as result.md and as terminal text.
+std::string result_markdown(const RunResult& result, const Recipe& recipe);
+std::string result_text(const RunResult& result);
+
+// `compress plan`: resolved recipe, and per stage the model before and after, matched tensors, steps, sizes, memory.
+// Reads configs, tensor headers and row counts; no weights, no training data.
+std::string plan_text(const Recipe& recipe);
+
+// Steps of one training stage for timing: nothing is saved. `stage` must train from folders, not from earlier stages,
+// unless `run_folder` holds them.
+struct BenchResult {
+  int64_t steps = 0, rows = 0;
+  double seconds = 0, samples_per_second = 0;
+  double seconds_to_first_step = 0;
+};
+BenchResult bench_stage(const Recipe& recipe, const std::string& stage, int64_t steps,
+                        const std::filesystem::path& run_folder);
+
+// The program, for provenance: version and commit.
+std::string program_version();
+
+}  // namespace compress::pipeline

@@ -1,0 +1,109 @@
+#pragma once
+// The safetensors container (https://github.com/huggingface/safetensors, "Format"): a little-endian
+// u64 header length, a JSON header, then the tensors' bytes. One file, or a folder of shards under
+// an index, as Hugging Face models are kept.
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "compress/base/files.h"
+#include "compress/storage/tensor.h"
+
+namespace compress::storage {
+
+// Memory-maps the file or files and checks all of it before the first view is handed out: header
+// length (at most 100 MB and inside the file), JSON (no duplicate key, no unknown field), types,
+// shapes, and offsets that cover the data without hole or overlap. What does not hold throws
+// Error{model} with the file (and tensor) as its place.
+class SafetensorsReader {
+ public:
+  // `path` is a .safetensors file, an index (*.index.json), or a folder with model.safetensors or
+  // model.safetensors.index.json (the former wins, as in the Hugging Face loader). Every tensor of
+  // the shards that the index names is read; the index must not name one that its shard lacks.
+  explicit SafetensorsReader(const std::filesystem::path& path);
+
+  // In the order of the bytes; shards in the order of their names.
+  const std::vector<TensorView>& tensors() const { return tensors_; }
+  // The tensor, or null.
+  const TensorView* find(std::string_view name) const;
+  // The tensor; throws Error{model} with the nearest name as the hint when there is none.
+  const TensorView& at(std::string_view name) const;
+  // The "__metadata__" pairs; of several shards, the first that has a key.
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  // The files that are mapped (no index).
+  std::vector<std::filesystem::path> files() const;
+  // The tensors' bytes, headers excluded.
+  uint64_t total_bytes() const;
+
+ private:
+  void read_shards(const std::filesystem::path& index);
+  void add_file(const std::filesystem::path& file);
+  void sort_names();
+
+  std::filesystem::path path_;
+  std::vector<std::unique_ptr<MappedFile>> maps_;
+  std::vector<TensorView> tensors_;
+  std::vector<size_t> by_name_;  // positions in tensors_, sorted by name
+  std::map<std::string, std::string> metadata_;
+};
+
+// Writes tensors as their bytes arrive: memory stays at one piece. All tensors are declared first,
+// then their bytes follow in the declared order. Inside a file the tensors lie by falling element
+// size, so that each is aligned. Nothing appears before commit(), which flushes and renames (an
+// index comes last). Disk failures throw Error{disk}; a declaration or a sequence of bytes that
+// makes no sense is Error{internal}.
+class SafetensorsWriter {
+ public:
+  // One file at `file`. The metadata is {"format": "pt"} and the pairs given.
+  SafetensorsWriter(const std::filesystem::path& file, std::vector<TensorInfo> tensors,
+                    std::map<std::string, std::string> metadata = {});
+  // Inside `folder`: model.safetensors when all data fits in `max_shard_bytes` (which counts tensor
+  // bytes), else model-00001-of-0000N.safetensors and model.safetensors.index.json. A tensor is
+  // never split. commit() removes the other layout's entry file if the folder holds an older model.
+  static SafetensorsWriter sharded(const std::filesystem::path& folder,
+                                   std::vector<TensorInfo> tensors, uint64_t max_shard_bytes,
+                                   std::map<std::string, std::string> metadata = {});
+
+  // The next bytes of the tensor whose turn it is: all or a part of it, never beyond its end.
+  void append(std::span<const std::byte> bytes);
+  // A whole tensor; checks that it is the turn of `name`.
+  void write(std::string_view name, std::span<const std::byte> bytes);
+  // Throws Error{internal} when a tensor is not complete.
+  void commit();
+
+ private:
+  struct Slot {  // where a declared tensor goes
+    size_t shard = 0;
+    uint64_t bytes = 0;
+    uint64_t offset = 0;  // in its file, header included
+  };
+  struct Shard {
+    std::filesystem::path path;
+    std::string header;  // length field included; freed once written
+    std::unique_ptr<AtomicFile> file;
+  };
+
+  SafetensorsWriter(std::vector<TensorInfo> tensors, std::map<std::string, std::string> metadata);
+  void check_names() const;
+  size_t assign_shards(uint64_t max_shard_bytes);  // returns how many
+  void lay_out(size_t shard_count);
+  void skip_complete();
+  std::string index() const;
+
+  std::vector<TensorInfo> tensors_;
+  std::map<std::string, std::string> metadata_;
+  std::vector<Slot> slots_;
+  std::vector<Shard> shards_;
+  std::filesystem::path index_path_, stale_path_;  // empty: none
+  size_t next_ = 0;                                // the tensor whose bytes are expected
+  uint64_t done_ = 0;                              // bytes of it that came
+};
+
+}  // namespace compress::storage

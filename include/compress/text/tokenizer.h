@@ -1,0 +1,98 @@
+#pragma once
+// Text to token ids. The ids are those of the Hugging Face fast tokenizers (`tokenizers` 0.23) for
+// every input; tests/interop/test_tokenizer.py compares the two.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace compress::text {
+
+// How a text that is too long is cut (always at its end).
+enum class Truncation {
+  longest_first,  // the longer of a pair first, then both evenly
+  only_first,     // the first of a pair; an error where that cannot suffice
+  only_second,    // the second of a pair; an error where that cannot suffice
+  none,           // never; max_length is ignored
+};
+
+struct EncodeOptions {
+  int64_t max_length = 0;  // tokens at most, special tokens included; 0 = no limit
+  Truncation truncation = Truncation::longest_first;
+  bool add_special_tokens = true;
+  bool offsets = false;  // fill Encoding::offsets and Encoding::special
+};
+
+// Bytes [begin, end) of the text that a token came from (of the second text for its tokens; 0, 0
+// for special tokens that the tokenizer added).
+struct ByteRange {
+  uint32_t begin = 0, end = 0;
+  bool operator==(const ByteRange&) const = default;
+};
+
+struct Encoding {
+  std::vector<int32_t> ids;
+  // Segment ids are 0 for ids[0 .. first_length) and 1 after.
+  int64_t first_length = 0;
+  std::vector<ByteRange> offsets;  // with EncodeOptions::offsets, as many as ids
+  std::vector<uint8_t> special;    // the same: 1 where the tokenizer added the token
+
+  int32_t segment(int64_t position) const { return position < first_length ? 0 : 1; }
+};
+
+// Ids of the tokens with a role; -1 where the vocabulary has none.
+struct SpecialIds {
+  int32_t pad = -1, unk = -1, cls = -1, sep = -1, mask = -1;
+};
+
+// A tokenizer is immutable after loading: every function may be called from many threads at once.
+class Tokenizer {
+ public:
+  Tokenizer() = default;
+  virtual ~Tokenizer() = default;
+  Tokenizer(const Tokenizer&) = delete;
+  Tokenizer& operator=(const Tokenizer&) = delete;
+
+  // Encodes one text, or a pair. `out` is overwritten; its memory is re-used. Texts are UTF-8; each
+  // maximal ill-formed sequence counts as one U+FFFD (which BERT's clean_text then removes), with
+  // offsets of the bytes themselves. Throws Error{data} when a text has 4 GiB or more, when
+  // max_length has no room for the special tokens, or when only_first / only_second cannot bring
+  // the pair down to max_length.
+  virtual void encode(std::string_view text, std::optional<std::string_view> pair,
+                      const EncodeOptions& options, Encoding& out) const = 0;
+  Encoding encode(std::string_view text, const EncodeOptions& options = {}) const;
+  Encoding encode(std::string_view text, std::string_view pair,
+                  const EncodeOptions& options = {}) const;
+
+  // Ids are 0 .. vocabulary_size() - 1, added tokens included.
+  virtual int64_t vocabulary_size() const = 0;
+  virtual std::optional<int32_t> token_to_id(std::string_view token) const = 0;
+  // The token as the vocabulary spells it; nothing for an id outside the vocabulary.
+  virtual std::optional<std::string_view> id_to_token(int32_t id) const = 0;
+  virtual const SpecialIds& special_ids() const = 0;
+  // How many special tokens encode() adds to one text or to a pair.
+  virtual int64_t special_tokens_added(bool pair) const = 0;
+
+  // Readable text of `ids`; ids outside the vocabulary are skipped, as are special tokens when
+  // `skip_special`. Case, accents and spacing that encoding removed do not come back.
+  virtual std::string decode(std::span<const int32_t> ids, bool skip_special = true) const = 0;
+
+  // SHA-256 over everything that decides the ids: equal hashes encode equally, from whichever files
+  // they were loaded.
+  virtual const std::string& hash() const = 0;
+};
+
+// Loads the tokenizer of a Hugging Face model folder: `tokenizer.json`, or else `vocab.txt` with
+// `tokenizer_config.json`. Supported: model WordPiece; normalizer BertNormalizer or none;
+// pre-tokenizer BertPreTokenizer; post-processor TemplateProcessing, BertProcessing or none;
+// decoder WordPiece or none; added tokens. The file's own truncation and padding sections are
+// ignored: EncodeOptions decides. With `tokenizer.json`, `tokenizer_config.json` only names the
+// special tokens. Throws Error{model} naming what is unsupported or malformed.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
+
+}  // namespace compress::text

@@ -1,0 +1,80 @@
+#include "compress/augment/augment.h"
+#include "compress/base/error.h"
+#include "compress/base/random.h"
+
+namespace compress::augment {
+
+namespace {
+
+class Masking : public Augment {
+ public:
+  explicit Masking(const MaskingOptions& options) : options_(options) {}
+
+  void bind(const text::Tokenizer& tokenizer) override {
+    if (tokenizer.special_ids().mask < 0)
+      throw Error(ErrorKind::recipe, "masking needs a tokenizer with a mask token, and this one has none");
+    mask_ = tokenizer.special_ids().mask;
+    vocabulary_ = tokenizer.vocabulary_size();
+    special_.assign(static_cast<size_t>(vocabulary_), false);
+    const text::SpecialIds& ids = tokenizer.special_ids();
+    for (int32_t id : {ids.pad, ids.unk, ids.cls, ids.sep, ids.mask})
+      if (id >= 0 && id < vocabulary_) special_[static_cast<size_t>(id)] = true;
+  }
+
+  void apply(data::Batch& batch, uint64_t seed) const override {
+    torch::Tensor ids = batch.token_ids.clone();
+    torch::Tensor labels = torch::full_like(ids, -100);
+    auto* id = ids.mutable_data_ptr<int64_t>();
+    auto* label = labels.mutable_data_ptr<int64_t>();
+    Random random(seed);
+    std::vector<int64_t> candidates;
+    for (int64_t row = 0; row < batch.rows(); ++row) {
+      candidates.clear();
+      bool any = false;
+      for (int64_t t = batch.row_offsets[row]; t < batch.row_offsets[row + 1]; ++t) {
+        if (special_[static_cast<size_t>(id[t])]) continue;
+        candidates.push_back(t);
+        if (random.uniform() >= options_.probability.value) continue;
+        replace(id, label, t, random);
+        any = true;
+      }
+      if (!any && !candidates.empty()) replace(id, label, candidates[random.below(candidates.size())], random);
+    }
+    batch.token_ids = ids;
+    batch.targets.token_labels = labels;
+  }
+
+ private:
+  void replace(int64_t* id, int64_t* label, int64_t t, Random& random) const {
+    label[t] = id[t];
+    double draw = random.uniform();
+    if (draw < options_.masked.value) {
+      id[t] = mask_;
+    } else if (draw < options_.masked.value + options_.random.value) {
+      id[t] = static_cast<int64_t>(random.below(static_cast<uint64_t>(vocabulary_)));
+    }
+  }
+
+  MaskingOptions options_;
+  int64_t mask_ = -1, vocabulary_ = 0;
+  std::vector<bool> special_;
+};
+
+}  // namespace
+
+const recipe::Options<MaskingOptions>& MaskingOptions::options() {
+  static const auto description =
+      recipe::Options<MaskingOptions>("masking")
+          .field("probability", &MaskingOptions::probability, "share of the tokens that are chosen").range(0, 1)
+          .field("masked", &MaskingOptions::masked, "share of the chosen that become the mask token").range(0, 1)
+          .field("random", &MaskingOptions::random, "share of the chosen that become a random token").range(0, 1)
+          .check([](const MaskingOptions& options, const recipe::Mark& mark, recipe::Problems& problems) {
+            if (options.masked.value + options.random.value > 1)
+              problems.add(mark, "masked and random together exceed 100%");
+          });
+  return description;
+}
+
+std::unique_ptr<Augment> make_masking(const MaskingOptions& options) { return std::make_unique<Masking>(options); }
+
+}  // namespace compress::augment

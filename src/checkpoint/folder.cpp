@@ -1,0 +1,178 @@
+#include "folder.h"
+
+#include <algorithm>
+
+#include "compress/base/error.h"
+#include "compress/base/log.h"
+#include "compress/base/strings.h"
+#include "quantized.h"
+
+namespace compress::checkpoint {
+
+namespace fs = std::filesystem;
+using storage::Dtype;
+using storage::TensorView;
+
+namespace {
+
+// Parts of a file that an architecture may have without using them.
+bool of_a_head(const std::string& name) {
+  for (const char* prefix : {"pooler.", "classifier.", "cls.", "qa_outputs."})
+    if (starts_with(name, prefix)) return true;
+  return false;
+}
+
+std::string canonical_name(const nn::Family& family, std::string name) {
+  for (const std::string& prefix : family.prefixes)
+    if (starts_with(name, prefix)) {
+      name.erase(0, prefix.size());
+      break;
+    }
+  // The names of TensorFlow's layer norm, in files from before 2019.
+  for (auto [old, now] : {std::pair{".gamma", ".weight"}, std::pair{".beta", ".bias"}})
+    if (ends_with(name, std::string("LayerNorm") + old)) name.replace(name.size() - std::string(old).size(), std::string::npos, now);
+  return name;
+}
+
+bool is_float(Dtype type) {
+  return type == Dtype::f32 || type == Dtype::f16 || type == Dtype::bf16 || type == Dtype::f64;
+}
+
+std::unique_ptr<storage::SafetensorsReader> open_weights(const fs::path& folder) {
+  std::error_code ignored;
+  if (!fs::exists(folder / "model.safetensors", ignored) && !fs::exists(folder / "model.safetensors.index.json", ignored)) {
+    bool pickled = fs::exists(folder / "pytorch_model.bin", ignored) || fs::exists(folder / "pytorch_model.bin.index.json", ignored);
+    throw Error(ErrorKind::model, "the folder has no model.safetensors", folder.string(),
+                pickled ? "pytorch_model.bin is there: convert it with transformers, "
+                          "AutoModel.from_pretrained(folder).save_pretrained(folder)"
+                        : "a model folder has config.json and model.safetensors (or its shards and their index)");
+  }
+  return std::make_unique<storage::SafetensorsReader>(folder);
+}
+
+// Names and types; what a quantised weight needs goes to its weight.
+void collect(Folder& folder, const nn::Family& family, Findings& findings) {
+  const bool quantised = !folder.config.quantization.is_null();
+  std::vector<std::pair<std::string, const TensorView*>> extras;
+  for (const TensorView& stored : folder.reader->tensors()) {
+    std::string name = canonical_name(family, stored.name);
+    if (family.ignored(name)) continue;
+    if (quantised && is_quantization_extra(name)) {
+      extras.emplace_back(std::move(name), &stored);
+      continue;
+    }
+    if (!folder.weights.try_emplace(name, Source{&stored, nullptr}).second)
+      findings.add(name + " is there twice, with and without a prefix");
+  }
+  attach_extras(folder, extras, findings);
+  for (const auto& [name, source] : folder.weights)
+    if (!is_float(source.values->dtype) && source.scale == nullptr)
+      findings.add(str(storage::shown_name(name), " has type ", storage::dtype_name(source.values->dtype), ", which no weight has"));
+}
+
+// Sizes that no tensor of the files comes near would have build() ask for absurd amounts of memory.
+void refuse_absurd_sizes(const Folder& folder, Findings& findings) {
+  const nn::ModelConfig& config = folder.config.config;
+  int64_t largest = 0;
+  for (const auto& [name, source] : folder.weights)
+    for (int64_t size : source.values->shape) largest = std::max(largest, size);
+  struct Size {
+    const char* key;
+    int64_t value, bound;
+  };
+  for (Size size : {Size{"num_hidden_layers", config.layers, static_cast<int64_t>(folder.weights.size())},
+                    Size{"hidden_size", config.hidden_size, largest}, Size{"vocab_size", config.vocab_size, largest},
+                    Size{"intermediate_size", config.intermediate_size, largest}})
+    if (size.value > size.bound)
+      findings.add(str("config.json: ", size.key, " ", size.value, " is more than the ", folder.weights.size(),
+                       " tensors of the weight files can hold"));
+}
+
+// The model of the folder's names and shapes without memory for its weights.
+std::unique_ptr<nn::Model> dry_build(const nn::ModelConfig& config, const std::map<std::string, Source>& weights) {
+  nn::ModelState state{config, {}, {}};
+  for (const auto& [name, source] : weights)
+    state.tensors[name] = torch::empty(source.values->shape, torch::TensorOptions(torch::kFloat32).device(torch::kMeta));
+  return nn::build(state, 0);
+}
+
+std::string build_problem(const nn::ModelConfig& config, const std::map<std::string, Source>& weights) {
+  try {
+    dry_build(config, weights);
+    return "";
+  } catch (const Error& error) {
+    return error.message();
+  }
+}
+
+// Tensors that the family does not ask for, when the build fails anyway: those that can be taken away without build()
+// complaining of more. Quadratic, so only for files of a usual size.
+std::vector<std::string> not_asked_for(const Folder& folder, const std::string& problem) {
+  std::vector<std::string> found;
+  if (folder.weights.size() > 500) return found;
+  for (const auto& [name, source] : folder.weights) {
+    std::map<std::string, Source> others = folder.weights;
+    others.erase(name);
+    if (!of_a_head(name) && build_problem(folder.config.config, others) == problem) found.push_back(name);
+  }
+  return found;
+}
+
+// Compares the names with those of the built model and drops heads that it does not use.
+void match_table(Folder& folder, Findings& findings) {
+  std::string problem = build_problem(folder.config.config, folder.weights);
+  if (!problem.empty()) {
+    findings.add(problem);
+    for (const std::string& name : not_asked_for(folder, problem)) findings.add(storage::shown_name(name) + " is unexpected");
+    return;
+  }
+  std::unique_ptr<nn::Model> model = dry_build(folder.config.config, folder.weights);
+  std::vector<std::string> unused;
+  for (const auto& [name, source] : folder.weights)
+    if (model->params().find(name) == nullptr) unused.push_back(name);
+  for (const std::string& name : unused) {
+    if (of_a_head(name)) {
+      log::debug(str("left out ", name, ", which a model with the head '", nn::head_name(folder.config.config.head), "' does not use"));
+      folder.weights.erase(name);
+    } else {
+      findings.add(storage::shown_name(name) + " is unexpected");
+    }
+  }
+  // build() would initialise a head that the file lacks; a checkpoint must bring the head that it names.
+  for (const nn::Parameter& parameter : model->params().list())
+    if (!folder.weights.contains(parameter.name)) findings.add(parameter.name + " is missing");
+}
+
+}  // namespace
+
+void Findings::fail(const fs::path& folder) const {
+  constexpr size_t shown = 12;
+  std::vector<std::string> parts(list_.begin(), list_.begin() + static_cast<std::ptrdiff_t>(std::min(list_.size(), shown)));
+  if (list_.size() > shown) parts.push_back(str("and ", list_.size() - shown, " more"));
+  throw Error(ErrorKind::model, "the weights are not those of the model in config.json: " + join(parts, "; "), folder.string(),
+              "config.json and the weight files must belong to the same model");
+}
+
+Folder open_folder(const fs::path& path) {
+  Folder folder;
+  folder.config = read_config(path);
+  check_quantization(folder.config.quantization, path / "config.json");
+  folder.reader = open_weights(path);
+  const nn::Family& family = nn::family(folder.config.config.family);
+  Findings findings;
+  collect(folder, family, findings);
+  refuse_absurd_sizes(folder, findings);
+  if (!findings.empty()) findings.fail(path);
+  match_table(folder, findings);
+  if (!findings.empty()) findings.fail(path);
+  return folder;
+}
+
+std::map<std::string, std::vector<int64_t>> tensor_shapes(const fs::path& path) {
+  Folder folder = open_folder(path);
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const auto& [name, source] : folder.weights) shapes[name] = source.values->shape;
+  return shapes;
+}
+
+}  // namespace compress::checkpoint

@@ -1,0 +1,49 @@
+#pragma once
+// A model folder as it lies on disk, resolved to canonical names but not yet read.
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compress/checkpoint/checkpoint.h"
+
+namespace compress::checkpoint {
+
+struct ConfigFile {
+  nn::ModelConfig config;  // `raw` without the keys below
+  std::vector<std::string> history;
+  nn::Json quantization;  // the block quantization_config, null when there is none
+};
+// Error{model} whose place is the file.
+ConfigFile read_config(const std::filesystem::path& folder);
+
+// A weight in a file; quantised ones have a scale.
+struct Source {
+  const storage::TensorView* values = nullptr;
+  const storage::TensorView* scale = nullptr;
+};
+
+struct Folder {
+  ConfigFile config;
+  std::unique_ptr<storage::SafetensorsReader> reader;
+  std::map<std::string, Source> weights;                                // by canonical name: exactly the model's
+  std::map<std::string, const storage::TensorView*> input_scales;       // by the canonical name of the weight
+};
+// Opens a folder and checks that its tensors are the model's. All problems are in one Error{model}.
+Folder open_folder(const std::filesystem::path& folder);
+
+// Problems found in a folder, thrown together.
+class Findings {
+ public:
+  void add(std::string problem) { list_.push_back(std::move(problem)); }
+  bool empty() const { return list_.empty(); }
+  // Throws Error{model} with the first of them and their number.
+  [[noreturn]] void fail(const std::filesystem::path& folder) const;
+
+ private:
+  std::vector<std::string> list_;
+};
+
+}  // namespace compress::checkpoint

@@ -1,0 +1,38 @@
+#include "compress/base/error.h"
+#include "folder.h"
+#include "quantized.h"
+
+namespace compress::checkpoint {
+
+namespace {
+
+// A tensor of its own in float32.
+torch::Tensor as_float(const storage::TensorView& stored) {
+  return view(stored).to(torch::kFloat32, /*non_blocking=*/false, /*copy=*/true);
+}
+
+}  // namespace
+
+nn::ModelState load_model(const std::filesystem::path& path) {
+  torch::NoGradGuard no_grad;
+  Folder folder = open_folder(path);
+  nn::ModelState state;
+  state.quantization = scheme_of(folder);
+  for (const auto& [name, source] : folder.weights) {
+    torch::Tensor values = as_float(*source.values);
+    if (source.scale != nullptr) {
+      torch::Tensor scale = as_float(*source.scale);
+      if (scale.dim() == 0) scale = scale.reshape({1});
+      values.mul_(scale);
+      state.weight_scales[name] = scale;
+    }
+    state.tensors[name] = values;
+  }
+  if (!state.quantization.is_null() && state.weight_scales.empty())
+    throw Error(ErrorKind::model, "config.json says int-quantized, but no weight has a weight_scale", path.string());
+  state.config = std::move(folder.config.config);
+  state.history = std::move(folder.config.history);
+  return state;
+}
+
+}  // namespace compress::checkpoint

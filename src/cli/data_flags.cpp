@@ -1,0 +1,102 @@
+#include "data_flags.h"
+
+#include <CLI/CLI.hpp>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "compress/cli/commands.h"
+#include "compress/pipeline/recipe.h"
+
+namespace compress::cli {
+
+namespace {
+
+// What a head can be scored on.
+std::string task_of(const nn::ModelConfig& config) {
+  if (config.head == nn::HeadKind::regression) return "regression";
+  if (config.head == nn::HeadKind::masked_lm) return "unlabelled";
+  return "classification";
+}
+
+}  // namespace
+
+void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
+  CLI::Option* data =
+      sub.add_option("--data", file, "Data file (tsv, csv, jsonl)")->type_name("FILE");
+  sub.add_option("--text", text, "Column of the text, by name or number from 0")
+      ->type_name("COL")
+      ->capture_default_str();
+  sub.add_option("--pair", pair, "Column of the second text of a pair")->type_name("COL");
+  sub.add_option("--label", label, "Column of the label or score; default: label")
+      ->type_name("COL");
+  sub.add_option("--task", task,
+                 "classification, regression or unlabelled; default: what the model's head does");
+  sub.add_option(format_flag, format, "tsv, csv or jsonl; default: by the file's extension");
+  sub.add_option("--max-length", max_length, "Tokens a row, longer rows are cut; default: 128")
+      ->check(CLI::Range(3, 100000));
+  sub.add_option("--limit", limit, "First rows only")->check(CLI::Range(1, 1000000000));
+  sub.add_flag("--no-header", no_header, "The first row is data");
+  CLI::Option* from = sub.add_option("--recipe", recipe, "Takes the data set from a recipe instead")
+                          ->type_name("RECIPE");
+  sub.add_option("--dataset", dataset, "Its name in the recipe; default: the only one")
+      ->type_name("NAME");
+  sub.add_option("--split", split, "train, validation or test")
+      ->check(CLI::IsMember({"train", "validation", "test"}))
+      ->capture_default_str();
+  from->excludes(data);
+}
+
+data::Split DataFlags::load(const nn::ModelConfig& config, const text::Tokenizer& tokenizer) const {
+  const data::DatasetOptions chosen = recipe.empty() ? options(config) : from_recipe();
+  return data::load_split(
+      chosen, recipe.empty() ? "test" : split, tokenizer,
+      chosen.task == "classification" ? config.labels : std::vector<std::string>{});
+}
+
+// Goes through the same description as a recipe's `data:` entry, so that the same rules hold.
+data::DatasetOptions DataFlags::options(const nn::ModelConfig& config) const {
+  const std::string chosen_task = task.empty() ? task_of(config) : task;
+  recipe::Node map = recipe::Node::map();
+  map.mark.path = "--data";
+  auto add = [&](const char* key, const char* flag, recipe::Node value) {
+    value.mark.path = flag;
+    map.add(key, std::move(value));
+    map.entries.back().mark.path = flag;
+  };
+  add("test", "--data", recipe::Node::text(file));
+  add("text", "--text", recipe::Node::text(text));
+  add("task", "--task", recipe::Node::text(chosen_task));
+  if (!format.empty()) add("format", "--format", recipe::Node::text(format));
+  if (!pair.empty()) add("pair", "--pair", recipe::Node::text(pair));
+  if (!label.empty() || chosen_task != "unlabelled")
+    add("label", "--label", recipe::Node::text(label.empty() ? "label" : label));
+  if (max_length > 0) add("max_length", "--max-length", recipe::Node::of(str(max_length)));
+  if (limit > 0) add("limit", "--limit", recipe::Node::of(str(limit)));
+  if (no_header) add("header", "--no-header", recipe::Node::of("false"));
+  data::DatasetOptions result;
+  recipe::Problems problems;
+  recipe::read_struct(data::DatasetOptions::options().info(), map, &result, problems);
+  problems.raise();
+  return result;
+}
+
+data::DatasetOptions DataFlags::from_recipe() const {
+  const pipeline::Recipe loaded = pipeline::load_recipe(recipe);
+  std::vector<std::string> names;
+  for (const auto& named : loaded.options.data) {
+    names.push_back(named.name);
+    bool chosen = dataset.empty() ? loaded.options.data.size() == 1 : named.name == dataset;
+    if (!chosen) continue;
+    data::DatasetOptions result = named.value;
+    if (limit > 0) result.limit = limit;
+    if (max_length > 0) result.max_length = max_length;
+    return result;
+  }
+  if (dataset.empty())
+    throw Error(ErrorKind::recipe, str("the recipe has ", names.size(), " data sets"), recipe,
+                "choose one with --dataset");
+  throw Error(ErrorKind::recipe, "there is no data set '" + dataset + "'", recipe,
+              suggestion(dataset, names, "data sets"));
+}
+
+}  // namespace compress::cli

@@ -1,0 +1,123 @@
+// `compress evaluate`: scores a model folder on a data file.
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "compress/cli/commands.h"
+#include "compress/eval/evaluate.h"
+#include "compress/export/export.h"
+#include "compress/train/train.h"
+#include "data_flags.h"
+
+namespace compress::cli {
+
+namespace {
+
+struct EvaluateFlags {
+  std::string model;
+  DataFlags data;
+  std::vector<std::string> metrics;
+  int64_t batch = 64;
+  std::string precision = "float32", device = "auto";
+  bool json = false;
+};
+
+void check_metrics(const std::vector<std::string>& names) {
+  const std::vector<std::string> known = metric_names();
+  for (const std::string& name : names)
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      throw Error(ErrorKind::recipe, "unknown metric '" + name + "'", "--metrics",
+                  suggestion(name, known, "metrics"));
+}
+
+void check_head(const nn::ModelConfig& config, const std::string& folder) {
+  if (config.head == nn::HeadKind::none || config.head == nn::HeadKind::embedding)
+    throw Error(
+        ErrorKind::model,
+        str("the model has the head '", nn::head_name(config.head), "', which has no score"),
+        folder, "train a stage with a classification, regression or masked_lm head on it first");
+}
+
+// Numbers that JSON lacks become null.
+nn::Json number(double value) {
+  return std::isfinite(value) ? nn::Json(value) : nn::Json(nullptr);
+}
+
+std::string as_json(const EvaluateFlags& flags, const data::Split& split,
+                    const eval::Evaluation& found) {
+  nn::Json json = {{"model", flags.model},
+                   {"data", split.file.string()},
+                   {"rows", found.rows},
+                   {"metrics", nn::Json::array()}};
+  for (const Metric& metric : found.metrics) {
+    nn::Json entry = {{"name", metric.name}, {"value", number(metric.value)}, {"n", metric.n}};
+    if (!metric.note.empty()) entry["note"] = metric.note;
+    json["metrics"].push_back(std::move(entry));
+  }
+  json["loss"] = number(found.loss);
+  json["seconds"] = found.seconds;
+  json["samples_per_second"] = number(static_cast<double>(found.rows) / found.seconds);
+  // Paths may hold bytes that are not UTF-8: they must not end the program.
+  return json.dump(2, ' ', false, nn::Json::error_handler_t::replace) + "\n";
+}
+
+std::string as_text(const data::Split& split, const eval::Evaluation& found) {
+  Table table({"metric", "value", "n", "note"});
+  for (const Metric& metric : found.metrics)
+    table.row({metric.name, fixed(metric.value, 4), str(metric.n), metric.note});
+  table.row({"loss", fixed(found.loss, 4), str(found.rows), ""});
+  return table.text() + str("\n", split.file.string(), ": ", with_commas(found.rows), " rows in ",
+                            fixed(found.seconds, 2), " s, ",
+                            fixed(static_cast<double>(found.rows) / found.seconds, 0),
+                            " samples/s\n");
+}
+
+int evaluate(const EvaluateFlags& flags) {
+  if (!flags.data.given())
+    throw Error(ErrorKind::recipe, "no data was named", {},
+                "give --data FILE, or --recipe RECIPE --dataset NAME");
+  check_metrics(flags.metrics);
+  const torch::Device device = train::resolve_device(flags.device);
+  exports::LoadedModel loaded = exports::load(flags.model);
+  check_head(loaded.model->config(), flags.model);
+  std::unique_ptr<text::Tokenizer> tokenizer = text::load_tokenizer(flags.model);
+  const data::Split split = flags.data.load(loaded.model->config(), *tokenizer);
+  loaded.model->to(device);
+  eval::EvaluateOptions how;
+  how.metrics = flags.metrics;
+  how.batch = flags.batch;
+  how.precision = train::resolve_precision(flags.precision, device);
+  how.tokenizer = tokenizer.get();
+  const eval::Evaluation found = eval::evaluate(*loaded.model, split, how);
+  print(flags.json ? as_json(flags, split, found) : as_text(split, found));
+  return 0;
+}
+
+}  // namespace
+
+void add_evaluate(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<EvaluateFlags>();
+  CLI::App* sub = app.add_subcommand("evaluate", "Scores a model folder on a data file");
+  sub->add_option("MODEL", flags->model, "Folder in Hugging Face's layout, or of a stage")
+      ->required();
+  flags->data.add_to(*sub);
+  sub->add_option("--metrics", flags->metrics, "Comma-separated; default: those of the task")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  sub->add_option("--batch", flags->batch, "Rows a batch")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  sub->add_option("--precision", flags->precision, "auto, float32 or bf16")
+      ->check(CLI::IsMember({"auto", "float32", "bf16"}))
+      ->capture_default_str();
+  sub->add_option("--device", flags->device, "auto, cpu, cuda or cuda:<n>")->capture_default_str();
+  sub->add_flag("--json", flags->json, "As JSON");
+  sub->footer(
+      "Example: compress evaluate runs/quickstart/stages/student/model --data data/movies/test.tsv "
+      "--text sentence");
+  sub->callback([flags, &action] { action = [flags] { return evaluate(*flags); }; });
+}
+
+}  // namespace compress::cli

@@ -1,0 +1,51 @@
+#pragma once
+// Fake quantisation of what a linear layer reads.
+
+#include <torch/torch.h>
+
+#include "compress/nn/parameter.h"
+
+namespace compress::constraint {
+
+// What the transforms of one constraint have in common.
+struct Phase {
+  bool active = false;  // before the start nothing is quantised
+  bool frozen = false;  // static scales no longer move
+};
+
+// int8, one scale a row from the row itself. Straight-through: nothing is clipped but half a step
+// at the largest magnitude.
+class TokenInput final : public nn::InputTransform {
+ public:
+  explicit TokenInput(const Phase& phase) : phase_(phase) {}
+  torch::Tensor apply(const torch::Tensor& input, bool training) override;
+  bool shareable() const override { return true; }
+
+ private:
+  const Phase& phase_;
+};
+
+// int8, one scale for all, from a moving minimum and maximum of training passes. The gradient is 0
+// where a value was clamped. An input that was never observed passes unchanged.
+class TensorInput final : public nn::InputTransform {
+ public:
+  TensorInput(const Phase& phase, double averaging) : phase_(phase), averaging_(averaging) {}
+  torch::Tensor apply(const torch::Tensor& input, bool training) override;
+  bool seen() const { return seen_; }
+  float scale() const;
+  // A given scale, as if it had been observed.
+  void set_scale(float scale);
+  // [minimum, maximum, 1 when observed], float32.
+  torch::Tensor state() const;
+  void load_state(const torch::Tensor& state);
+
+ private:
+  void observe(const torch::Tensor& input);
+
+  const Phase& phase_;
+  double averaging_;
+  float low_ = 0, high_ = 0, fixed_ = 0;  // fixed_: the given scale, 0 when there is none
+  bool seen_ = false;
+};
+
+}  // namespace compress::constraint

@@ -1,0 +1,36 @@
+#pragma once
+// CPU kernels for contiguous memory. Results do not depend on the number of threads.
+
+#include <c10/util/BFloat16.h>
+
+#include <cstdint>
+
+namespace compress::constraint::kernels {
+
+// amax / 127.5, or 2^-23 (float32's epsilon) where that is 0. NaN stays NaN.
+float scale_of(float amax);
+
+// x[i] = keep[i] ? x[i] : +0.
+void mask(const uint8_t* keep, float* x, int64_t count);
+
+// The largest magnitude; NaN when there is one.
+float amax(const float* x, int64_t count);
+// The smallest and largest value of a non-empty array.
+struct Range {
+  float low, high;
+};
+Range range(const float* x, int64_t count);
+Range range(const c10::BFloat16* x, int64_t count);
+
+// Fake quantisation of each row by its own scale. `out` may be `in`. In bfloat16 the arithmetic is
+// float32 and the result is rounded once.
+void fake_quantize_rows(const float* in, float* out, int64_t rows, int64_t width);
+void fake_quantize_rows(const c10::BFloat16* in, c10::BFloat16* out, int64_t rows, int64_t width);
+// The same by a given scale. `inside`, unless null, receives 1 where nothing was clamped.
+void fake_quantize(const float* in, float* out, uint8_t* inside, int64_t count, float scale);
+void fake_quantize(const c10::BFloat16* in, c10::BFloat16* out, uint8_t* inside, int64_t count,
+                   float scale);
+// q of each value; `scale` is finite.
+void quantize(const float* in, int8_t* out, int64_t count, float scale);
+
+}  // namespace compress::constraint::kernels

@@ -1,0 +1,144 @@
+#include "compress/data/batch.h"
+
+#include <algorithm>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "compress/data/dataset.h"
+
+namespace compress::data {
+
+namespace {
+
+torch::Tensor move(const torch::Tensor& tensor, torch::Device device) {
+  // Copies to the host must wait: their reader has no stream to order itself by.
+  return tensor.defined() ? tensor.to(device, /*non_blocking=*/device.is_cuda()) : tensor;
+}
+
+torch::Tensor rows_of(const torch::Tensor& tensor, int64_t begin, int64_t count) {
+  return tensor.defined() ? tensor.narrow(0, begin, count) : tensor;
+}
+
+// Checks the rows against the split and lays their offsets out.
+void lay_out(const Split& split, std::span<const int64_t> rows, Batch& batch) {
+  batch.example_ids.assign(rows.begin(), rows.end());
+  batch.row_offsets.reserve(rows.size() + 1);
+  batch.row_offsets.push_back(0);
+  for (int64_t row : rows) {
+    if (row < 0 || row >= split.rows())
+      throw Error(ErrorKind::internal,
+                  str("row ", row, " of a split with ", split.rows(), " rows"));
+    int64_t length = split.length(row);
+    if (length < 0 || split.offsets[row + 1] > static_cast<int64_t>(split.ids.size()))
+      throw Error(ErrorKind::internal, str("the offsets of row ", row, " lie outside its split"));
+    batch.longest = std::max(batch.longest, length);
+    batch.row_offsets.push_back(batch.row_offsets.back() + length);
+  }
+}
+
+void fill_tokens(const Split& split, std::span<const int64_t> rows, Batch& batch) {
+  auto* ids = batch.token_ids.data_ptr<int64_t>();
+  auto* segments = batch.segment_ids.data_ptr<int64_t>();
+  auto* positions = batch.positions.data_ptr<int64_t>();
+  auto* slots = batch.slots.data_ptr<int64_t>();
+  std::copy(batch.row_offsets.begin(), batch.row_offsets.end(), batch.offsets.data_ptr<int64_t>());
+  int64_t slot = 0;
+  for (int64_t row : rows) {
+    int64_t length = split.length(row), first = split.first_lengths[row];
+    const int32_t* from = split.ids.data() + split.offsets[row];
+    for (int64_t i = 0; i < length; ++i) {
+      *ids++ = from[i];
+      *segments++ = i >= first;
+      *positions++ = i;
+      *slots++ = slot + i;
+    }
+    slot += batch.longest;
+  }
+}
+
+void fill_targets(const Split& split, std::span<const int64_t> rows,
+                  const torch::TensorOptions& floats, Targets& targets) {
+  auto count = static_cast<int64_t>(rows.size()),
+       classes = static_cast<int64_t>(split.labels.size());
+  if (!split.values.empty()) {
+    targets.values = torch::empty({count}, floats);
+    auto* out = targets.values.data_ptr<float>();
+    for (int64_t row : rows) *out++ = split.values[row];
+  }
+  if (split.classes.empty() && split.soft.empty()) return;
+  targets.distribution = torch::empty({count, classes}, floats);
+  auto* out = targets.distribution.data_ptr<float>();
+  for (int64_t row : rows) {
+    if (!split.soft.empty()) {
+      std::copy_n(split.soft.data() + row * classes, classes, out);
+    } else {
+      std::fill_n(out, classes, 0.f);
+      out[split.classes[row]] = 1;
+    }
+    out += classes;
+  }
+}
+
+}  // namespace
+
+Batch Batch::to(torch::Device device) const {
+  Batch moved = *this;
+  for (torch::Tensor Batch::*field :
+       {&Batch::token_ids, &Batch::segment_ids, &Batch::positions, &Batch::offsets, &Batch::slots})
+    moved.*field = move(this->*field, device);
+  for (torch::Tensor Targets::*field :
+       {&Targets::distribution, &Targets::values, &Targets::token_labels})
+    moved.targets.*field = move(targets.*field, device);
+  return moved;
+}
+
+Batch slice(const Batch& batch, int64_t begin, int64_t end) {
+  if (begin < 0 || begin >= end || end > batch.rows())
+    throw Error(ErrorKind::internal,
+                str("rows ", begin, " to ", end, " of a batch of ", batch.rows()));
+  int64_t token = batch.row_offsets[begin], tokens = batch.row_offsets[end] - token,
+          rows = end - begin;
+  Batch part;
+  part.example_ids.assign(batch.example_ids.begin() + begin, batch.example_ids.begin() + end);
+  for (int64_t row = begin; row <= end; ++row) {
+    part.row_offsets.push_back(batch.row_offsets[row] - token);
+    if (row > begin)
+      part.longest = std::max(part.longest, batch.row_offsets[row] - batch.row_offsets[row - 1]);
+  }
+  part.token_ids = rows_of(batch.token_ids, token, tokens);
+  part.segment_ids = rows_of(batch.segment_ids, token, tokens);
+  part.positions = rows_of(batch.positions, token, tokens);
+  part.offsets = batch.offsets.narrow(0, begin, rows + 1) - token;
+  // A slot is row * longest + position; both row and longest change. (An all-empty batch has no
+  // slots to change.)
+  part.slots = rows_of(batch.slots, token, tokens);
+  if (part.longest == batch.longest)
+    part.slots = part.slots - begin * batch.longest;
+  else
+    part.slots =
+        ((part.slots - part.positions).floor_divide(batch.longest) - begin) * part.longest +
+        part.positions;
+  part.targets.distribution = rows_of(batch.targets.distribution, begin, rows);
+  part.targets.values = rows_of(batch.targets.values, begin, rows);
+  part.targets.token_labels = rows_of(batch.targets.token_labels, token, tokens);
+  return part;
+}
+
+Batch pack(const Split& split, std::span<const int64_t> rows, bool pin) {
+  Batch batch;
+  lay_out(split, rows, batch);
+  bool pinned = pin && torch::cuda::is_available();
+  auto floats = torch::TensorOptions().dtype(torch::kFloat32).pinned_memory(pinned);
+  auto longs = floats.dtype(torch::kInt64);
+  int64_t tokens = batch.tokens();
+  batch.token_ids = torch::empty({tokens}, longs);
+  batch.segment_ids = torch::empty({tokens}, longs);
+  batch.positions = torch::empty({tokens}, longs);
+  batch.slots = torch::empty({tokens}, longs);
+  batch.offsets = torch::empty({batch.rows() + 1}, longs);
+  fill_tokens(split, rows, batch);
+  fill_targets(split, rows, floats, batch.targets);
+  return batch;
+}
+
+}  // namespace compress::data

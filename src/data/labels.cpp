@@ -1,0 +1,214 @@
+#include "labels.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <unordered_set>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+
+namespace compress::data {
+
+namespace {
+
+constexpr size_t longest_class_name = 1000;
+
+std::optional<int64_t> as_integer(const std::string& text) {
+  int64_t value = 0;
+  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failed != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// By value when all names are integers ("2" before "10"), else by bytes.
+void sort_names(std::vector<std::string>& names) {
+  std::vector<std::pair<int64_t, std::string>> numbers;
+  for (const std::string& name : names)
+    if (auto value = as_integer(name)) numbers.emplace_back(*value, name);
+  if (numbers.size() < names.size()) {
+    std::sort(names.begin(), names.end());
+    return;
+  }
+  std::sort(numbers.begin(), numbers.end());
+  for (size_t i = 0; i < names.size(); ++i) names[i] = std::move(numbers[i].second);
+}
+
+[[noreturn]] void wrong_column(const Source& source, int64_t line, const std::string& what,
+                               const DatasetOptions& options) {
+  throw Error(
+      ErrorKind::data, what, source.place(line),
+      str("is ", cited(options.label), " the label's column? For scores set `task: regression`"));
+}
+
+// The distinct labels of the training file.
+std::vector<std::string> found_names(const DatasetOptions& options) {
+  Source source(split_file(options, "train"));
+  auto reader = open_reader(source, options, {{options.label, false}});
+  std::unordered_set<std::string_view> distinct;
+  BadRows bad;
+  Record record;
+  int64_t rows = 0;
+  for (; reader->next(record); ++rows) {
+    if (!record.problem.empty()) {
+      bad.add(record.line, record.problem, record.hint);
+      continue;
+    }
+    std::string_view label = trim(record.cells[0]);
+    if (label.empty()) {
+      bad.add(record.line, "an empty label");
+    } else if (distinct.insert(label).second) {
+      if (label.size() > longest_class_name)
+        wrong_column(source, record.line, "a label of more than 1,000 bytes", options);
+      if (distinct.size() > most_classes)
+        wrong_column(source, record.line, "more than 10,000 different labels", options);
+    }
+  }
+  bad.raise(source, rows);
+  if (rows == 0) throw Error(ErrorKind::data, "the data file has no rows", source.file().string());
+  std::vector<std::string> names(distinct.begin(), distinct.end());
+  if (names.size() == 1)
+    throw Error(ErrorKind::data, str("every row has the label ", cited(names[0])),
+                source.file().string(),
+                "there is nothing to learn; to read such a file all the same, name the classes in "
+                "`labels`");
+  sort_names(names);
+  return names;
+}
+
+}  // namespace
+
+std::vector<std::string> label_names(const DatasetOptions& options) {
+  if (task_of(options) != Task::classification) return {};
+  if (!options.labels.empty()) return options.labels;
+  if (!options.soft_labels.empty()) return options.soft_labels;
+  if (options.train.empty())
+    throw Error(ErrorKind::recipe, "the classes are not known without a training file", {},
+                "name them in `labels`, in the order in which the model was trained");
+  return found_names(options);
+}
+
+Task task_of(const DatasetOptions& options) {
+  if (options.task == "classification") return Task::classification;
+  if (options.task == "regression") return Task::regression;
+  if (options.task == "unlabelled") return Task::unlabelled;
+  throw Error(ErrorKind::recipe, str("unknown task ", cited(options.task)), {},
+              "the tasks are classification, regression and unlabelled");
+}
+
+Layout layout_of(const DatasetOptions& options) {
+  if (options.text.empty()) throw Error(ErrorKind::recipe, "the data set names no text column");
+  Layout layout;
+  layout.columns.push_back({options.text, true});
+  layout.pair = !options.pair.empty();
+  if (layout.pair) layout.columns.push_back({options.pair, true});
+  layout.targets = layout.columns.size();
+  if (task_of(options) == Task::unlabelled) return layout;
+  for (const std::string& column : options.soft_labels) layout.columns.push_back({column, false});
+  if (options.soft_labels.empty()) {
+    if (options.label.empty())
+      throw Error(ErrorKind::recipe, str("a data set for ", options.task, " needs `label`"), {},
+                  "name its column, or set `task: unlabelled`");
+    layout.columns.push_back({options.label, false});
+  }
+  return layout;
+}
+
+ClassIndex::ClassIndex(const std::vector<std::string>& names) : names_(names) {
+  for (size_t i = 0; i < names.size(); ++i) index_.emplace(names[i], static_cast<int32_t>(i));
+}
+
+int32_t ClassIndex::find(std::string_view label) const {
+  auto found = index_.find(label);
+  return found == index_.end() ? -1 : found->second;
+}
+
+std::string ClassIndex::unknown(std::string_view label) const {
+  std::string near = label.size() < 3 ? "" : nearest(label, names_);
+  return str("label ", cited(label), " is none of the ", names_.size(), " classes",
+             near.empty() ? "" : str(" (did you mean ", cited(near), "?)"));
+}
+
+std::string ClassIndex::hint() const {
+  std::vector<std::string> shown;
+  for (size_t i = 0; i < names_.size() && i < 10; ++i) shown.push_back(cited(names_[i]));
+  return str("the classes are ", join(shown, ", "), names_.size() > 10 ? ", ..." : "");
+}
+
+std::optional<double> parse_number(std::string_view cell) {
+  cell = trim(cell);
+  if (cell.starts_with('+') && !cell.starts_with("+-")) cell.remove_prefix(1);
+  double value = 0;
+  auto [end, failed] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+  if (failed != std::errc() || end != cell.data() + cell.size() || !std::isfinite(value))
+    return std::nullopt;
+  return value;
+}
+
+TargetReader::TargetReader(const DatasetOptions& options, Split& split)
+    : split_(split), classes_(split.labels), first_(layout_of(options).targets) {
+  if (split.task != Task::classification || options.soft_labels.empty()) return;
+  // The caller's classes may be in another order than the columns; they are matched by name.
+  std::vector<std::string> names = label_names(options);
+  ClassIndex columns(names);
+  for (const std::string& label : split.labels)
+    if (int32_t index = columns.find(label); index >= 0)
+      soft_.push_back(first_ + static_cast<size_t>(index));
+    else
+      throw Error(ErrorKind::recipe, str("no column of soft labels for class ", cited(label)), {},
+                  columns.hint());
+  if (soft_.size() != options.soft_labels.size())
+    throw Error(
+        ErrorKind::recipe,
+        str(options.soft_labels.size(), " columns of soft labels for ", soft_.size(), " classes"),
+        {}, columns.hint());
+}
+
+void TargetReader::row(const Record& record, BadRows& bad) {
+  if (!soft_.empty()) return add_soft(record, bad);
+  if (split_.task == Task::classification)
+    return add_class(record, trim(record.cells[first_]), bad);
+  if (split_.task == Task::regression) return add_value(record, record.cells[first_], bad);
+}
+
+void TargetReader::add_class(const Record& record, std::string_view cell, BadRows& bad) {
+  int32_t index = classes_.find(cell);
+  split_.classes.push_back(index);
+  if (cell.empty())
+    bad.add(record.line, "an empty label");
+  else if (index < 0)
+    bad.add(record.line, bad.listing() ? classes_.unknown(cell) : "", classes_.hint());
+}
+
+void TargetReader::add_value(const Record& record, std::string_view cell, BadRows& bad) {
+  auto value = parse_number(cell);
+  float stored = static_cast<float>(value.value_or(0));
+  split_.values.push_back(stored);
+  if (trim(cell).empty())
+    bad.add(record.line, "an empty score");
+  else if (!value || !std::isfinite(stored))
+    bad.add(record.line, str("score ", cited(cell), " is not a finite number"),
+            "for class names set `task: classification`");
+}
+
+void TargetReader::add_soft(const Record& record, BadRows& bad) {
+  constexpr const char* hint = "soft labels are probabilities: none negative, with sum 1";
+  probabilities_.clear();
+  double sum = 0;
+  std::string problem;
+  for (size_t column : soft_) {
+    std::string_view cell = record.cells[column];
+    auto value = parse_number(cell);
+    if (problem.empty() && !value)
+      problem = str("probability ", cited(cell), " is not a finite number");
+    if (problem.empty() && *value < 0) problem = str("probability ", cited(cell), " is negative");
+    sum += value.value_or(0);
+    probabilities_.push_back(value.value_or(0));
+  }
+  if (problem.empty() && std::abs(sum - 1) > 1e-3)
+    problem = str("the probabilities' sum is ", shortest(sum));
+  if (!problem.empty()) return bad.add(record.line, problem, hint);
+  for (double p : probabilities_) split_.soft.push_back(static_cast<float>(p / sum));
+}
+
+}  // namespace compress::data

@@ -1,0 +1,61 @@
+#pragma once
+// Targets of a row: class names, scores, probabilities.
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "reader.h"
+
+namespace compress::data {
+
+Task task_of(const DatasetOptions& options);
+
+// The columns that a split is read from, in the order of Record::cells: text, [pair], then the
+// label or the soft labels where the task has them.
+struct Layout {
+  std::vector<Column> columns;
+  size_t targets = 0;  // index of the first target column
+  bool pair = false;
+};
+Layout layout_of(const DatasetOptions& options);
+
+// At most this many classes; more are a sign that the label column is the wrong one.
+inline constexpr size_t most_classes = 10000;
+
+class ClassIndex {
+ public:
+  explicit ClassIndex(const std::vector<std::string>& names);
+  // Index of the class, or -1.
+  int32_t find(std::string_view label) const;
+  std::string unknown(std::string_view label) const;  // message with the nearest name
+  std::string hint() const;                           // lists the classes
+
+ private:
+  const std::vector<std::string>& names_;
+  std::unordered_map<std::string_view, int32_t> index_;
+};
+
+// Parses a whole cell (spaces around it allowed) as a finite number.
+std::optional<double> parse_number(std::string_view cell);
+
+// Reads the targets of each row into the split; what does not parse goes to the bad rows.
+class TargetReader {
+ public:
+  TargetReader(const DatasetOptions& options, Split& split);
+  void row(const Record& record, BadRows& bad);
+
+ private:
+  void add_class(const Record& record, std::string_view cell, BadRows& bad);
+  void add_value(const Record& record, std::string_view cell, BadRows& bad);
+  void add_soft(const Record& record, BadRows& bad);
+
+  Split& split_;
+  ClassIndex classes_;
+  size_t first_;                       // the first target column
+  std::vector<size_t> soft_;           // the column of each class's probability
+  std::vector<double> probabilities_;  // of the row at hand
+};
+
+}  // namespace compress::data

@@ -1,0 +1,85 @@
+#include "compress/data/loader.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+
+namespace compress::data {
+
+struct Loader::State {
+  const Split& split;
+  const SamplerOptions options;
+  const bool pin;
+  const size_t depth;
+  std::mutex mutex;
+  std::condition_variable changed;  // of everything below
+  std::deque<Batch> ready;
+  std::exception_ptr failure;
+  bool stop = false;
+  std::thread thread;
+
+  // The worker: packs the batches from `step` on until it is told to stop or one fails.
+  void work(int64_t step) {
+    try {
+      int64_t steps = steps_per_epoch(split.rows(), options.batch);
+      for (int64_t epoch = step / steps, first = step % steps;; ++epoch, first = 0) {
+        auto batches = epoch_batches(split, options, epoch);
+        for (int64_t i = first; i < steps; ++i)
+          if (!hand_over(pack(split, batches[i], pin))) return;
+      }
+    } catch (...) {
+      std::lock_guard lock(mutex);
+      failure = std::current_exception();
+      changed.notify_all();
+    }
+  }
+
+  // Queues a batch once there is room; false when the loader is being destroyed.
+  bool hand_over(Batch batch) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] { return stop || ready.size() < depth; });
+    if (stop) return false;
+    ready.push_back(std::move(batch));
+    changed.notify_all();
+    return true;
+  }
+};
+
+Loader::Loader(const Split& split, SamplerOptions options, int64_t first_step, bool pin, int depth)
+    : state_(new State{.split = split,
+                       .options = options,
+                       .pin = pin,
+                       .depth = static_cast<size_t>(std::max(depth, 1))}) {
+  if (split.rows() < 1) throw Error(ErrorKind::data, "a split without rows", split.file.string());
+  if (options.batch < 1 || first_step < 0)
+    throw Error(ErrorKind::internal,
+                str("a loader for batches of ", options.batch, " from step ", first_step));
+  state_->thread = std::thread(&State::work, state_.get(), first_step);
+}
+
+Loader::~Loader() {
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->stop = true;
+  }
+  state_->changed.notify_all();
+  state_->thread.join();
+}
+
+Batch Loader::next() {
+  std::unique_lock lock(state_->mutex);
+  state_->changed.wait(lock, [this] { return !state_->ready.empty() || state_->failure; });
+  if (state_->ready.empty()) std::rethrow_exception(state_->failure);
+  Batch batch = std::move(state_->ready.front());
+  state_->ready.pop_front();
+  state_->changed.notify_all();
+  return batch;
+}
+
+}  // namespace compress::data

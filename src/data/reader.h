@@ -1,0 +1,103 @@
+#pragma once
+// Readers of data files: a mapped file as a sequence of records, each with the wanted columns as
+// views.
+
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "compress/base/files.h"
+#include "compress/data/dataset.h"
+
+namespace compress::data {
+
+enum class Format { tsv, csv, jsonl };
+
+// By the extension: .tsv .tab, .csv, .jsonl .ndjson; nothing for any other.
+std::optional<Format> format_by_extension(const std::filesystem::path& file);
+// As the options say, else by the extension. Error{recipe} when neither tells.
+Format format_of(const DatasetOptions& options, const std::filesystem::path& file);
+// The path of a split. Error{recipe} when the options name none, Error{internal} for another split
+// name.
+std::filesystem::path split_file(const DatasetOptions& options, const std::string& name);
+
+// Text from outside in a message: quoted, cut to 60 bytes, control characters replaced.
+std::string cited(std::string_view text);
+// Offset of the first byte that is not valid UTF-8 (overlong forms and surrogates are not), npos
+// when all is.
+size_t invalid_utf8(std::string_view text);
+
+// Records longer than this are refused: no sentence is, but a binary file or an unclosed quote is.
+inline constexpr size_t longest_record = size_t{16} << 20;
+
+// A data file, mapped, and the cells that had to be unescaped. Views of both live as long as the
+// source. Error{data}: missing (with the nearest name in its folder), a folder, unreadable, empty,
+// UTF-16, a NUL byte (line).
+class Source {
+ public:
+  explicit Source(const std::filesystem::path& file);
+  const std::filesystem::path& file() const { return file_; }
+  std::string_view bytes() const { return {map_->data(), map_->size()}; }  // the whole file
+  std::string_view text() const;  // without byte order mark
+  std::string_view keep(std::string text) { return kept_.emplace_back(std::move(text)); }
+  std::string place(int64_t line) const;  // "data/train.tsv:17"
+
+ private:
+  std::filesystem::path file_;
+  std::unique_ptr<MappedFile> map_;
+  std::deque<std::string> kept_;
+};
+
+// A column that is wanted: a name, or a number from 0 in a delimited file. Names are distinct.
+struct Column {
+  std::string name;
+  bool is_text = true;  // in JSON: a string only, not a number or a boolean
+};
+
+struct Record {
+  int64_t line = 0;  // 1-based line on which the record begins
+  std::vector<std::string_view>
+      cells;                  // the wanted columns, in the order in which they were asked for
+  std::string problem, hint;  // why the record cannot be used; `cells` are empty then
+};
+
+class Reader {
+ public:
+  virtual ~Reader() = default;
+  // The next record, blank lines skipped; false at the end. Error{data} for a record that is too
+  // long.
+  virtual bool next(Record& record) = 0;
+  int64_t blank_lines() const { return blank_lines_; }
+
+ protected:
+  int64_t blank_lines_ = 0;
+};
+
+// Reads the header and finds the columns. Error{data}: no header, a column that is not there
+// (nearest name) or twice. Without columns, records are only counted and their content is not
+// judged.
+std::unique_ptr<Reader> open_reader(Source& source, const DatasetOptions& options,
+                                    std::vector<Column> columns);
+std::unique_ptr<Reader> open_delimited(Source& source, char separator, bool quoting, bool header,
+                                       std::vector<Column> columns);
+std::unique_ptr<Reader> open_jsonl(Source& source, std::vector<Column> columns);
+
+// Collects the records that cannot be used: all are counted, the first five are named.
+class BadRows {
+ public:
+  bool listing() const { return count_ < 5; }  // whether the next one's text will be shown
+  void add(int64_t line, std::string what, std::string hint = {});
+  // Throws Error{data} with the list when there are any; `rows` is how many were read in all.
+  void raise(const Source& source, int64_t rows) const;
+
+ private:
+  int64_t count_ = 0, first_line_ = 0;
+  std::string list_, hint_;
+};
+
+}  // namespace compress::data

@@ -1,0 +1,178 @@
+#include <algorithm>
+#include <cstring>
+#include <system_error>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "reader.h"
+
+namespace compress::data {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+
+std::string nearest_file(const fs::path& file) {
+  std::error_code failed;
+  fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder, failed)) return str("there is no folder ", folder.string());
+  std::vector<std::string> names;
+  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    names.push_back(entry->path().filename().string());
+    if (names.size() == 10000) break;
+  }
+  std::string near = nearest(file.filename().string(), names);
+  return near.empty() ? str("nothing in ", folder.string(), " has a similar name")
+                      : str("did you mean ", (file.parent_path() / near).string(), "?");
+}
+
+std::unique_ptr<MappedFile> map_file(const fs::path& file) {
+  std::error_code failed;
+  auto status = fs::status(file, failed);
+  if (!fs::exists(status))
+    throw Error(ErrorKind::data, "the data file does not exist", file.string(), nearest_file(file));
+  if (!fs::is_regular_file(status))
+    throw Error(ErrorKind::data, "not a regular file", file.string(),
+                "name one file, not a folder or a pipe");
+  if (fs::file_size(file, failed) == 0 && !failed)
+    throw Error(ErrorKind::data, "the data file is empty", file.string());
+  try {
+    return std::make_unique<MappedFile>(file);
+  } catch (const Error& error) {
+    throw Error(ErrorKind::data, "the data file cannot be read: " + error.message(), file.string(),
+                error.hint());
+  }
+}
+
+// Length of the well-formed sequence that starts at `at` (Unicode 15, table 3-7), 0 when there is
+// none.
+size_t sequence_length(const unsigned char* at, size_t left) {
+  unsigned char lead = at[0];
+  if (lead < 0x80) return 1;
+  size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
+                  : (lead & 0xF0) == 0xE0        ? 3
+                  : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                 : 0;
+  if (length == 0 || length > left) return 0;
+  unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  if (at[1] < low || at[1] > high) return 0;
+  for (size_t i = 2; i < length; ++i)
+    if ((at[i] & 0xC0) != 0x80) return 0;
+  return length;
+}
+
+}  // namespace
+
+std::optional<Format> format_by_extension(const fs::path& file) {
+  std::string extension = lower_ascii(file.extension().string());
+  if (extension == ".tsv" || extension == ".tab") return Format::tsv;
+  if (extension == ".csv") return Format::csv;
+  if (extension == ".jsonl" || extension == ".ndjson") return Format::jsonl;
+  return std::nullopt;
+}
+
+Format format_of(const DatasetOptions& options, const fs::path& file) {
+  if (options.format == "tsv") return Format::tsv;
+  if (options.format == "csv") return Format::csv;
+  if (options.format == "jsonl") return Format::jsonl;
+  if (!options.format.empty())
+    throw Error(ErrorKind::recipe, str("unknown data format ", cited(options.format)),
+                file.string(), "the formats are tsv, csv and jsonl");
+  if (auto format = format_by_extension(file)) return *format;
+  throw Error(ErrorKind::recipe, "the file's extension does not tell its format", file.string(),
+              "add `format: tsv`, `csv` or `jsonl` to the data set");
+}
+
+fs::path split_file(const DatasetOptions& options, const std::string& name) {
+  const std::string* path = name == "train"        ? &options.train
+                            : name == "validation" ? &options.validation
+                            : name == "test"       ? &options.test
+                                                   : nullptr;
+  if (path == nullptr) throw Error(ErrorKind::internal, str("no split is called ", cited(name)));
+  if (path->empty())
+    throw Error(ErrorKind::recipe, str("the data set has no ", name, " file"), {},
+                str("add `", name, ": <path>` to it"));
+  return *path;
+}
+
+std::string cited(std::string_view text) {
+  constexpr size_t most = 60;
+  size_t end = std::min(text.size(), most);
+  while (end < text.size() && end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80)
+    --end;
+  std::string shown(text.substr(0, end));
+  for (char& c : shown)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  return "\"" + shown + (end < text.size() ? "...\"" : "\"");
+}
+
+size_t invalid_utf8(std::string_view text) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
+  size_t at = 0;
+  while (at < text.size()) {
+    uint64_t word;
+    if (text.size() - at >= sizeof word) {  // eight ASCII bytes at once
+      std::memcpy(&word, bytes + at, sizeof word);
+      if ((word & 0x8080808080808080ull) == 0) {
+        at += sizeof word;
+        continue;
+      }
+    }
+    size_t length = sequence_length(bytes + at, text.size() - at);
+    if (length == 0) return at;
+    at += length;
+  }
+  return std::string_view::npos;
+}
+
+Source::Source(const fs::path& file) : file_(file), map_(map_file(file)) {
+  std::string_view all = bytes();
+  if (all.starts_with("\xFF\xFE") || all.starts_with("\xFE\xFF"))
+    throw Error(ErrorKind::data, "the data file is UTF-16", file.string(), "convert it to UTF-8");
+  if (size_t at = all.find('\0'); at != std::string_view::npos) {
+    auto line = 1 + std::count(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(at), '\n');
+    throw Error(ErrorKind::data, "a NUL byte in the text", place(line),
+                "the file is binary, damaged or UTF-16; data files are UTF-8 text");
+  }
+}
+
+std::string_view Source::text() const {
+  std::string_view all = bytes();
+  if (all.starts_with(byte_order_mark)) all.remove_prefix(byte_order_mark.size());
+  return all;
+}
+
+std::string Source::place(int64_t line) const {
+  return str(file_.string(), ":", line);
+}
+
+std::unique_ptr<Reader> open_reader(Source& source, const DatasetOptions& options,
+                                    std::vector<Column> columns) {
+  Format format = format_of(options, source.file());
+  if (format == Format::jsonl) return open_jsonl(source, std::move(columns));
+  bool csv = format == Format::csv;
+  return open_delimited(source, csv ? ',' : '\t', options.quoting.value_or(csv), options.header,
+                        std::move(columns));
+}
+
+void BadRows::add(int64_t line, std::string what, std::string hint) {
+  if (count_ == 0) first_line_ = line;
+  if (listing()) list_ += str("\n    line ", line, ": ", what);
+  if (hint_.empty()) hint_ = std::move(hint);
+  ++count_;
+}
+
+void BadRows::raise(const Source& source, int64_t rows) const {
+  if (count_ == 0) return;
+  std::string list = list_;
+  if (count_ > 5) list += str("\n    and ", with_commas(count_ - 5), " more");
+  throw Error(ErrorKind::data,
+              str(with_commas(count_), " of ", with_commas(rows), " rows cannot be used:", list),
+              source.place(first_line_), hint_);
+}
+
+}  // namespace compress::data

@@ -1,0 +1,19 @@
+#pragma once
+// The layouts of finished models, one function each.
+
+#include <filesystem>
+#include <set>
+#include <string>
+
+#include "compress/export/export.h"
+
+namespace compress::exports {
+
+// Both expect `source`'s effective weights to be computed in float32.
+void write_huggingface(const LoadedModel& source, const std::filesystem::path& folder);
+void write_compressed_tensors(const LoadedModel& source, const std::filesystem::path& folder);
+
+// Name of a parameter in the files of `model`.
+std::string file_name(const nn::Model& model, const std::string& canonical);
+
+}  // namespace compress::exports

@@ -1,0 +1,187 @@
+#include <algorithm>
+
+#include "compress/base/error.h"
+#include "compress/base/files.h"
+#include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
+#include "compress/text/tokenizer.h"
+#include "formats.h"
+
+namespace compress::exports {
+
+namespace fs = std::filesystem;
+using nn::HeadKind;
+using torch::Tensor;
+
+namespace {
+
+constexpr int64_t check_rows = 256;
+
+struct Format {
+  const char* name;
+  void (*write)(const LoadedModel&, const fs::path&);
+  bool keeps_activations;  // whether quantised activations survive
+};
+constexpr Format all_formats[] = {{"huggingface", write_huggingface, false},
+                                  {"compressed-tensors", write_compressed_tensors, true}};
+
+const Format& find_format(const std::string& name) {
+  for (const Format& format : all_formats)
+    if (name == format.name) return format;
+  std::string near = nearest(name, formats());
+  throw Error(ErrorKind::recipe, "unknown export format '" + name + "'", {},
+              near.empty() ? "formats: " + join(formats(), ", ") : "did you mean '" + near + "'?");
+}
+
+// Takes the quantisation of activations out of the model for as long as it lives.
+class WithoutInputs {
+ public:
+  explicit WithoutInputs(nn::Model& model) : model_(model) {
+    for (nn::Parameter& parameter : model_.params().list()) inputs_.push_back(std::exchange(parameter.input, nullptr));
+  }
+  ~WithoutInputs() {
+    auto input = inputs_.begin();
+    for (nn::Parameter& parameter : model_.params().list()) parameter.input = *input++;
+  }
+  WithoutInputs(const WithoutInputs&) = delete;
+  WithoutInputs& operator=(const WithoutInputs&) = delete;
+
+ private:
+  nn::Model& model_;
+  std::vector<nn::InputTransform*> inputs_;
+};
+
+struct Measured {
+  Tensor outputs;  // [rows, ...] float32 on the CPU
+  Metric metric;   // empty name: none
+  int64_t rows = 0;
+};
+
+// Whether the evaluator has a metric for this head on this split.
+bool scored(const nn::ModelConfig& config, const data::Split& split) {
+  return (config.head == HeadKind::classification && split.task == data::Task::classification && !split.classes.empty()) ||
+         (config.head == HeadKind::regression && split.task == data::Task::regression);
+}
+
+// The model's outputs in file order: what its head computes, else the last hidden states.
+Tensor outputs_of(nn::Model& model, const data::Split& split, int64_t rows) {
+  std::vector<Tensor> parts;
+  for (int64_t row = 0; row < rows; ++row) {
+    data::Batch batch = data::pack(split, std::span<const int64_t>(&row, 1)).to(model.device());
+    batch.targets = {};
+    nn::Capture capture;
+    capture.hidden = true;
+    nn::Outputs out = model.forward(batch, capture, {});
+    const Tensor& result = out.logits.defined() ? out.logits : out.token_logits.defined() ? out.token_logits
+                           : out.pooled.defined() ? out.pooled : out.hidden.back();
+    parts.push_back(result.to(torch::kCPU, torch::kFloat32));
+  }
+  return torch::cat(parts);
+}
+
+Measured measure(nn::Model& model, const data::Split& split) {
+  torch::NoGradGuard no_grad;
+  Measured result;
+  if (scored(model.config(), split)) {
+    eval::EvaluateOptions options;
+    options.limit = check_rows;
+    eval::Evaluation evaluation = eval::evaluate(model, split, options);
+    result.outputs = evaluation.logits;
+    result.metric = evaluation.metrics.front();
+    result.rows = evaluation.rows;
+  } else {
+    // Token logits are a vocabulary wide: fewer rows say the same.
+    result.rows = std::min<int64_t>(split.rows(), model.config().head == HeadKind::masked_lm ? 8 : check_rows);
+    model.params().refresh(nn::Precision::float32);
+    result.outputs = outputs_of(model, split, result.rows);
+  }
+  return result;
+}
+
+[[noreturn]] void differs(const std::string& format, const std::string& what) {
+  throw Error(ErrorKind::internal, "the folder that was written as " + format + " does not read back as the model: " + what, {},
+              "nothing was exported; please report this");
+}
+
+void compare_weights(const std::string& format, const nn::Model& ours, const nn::Model& reread) {
+  if (ours.params().list().size() != reread.params().list().size()) differs(format, "another number of tensors");
+  for (const nn::Parameter& parameter : ours.params().list()) {
+    const nn::Parameter* other = reread.params().find(parameter.name);
+    if (other == nullptr) differs(format, parameter.name + " is missing");
+    // allclose with no tolerance: equal bits but for the sign of zero, and NaN equal to NaN.
+    if (!torch::allclose(parameter.effective.cpu(), other->effective.cpu(), 0, 0, /*equal_nan=*/true))
+      differs(format, compress::str(parameter.name, " differs by up to ",
+                                    (parameter.effective.cpu() - other->effective.cpu()).abs().max().item<float>()));
+  }
+}
+
+void compare_outputs(const Measured& ours, const Measured& reread, double tolerance, Report& report) {
+  report.rows = ours.rows;
+  report.ours = ours.metric;
+  report.reread = reread.metric;
+  if (ours.outputs.numel() == 0) return;
+  report.largest_difference = (ours.outputs - reread.outputs).abs().max().item<double>();
+  report.scale = ours.outputs.abs().max().item<double>();
+  // Written so that a NaN fails.
+  if (!(report.largest_difference <= tolerance * report.scale))
+    differs(report.format, compress::str("outputs differ by up to ", report.largest_difference, ", ", tolerance * report.scale,
+                                         " is allowed"));
+}
+
+// Reads `folder` again and compares it with the source, which may be changed in between but is left as it was.
+void verify(const Format& format, LoadedModel& source, const fs::path& folder, const data::Split* check, double tolerance,
+            Report& report) {
+  LoadedModel reread = load(folder);
+  reread.model->to(source.model->device());
+  reread.model->params().refresh(nn::Precision::float32);
+  compare_weights(report.format, *source.model, *reread.model);
+  if (check == nullptr || check->rows() == 0) return;
+  Measured ours;
+  if (format.keeps_activations) {
+    ours = measure(*source.model, *check);
+  } else {
+    WithoutInputs dense(*source.model);
+    ours = measure(*source.model, *check);
+  }
+  compare_outputs(ours, measure(*reread.model, *check), tolerance, report);
+}
+
+void count_bytes(Report& report) {
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(report.folder)) {
+    if (!entry.is_regular_file()) continue;
+    auto bytes = static_cast<int64_t>(entry.file_size());
+    report.bytes += bytes;
+    if (entry.path().extension() == ".safetensors") report.weight_bytes += bytes;
+  }
+}
+
+}  // namespace
+
+std::string file_name(const nn::Model& model, const std::string& canonical) {
+  return nn::family(model.config().family).file_name(canonical, model.config().head);
+}
+
+std::vector<std::string> formats() {
+  std::vector<std::string> names;
+  for (const Format& format : all_formats) names.emplace_back(format.name);
+  return names;
+}
+
+Report write(const std::string& format_name, LoadedModel& source, const fs::path& source_folder, const fs::path& folder,
+             const data::Split* check, const nn::Json& provenance, double tolerance) {
+  const Format& format = find_format(format_name);
+  Report report;
+  report.format = format.name;
+  report.folder = folder;
+  source.model->params().refresh(nn::Precision::float32);
+  AtomicFolder work(folder);
+  format.write(source, work.path());
+  checkpoint::copy_tokenizer(source_folder, work.path());
+  if (!provenance.is_null()) write_file(work.path() / "compress_run.json", provenance.dump(2) + "\n");
+  verify(format, source, work.path(), check, tolerance, report);
+  work.commit();
+  count_bytes(report);
+  return report;
+}
+
+}  // namespace compress::exports

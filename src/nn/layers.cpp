@@ -1,0 +1,112 @@
+#include "compress/nn/layers.h"
+
+#include "compress/base/error.h"
+
+namespace compress::nn {
+
+namespace {
+
+using torch::Tensor;
+
+Tensor product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return at::linear(x.scalar_type() == weight.scalar_type() ? x : x.to(weight.scalar_type()), weight,
+                    bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+}
+
+// The persistent gradient of an embedding, zero outside of touched rows.
+Tensor& row_gradient(Parameter& parameter) {
+  Tensor& gradient = parameter.latent.mutable_grad();
+  if (!gradient.defined()) gradient = torch::zeros_like(parameter.latent, parameter.latent.options().requires_grad(false));
+  return gradient;
+}
+
+void add_rows(Parameter& parameter, const Tensor& ids, const Tensor& rows) {
+  Tensor& gradient = row_gradient(parameter);
+  if (parameter.row_gradient) parameter.touched.push_back(ids);
+  if (!gradient.is_cpu()) {
+    gradient.index_add_(0, ids, rows);
+    return;
+  }
+  const int64_t width = gradient.size(1), count = ids.size(0);
+  const int64_t* id = ids.const_data_ptr<int64_t>();
+  const float* from = rows.const_data_ptr<float>();
+  float* to = gradient.mutable_data_ptr<float>();
+  for (int64_t t = 0; t < count; ++t) {
+    float* target = to + id[t] * width;
+    const float* source = from + t * width;
+    for (int64_t i = 0; i < width; ++i) target[i] += source[i];
+  }
+}
+
+// Writes the gradients of the tables in place; autograd sees the latents only to know that a gradient is wanted.
+class EmbeddingFunction : public torch::autograd::Function<EmbeddingFunction> {
+ public:
+  // `tables` holds the addresses of the word, position and segment parameters (0 = none).
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& word, const Tensor& position,
+                        const Tensor& segment, const std::vector<int64_t>& tables, const std::vector<Tensor>& ids) {
+    context->saved_data["tables"] = tables;
+    context->saved_data["ids"] = ids;
+    Tensor sum = word.index_select(0, ids[0]);
+    sum += position.index_select(0, ids[1]);
+    if (segment.defined()) sum += segment.index_select(0, ids[2]);
+    return sum;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    torch::NoGradGuard no_grad;
+    std::vector<int64_t> tables = context->saved_data["tables"].toIntVector();
+    std::vector<Tensor> ids = context->saved_data["ids"].toTensorVector();
+    Tensor rows = gradients[0].to(torch::kFloat32).contiguous();
+    for (size_t i = 0; i < tables.size(); ++i) {
+      auto* table = reinterpret_cast<Parameter*>(tables[i]);
+      if (table != nullptr && table->trainable) add_rows(*table, ids[i], rows);
+    }
+    return {Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor Linear::operator()(const Tensor& x, bool training) const {
+  Tensor input = weight->input != nullptr ? weight->input->apply(x, training) : x;
+  return product(input, weight->effective, bias != nullptr ? bias->effective : Tensor());
+}
+
+Tensor FusedLinear::operator()(const Tensor& x, bool training) const {
+  InputTransform* first = parts[0].weight->input;
+  bool common = true;
+  for (const Linear& part : parts) {
+    InputTransform* input = part.weight->input;
+    common = common && (input == first || (input != nullptr && first != nullptr && input->shareable() && first->shareable()));
+  }
+  if (common && weight->effective.defined()) {
+    Tensor input = first != nullptr ? first->apply(x, training) : x;
+    return product(input, weight->effective, bias->effective);
+  }
+  std::vector<Tensor> outputs;
+  for (const Linear& part : parts) outputs.push_back(part(x, training));
+  return torch::cat(outputs, 1);
+}
+
+Tensor LayerNorm::operator()(const Tensor& x) const {
+  const Tensor& gain = weight->effective;
+  return at::layer_norm(x, {gain.size(0)}, gain, bias->effective, eps);
+}
+
+Tensor Embeddings::operator()(const data::Batch& batch) const {
+  auto address = [](Parameter* table) { return reinterpret_cast<int64_t>(table); };
+  std::vector<int64_t> tables = {address(word), address(position), address(segment)};
+  std::vector<Tensor> ids = {batch.token_ids, batch.positions, batch.segment_ids};
+  return EmbeddingFunction::apply(word->latent, position->latent, segment != nullptr ? segment->latent : Tensor(),
+                                  tables, ids);
+}
+
+Tensor activation(const Tensor& x, const std::string& name) {
+  if (name == "gelu") return at::gelu(x);
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return at::gelu(x, "tanh");
+  if (name == "relu") return at::relu(x);
+  if (name == "silu" || name == "swish") return at::silu(x);
+  throw Error(ErrorKind::model, "unsupported activation '" + name + "'", {}, "supported: gelu, gelu_new, relu, silu");
+}
+
+}  // namespace compress::nn

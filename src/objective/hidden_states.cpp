@@ -1,0 +1,188 @@
+#include <cmath>
+
+#include "components.h"
+#include "compress/base/error.h"
+#include "compress/base/random.h"
+#include "compress/base/strings.h"
+
+namespace compress::objective {
+
+namespace {
+
+struct HiddenStatesOptions {
+  std::string layers = "uniform";
+  std::vector<int64_t> map;
+  bool include_embeddings = false;
+  std::string loss = "mse";
+  std::string projection = "auto";
+  recipe::Ramp weight = 1;
+
+  static const recipe::Options<HiddenStatesOptions>& options() {
+    static const auto description =
+        recipe::Options<HiddenStatesOptions>("hidden_states")
+            .field("layers", &HiddenStatesOptions::layers,
+                   "teacher layers that the student's layers follow (see the equation)")
+            .one_of({"uniform", "last", "skip"})
+            .field("map", &HiddenStatesOptions::map,
+                   "instead of `layers`: the teacher's hidden state for the student's layer 1, 2, "
+                   "...; 0 is the embedding output, n the output of layer n")
+            .at_least(0)
+            .field("include_embeddings", &HiddenStatesOptions::include_embeddings,
+                   "also compares the embedding outputs (0 <- 0)")
+            .field("loss", &HiddenStatesOptions::loss,
+                   "mse: mean over tokens and width; cosine: 1 - cosine, mean over tokens")
+            .one_of({"mse", "cosine"})
+            .field("projection", &HiddenStatesOptions::projection,
+                   "a trained linear map to the teacher's width; auto: where widths differ")
+            .one_of({"auto", "always", "never"})
+            .field("weight", &HiddenStatesOptions::weight, weight_doc)
+            .at_least(0);
+    return description;
+  }
+};
+
+struct Pair {
+  int64_t student, teacher;  // indices into Outputs::hidden
+};
+
+class HiddenStates final : public Objective {
+ public:
+  explicit HiddenStates(const HiddenStatesOptions& options) : options_(options) {
+    weight_ = options.weight;
+  }
+
+  nn::Capture captures() const override { return {.hidden = true}; }
+  bool needs_teacher() const override { return true; }
+
+  void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher,
+            nn::ParamTable& auxiliary, uint64_t seed) override {
+    Objective::bind(student, teacher, auxiliary, seed);
+    pairs_.clear();
+    if (options_.include_embeddings) pairs_.push_back({0, 0});
+    if (options_.map.empty())
+      map_by_name(student.layers, teacher->layers);
+    else
+      map_as_given(student.layers, teacher->layers);
+    add_projection(student.hidden_size, teacher->hidden_size, auxiliary, seed);
+  }
+
+  torch::Tensor compute(const Signals& signals) override {
+    torch::Tensor total;
+    for (const Pair& pair : pairs_) {
+      const torch::Tensor term = distance(project(state(signals.student, pair.student)),
+                                          state(*signals.teacher, pair.teacher).to(torch::kFloat));
+      total = total.defined() ? total + term : term;
+    }
+    return total;
+  }
+
+  std::string summary() const override {
+    std::vector<std::string> parts;
+    for (const Pair& pair : pairs_) parts.push_back(str(pair.student, "<-", pair.teacher));
+    std::string text = "student " + join(parts, ", ");
+    if (projection_ != nullptr)
+      text += str("; projection ", projection_->latent.size(1), "x", projection_->latent.size(0));
+    return text;
+  }
+
+ private:
+  void map_by_name(int64_t ours, int64_t theirs) {
+    if (ours > theirs)
+      throw Error(ErrorKind::recipe,
+                  str("layers: ", options_.layers,
+                      " needs a teacher at least as deep as the student, "
+                      "but the student has ",
+                      ours, " layers and the teacher ", theirs),
+                  mark_.text(), "give the teacher layers with map");
+    // PKD leaves the last layer to the logits' term.
+    const int64_t last = options_.layers == "skip" ? ours - 1 : ours;
+    for (int64_t layer = 1; layer <= last; ++layer) {
+      int64_t source = layer * theirs / ours;
+      if (options_.layers == "last") source = theirs - ours + layer;
+      if (options_.layers == "skip") source = layer * (theirs / ours);
+      pairs_.push_back({layer, source});
+    }
+    if (pairs_.empty())
+      throw Error(ErrorKind::recipe,
+                  "layers: skip leaves out the last layer, and the student has no other",
+                  mark_.text(), "use layers: uniform or last");
+  }
+
+  void map_as_given(int64_t ours, int64_t theirs) {
+    const auto given = static_cast<int64_t>(options_.map.size());
+    if (given != ours)
+      throw Error(
+          ErrorKind::recipe,
+          str("map names ", given, " teacher layers, but the student has ", ours, " layers"),
+          mark_.text(), "give one teacher layer for each layer of the student");
+    for (int64_t layer = 1; layer <= ours; ++layer) {
+      const int64_t source = options_.map[static_cast<size_t>(layer - 1)];
+      if (source < 0 || source > theirs)
+        throw Error(
+            ErrorKind::recipe,
+            str("map names the teacher's layer ", source, ", but it has layers 1 to ", theirs),
+            mark_.text(), "0 is the teacher's embedding output");
+      pairs_.push_back({layer, source});
+    }
+  }
+
+  void add_projection(int64_t ours, int64_t theirs, nn::ParamTable& auxiliary, uint64_t seed) {
+    projection_ = nullptr;
+    if (ours != theirs && options_.projection == "never")
+      throw Error(ErrorKind::recipe,
+                  str("the student's width is ", ours, " and the teacher's ", theirs,
+                      ", so their states cannot be compared without a projection"),
+                  mark_.text(), "set projection: auto");
+    if (options_.projection != "always" && ours == theirs) return;
+    std::string name = "hidden_states.projection.weight";
+    for (int copy = 2; auxiliary.find(name) != nullptr; ++copy)
+      name = str("hidden_states.projection_", copy, ".weight");
+    auto generator = at::detail::createCPUGenerator(stream_seed(seed, name));
+    const double bound = 1 / std::sqrt(static_cast<double>(ours));
+    torch::Tensor initial = torch::empty({theirs, ours}).uniform_(-bound, bound, generator);
+    projection_ = &auxiliary.add(name, nn::Role::other, -1, std::move(initial));
+    projection_->castable = true;
+  }
+
+  static const torch::Tensor& state(const nn::Outputs& outputs, int64_t index) {
+    return outputs.hidden.at(static_cast<size_t>(index));
+  }
+
+  torch::Tensor project(const torch::Tensor& states) const {
+    if (projection_ == nullptr) return states.to(torch::kFloat);
+    const torch::Tensor& matrix = projection_->effective;
+    return at::linear(states.to(matrix.scalar_type()), matrix).to(torch::kFloat);
+  }
+
+  torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher) const {
+    if (options_.loss == "mse") return at::mse_loss(student, teacher);
+    return 1 - at::cosine_similarity(student, teacher, -1).mean();
+  }
+
+  HiddenStatesOptions options_;
+  std::vector<Pair> pairs_;
+  nn::Parameter* projection_ = nullptr;
+};
+
+}  // namespace
+
+void add_hidden_states(ObjectiveRegistry& registry) {
+  registry.add(
+      recipe::describe<HiddenStatesOptions>(
+          "objective", "hidden_states", "the teacher's hidden states, layer by layer",
+          "sum over pairs (m <- n) of D(H_S,m W, H_T,n),  D = mse or 1 - cosine, W = projection\n"
+          "with Ls student and Lt teacher layers, counted from 1:\n"
+          "uniform: m <- floor(m Lt / Ls);  last: m <- Lt - Ls + m;  "
+          "skip: m <- m floor(Lt / Ls) for m < Ls",
+          "Jiao et al. 2020 (TinyBERT), arXiv 1909.10351, equation 8; Sun et al. 2019 (PKD), "
+          "arXiv 1908.09355, section 3.2 (last, skip)",
+          "Needs a teacher; its head does not matter. mse is the mean over tokens and width, "
+          "cosine the mean over tokens; the layers' terms are added. One projection without bias "
+          "serves all layers; it is trained with the student and not exported. PKD compares the "
+          "normalised state of the first token alone; this term compares all tokens."),
+      [](const recipe::Component& component) {
+        return std::make_unique<HiddenStates>(component.as<HiddenStatesOptions>());
+      });
+}
+
+}  // namespace compress::objective

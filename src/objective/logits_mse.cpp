@@ -1,0 +1,76 @@
+#include "components.h"
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+
+namespace compress::objective {
+
+namespace {
+
+using nn::HeadKind;
+
+struct LogitsMseOptions {
+  std::string reduction = "mean";
+  recipe::Ramp weight = 1;
+
+  static const recipe::Options<LogitsMseOptions>& options() {
+    static const auto description =
+        recipe::Options<LogitsMseOptions>("logits_mse")
+            .field("reduction", &LogitsMseOptions::reduction,
+                   "over classes: their mean or their sum (always the mean over rows)")
+            .one_of({"mean", "sum"})
+            .field("weight", &LogitsMseOptions::weight, weight_doc)
+            .at_least(0);
+    return description;
+  }
+};
+
+class LogitsMse final : public Objective {
+ public:
+  explicit LogitsMse(const LogitsMseOptions& options) : sum_(options.reduction == "sum") {
+    weight_ = options.weight;
+  }
+
+  bool needs_teacher() const override { return true; }
+
+  void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher,
+            nn::ParamTable& auxiliary, uint64_t seed) override {
+    Objective::bind(student, teacher, auxiliary, seed);
+    head_ = student.head;
+    if (head_ == HeadKind::none || head_ == HeadKind::embedding)
+      throw Error(ErrorKind::recipe,
+                  str("objective 'logits_mse' compares logits, but the student's head is ",
+                      nn::head_name(head_)),
+                  mark_.text(), "use hidden_states for a model without logits");
+    require_same_outputs(student, *teacher, name_, mark_);
+  }
+
+  torch::Tensor compute(const Signals& signals) override {
+    const torch::Tensor& student = head_output(signals.student, head_);
+    const int64_t rows = student.size(0);
+    if (rows == 0) return student.sum();  // no labelled token in this batch
+    const torch::Tensor& teacher = head_output(*signals.teacher, head_);
+    if (!sum_) return at::mse_loss(student, teacher);
+    return at::mse_loss(student, teacher, at::Reduction::Sum) / static_cast<double>(rows);
+  }
+
+ private:
+  bool sum_;
+  HeadKind head_ = HeadKind::none;
+};
+
+}  // namespace
+
+void add_logits_mse(ObjectiveRegistry& registry) {
+  registry.add(
+      recipe::describe<LogitsMseOptions>(
+          "objective", "logits_mse", "squared distance to the teacher's logits",
+          "(1/B) sum_rows R_c (z_S,c - z_T,c)^2,  R = mean or sum over classes",
+          "Ba & Caruana 2014, arXiv 1312.6184, equation 1",
+          "Needs a teacher with the student's outputs; fits regression too. Mean over rows (masked "
+          "LM: over labelled tokens). No temperature and no T^2 factor."),
+      [](const recipe::Component& component) {
+        return std::make_unique<LogitsMse>(component.as<LogitsMseOptions>());
+      });
+}
+
+}  // namespace compress::objective

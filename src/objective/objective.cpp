@@ -1,0 +1,50 @@
+#include "compress/objective/objective.h"
+
+#include "components.h"
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+
+namespace compress::objective {
+
+void Objective::bind(const nn::ModelConfig&, const nn::ModelConfig* teacher, nn::ParamTable&,
+                     uint64_t) {
+  if (needs_teacher() && teacher == nullptr)
+    throw Error(ErrorKind::recipe, "objective '" + name_ + "' needs a teacher", mark_.text(),
+                "add `teacher:` to this stage, naming an earlier stage or a model folder");
+}
+
+std::unique_ptr<Objective> make(const recipe::Component& component) {
+  std::unique_ptr<Objective> objective = objectives().maker(component)(component);
+  objective->name_ = component.name();
+  objective->mark_ = component.mark;
+  return objective;
+}
+
+void require_same_outputs(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
+                          const std::string& term, const recipe::Mark& mark) {
+  if (student.head != teacher.head)
+    throw Error(
+        ErrorKind::recipe,
+        str("objective '", term, "' compares logits, but the student's head is ",
+            nn::head_name(student.head), " and the teacher's is ", nn::head_name(teacher.head)),
+        mark.text(), "train the teacher with the student's head first");
+  const bool tokens = student.head == nn::HeadKind::masked_lm;
+  const int64_t ours = tokens ? student.vocab_size : student.outputs();
+  const int64_t theirs = tokens ? teacher.vocab_size : teacher.outputs();
+  if (ours != theirs)
+    throw Error(ErrorKind::recipe,
+                str("objective '", term, "' compares logits, but the student has ", ours,
+                    " of them and the teacher ", theirs),
+                mark.text(),
+                tokens ? "both must use one vocabulary" : "both must have one label set");
+}
+
+const torch::Tensor& head_output(const nn::Outputs& outputs, nn::HeadKind head) {
+  const torch::Tensor& logits =
+      head == nn::HeadKind::masked_lm ? outputs.token_logits : outputs.logits;
+  if (!logits.defined())
+    throw Error(ErrorKind::internal, str("a ", nn::head_name(head), " model gave no logits"));
+  return logits;
+}
+
+}  // namespace compress::objective

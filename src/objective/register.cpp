@@ -1,0 +1,17 @@
+#include "components.h"
+
+namespace compress::objective {
+
+const ObjectiveRegistry& objectives() {
+  static const ObjectiveRegistry registry = [] {
+    ObjectiveRegistry list("objective");
+    add_labels(list);
+    add_soft_labels(list);
+    add_logits_mse(list);
+    add_hidden_states(list);
+    return list;
+  }();
+  return registry;
+}
+
+}  // namespace compress::objective

@@ -1,0 +1,128 @@
+#include "ascent.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+
+namespace compress::optim {
+
+namespace {
+
+// The first `rows` rows of `buffer`, which grows when it is too small.
+torch::Tensor first_rows(torch::Tensor& buffer, const torch::Tensor& like, int64_t rows) {
+  if (!buffer.defined() || buffer.size(0) < rows) {
+    std::vector<int64_t> shape = like.sizes().vec();
+    // Half as much again: the number of distinct tokens varies little from batch to batch.
+    shape[0] = std::min(shape[0], rows + rows / 2);
+    buffer = torch::empty(shape, like.options().requires_grad(false));
+  }
+  return buffer.narrow(0, 0, rows);
+}
+
+}  // namespace
+
+double global_norm(const std::vector<torch::Tensor>& tensors) {
+  if (tensors.empty()) return 0;
+  return at::stack(at::_foreach_norm(tensors)).norm().item<double>();
+}
+
+void Ascent::bind(const std::vector<nn::Parameter*>& parameters, nn::Precision precision) {
+  slots_.clear();
+  moved_.clear();
+  whole_.clear();
+  whole_saved_.clear();
+  for (nn::Parameter* parameter : parameters) slots_.push_back(Slot{parameter, {}, {}});
+  if (precision == nn::Precision::bf16 && rho_ > 0) check_precision();
+}
+
+// A weight that is cast to bf16 does not change when it moves by less than half the spacing of bf16
+// numbers around it; a perturbation whose typical size is under a quarter of the spacing is mostly
+// lost.
+void Ascent::check_precision() const {
+  torch::NoGradGuard no_grad;
+  int64_t perturbed = 0, cast = 0;
+  std::vector<torch::Tensor> weights;
+  for (const Slot& slot : slots_) {
+    // Few rows of an embedding move in a step; they hardly count.
+    if (!slot.parameter->row_gradient) perturbed += slot.parameter->numel();
+    if (!slot.parameter->castable) continue;
+    cast += slot.parameter->numel();
+    weights.push_back(slot.parameter->latent);
+  }
+  if (cast == 0 || perturbed == 0) return;
+  const double rms = global_norm(weights) / std::sqrt(static_cast<double>(cast));
+  if (!(rms > 0)) return;
+  const double typical_size = typical(rho_ / std::sqrt(static_cast<double>(perturbed)), rms);
+  const double spacing = std::exp2(std::floor(std::log2(rms)) - 7);
+  if (typical_size >= spacing / 4) return;
+  std::ostringstream numbers;
+  numbers.precision(3);
+  numbers << "rho " << rho_ << " moves each of " << with_commas(perturbed) << " weights by about "
+          << typical_size << ", but weights of typical size " << rms << " are " << spacing
+          << " apart in bf16: the perturbation would be lost";
+  throw Error(ErrorKind::recipe, numbers.str(), mark_.text(),
+              "set precision: float32 for this stage");
+}
+
+Ascent::Piece Ascent::take(Slot& slot) {
+  nn::Parameter& parameter = *slot.parameter;
+  const torch::Tensor& gradient = parameter.latent.grad();
+  if (!parameter.row_gradient) {
+    if (!slot.saved_buffer.defined())
+      slot.saved_buffer =
+          torch::empty_like(parameter.latent, parameter.latent.options().requires_grad(false));
+    whole_.push_back(parameter.latent);
+    whole_saved_.push_back(slot.saved_buffer);
+    return {&parameter, {}, slot.saved_buffer, gradient};
+  }
+  torch::Tensor ids = touched_rows(parameter);
+  torch::Tensor saved = first_rows(slot.saved_buffer, parameter.latent, ids.numel());
+  torch::Tensor rows = first_rows(slot.gradient_buffer, parameter.latent, ids.numel());
+  at::index_select_out(saved, parameter.latent, 0, ids);
+  at::index_select_out(rows, gradient, 0, ids);
+  return {&parameter, ids, saved, rows};
+}
+
+void Ascent::ascend() {
+  if (!moved_.empty())
+    throw Error(ErrorKind::internal, "weights were perturbed twice without being restored");
+  torch::NoGradGuard no_grad;
+  for (Slot& slot : slots_) {
+    if (!slot.parameter->latent.grad().defined()) continue;
+    if (slot.parameter->row_gradient && slot.parameter->touched.empty()) continue;
+    moved_.push_back(take(slot));
+  }
+  if (moved_.empty()) return;
+  if (!whole_.empty()) at::_foreach_copy_(whole_saved_, whole_);
+  const double scale = rho_ / (norm(moved_) + 1e-12);
+  std::vector<torch::Tensor> along_gradient, gradients;  // moved by one call
+  for (Piece& piece : moved_) {
+    torch::Tensor& latent = piece.parameter->latent;
+    torch::Tensor step = direction(piece);
+    if (piece.ids.defined()) {
+      // The rows' gradient is a copy already, so it may become the moved rows.
+      at::add_out(piece.gradient, piece.saved, step, scale);
+      latent.index_copy_(0, piece.ids, piece.gradient);
+    } else if (step.is_same(piece.gradient)) {
+      along_gradient.push_back(latent);
+      gradients.push_back(step);
+    } else {
+      latent.add_(step, scale);
+    }
+  }
+  if (!gradients.empty()) at::_foreach_add_(along_gradient, gradients, scale);
+}
+
+void Ascent::restore() {
+  torch::NoGradGuard no_grad;
+  if (!whole_.empty()) at::_foreach_copy_(whole_, whole_saved_);
+  for (const Piece& piece : moved_)
+    if (piece.ids.defined()) piece.parameter->latent.index_copy_(0, piece.ids, piece.saved);
+  whole_.clear();
+  whole_saved_.clear();
+  moved_.clear();
+}
+
+}  // namespace compress::optim

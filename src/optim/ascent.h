@@ -1,0 +1,62 @@
+#pragma once
+// What sharpness-aware steps share: saving and restoring weights without allocating, embeddings by
+// touched rows only, and the check against the working precision.
+
+#include "components.h"
+
+namespace compress::optim {
+
+inline const std::vector<std::string> accumulation_names = {"exact", "per_micro_batch"};
+inline constexpr const char* accumulation_doc =
+    "exact: one perturbation from the whole batch's gradient, then a replay; per_micro_batch: each "
+    "micro-batch perturbs for itself (cheaper, a noisier ascent)";
+
+class Ascent : public Sharpness {
+ public:
+  Ascent(double rho, const std::string& accumulation, recipe::Mark mark)
+      : rho_(rho), per_micro_batch_(accumulation == "per_micro_batch"), mark_(std::move(mark)) {}
+
+  void bind(const std::vector<nn::Parameter*>& parameters, nn::Precision precision) override;
+  bool active(const Progress&) const override { return rho_ > 0; }
+  void ascend() override;
+  void restore() override;
+  bool per_micro_batch() const override { return per_micro_batch_; }
+
+ protected:
+  // Memory of one parameter, used again each step. An embedding's buffers hold its touched rows,
+  // first `rows` of them.
+  struct Slot {
+    nn::Parameter* parameter = nullptr;
+    torch::Tensor saved_buffer, gradient_buffer;
+  };
+  // A parameter that is moved this time. `saved` is a copy of its weights (or rows).
+  struct Piece {
+    nn::Parameter* parameter = nullptr;
+    torch::Tensor ids;  // rows, undefined for a whole tensor
+    torch::Tensor saved;
+    torch::Tensor gradient;
+  };
+  // Norm of what the method normalises by, over all pieces.
+  virtual double norm(const std::vector<Piece>& pieces) = 0;
+  // The direction that rho / norm scales: a tensor of piece.gradient's shape, not to be written to.
+  virtual torch::Tensor direction(const Piece& piece) = 0;
+  // Root mean square of the perturbation of weights whose own is `weight_rms`, given rho / sqrt(N).
+  virtual double typical(double share, double weight_rms) const = 0;
+
+  double rho_;
+
+ private:
+  Piece take(Slot& slot);
+  void check_precision() const;
+
+  bool per_micro_batch_;
+  recipe::Mark mark_;
+  std::vector<Slot> slots_;
+  std::vector<Piece> moved_;
+  std::vector<torch::Tensor> whole_, whole_saved_;  // latents of whole pieces and their copies
+};
+
+// Square root of the sum of squares of all elements, float32.
+double global_norm(const std::vector<torch::Tensor>& tensors);
+
+}  // namespace compress::optim

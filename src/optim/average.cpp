@@ -1,0 +1,69 @@
+#include "average.h"
+
+#include <algorithm>
+
+#include "compress/base/error.h"
+
+namespace compress::optim {
+
+void SnapshotAverage::bind(const std::vector<nn::Parameter*>& parameters, const Progress& plan) {
+  start_ = std::max<int64_t>(1, begin_.resolve(plan.steps_per_epoch, plan.total_steps));
+  every_ = std::max<int64_t>(1, period_.resolve(plan.steps_per_epoch, plan.total_steps));
+  count_ = 0;
+  swapped_ = false;
+  parameters_ = parameters;
+  live_.clear();
+  averages_.clear();
+  for (nn::Parameter* parameter : parameters) {
+    live_.push_back(parameter->latent);
+    averages_.push_back(
+        torch::zeros_like(parameter->latent, parameter->latent.options().requires_grad(false)));
+  }
+}
+
+void SnapshotAverage::update(const Progress& progress) {
+  if (swapped_) throw Error(ErrorKind::internal, "weights were averaged while exchanged");
+  if (progress.step < start_ || (progress.step - start_) % every_ != 0) return;
+  torch::NoGradGuard no_grad;
+  if (!live_.empty()) {
+    if (count_ == 0)
+      at::_foreach_copy_(averages_, live_);
+    else
+      at::_foreach_lerp_(averages_, live_, share(count_));
+  }
+  ++count_;
+}
+
+void SnapshotAverage::swap() {
+  if (!ready()) throw Error(ErrorKind::internal, "weights were exchanged before any average");
+  torch::NoGradGuard no_grad;
+  // Memory changes hands; the latents stay the same leaves, and what aliases one follows it.
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    torch::Tensor& latent = parameters_[i]->latent;
+    torch::Tensor kept = latent.detach();
+    latent.set_data(averages_[i]);
+    averages_[i] = kept;
+  }
+  swapped_ = !swapped_;
+}
+
+nn::TensorMap SnapshotAverage::state() const {
+  if (swapped_) throw Error(ErrorKind::internal, "averages were saved while exchanged");
+  nn::TensorMap state{{"count", torch::tensor(count_, torch::kLong)}};
+  if (count_ > 0)
+    for (size_t i = 0; i < parameters_.size(); ++i)
+      state["average." + parameters_[i]->name] = averages_[i];
+  return state;
+}
+
+void SnapshotAverage::load_state(const nn::TensorMap& state) {
+  torch::Tensor count = torch::zeros({}, torch::kLong);
+  load_tensor(state, "count", count);
+  count_ = count.item<int64_t>();
+  if (count_ < 0) throw Error(ErrorKind::model, "the saved state has a negative count");
+  if (count_ > 0)
+    for (size_t i = 0; i < parameters_.size(); ++i)
+      load_tensor(state, "average." + parameters_[i]->name, averages_[i]);
+}
+
+}  // namespace compress::optim

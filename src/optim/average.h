@@ -1,0 +1,36 @@
+#pragma once
+// What averages of weights share: snapshots at whole multiples of `every` from `start` on, in
+// float32 buffers that are allocated once, and the exchange with the live weights.
+
+#include "components.h"
+
+namespace compress::optim {
+
+class SnapshotAverage : public Averaging {
+ public:
+  SnapshotAverage(const Duration& start, const Duration& every) : begin_(start), period_(every) {}
+
+  void bind(const std::vector<nn::Parameter*>& parameters, const Progress& plan) override;
+  void update(const Progress& progress) override;
+  bool ready() const override { return count_ > 0; }
+  void swap() override;
+  int64_t starts_at() const override { return start_; }
+  nn::TensorMap state() const override;
+  void load_state(const nn::TensorMap& state) override;
+
+ protected:
+  // Weight of the next snapshot when `count` >= 1 were taken: average <- average + share (w -
+  // average).
+  virtual double share(int64_t count) const = 0;
+
+ private:
+  Duration begin_, period_;
+  int64_t start_ = 1;  // first update after which a snapshot is taken
+  int64_t every_ = 1;
+  int64_t count_ = 0;  // snapshots taken
+  bool swapped_ = false;
+  std::vector<nn::Parameter*> parameters_;
+  std::vector<torch::Tensor> live_, averages_;  // handles of the latents; the buffers
+};
+
+}  // namespace compress::optim

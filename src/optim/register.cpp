@@ -1,0 +1,60 @@
+#include "components.h"
+
+namespace compress::optim {
+
+const OptimizerRegistry& optimizers() {
+  static const OptimizerRegistry registry = [] {
+    OptimizerRegistry list("optimizer");
+    add_adamw(list);
+    add_sgd(list);
+    return list;
+  }();
+  return registry;
+}
+
+const ScheduleRegistry& schedules() {
+  static const ScheduleRegistry registry = [] {
+    ScheduleRegistry list("schedule");
+    add_constant(list);
+    add_linear(list);
+    add_cosine(list);
+    add_cyclic_linear(list);
+    return list;
+  }();
+  return registry;
+}
+
+const SharpnessRegistry& sharpnesses() {
+  static const SharpnessRegistry registry = [] {
+    SharpnessRegistry list("sharpness");
+    add_sam(list);
+    add_asam(list);
+    return list;
+  }();
+  return registry;
+}
+
+const AveragingRegistry& averagings() {
+  static const AveragingRegistry registry = [] {
+    AveragingRegistry list("averaging");
+    add_swa(list);
+    add_ema(list);
+    return list;
+  }();
+  return registry;
+}
+
+const recipe::Registry& optimizer_registry() {
+  return optimizers();
+}
+const recipe::Registry& schedule_registry() {
+  return schedules();
+}
+const recipe::Registry& sharpness_registry() {
+  return sharpnesses();
+}
+const recipe::Registry& averaging_registry() {
+  return averagings();
+}
+
+}  // namespace compress::optim

@@ -1,0 +1,65 @@
+#pragma once
+// What running the stages of one recipe shares.
+
+#include <map>
+#include <memory>
+
+#include "compress/data/dataset.h"
+#include "compress/pipeline/run.h"
+#include "compress/text/tokenizer.h"
+
+namespace compress::pipeline {
+
+// One run: its folder, and tokenised data kept between stages.
+class Runner {
+ public:
+  Runner(const Recipe& recipe, const RunOptions& options);
+  RunResult run();
+
+ private:
+  StageResult run_stage(const StageOptions& stage);
+  StageResult run_train(const StageOptions& stage, StageResult result);
+  StageResult run_evaluate(const StageOptions& stage, StageResult result);
+  StageResult run_export(const StageOptions& stage, StageResult result);
+
+  std::filesystem::path stage_folder(const std::string& name) const { return folder_ / "stages" / name; }
+  // Folder of a model named in the recipe: an earlier stage's, or the path itself.
+  std::filesystem::path model_folder(const std::string& name) const;
+  // Hash of what a model named in the recipe is: the stage's identity, or the files' content.
+  std::string model_identity(const std::string& name);
+  std::string identity(const StageOptions& stage);
+  // The data set that a stage works on.
+  std::string dataset_of(const StageOptions& stage) const;
+  const data::Split& split(const std::string& dataset, const std::string& part, const std::filesystem::path& tokenizer_folder);
+  const text::Tokenizer& tokenizer(const std::filesystem::path& folder);
+  void score(exports::LoadedModel& loaded, const std::string& dataset, const std::vector<std::string>& metrics,
+             nn::Precision precision, const std::filesystem::path& tokenizer_folder, StageResult& result);
+  void check_teacher(nn::Model& teacher, const train::TrainOptions& options, nn::Precision precision,
+                     const std::filesystem::path& tokenizer_folder);
+  nn::Json provenance() const;
+
+  const Recipe& recipe_;
+  const RunOptions& options_;
+  std::filesystem::path folder_;
+  std::map<std::string, std::string> identities_;
+  std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
+  std::map<std::string, data::Split> splits_;
+  std::unique_ptr<MetricsLog> metrics_;
+};
+
+// The model that a stage trains: loaded (or, for plans, given as a state), edited, with its head.
+void prepare_state(nn::ModelState& state, const train::ModelOptions& options, const data::DatasetOptions& data,
+                   const std::vector<std::string>& labels);
+// Whole number that a stage's random streams start from.
+uint64_t stage_seed(const Recipe& recipe, const StageOptions& stage);
+uint64_t folder_bytes(const std::filesystem::path& folder);
+uint64_t weight_bytes(const std::filesystem::path& folder);
+
+// stage.json and result.json
+nn::Json to_json(const StageResult& result);
+StageResult stage_from_json(const nn::Json& json);  // throws nlohmann exceptions when the file is not ours
+nn::Json to_json(const RunResult& result, const Recipe& recipe);
+std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect, const std::vector<StageResult>& stages);
+const Metric* find_metric(const StageResult& result, const std::string& split, const std::string& name);
+
+}  // namespace compress::pipeline

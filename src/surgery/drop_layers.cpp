@@ -1,0 +1,164 @@
+#include <charconv>
+#include <optional>
+
+#include "components.h"
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+
+namespace compress::surgery {
+
+namespace {
+
+const std::vector<std::string> strategies = {"top", "bottom", "alternate", "alternate_odd",
+                                             "symmetric"};
+
+struct DropLayersOptions {
+  std::string strategy = "top";
+  std::optional<int64_t> keep, drop;
+  std::vector<int64_t> layers;
+
+  static const recipe::Options<DropLayersOptions>& options() {
+    static const auto description =
+        recipe::Options<DropLayersOptions>("drop_layers")
+            .field("strategy", &DropLayersOptions::strategy, "which layers go (see the equation)")
+            .one_of(strategies)
+            .field("keep", &DropLayersOptions::keep, "layers that remain")
+            .at_least(1)
+            .field("drop", &DropLayersOptions::drop, "layers that go; instead of keep")
+            .at_least(1)
+            .field("layers", &DropLayersOptions::layers,
+                   "instead of a strategy: the layers that remain, ascending, the first is 0")
+            .at_least(0)
+            .check(one_amount);
+    return description;
+  }
+
+  static void one_amount(const DropLayersOptions& options, const recipe::Mark& mark,
+                         recipe::Problems& problems) {
+    const int given = options.keep.has_value() + options.drop.has_value() + !options.layers.empty();
+    if (given != 1)
+      problems.add(mark,
+                   given == 0 ? "drop_layers does not say how many layers to drop"
+                              : "drop_layers says more than once how many layers to drop",
+                   "give exactly one of keep, drop and layers");
+  }
+};
+
+[[noreturn]] void refuse(const std::string& what, const std::string& hint) {
+  throw Error(ErrorKind::recipe, what, {}, hint);
+}
+
+// `layers` without `count` of them: first, first + stride, ...
+std::vector<int64_t> without(int64_t layers, int64_t first, int64_t count, int64_t stride) {
+  std::vector<int64_t> kept;
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    const int64_t past = layer - first;
+    if (past < 0 || past % stride != 0 || past / stride >= count) kept.push_back(layer);
+  }
+  return kept;
+}
+
+std::vector<int64_t> checked(const std::vector<int64_t>& kept, int64_t layers) {
+  for (size_t i = 0; i < kept.size(); ++i) {
+    if (kept[i] < 0 || kept[i] >= layers)
+      refuse(str("there is no layer ", kept[i], " to keep: the model has layers 0 to ", layers - 1),
+             "layers are counted from 0");
+    if (i > 0 && kept[i] <= kept[i - 1])
+      refuse(str("layers to keep must ascend, but ", kept[i], " follows ", kept[i - 1]),
+             "name each kept layer once, from the input to the output");
+  }
+  if (static_cast<int64_t>(kept.size()) == layers)
+    refuse(str("all ", layers, " layers are kept"), "remove drop_layers, or name fewer layers");
+  return kept;
+}
+
+std::vector<int64_t> resolve(const DropLayersOptions& options, int64_t layers) {
+  if (!options.layers.empty()) return checked(options.layers, layers);
+  if (!options.keep && *options.drop >= layers)
+    refuse(str("cannot drop ", *options.drop, " of ", layers, " layers"),
+           str("drop at most ", layers - 1));
+  return kept_layers(options.strategy, layers,
+                     options.keep ? *options.keep : layers - *options.drop);
+}
+
+// Renumbers "encoder.layer.<i>.<rest>" by `places` (-1: the layer goes). Other tensors stay.
+nn::TensorMap renumbered(const nn::TensorMap& tensors, const std::vector<int64_t>& places) {
+  static const std::string prefix = "encoder.layer.";
+  nn::TensorMap edited;
+  for (const auto& [name, tensor] : tensors) {
+    if (!starts_with(name, prefix)) {
+      edited[name] = tensor;
+      continue;
+    }
+    const char* end = name.data() + name.size();
+    size_t layer = 0;
+    auto number = std::from_chars(name.data() + prefix.size(), end, layer);
+    if (number.ec != std::errc() || number.ptr == end || *number.ptr != '.' ||
+        layer >= places.size())
+      throw Error(ErrorKind::model, str("tensor ", name, " belongs to none of the model's ",
+                                        places.size(), " layers"));
+    if (places[layer] >= 0) edited[str(prefix, places[layer], number.ptr)] = tensor;
+  }
+  return edited;
+}
+
+void drop_layers(const recipe::Component& component, nn::ModelState& state) {
+  const int64_t layers = state.config.layers;
+  std::vector<int64_t> kept;
+  try {
+    kept = resolve(component.as<DropLayersOptions>(), layers);
+  } catch (const Error& error) {
+    throw Error(error.kind(), error.message(), component.mark.text(), error.hint());
+  }
+  std::vector<int64_t> places(static_cast<size_t>(layers), -1);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    places[static_cast<size_t>(kept[i])] = static_cast<int64_t>(i);
+    names.push_back(str(kept[i]));
+  }
+  state.tensors = renumbered(state.tensors, places);
+  state.config.layers = static_cast<int64_t>(kept.size());
+  state.history.push_back(
+      str("drop_layers: kept ", join(names, ", "), " of ", layers, " (the first is 0)"));
+}
+
+}  // namespace
+
+std::vector<int64_t> kept_layers(const std::string& strategy, int64_t layers, int64_t keep) {
+  if (keep < 1 || keep >= layers)
+    refuse(str("cannot keep ", keep, " of ", layers, " layers"),
+           str("keep between 1 and ", layers - 1));
+  const int64_t drop = layers - keep;
+  if (strategy == "top") return without(layers, keep, drop, 1);
+  if (strategy == "bottom") return without(layers, 0, drop, 1);
+  if (strategy == "symmetric") {
+    if (keep < 2)
+      refuse("symmetric keeps both ends, so it cannot keep one layer", "use top or bottom");
+    return without(layers, keep / 2, drop, 1);
+  }
+  if (strategy != "alternate" && strategy != "alternate_odd")
+    refuse("unknown strategy '" + strategy + "'", "strategies: " + join(strategies, ", "));
+  if (drop > layers / 2)
+    refuse(str(strategy, " drops every other layer, at most ", layers / 2, " of ", layers, ", but ",
+               drop, " are to go"),
+           str("keep at least ", layers - layers / 2, ", or use another strategy"));
+  const int64_t top = strategy == "alternate" ? layers - 1 : layers - 2;
+  return without(layers, top - 2 * (drop - 1), drop, 2);
+}
+
+void add_drop_layers(EditRegistry& registry) {
+  registry.add(
+      recipe::describe<DropLayersOptions>(
+          "surgery", "drop_layers", "removes whole layers before training",
+          "of N layers, counted 1..N from the input, K = N - keep go:\n"
+          "top: the last K;  bottom: the first K;  symmetric: the K in the middle\n"
+          "alternate: N, N - 2, ... (K of them);  alternate_odd: N - 1, N - 3, ... (K of them)",
+          "Sajjad et al. 2023, arXiv 2004.03844, section 3",
+          "The embeddings and the head stay. Layers are renumbered from 0; the model's history "
+          "lists which were kept. The alternate strategies need K <= N / 2. Where the middle "
+          "cannot be cut evenly, symmetric keeps one more layer at the output. A shortened model "
+          "needs training."),
+      drop_layers);
+}
+
+}  // namespace compress::surgery

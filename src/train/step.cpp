@@ -1,0 +1,164 @@
+// One update: forward -> named loss terms -> backward -> constraints on gradients -> clip -> optimizer -> constraints on
+// weights -> averages. A pass can be replayed on the same batch with the same dropout.
+
+#include "compress/base/error.h"
+#include "compress/base/random.h"
+#include "compress/base/strings.h"
+#include "trainer.h"
+
+namespace compress::train {
+
+using torch::Tensor;
+
+void Trainer::update(const data::Batch& original) {
+  data::Batch batch = original;
+  for (size_t i = 0; i < augments_.size(); ++i)
+    augments_[i]->apply(batch, stream_seed(job_.seed, "mask", static_cast<uint64_t>(progress_.step), i));
+  for (auto& constraint : constraints_) constraint->before_step(progress_, moments());
+  weights().refresh(job_.precision);
+  auxiliary_.refresh(job_.precision);
+
+  terms_.clear();
+  total_ = Tensor();
+  const bool ascent = sharpness_ && sharpness_->active(progress_);
+  if (ascent && sharpness_->per_micro_batch()) {
+    forward_backward_perturbed(batch);
+  } else {
+    forward_backward(batch, true);
+    if (ascent) {
+      ascend();
+      forward_backward(batch, false);
+      sharpness_->restore();
+    }
+  }
+  check_finite(batch);
+  constrain_gradients();
+  if (options_.clip > 0) optim::clip_gradients(trained_, options_.clip);
+  optimizer_->step(rate_factor(), progress_.step);
+  for (auto& constraint : constraints_) constraint->on_weights();
+  ++progress_.step;
+  if (averaging_) averaging_->update(progress_);
+  clear_gradients();
+}
+
+void Trainer::ascend() {
+  constrain_gradients();
+  sharpness_->ascend();
+  clear_gradients();
+  weights().refresh(job_.precision);
+}
+
+void Trainer::clear_gradients() {
+  weights().clear_gradients();
+  auxiliary_.clear_gradients();
+}
+
+void Trainer::for_each_part(const data::Batch& batch,
+                            const std::function<void(const data::Batch&, double, int64_t)>& work) const {
+  const int64_t rows = batch.rows(), parts = std::min(options_.accumulate, rows);
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t begin = rows * part / parts, end = rows * (part + 1) / parts;
+    work(parts == 1 ? batch : data::slice(batch, begin, end), static_cast<double>(end - begin) / static_cast<double>(rows), part);
+  }
+}
+
+void Trainer::forward_backward(const data::Batch& batch, bool record) {
+  for_each_part(batch, [&](const data::Batch& part, double share, int64_t index) {
+    backward_part(part, share, index, index > 0, record);
+  });
+}
+
+void Trainer::forward_backward_perturbed(const data::Batch& batch) {
+  std::vector<Tensor> sums(trained_.size());
+  for_each_part(batch, [&](const data::Batch& part, double share, int64_t index) {
+    backward_part(part, share, index, false, true);
+    ascend();
+    backward_part(part, share, index, false, false);
+    sharpness_->restore();
+    weights().refresh(job_.precision);
+    torch::NoGradGuard no_grad;
+    for (size_t i = 0; i < trained_.size(); ++i) {
+      const Tensor& gradient = trained_[i]->latent.grad();
+      if (!gradient.defined()) continue;
+      sums[i] = sums[i].defined() ? sums[i].add_(gradient) : gradient.clone();
+    }
+    clear_gradients();
+  });
+  for (size_t i = 0; i < trained_.size(); ++i) {
+    if (!sums[i].defined()) continue;
+    Tensor& gradient = trained_[i]->latent.mutable_grad();
+    // An embedding's persistent gradient is all zero here; every row may get a value, so all rows are cleared later.
+    if (trained_[i]->row_gradient) trained_[i]->touched.push_back(torch::arange(trained_[i]->latent.size(0), gradient.options().dtype(torch::kInt64)));
+    gradient = sums[i];
+  }
+}
+
+void Trainer::backward_part(const data::Batch& part, double share, int64_t index, bool accumulate, bool record) {
+  nn::Pass pass{true, stream_seed(job_.seed, "dropout", static_cast<uint64_t>(progress_.step), static_cast<uint64_t>(index)),
+                job_.precision};
+  nn::Outputs teacher;
+  if (needs_teacher_) teacher = job_.teacher->signals(part, captures_);
+  nn::Outputs student = job_.student->forward(part, captures_, pass);
+  objective::Signals signals{part, student, needs_teacher_ ? &teacher : nullptr, progress_};
+  Tensor loss;
+  for (size_t i = 0; i < objectives_.size(); ++i) {
+    const double weight = objectives_[i]->weight(progress_);
+    if (weight == 0) continue;
+    Tensor value = objectives_[i]->compute(signals) * share;
+    loss = loss.defined() ? loss + value * weight : value * weight;
+    if (!record) continue;
+    Tensor seen = value.detach();
+    auto known = std::find_if(terms_.begin(), terms_.end(), [&](const auto& term) { return term.first == objectives_[i]->name(); });
+    if (known == terms_.end()) {
+      terms_.emplace_back(objectives_[i]->name(), seen);
+    } else {
+      known->second = known->second + seen;
+    }
+  }
+  if (!loss.defined()) return;  // every weight is zero at this point of its schedule
+  loss.backward();
+  if (record) total_ = total_.defined() ? total_ + loss.detach() : loss.detach();
+  weights().collect_gradients(accumulate);
+  auxiliary_.collect_gradients(accumulate);
+}
+
+void Trainer::constrain_gradients() {
+  for (auto& constraint : constraints_) constraint->on_gradients();
+}
+
+double Trainer::rate_factor() const {
+  if (averaging_ && progress_.step >= averaging_->starts_at() && averaging_->holds_rate()) {
+    if (std::optional<double> rate = averaging_->constant_rate()) return *rate / optimizer_->learning_rate();
+    Progress at_start = progress_;
+    at_start.step = averaging_->starts_at();
+    return schedule_->factor(at_start);
+  }
+  return schedule_->factor(progress_);
+}
+
+void Trainer::check_finite(const data::Batch& batch) const {
+  // Reading the loss waits for the device; there the check runs every tenth update.
+  if (!total_.defined() || (!total_.is_cpu() && progress_.step % 10 != 0)) return;
+  if (std::isfinite(total_.item<double>())) return;
+  std::vector<std::string> ids;
+  for (int64_t id : batch.example_ids) ids.push_back(job_.data->place(id));
+  if (ids.size() > 8) {
+    size_t rest = ids.size() - 8;
+    ids.resize(8);
+    ids.push_back(compress::str("and ", rest, " more"));
+  }
+  throw Error(ErrorKind::diverged,
+              compress::str("the loss is ", total_.item<double>(), " at step ", progress_.step, " of stage '", job_.stage, "'; the batch's examples: ",
+                  join(ids, ", ")),
+              {}, "lower the learning rate, add warm-up, or look at these examples");
+}
+
+NamedValues Trainer::losses() const {
+  NamedValues values;
+  values.emplace_back("loss", total_.defined() ? total_.item<double>() : 0.0);
+  if (terms_.size() > 1)
+    for (const auto& [name, value] : terms_) values.emplace_back("loss/" + name, value.item<double>());
+  return values;
+}
+
+}  // namespace compress::train

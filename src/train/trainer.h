@@ -1,0 +1,90 @@
+#pragma once
+// The parts of a running stage, shared by the loop, the step and the state file.
+
+#include <chrono>
+
+#include "compress/augment/augment.h"
+#include "compress/data/loader.h"
+#include "compress/objective/objective.h"
+#include "compress/optim/optim.h"
+#include "compress/train/train.h"
+
+namespace compress::train {
+
+// Best weights seen so far.
+struct Best {
+  std::optional<double> score;
+  int64_t step = 0;
+  int64_t evaluations_since = 0;
+  nn::TensorMap weights;
+};
+
+class Trainer {
+ public:
+  explicit Trainer(const Job& job);
+  ~Trainer();
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+  Plan plan() const;
+  Result run();
+
+ private:
+  // --- binding (trainer.cpp)
+  void bind_objectives();
+  void bind_constraints();
+  void bind_optimizer();
+  void check_order() const;
+
+  // --- one update (step.cpp)
+  void update(const data::Batch& batch);
+  // Forward and backward of one batch, in `accumulate` parts; losses are recorded when `record`.
+  void forward_backward(const data::Batch& batch, bool record);
+  // The same with every part perturbed for itself (m-sharpness): the gradients of the perturbed passes are added.
+  void forward_backward_perturbed(const data::Batch& batch);
+  // Runs work(rows, share of the batch, index) for each of the `accumulate` parts.
+  void for_each_part(const data::Batch& batch, const std::function<void(const data::Batch&, double, int64_t)>& work) const;
+  void backward_part(const data::Batch& part, double share, int64_t index, bool accumulate, bool record);
+  void ascend();
+  void clear_gradients();
+  void constrain_gradients();
+  double rate_factor() const;
+  void check_finite(const data::Batch& batch) const;
+  NamedValues losses() const;
+
+  // --- evaluation and selection (trainer.cpp)
+  void evaluate();
+  void keep_if_best(const Score& score);
+  void restore_best(Result& result);
+  bool finished_early() const;
+
+  // --- state (state.cpp)
+  void save_state();
+  bool load_state();
+
+  nn::ParamTable& weights() { return job_.student->params(); }
+  constraint::Moments moments();
+  double seconds() const;
+
+  const Job& job_;
+  const TrainOptions& options_;
+  Progress progress_;
+  nn::ParamTable auxiliary_;  // projections and the like: trained, not exported
+  std::vector<std::unique_ptr<augment::Augment>> augments_;
+  std::vector<std::unique_ptr<objective::Objective>> objectives_;
+  std::vector<std::unique_ptr<constraint::Constraint>> constraints_;
+  std::unique_ptr<optim::Optimizer> optimizer_;
+  std::unique_ptr<optim::Schedule> schedule_;
+  std::unique_ptr<optim::Sharpness> sharpness_;
+  std::unique_ptr<optim::Averaging> averaging_;
+  std::vector<nn::Parameter*> trained_;  // of the student, then auxiliary
+  nn::Capture captures_;
+  bool needs_teacher_ = false;
+
+  std::vector<std::pair<std::string, torch::Tensor>> terms_;  // detached sums over the parts of the last update
+  torch::Tensor total_;                                       // weighted sum of the terms
+  Best best_;
+  std::chrono::steady_clock::time_point started_;
+  double earlier_seconds_ = 0;  // of sittings before a resume
+};
+
+}  // namespace compress::train

@@ -1,0 +1,159 @@
+// The exporter and the loader without the command line, for test_export.py.
+//
+//   export_model make SOURCE OUT FORMAT [sparsity=0.8] [int8=dynamic|static] [granularity=channel|tensor] [head=...]
+//     A classifier (labels negative, positive; seeded head) of a model folder, pruned in each matrix of its layers, written
+//     in FORMAT. head=keep leaves the head as it is. Prints the report as JSON.
+//   export_model outputs FOLDER FILE [head=embedding]
+//     What our loader's model computes for each line of FILE, a sentence or, where it starts with '#', token ids. Prints a
+//     JSON list with `ids` and, where the head has them, `logits`, `pooled`, `token_logits`, `hidden`.
+
+#include <torch/torch.h>
+
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
+#include "compress/data/dataset.h"
+#include "compress/export/export.h"
+#include "compress/text/tokenizer.h"
+
+namespace compress {
+namespace {
+
+namespace fs = std::filesystem;
+using nn::Json;
+using Options = std::map<std::string, std::string>;
+
+std::string option(const Options& options, const std::string& key, const std::string& fallback) {
+  auto found = options.find(key);
+  return found == options.end() ? fallback : found->second;
+}
+
+// Sets the smallest magnitudes of each matrix inside the layers to zero.
+void prune(nn::Model& model, double sparsity) {
+  torch::NoGradGuard no_grad;
+  for (nn::Parameter* parameter : model.params().select({"encoder"}, nullptr)) {
+    auto count = static_cast<int64_t>(sparsity * static_cast<double>(parameter->numel()));
+    if (count == 0) continue;
+    torch::Tensor limit = std::get<0>(parameter->latent.abs().flatten().kthvalue(count));
+    parameter->latent.masked_fill_(parameter->latent.abs() <= limit, 0);
+  }
+}
+
+Json scheme(nn::Model& model, const std::string& activations, const std::string& granularity) {
+  const bool dynamic = activations == "dynamic";
+  Json modules = Json::array(), scales = Json::object();
+  for (nn::Parameter* parameter : model.params().select({"encoder"}, nullptr)) {
+    std::string module = parameter->name.substr(0, parameter->name.size() - std::string(".weight").size());
+    modules.push_back(module);
+    scales[module] = 0.05;  // [-6.4, 6.35]: any scale will do, both readers must take the same
+  }
+  Json result = {{"num_bits", 8},
+                 {"weights", {{"strategy", granularity}}},
+                 {"activations", {{"strategy", dynamic ? "token" : "tensor"}, {"dynamic", dynamic}}},
+                 {"modules", modules}};
+  if (!dynamic) result["input_scales"] = scales;
+  return result;
+}
+
+Json make(const fs::path& source, const fs::path& out, const std::string& format, const Options& options) {
+  nn::ModelState state = checkpoint::load_model(source);
+  if (option(options, "head", "classification") != "keep")
+    nn::set_head(state, nn::HeadKind::classification, {"negative", "positive"});
+  std::unique_ptr<nn::Model> model = nn::build(state, 13);
+  prune(*model, std::stod(option(options, "sparsity", "0")));
+  std::string int8 = option(options, "int8", "");
+  Json how = int8.empty() ? Json() : scheme(*model, int8, option(options, "granularity", "channel"));
+  exports::LoadedModel loaded = exports::with_scheme(std::move(model), how);
+  exports::Report report = exports::write(format, loaded, source, out, nullptr, Json{{"made_by", "export_model"}});
+  return {{"bytes", report.bytes}, {"weight_bytes", report.weight_bytes}};
+}
+
+std::vector<int32_t> ids_of(const std::string& line, const text::Tokenizer* tokenizer) {
+  if (!starts_with(line, "#")) return tokenizer->encode(line, {.max_length = 128}).ids;
+  std::istringstream stream(line.substr(1));
+  return {std::istream_iterator<int32_t>(stream), {}};
+}
+
+data::Batch batch_of(const std::vector<int32_t>& ids) {
+  data::Split split;
+  split.task = data::Task::unlabelled;
+  split.ids = ids;
+  split.offsets = {0, static_cast<int64_t>(ids.size())};
+  split.first_lengths = {static_cast<int32_t>(ids.size())};
+  split.lines = {1};
+  const int64_t row = 0;
+  return data::pack(split, std::span(&row, 1));
+}
+
+Json values(const torch::Tensor& tensor) {
+  torch::Tensor flat = tensor.to(torch::kFloat64).contiguous().flatten();
+  return std::vector<double>(flat.const_data_ptr<double>(), flat.const_data_ptr<double>() + flat.numel());
+}
+
+Json outputs(const fs::path& folder, const fs::path& file, const Options& options) {
+  torch::NoGradGuard no_grad;
+  exports::LoadedModel loaded;
+  if (option(options, "head", "") == "embedding") {
+    nn::ModelState state = checkpoint::load_model(folder);
+    nn::set_head(state, nn::HeadKind::embedding, {});
+    loaded = exports::with_scheme(nn::build(state, 0), nullptr);
+  } else {
+    loaded = exports::load(folder);
+  }
+  nn::Model& model = *loaded.model;
+  model.params().refresh(nn::Precision::float32);
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  if (!checkpoint::tokenizer_files(folder).empty()) tokenizer = text::load_tokenizer(folder);
+  std::ifstream input(file);
+  Json rows = Json::array();
+  for (std::string line; std::getline(input, line);) {
+    std::vector<int32_t> ids = ids_of(line, tokenizer.get());
+    nn::Capture capture;
+    capture.hidden = capture.pooled = true;
+    nn::Outputs out = model.forward(batch_of(ids), capture, {});
+    Json row = {{"ids", ids}, {"hidden", values(out.hidden.back())}};
+    if (out.logits.defined()) row["logits"] = values(out.logits);
+    if (out.pooled.defined()) row["pooled"] = values(out.pooled);
+    if (out.token_logits.defined()) row["token_logits"] = values(out.token_logits);
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+int run(const std::vector<std::string>& words) {
+  std::vector<std::string> places;
+  Options options;
+  for (const std::string& word : words) {
+    size_t equals = word.find('=');
+    if (equals == std::string::npos) {
+      places.push_back(word);
+    } else {
+      options[word.substr(0, equals)] = word.substr(equals + 1);
+    }
+  }
+  if (places.size() == 4 && places[0] == "make") {
+    std::cout << make(places[1], places[2], places[3], options) << "\n";
+  } else if (places.size() == 3 && places[0] == "outputs") {
+    std::cout << outputs(places[1], places[2], options) << "\n";
+  } else {
+    std::cerr << "usage: export_model make SOURCE OUT FORMAT [...] | outputs FOLDER FILE [...]\n";
+    return 2;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace compress
+
+int main(int argc, char** argv) {
+  try {
+    return compress::run({argv + 1, argv + argc});
+  } catch (const compress::Error& error) {
+    std::cerr << compress::kind_name(error.kind()) << ": " << error.message() << " (" << error.where() << ") " << error.hint() << "\n";
+    return compress::exit_code(error.kind());
+  }
+}

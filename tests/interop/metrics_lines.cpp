@@ -1,0 +1,48 @@
+// Scores one JSON object a line: {"names": [...], and the fields of compress::Predictions} from
+// standard input gives a list of {"name", "value", "n", "note"}, or {"error", "kind"}, on standard
+// output.
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "compress/base/error.h"
+#include "compress/eval/metrics.h"
+
+namespace {
+
+nlohmann::json score(const nlohmann::json& line) {
+  compress::Predictions p;
+  p.classes = line.value("classes", p.classes);
+  p.labels = line.value("labels", p.labels);
+  p.num_classes = line.value("num_classes", p.num_classes);
+  p.values = line.value("values", p.values);
+  p.targets = line.value("targets", p.targets);
+  p.nll_sum = line.value("nll_sum", p.nll_sum);
+  p.tokens = line.value("tokens", p.tokens);
+  p.positive_class = line.value("positive_class", p.positive_class);
+  auto names = line.at("names").get<std::vector<std::string>>();
+  nlohmann::json out = nlohmann::json::array();
+  for (const compress::Metric& m : compress::compute_metrics(names, p))
+    out.push_back({{"name", m.name}, {"value", m.value}, {"n", m.n}, {"note", m.note}});
+  return out;
+}
+
+}  // namespace
+
+int main() {
+  std::string text;
+  while (std::getline(std::cin, text)) {
+    try {
+      std::cout << score(nlohmann::json::parse(text)).dump() << '\n';
+    } catch (const compress::Error& error) {
+      nlohmann::json out = {{"error", error.message()},
+                            {"kind", compress::kind_name(error.kind())}};
+      std::cout << out.dump() << '\n';
+    } catch (const nlohmann::json::exception& error) {
+      std::cerr << "metrics_lines: " << error.what() << '\n';
+      return 1;
+    }
+  }
+  return std::cout.flush() ? 0 : 1;
+}

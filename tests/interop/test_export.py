@@ -1,0 +1,240 @@
+"""Folders that compress writes load in transformers and compressed-tensors, and the other way round.
+
+Run from the repository root: .venv/bin/python tests/interop/test_export.py. The helper that writes and reads is
+tests/interop/export_model.cpp; its path may be given in COMPRESS_EXPORT_MODEL.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HELPER = os.environ.get("COMPRESS_EXPORT_MODEL", str(ROOT / "build/release/bin/export_model"))
+SOURCE = ROOT / "models/all-MiniLM-L6-v2"
+SENTENCES = 40
+
+# float32 against float32: only the order of sums differs.
+DENSE = 1e-5
+# int8: both sides quantise activations by the same rule, but the last bits of the float32 sums before it differ, so that
+# now and then a value next to a rounding border falls to the other side: one step of one element, about 1/128 of a
+# token's largest element.
+INT8 = 1e-3
+
+
+def helper(*words):
+    done = subprocess.run([HELPER, *map(str, words)], capture_output=True, text=True, cwd=ROOT)
+    if done.returncode != 0:
+        raise AssertionError(f"export_model {words} failed: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def sentences():
+    lines = (ROOT / "data/movies/test.tsv").read_text(encoding="utf-8").splitlines()
+    column = lines[0].split("\t").index("sentence")
+    return [line.split("\t")[column] for line in lines[1 : SENTENCES + 1]]
+
+
+class Folder(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        torch.set_grad_enabled(False)
+        cls.keep = tempfile.TemporaryDirectory()
+        cls.root = pathlib.Path(cls.keep.name)
+        cls.addClassCleanup(cls.keep.cleanup)
+
+    def compare(self, ours, theirs, tolerance, what):
+        ours = torch.tensor(ours, dtype=torch.float64).reshape(theirs.shape)
+        difference = (ours - theirs.double()).abs().max().item()
+        self.assertLessEqual(difference, tolerance, what)
+        return difference
+
+    def load_theirs(self, kind, folder):
+        model, info = kind.from_pretrained(folder, output_loading_info=True)
+        for key in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            self.assertFalse(info[key], f"{folder.name}: {key}")
+        return model.eval()
+
+
+@unittest.skipUnless(SOURCE.exists() and (ROOT / "data/movies").exists(), "needs the fetched model and data")
+class TheyReadOurs(Folder):
+    """A pruned classifier of the real model on real sentences."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.lines = sentences()
+        cls.file = cls.root / "sentences.txt"
+        cls.file.write_text("\n".join(cls.lines) + "\n", encoding="utf-8")
+
+    def check(self, name, make_options, file_format, tolerance):
+        folder = self.root / name
+        report = helper("make", SOURCE, folder, file_format, *make_options)
+        sizes = [path.stat().st_size for path in folder.iterdir()]
+        self.assertEqual(report["bytes"], sum(sizes))
+        ours = helper("outputs", folder, self.file)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        model = self.load_theirs(transformers.AutoModelForSequenceClassification, folder)
+        self.assertEqual(model.config.id2label, {0: "negative", 1: "positive"})
+        worst = 0.0
+        for line, row in zip(self.lines, ours, strict=True):
+            encoded = tokenizer(line, truncation=True, max_length=128, return_tensors="pt")
+            self.assertEqual(encoded["input_ids"][0].tolist(), row["ids"])
+            worst = max(worst, self.compare(row["logits"], model(**encoded).logits[0], tolerance, f"{name}: {line}"))
+        scale = max(abs(value) for row in ours for value in row["logits"])
+        print(f"{name}: largest difference {worst:.2e} at logits up to {scale:.2f}")
+        return folder, model
+
+    def assert_sparse(self, tensors, encoder, share):
+        for name in encoder:
+            zeros = (tensors[name] == 0).double().mean().item()
+            self.assertGreaterEqual(zeros, share, name)
+
+    def test_dense(self):
+        folder, model = self.check("dense", ["sparsity=0.8"], "huggingface", DENSE)
+        tensors = load_file(folder / "model.safetensors")
+        encoder = [name for name in tensors if ".encoder." in name and name.endswith("weight") and tensors[name].dim() == 2]
+        self.assertEqual(len(encoder), 36)
+        self.assert_sparse(tensors, encoder, 0.799)
+        for name, tensor in model.state_dict().items():
+            self.assertTrue(torch.equal(tensor, tensors[name]), name)
+            self.assertFalse((torch.signbit(tensor) & (tensor == 0)).any(), f"{name} has negative zeros")
+
+    def test_dense_of_int8(self):
+        # transformers has no quantised activations here, and our loader of this folder has none either.
+        self.check("dense_of_int8", ["sparsity=0.8", "int8=dynamic"], "huggingface", DENSE)
+
+    def check_int8(self, name, *more):
+        folder, model = self.check(name, ["sparsity=0.8", *more], "compressed-tensors", INT8)
+        tensors = load_file(folder / "model.safetensors")
+        int8 = [tensor for tensor in tensors if tensors[tensor].dtype == torch.int8]
+        self.assertEqual(len(int8), 36)
+        self.assert_sparse(tensors, int8, 0.799)
+        loaded = dict(model.named_modules())
+        for weight in int8:  # decompressed at the first forward pass
+            expected = tensors[weight].float() * tensors[weight + "_scale"]
+            self.assertTrue(torch.equal(loaded[weight.removesuffix(".weight")].weight.data.float(), expected), weight)
+        schemed = {name for name, module in loaded.items() if getattr(module, "quantization_scheme", None) is not None}
+        self.assertEqual(schemed, {weight.removesuffix(".weight") for weight in int8})
+
+    def test_int8(self):
+        self.check_int8("int8", "int8=dynamic")
+
+    def test_int8_static_inputs_and_tensor_scales(self):
+        self.check_int8("int8_static", "int8=static", "granularity=tensor")
+
+    def test_int8_without_a_classifier(self):
+        for kind in ("BertModel", "BertForMaskedLM"):
+            config = transformers.BertConfig(vocab_size=60, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                                             intermediate_size=32, max_position_embeddings=24)
+            torch.manual_seed(3)
+            model = getattr(transformers, kind)(config)
+            source = self.root / f"small_{kind}"
+            model.save_pretrained(source)
+            for file in ("vocab.txt", "tokenizer.json"):
+                (source / file).write_bytes((SOURCE / file).read_bytes())
+            helper("make", source, self.root / kind, "compressed-tensors", "int8=dynamic", "head=keep")
+            again = self.load_theirs(getattr(transformers, kind), self.root / kind)
+            ids = torch.tensor([[2, 17, 41, 8, 59, 3]])
+            (self.root / "ids.txt").write_text("# 2 17 41 8 59 3\n")
+            row = helper("outputs", self.root / kind, self.root / "ids.txt")[0]
+            if kind == "BertModel":
+                self.compare(row["hidden"], again(ids).last_hidden_state, INT8, kind)
+            else:
+                self.compare(row["token_logits"], again(ids).logits, INT8, kind)
+
+
+class WeReadTheirs(Folder):
+    """Small random BERTs as transformers saves them."""
+
+    ROWS = ["# 2 17 41 8 59 3", "# 2 3", "# 2 " + " ".join(str(5 + i * 7 % 50) for i in range(20)) + " 3"]
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.file = cls.root / "ids.txt"
+        cls.file.write_text("\n".join(cls.ROWS) + "\n")
+
+    def model(self, kind, name, save=None, **options):
+        torch.manual_seed(5)
+        settings = dict(vocab_size=60, hidden_size=24, num_hidden_layers=3, num_attention_heads=4, intermediate_size=40,
+                        max_position_embeddings=32)
+        config = transformers.BertConfig(**{**settings, **options})
+        model = getattr(transformers, kind)(config).eval()
+        for parameter in model.parameters():  # the initial norms and biases would hide swapped tensors
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+        model.tie_weights()
+        folder = self.root / name
+        model.save_pretrained(folder, **(save or {}))
+        return model, folder
+
+    def rows(self, folder, *options):
+        ours = helper("outputs", folder, self.file, *options)
+        return [(row, torch.tensor([row["ids"]])) for row in ours]
+
+    def check_classifier(self, name, rename=None, save=None, **options):
+        model, folder = self.model("BertForSequenceClassification", name, save=save, **options)
+        if rename:
+            tensors = load_file(folder / "model.safetensors")
+            save_file({rename(key): value for key, value in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
+        for row, ids in self.rows(folder):
+            self.compare(row["logits"], model(ids).logits, DENSE, name)
+
+    def test_activations_and_sizes(self):
+        for activation in ("gelu", "gelu_new", "relu", "silu"):
+            self.check_classifier(activation, hidden_act=activation)
+        self.check_classifier("eps", layer_norm_eps=1e-3)
+        self.check_classifier("types", type_vocab_size=1)
+        self.check_classifier("three", num_labels=3)
+        self.check_classifier("regression", num_labels=1)
+
+    def test_names(self):
+        def old(key):
+            return key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+        self.check_classifier("gamma", rename=old)
+        self.check_classifier("bare", rename=lambda key: key.removeprefix("bert."))
+        self.check_classifier("mixed", rename=lambda key: key.removeprefix("bert.") if "layer.1" in key else old(key))
+
+    def test_shards(self):
+        self.check_classifier("shards", save={"max_shard_size": "20KB"})
+        self.assertTrue((self.root / "shards/model.safetensors.index.json").exists())
+
+    def test_half(self):
+        model, folder = self.model("BertForSequenceClassification", "half_source")
+        model.half().save_pretrained(self.root / "half")
+        model.float()  # the same values
+        for row, ids in self.rows(self.root / "half"):
+            self.compare(row["logits"], model(ids).logits, DENSE, "half")
+
+    def test_masked_lm(self):
+        model, folder = self.model("BertForMaskedLM", "masked")
+        for row, ids in self.rows(folder):
+            self.compare(row["token_logits"], model(ids).logits, DENSE, "masked")
+
+    def test_pre_training(self):
+        model, folder = self.model("BertForPreTraining", "pre_training")
+        for row, ids in self.rows(folder):
+            self.compare(row["token_logits"], model(ids).prediction_logits, DENSE, "pre-training")
+
+    def test_encoder(self):
+        model, folder = self.model("BertModel", "encoder")
+        for row, ids in self.rows(folder):
+            out = model(ids)
+            self.compare(row["hidden"], out.last_hidden_state, DENSE, "hidden states")
+            self.compare(row["pooled"], out.pooler_output, DENSE, "pooler")
+        for row, ids in self.rows(folder, "head=embedding"):
+            self.compare(row["pooled"], model(ids).last_hidden_state.mean(1), DENSE, "mean pooling")
+
+
+if __name__ == "__main__":
+    unittest.main()

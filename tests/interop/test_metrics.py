@@ -1,0 +1,144 @@
+"""The program's metrics equal scikit-learn's and scipy's to 1e-12, degenerate inputs included.
+
+Run from the repository root: .venv/bin/python tests/interop/test_metrics.py
+COMPRESS_METRICS_LINES names the helper executable (default build/release/bin/metrics_lines).
+"""
+
+import json
+import math
+import os
+import subprocess
+import unittest
+import warnings
+
+import numpy as np
+from scipy import stats
+from sklearn import metrics as sk
+
+HELPER = os.environ.get("COMPRESS_METRICS_LINES", "build/release/bin/metrics_lines")
+CLASS_NAMES = ["accuracy", "f1_macro", "matthews"]
+VALUE_NAMES = ["pearson", "spearman", "mse"]
+
+
+def run(requests):
+    text = "".join(json.dumps(request) + "\n" for request in requests)
+    done = subprocess.run([HELPER], input=text, stdout=subprocess.PIPE, text=True, check=True,
+                          timeout=60)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == len(requests)
+    return answers
+
+
+def classification(classes, labels, num_classes, positive=1):
+    names = CLASS_NAMES + (["f1"] if num_classes == 2 else [])
+    return {"names": names, "num_classes": num_classes, "positive_class": positive,
+            "classes": [int(c) for c in classes], "labels": [int(c) for c in labels]}
+
+
+def expected_classification(request):
+    labels, classes = request["labels"], request["classes"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = {
+            "accuracy": sk.accuracy_score(labels, classes),
+            "f1_macro": sk.f1_score(labels, classes, average="macro", zero_division=0),
+            "matthews": sk.matthews_corrcoef(labels, classes),
+        }
+        if request["num_classes"] == 2:
+            expected["f1"] = sk.f1_score(labels, classes, labels=[request["positive_class"]],
+                                         average="macro", zero_division=0)
+    return expected
+
+
+def regression(values, targets):
+    return {"names": VALUE_NAMES, "values": [float(v) for v in values],
+            "targets": [float(v) for v in targets]}
+
+
+def expected_regression(request):
+    values, targets = request["values"], request["targets"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # scipy refuses a single pair and gives NaN for a constant side; the program reports 0.
+        single = len(values) < 2
+        pearson = math.nan if single else float(stats.pearsonr(values, targets).statistic)
+        spearman = math.nan if single else float(stats.spearmanr(values, targets).statistic)
+    return {"pearson": 0.0 if math.isnan(pearson) else pearson,
+            "spearman": 0.0 if math.isnan(spearman) else spearman,
+            "mse": sk.mean_squared_error(targets, values)}
+
+
+class Metrics(unittest.TestCase):
+    def compare(self, requests, expect):
+        for request, answer in zip(requests, run(requests)):
+            expected = expect(request)
+            with self.subTest(request=str(request)[:200]):
+                self.assertIsInstance(answer, list, answer)
+                self.assertEqual([m["name"] for m in answer], request["names"])
+                for metric in answer:
+                    wanted = expected[metric["name"]]
+                    error = abs(metric["value"] - wanted) / max(1, abs(wanted))
+                    self.assertLessEqual(error, 1e-12, metric["name"])
+
+    def test_random_classes(self):
+        rng = np.random.default_rng(1)
+        requests = []
+        for num_classes in (2, 2, 2, 3, 5, 20):
+            for n in (1, 2, 3, 10, 1000):
+                labels = rng.integers(0, num_classes, n)
+                noisy = np.where(rng.random(n) < 0.6, labels, rng.integers(0, num_classes, n))
+                positive = int(rng.integers(0, 2))
+                requests.append(classification(noisy, labels, num_classes, positive))
+        self.compare(requests, expected_classification)
+
+    def test_degenerate_classes(self):
+        cases = [([0, 0, 0], [0, 1, 1], 2), ([1, 1, 1], [0, 1, 1], 2), ([0, 1, 1], [1, 1, 1], 2),
+                 ([0, 0], [0, 0], 2), ([1, 1], [1, 1], 2), ([0, 0], [1, 1], 2), ([1, 0], [0, 1], 2),
+                 ([2, 2, 2], [0, 1, 2], 3), ([0, 1, 0], [0, 1, 2], 3), ([4, 4], [0, 0], 5), ([0], [1], 3)]
+        requests = [classification(c, y, k, p) for c, y, k in cases for p in (0, 1)]
+        self.compare(requests, expected_classification)
+        constant = run([classification([0, 0, 0], [0, 1, 1], 2)])[0]
+        note = {m["name"]: m["note"] for m in constant}["matthews"]
+        self.assertIn("constant predictions", note)
+
+    def test_random_values(self):
+        rng = np.random.default_rng(2)
+        requests = []
+        for n in (2, 3, 10, 1000):
+            x = rng.normal(size=n)
+            requests.append(regression(x, rng.normal(size=n)))
+            requests.append(regression(x, 3 * x + rng.normal(size=n)))
+            requests.append(regression(x, -x))
+            requests.append(regression(1e3 * x + 5e3, np.exp(x)))
+            requests.append(regression(np.round(2 * x) / 2, np.round(rng.normal(size=n) + x)))  # ties
+        self.compare(requests, expected_regression)
+
+    def test_degenerate_values(self):
+        cases = [([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [0.1, 0.1, 0.1]), ([2, 2], [2, 2]), ([1], [4]),
+                 ([0, 0, 0, 1], [0, 1, 0, 0]), ([0.0, -0.0, 1.0], [1.0, 2.0, 3.0]), ([1, 2], [2, 1]),
+                 ([1e-200, 2e-200, 4e-200], [1, 2, 3]), ([1e150, -1e150, 3e150], [1, 2, 3])]
+        self.compare([regression(x, y) for x, y in cases], expected_regression)
+        note = run([regression([1, 1], [1, 2])])[0][0]["note"]
+        self.assertEqual(note, "constant predictions: Pearson undefined, reported as 0")
+
+    def test_perplexity(self):
+        rng = np.random.default_rng(3)
+        losses = rng.random(500) * 8
+        request = {"names": ["perplexity"], "nll_sum": float(losses.sum()), "tokens": 500}
+        wanted = float(np.exp(losses.mean()))
+        answer = run([request])[0][0]
+        self.assertLessEqual(abs(answer["value"] - wanted), 1e-12 * wanted)
+        self.assertEqual(answer["n"], 500)
+
+    def test_errors(self):
+        empty, unknown, other = run([
+            {"names": ["accuracy"], "num_classes": 2},
+            {"names": ["f1_makro"], "classes": [0], "labels": [0], "num_classes": 2},
+            {"names": ["pearson"], "classes": [0], "labels": [0], "num_classes": 2}])
+        self.assertEqual(empty["kind"], "data error")
+        self.assertEqual(unknown["kind"], "recipe error")
+        self.assertEqual(other["kind"], "recipe error")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,193 @@
+#include "compress/data/loader.h"
+
+#include <chrono>
+#include <set>
+#include <thread>
+
+#include "compress/base/random.h"
+#include "support.h"
+
+namespace compress::data {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+using Batches = std::vector<std::vector<int64_t>>;
+
+// `rows` rows of 1 to 40 tokens.
+Split random_split(int64_t rows) {
+  Split split;
+  split.offsets = {0};
+  Random random(7);
+  for (int64_t row = 0; row < rows; ++row) {
+    auto length = static_cast<int64_t>(1 + random.below(40));
+    for (int64_t i = 0; i < length; ++i) split.ids.push_back(static_cast<int32_t>(row));
+    split.offsets.push_back(static_cast<int64_t>(split.ids.size()));
+    split.first_lengths.push_back(static_cast<int32_t>(length));
+    split.lines.push_back(row + 2);
+  }
+  return split;
+}
+
+std::multiset<int64_t> all(const Batches& batches) {
+  std::multiset<int64_t> rows;
+  for (const auto& batch : batches) rows.insert(batch.begin(), batch.end());
+  return rows;
+}
+
+int64_t padding(const Split& split, const Batches& batches) {
+  int64_t sum = 0;
+  for (const auto& batch : batches) {
+    int64_t longest = 0;
+    for (int64_t row : batch) longest = std::max(longest, split.length(row));
+    for (int64_t row : batch) sum += longest - split.length(row);
+  }
+  return sum;
+}
+
+TEST(Sampler, EveryRowOnceAndOnePartialBatch) {
+  for (int64_t rows : {1, 7, 8, 9, 64, 203})
+    for (int64_t window : {1, 3, 50}) {
+      Split split = random_split(rows);
+      Batches batches = epoch_batches(split, {.batch = 8, .seed = 1, .window = window}, 0);
+      ASSERT_THAT(batches, SizeIs(steps_per_epoch(rows, 8)));
+      auto seen = all(batches);
+      EXPECT_EQ(seen.size(), static_cast<size_t>(rows));
+      EXPECT_EQ(std::set(seen.begin(), seen.end()).size(), static_cast<size_t>(rows));
+      EXPECT_EQ(*seen.rbegin(), rows - 1);
+      auto partial = [](const auto& batch) { return batch.size() != 8; };
+      EXPECT_EQ(std::count_if(batches.begin(), batches.end(), partial), rows % 8 != 0);
+    }
+}
+
+TEST(Sampler, StepsPerEpoch) {
+  EXPECT_EQ(steps_per_epoch(0, 8), 0);
+  EXPECT_EQ(steps_per_epoch(8, 8), 1);
+  EXPECT_EQ(steps_per_epoch(9, 8), 2);
+}
+
+TEST(Sampler, IsAFunctionOfSeedAndEpoch) {
+  Split split = random_split(100);
+  SamplerOptions options{.batch = 8, .seed = 5};
+  EXPECT_EQ(epoch_batches(split, options, 3), epoch_batches(split, options, 3));
+  EXPECT_NE(epoch_batches(split, options, 3), epoch_batches(split, options, 4));
+  EXPECT_NE(epoch_batches(split, options, 3), epoch_batches(split, {.batch = 8, .seed = 6}, 3));
+}
+
+TEST(Sampler, DrawsFromItsStream) {
+  // Fisher and Yates by hand on four rows, window 1, batches of one: a second permutation orders
+  // the batches.
+  Split split = random_split(4);
+  Random random(stream_seed(9, "data", 2));
+  std::vector<int64_t> rows{0, 1, 2, 3};
+  for (int pass = 0; pass < 2; ++pass)
+    for (size_t i = 4; i > 1; --i) std::swap(rows[i - 1], rows[random.below(i)]);
+  Batches expected;
+  for (int64_t row : rows) expected.push_back({row});
+  EXPECT_EQ(epoch_batches(split, {.batch = 1, .seed = 9, .window = 1}, 2), expected);
+}
+
+TEST(Sampler, OrdersAreUniform) {
+  Split split = random_split(3);
+  std::map<Batches, int> counts;
+  for (int epoch = 0; epoch < 6000; ++epoch)
+    ++counts[epoch_batches(split, {.batch = 1, .window = 1}, epoch)];
+  ASSERT_EQ(counts.size(), 6u);
+  for (const auto& [order, count] : counts) EXPECT_NEAR(count, 1000, 150);  // 5 standard deviations
+}
+
+TEST(Sampler, SortedWindowsLowerThePadding) {
+  Split split = random_split(2000);
+  auto with = [&](int64_t window) {
+    return padding(split, epoch_batches(split, {.batch = 16, .window = window}, 0));
+  };
+  EXPECT_LT(with(10), with(1) / 3);
+  EXPECT_LT(with(50), with(10));
+}
+
+TEST(Sampler, WindowsHoldTheRowsOfThePermutation) {
+  // With equal lengths, stable sorting leaves the permutation as it is: windows then change
+  // nothing.
+  Split split = random_split(100);
+  split.offsets.clear();
+  for (int64_t row = 0; row <= 100; ++row) split.offsets.push_back(row);
+  EXPECT_EQ(epoch_batches(split, {.batch = 8, .window = 4}, 0),
+            epoch_batches(split, {.batch = 8, .window = 1}, 0));
+}
+
+TEST(Sampler, WithoutShufflingFileOrder) {
+  EXPECT_THAT(epoch_batches(random_split(5), {.batch = 2, .shuffle = false}, 1),
+              ElementsAre(ElementsAre(0, 1), ElementsAre(2, 3), ElementsAre(4)));
+}
+
+TEST(Sampler, EvaluationLongestFirst) {
+  Split split;
+  split.offsets = {0, 2, 7, 9, 12, 17};  // lengths 2 5 2 3 5
+  EXPECT_THAT(evaluation_batches(split, 2),
+              ElementsAre(ElementsAre(1, 4), ElementsAre(3, 0), ElementsAre(2)));
+  EXPECT_THAT(error_of(ErrorKind::internal, [&] { evaluation_batches(split, 0); }),
+              HasSubstr("0 rows"));
+}
+
+TEST(Loader, EqualsTheSamplerFromAnyStart) {
+  Split split = random_split(43);
+  SamplerOptions options{.batch = 8, .seed = 3, .window = 2};
+  Batches expected;
+  for (int64_t epoch = 0; epoch < 3; ++epoch)
+    for (auto& batch : epoch_batches(split, options, epoch)) expected.push_back(batch);
+  ASSERT_EQ(expected.size(), 18u);
+  for (size_t start = 0; start < expected.size(); ++start)
+    for (int depth : {0, 1, 5}) {
+      Loader loader(split, options, static_cast<int64_t>(start), false, depth);
+      for (size_t step = start; step < expected.size(); ++step) {
+        Batch batch = loader.next();
+        ASSERT_EQ(batch.example_ids, expected[step]) << start << " " << step;
+        Batch packed = pack(split, expected[step]);
+        ASSERT_TRUE(torch::equal(batch.token_ids, packed.token_ids));
+        ASSERT_TRUE(torch::equal(batch.slots, packed.slots));
+      }
+    }
+}
+
+TEST(Loader, SlowReadersGetTheSameBatches) {
+  Split split = random_split(20);
+  SamplerOptions options{.batch = 4};
+  Loader fast(split, options, 0), slow(split, options, 0, false, 1);
+  for (int step = 0; step < 12; ++step) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(slow.next().example_ids, fast.next().example_ids);
+  }
+}
+
+TEST(Loader, StopsWhateverTheThreadDoes) {
+  Split split = random_split(1000);
+  for (int wait = 0; wait < 50; ++wait) {
+    Loader loader(split, {.batch = 1}, wait);
+    if (wait % 2 != 0) std::this_thread::sleep_for(std::chrono::microseconds(wait * 20));
+    for (int step = 0; step < wait % 3; ++step) loader.next();
+  }
+}
+
+TEST(Loader, ForwardsWhatGoesWrongInTheThread) {
+  Split split = random_split(6);
+  split.offsets[6] += 1;  // the last row ends outside the tokens
+  Loader loader(split, {.batch = 2, .shuffle = false}, 0);
+  EXPECT_THAT(loader.next().example_ids, ElementsAre(0, 1));
+  EXPECT_THAT(loader.next().example_ids, ElementsAre(2, 3));
+  for (int again = 0; again < 2; ++again)
+    EXPECT_THAT(error_of(ErrorKind::internal, [&] { loader.next(); }), HasSubstr("row 5"));
+}
+
+TEST(Loader, RefusesWhatItCannotServe) {
+  Split empty;
+  empty.offsets = {0};
+  EXPECT_THAT(error_of(ErrorKind::data, [&] { Loader(empty, {}, 0); }), HasSubstr("without rows"));
+  Split split = random_split(3);
+  error_of(ErrorKind::internal, [&] { Loader(split, {.batch = 0}, 0); });
+  error_of(ErrorKind::internal, [&] { Loader(split, {}, -1); });
+}
+
+}  // namespace
+}  // namespace compress::data

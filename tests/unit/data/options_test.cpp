@@ -1,0 +1,82 @@
+#include "support.h"
+
+namespace compress::data {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// All problems of a data set written as YAML, as one text ("" = none).
+std::string problems_of(const std::string& yaml, DatasetOptions* read = nullptr) {
+  recipe::Problems problems;
+  DatasetOptions options;
+  recipe::read_struct(DatasetOptions::options().info(), recipe::parse_text(yaml), &options,
+                      problems);
+  std::string text;
+  for (const auto& problem : problems.list())
+    text += str(problem.mark.path, ": ", problem.what, " (", problem.hint, ")\n");
+  if (read != nullptr) *read = options;
+  return text;
+}
+
+TEST(DataOptions, ReadsAll) {
+  DatasetOptions o;
+  EXPECT_EQ(
+      problems_of("{format: csv, train: a, validation: b, test: c, text: s, pair: t, label: y,\n"
+                  " labels: [no, maybe], header: false, quoting: false, max_length: 64, limit: 9}",
+                  &o),
+      "");
+  EXPECT_EQ(o.format + o.train + o.validation + o.test + o.text + o.pair + o.label, "csvabcsty");
+  EXPECT_EQ(o.task, "classification");
+  EXPECT_THAT(o.labels, ElementsAre("no", "maybe"));
+  EXPECT_FALSE(o.header);
+  EXPECT_EQ(o.quoting, false);
+  EXPECT_EQ(o.max_length, 64);
+  EXPECT_EQ(o.limit, 9);
+  EXPECT_EQ(problems_of("{train: a.tsv, text: s, task: unlabelled}"), "");
+  EXPECT_EQ(problems_of("{train: a.tsv, text: s, soft_labels: [a, b]}"), "");
+}
+
+struct Case {
+  const char* yaml;
+  const char* expected;
+};
+class DataOptionsProblem : public ::testing::TestWithParam<Case> {};
+TEST_P(DataOptionsProblem, IsFound) {
+  EXPECT_THAT(problems_of(GetParam().yaml), HasSubstr(GetParam().expected));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, DataOptionsProblem,
+    ::testing::Values(
+        Case{"{train: a.tsv, label: y}", "text"},
+        Case{"{train: a.tsv, text: s, label: y, format: xls}", "xls"},
+        Case{"{train: a.tsv, text: s, label: y, task: guess}", "guess"},
+        Case{"{train: a.tsv, text: s, label: y, max_length: 2}", "max_length"},
+        Case{"{train: a.tsv, text: s, label: y, max_length: 100001}", "max_length"},
+        Case{"{train: a.tsv, text: s, label: y, limit: 0}", "limit"},
+        Case{"{train: a.tsv, text: s, label: y, lable: z}", "lable"},
+        Case{"{text: s, label: y}", "names no file"},
+        Case{"{train: a.tsv, test: a.txt, text: s, label: y}", "extension of a.txt"},
+        Case{"{train: a, format: jsonl, text: s, label: y, quoting: true}", "jsonl has quoting"},
+        Case{"{train: a, format: jsonl, text: s, label: y, header: false}", "jsonl has no header"},
+        Case{"{train: a.tsv, text: s, label: y, pair: s}", "\"s\" is used twice"},
+        Case{"{train: a.tsv, text: s, label: s}", "\"s\" is used twice"},
+        Case{"{train: a.tsv, text: s, soft_labels: [a, a]}", "\"a\" is used twice"},
+        Case{"{train: a.tsv, text: s}", "needs `label`"},
+        Case{"{train: a.tsv, text: s, task: regression}", "needs `label`"},
+        Case{"{train: a.tsv, text: s, label: y, task: unlabelled}",
+             "unlabelled data set has no label"},
+        Case{"{train: a.tsv, text: s, soft_labels: [a, b], task: regression}", "soft labels need"},
+        Case{"{train: a.tsv, text: s, label: y, labels: [a, b], task: regression}",
+             "class names need"},
+        Case{"{train: a.tsv, text: s, label: y, soft_labels: [a, b]}", "not both"},
+        Case{"{train: a.tsv, text: s, soft_labels: [a]}", "one column of probabilities"},
+        Case{"{train: a.tsv, text: s, soft_labels: [a, b], labels: [x]}",
+             "1 class names for 2 columns"},
+        Case{"{train: a.tsv, text: s, label: y, labels: [a, b, a]}", "\"a\" is named twice"},
+        Case{"{train: a.tsv, text: s, label: y, labels: [a, ' b']}", "spaces around"}));
+
+}  // namespace
+}  // namespace compress::data

@@ -1,0 +1,278 @@
+#include "support.h"
+
+namespace compress::data {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Reader : public DataTest {
+ protected:
+  std::string load_error(const DatasetOptions& options) {
+    return error_of(ErrorKind::data, [&] { load(options); });
+  }
+  void expect_texts(const DatasetOptions& options, const std::vector<std::string>& expected) {
+    Split split = load(options);
+    ASSERT_EQ(split.rows(), static_cast<int64_t>(expected.size()));
+    EXPECT_EQ(count_rows(options, "train"), split.rows());
+    for (size_t i = 0; i < expected.size(); ++i)
+      EXPECT_EQ(ids_of(split, static_cast<int64_t>(i)), ids_of(expected[i])) << expected[i];
+  }
+};
+
+TEST_F(Reader, TsvTakesQuoteSignsAsTheyAre) {
+  expect_texts(texts("a.tsv", "text\tx\n\"open quote\t1\nsay \"\"hi\"\"\t2\n"),
+               {"\"open quote", "say \"\"hi\"\""});
+}
+
+TEST_F(Reader, TsvWithQuoting) {
+  auto options = texts("a.tsv", "text\tx\n\"tab\there\"\t1\n");
+  EXPECT_THAT(load_error(options), HasSubstr("too many cells: 3 of 2"));
+  options.quoting = true;
+  expect_texts(options, {"tab\there"});
+}
+
+TEST_F(Reader, CsvQuotesEnclose) {
+  expect_texts(texts("a.csv",
+                     "x,text\n"
+                     "1,\"comma, \"\"quoted\"\" word\"\n"
+                     "\"2\",\"two\nlines\r\nthree\"\r\n"
+                     "3,a \"loose\" quote\n"
+                     "4,\"\"\"\"\n"
+                     "5,\"\"\n"),
+               {"comma, \"quoted\" word", "two\nlines\r\nthree", "a \"loose\" quote", "\"", ""});
+}
+
+TEST_F(Reader, CsvWithoutQuoting) {
+  auto options = texts("a.csv", "x,text\n1,\"a\"\n");
+  options.quoting = false;
+  expect_texts(options, {"\"a\""});
+}
+
+TEST_F(Reader, LinesOfRecordsAfterEmbeddedLineBreaks) {
+  Split split = load(texts("a.csv", "text\n\"a\nb\"\n\n\"c\"\nd"));
+  EXPECT_THAT(split.lines, ElementsAre(2, 5, 6));
+  EXPECT_EQ(split.blank_lines, 1);
+  EXPECT_EQ(split.place(2), path("a.csv") + ":6");
+}
+
+TEST_F(Reader, LineEndsByteOrderMarkAndMissingLastNewline) {
+  expect_texts(texts("a.tsv", "\xEF\xBB\xBFtext\tx\r\na b\t1\r\nc\t2"), {"a b", "c"});
+  expect_texts(texts("b.tsv", "x\ttext\r\n1\ta b\r\n2\tc"), {"a b", "c"});
+  expect_texts(texts("c.jsonl", "\xEF\xBB\xBF{\"text\": \"a\"}\r\n{\"text\": \"b\"}"), {"a", "b"});
+  expect_texts(texts("d.csv", "x,text\r\n1,\"a\"\r\n2,"), {"a", ""});
+}
+
+TEST_F(Reader, BlankLinesAreSkippedAndCounted) {
+  Split split = load(texts("a.tsv", "\n \r\ntext\n\na\n\r\n  \nb\n\n"));
+  EXPECT_THAT(split.lines, ElementsAre(5, 8));
+  EXPECT_EQ(split.blank_lines, 6);
+  EXPECT_EQ(load(texts("a.jsonl", "{\"text\":\"a\"}\n \t\n\n{\"text\":\"b\"}\n")).blank_lines, 2);
+}
+
+TEST_F(Reader, ColumnsByNumber) {
+  auto options = texts("a.tsv", "p\tq\na\tb\n");
+  options.text = "1";
+  expect_texts(options, {"b"});
+  options.header = false;
+  expect_texts(options, {"q", "b"});
+  auto named = texts("b.tsv", "1\t0\na\tb\n");  // a name goes before a number
+  named.text = "0";
+  expect_texts(named, {"b"});
+}
+
+TEST_F(Reader, ColumnsThatAreNotThere) {
+  auto options = texts("a.tsv", "id\tsentence\n1\ta\n");
+  options.text = "sentance";
+  EXPECT_THAT(load_error(options), AllOf(HasSubstr("a.tsv:1: no column \"sentance\""),
+                                         HasSubstr("did you mean \"sentence\"?")));
+  options.text = "2";
+  EXPECT_THAT(load_error(options), HasSubstr("the columns are \"id\", \"sentence\""));
+  options.header = false;
+  EXPECT_THAT(load_error(options), HasSubstr("no column 2: the first row has 2 cells"));
+  options.text = "sentence";
+  EXPECT_THAT(load_error(options), HasSubstr("the file has no header"));
+  options = texts("b.tsv", "text\ttext\n1\ta\n");
+  EXPECT_THAT(load_error(options), HasSubstr("column \"text\" twice"));
+}
+
+TEST_F(Reader, JsonLines) {
+  expect_texts(
+      texts("a.jsonl",
+            "{\"text\": \"a \\\"b\\\" \\u00e9\\n\", \"more\": {\"text\": [1, {\"text\": 2}]}}\n"
+            "{\"other\": [\"text\", null], \"text\": \"c\"}\n"),
+      {"a \"b\" \xC3\xA9\n", "c"});
+}
+
+TEST_F(Reader, JsonLinesThatCannotBeUsed) {
+  std::vector<std::pair<std::string, std::string>> cases{
+      {R"({"text": "a")", "not valid JSON at byte"},
+      {R"({"text": "a"} x)", "not valid JSON at byte"},
+      {R"(["text", "a"])", "not a JSON object"},
+      {R"("text")", "not a JSON object"},
+      {"17", "not a JSON object"},
+      {"null", "not a JSON object"},
+      {R"({"text": 3})", "\"text\" is 3, not a string"},
+      {R"({"text": true})", "\"text\" is true, not a string"},
+      {R"({"text": null})", "\"text\" is null"},
+      {R"({"text": {"text": "a"}})", "\"text\" is an object"},
+      {R"({"text": ["a"]})", "\"text\" is a list"},
+      {R"({"text": "a", "text": "b"})", "key \"text\" twice"},
+      {R"({"Text": "a"})", "no key \"text\""},
+      {R"({"nested": {"text": "a"}})", "no key \"text\""},
+      {R"({"text": "a\u0000b"})", "a NUL character in \"text\""},
+      {"{\"text\": \"\xFF\"}", "not valid UTF-8 at byte 11"},
+      {R"({"text": "\ud800"})", "not valid JSON at byte"},
+  };
+  for (const auto& [line, message] : cases)
+    EXPECT_THAT(load_error(texts("a.jsonl", "{\"text\": \"good\"}\n" + line + "\n")),
+                AllOf(HasSubstr("a.jsonl:2: 1 of 2 rows"), HasSubstr("line 2: " + message)))
+        << line;
+  EXPECT_THAT(load_error(texts("a.jsonl", R"({"Text": "a"})")),
+              HasSubstr("did you mean \"Text\"?"));
+}
+
+TEST_F(Reader, DeeplyNestedJsonIsRead) {
+  std::string deep =
+      "{\"x\": " + std::string(200000, '[') + std::string(200000, ']') + ", \"text\": \"a\"}";
+  expect_texts(texts("a.jsonl", deep), {"a"});
+}
+
+TEST_F(Reader, RowsOfAnotherWidth) {
+  auto options = texts("a.tsv", "text\tx\na\t1\nb\nc\t3\t\t\nd\t4\t5\n");
+  EXPECT_THAT(load_error(options),
+              AllOf(HasSubstr("a.tsv:3: 2 of 4 rows"), HasSubstr("line 3: a short row: 1 of 2"),
+                    HasSubstr("line 5: too many cells: 3 of 2")));
+  options = texts("b.tsv", "a\t1\nb\n");
+  options.header = false;
+  options.text = "0";
+  EXPECT_THAT(load_error(options), HasSubstr("line 2: a short row: 1 of 2"));
+}
+
+TEST_F(Reader, BadQuotes) {
+  EXPECT_THAT(load_error(texts("a.csv", "text\na\n\"b\nc\n")),
+              AllOf(HasSubstr("1 of 2 rows"),
+                    HasSubstr("line 3: a quote that is opened in this row is never closed")));
+  EXPECT_THAT(load_error(texts("a.csv", "text,x\n\"a\"b,1\nc,2\n")),
+              AllOf(HasSubstr("1 of 2 rows"), HasSubstr("line 2: text after the closing quote")));
+}
+
+TEST_F(Reader, BadUtf8) {
+  for (const char* bad : {"\xFF", "\x80", "\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80",
+                          "\xF4\x90\x80\x80", "\xC3", "\xF0\x9F\x98"})
+    EXPECT_THAT(load_error(texts("a.tsv", str("text\ngood\n0123456789", bad, "\n"))),
+                HasSubstr("line 3: not valid UTF-8 at byte 11"));
+  expect_texts(texts("b.tsv", "text\n\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xED\x9F\xBF\n"),
+               {"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xED\x9F\xBF"});
+  EXPECT_THAT(load_error(texts("c.tsv", "te\xFFxt\na\n")),
+              HasSubstr("the header: not valid UTF-8"));
+}
+
+TEST_F(Reader, AllBadRowsAreCountedAndFiveListed) {
+  std::string rows = "text\tx\n";
+  for (int i = 0; i < 1200; ++i) rows += "short\n";
+  rows += "good\t1\n";
+  EXPECT_THAT(load_error(texts("a.tsv", rows)),
+              AllOf(HasSubstr("1,200 of 1,201 rows"), HasSubstr("line 6:"),
+                    Not(HasSubstr("line 7:")), HasSubstr("and 1,195 more")));
+}
+
+TEST_F(Reader, NulBytesAndUtf16) {
+  EXPECT_THAT(load_error(texts("a.tsv", std::string_view("text\na\nb\0c\n", 11))),
+              HasSubstr("a.tsv:3: a NUL byte"));
+  EXPECT_THAT(load_error(texts("b.tsv", std::string_view("\xFF\xFEt\0", 4))), HasSubstr("UTF-16"));
+}
+
+TEST_F(Reader, RowsAboveTheLimitOfLength) {
+  std::string big((16 << 20) + 1, 'x');
+  EXPECT_THAT(load_error(texts("a.tsv", "text\na\n" + big + "\n")),
+              HasSubstr("a.tsv:3: a row longer than 16 MB"));
+  EXPECT_THAT(load_error(texts("a.csv", "text\n\"" + big + "\"\n")),
+              HasSubstr("a.csv:2: a row longer than 16 MB"));
+  EXPECT_THAT(load_error(texts("a.csv", "text\n\"" + big)), HasSubstr("is a quote never closed?"));
+  EXPECT_THAT(load_error(texts("a.jsonl", "\n" + big)),
+              HasSubstr("a.jsonl:2: a line longer than 16 MB"));
+}
+
+TEST_F(Reader, FilesWithoutRows) {
+  EXPECT_THAT(load_error(texts("a.tsv", "")), HasSubstr("the data file is empty"));
+  EXPECT_THAT(load_error(texts("a.tsv", "\n\n")), HasSubstr("only blank lines"));
+  EXPECT_THAT(load_error(texts("a.tsv", "\xEF\xBB\xBF")), HasSubstr("only blank lines"));
+  EXPECT_THAT(load_error(texts("a.tsv", "text\n")),
+              AllOf(HasSubstr("has no rows"), HasSubstr("`header: false`")));
+  EXPECT_THAT(load_error(texts("a.jsonl", "\n")), HasSubstr("has no rows"));
+}
+
+TEST_F(Reader, FilesThatAreNotThere) {
+  write("train.tsv", "text\na\n");
+  DatasetOptions options = texts("other.tsv", "text\na\n");
+  options.train = path("trian.tsv");
+  EXPECT_THAT(load_error(options),
+              AllOf(HasSubstr("does not exist"), HasSubstr("did you mean " + path("train.tsv"))));
+  options.train = path("nowhere/train.tsv");
+  EXPECT_THAT(load_error(options), HasSubstr("there is no folder " + path("nowhere")));
+  options.train = folder_.string();
+  options.format = "tsv";
+  EXPECT_THAT(load_error(options), HasSubstr("not a regular file"));
+}
+
+TEST_F(Reader, FormatsAndSplits) {
+  auto options = texts("a.TAB", "text\tx\na\t1\n");
+  expect_texts(options, {"a"});
+  options.train = write("a.ndjson", "{\"text\": \"a\"}");
+  expect_texts(options, {"a"});
+  options.train = write("a.txt", "x,text\n1,a\n");
+  EXPECT_THAT(error_of(ErrorKind::recipe, [&] { load(options); }),
+              HasSubstr("does not tell its format"));
+  options.format = "csv";
+  expect_texts(options, {"a"});
+  options.format = "xls";
+  EXPECT_THAT(error_of(ErrorKind::recipe, [&] { load(options); }),
+              HasSubstr("unknown data format \"xls\""));
+  EXPECT_THAT(error_of(ErrorKind::recipe, [&] { load(options, "test"); }),
+              HasSubstr("no test file"));
+  error_of(ErrorKind::internal, [&] { load(options, "dev"); });
+}
+
+TEST_F(Reader, LimitReadsTheFirstRowsOnly) {
+  auto options = texts("a.tsv", "text\tx\na\t1\nb\t2\nshort\n");
+  options.limit = 2;
+  expect_texts(options, {"a", "b"});
+}
+
+TEST_F(Reader, CountRowsCountsRecords) {
+  auto options = texts("a.csv", "text,x\n\"a\nb\",1\n\nshort\nc,3");
+  EXPECT_EQ(count_rows(options, "train"), 3);
+  options.quoting = false;
+  EXPECT_EQ(count_rows(options, "train"), 4);
+  options.header = false;
+  EXPECT_EQ(count_rows(options, "train"), 5);
+  EXPECT_EQ(count_rows(texts("a.jsonl", "{}\n\nnot json\n"), "train"), 2);
+}
+
+TEST_F(Reader, PairsAndMaxLength) {
+  auto options = texts("a.tsv", "text\tother\na b\tc\nd\t\n");
+  options.pair = "other";
+  Split split = load(options);
+  auto w = SpaceTokenizer::word;
+  EXPECT_THAT(ids_of(split, 0), ElementsAre(1, w("a"), w("b"), 2, w("c"), 2));
+  EXPECT_THAT(split.offsets, ElementsAre(0, 6, 10));
+  EXPECT_THAT(split.first_lengths, ElementsAre(4, 3));
+  options.max_length = 3;
+  split = load(options);
+  EXPECT_THAT(split.offsets, ElementsAre(0, 3, 6));
+  EXPECT_THAT(split.first_lengths, ElementsAre(3, 3));
+}
+
+TEST_F(Reader, TextsWithoutATokenAreRefused) {
+  auto options = texts("a.tsv", "x\ttext\n1\ta\n2\t\n3\t \n");
+  SpaceTokenizer plain(false);
+  EXPECT_THAT(
+      error_of(ErrorKind::data, [&] { load_split(options, "train", plain); }),
+      AllOf(HasSubstr("a.tsv:3: 2 of 3 rows"), HasSubstr("line 4: the text has no tokens")));
+}
+
+}  // namespace
+}  // namespace compress::data

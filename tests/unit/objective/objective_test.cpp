@@ -1,0 +1,316 @@
+#include "compress/objective/objective.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "compress/base/error.h"
+
+namespace compress::objective {
+namespace {
+
+using nn::HeadKind;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+Error failure(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "no error was thrown";
+  return Error(ErrorKind::internal, "none");
+}
+
+std::unique_ptr<Objective> made(const std::string& text) {
+  recipe::Component component;
+  recipe::Problems problems;
+  registry().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
+  problems.raise();
+  return make(component);
+}
+
+nn::ModelConfig model(HeadKind head, int64_t outputs = 2, int64_t layers = 2, int64_t width = 3) {
+  nn::ModelConfig config;
+  config.head = head;
+  config.labels.assign(static_cast<size_t>(outputs), "x");
+  config.layers = layers;
+  config.hidden_size = width;
+  config.vocab_size = 5;
+  return config;
+}
+
+// A term bound to models, and its value on outputs.
+struct Bound {
+  nn::ParamTable auxiliary;
+  std::unique_ptr<Objective> term;
+  Bound(const std::string& text, const nn::ModelConfig& student,
+        std::optional<nn::ModelConfig> teacher = {}, uint64_t seed = 1)
+      : term(made(text)) {
+    term->bind(student, teacher ? &*teacher : nullptr, auxiliary, seed);
+  }
+  torch::Tensor operator()(const data::Batch& batch, const nn::Outputs& student,
+                           const nn::Outputs* teacher = nullptr, const Progress& progress = {}) {
+    return term->compute({batch, student, teacher, progress});
+  }
+};
+
+nn::Outputs with_logits(const torch::Tensor& logits) {
+  nn::Outputs outputs;
+  outputs.logits = logits;
+  return outputs;
+}
+
+nn::Outputs with_hidden(std::vector<torch::Tensor> hidden) {
+  nn::Outputs outputs;
+  outputs.hidden = std::move(hidden);
+  return outputs;
+}
+
+TEST(Labels, SoftTargetsByHandWithGradient) {
+  Bound labels("labels", model(HeadKind::classification));
+  data::Batch batch;
+  batch.targets.distribution = torch::tensor({{1.0f, 0.0f}, {0.25f, 0.75f}});
+  torch::Tensor z = torch::tensor({{0.0f, std::log(3.0f)}, {0.0f, 0.0f}}).requires_grad_(true);
+  torch::Tensor loss = labels(batch, with_logits(z));
+  // Row 1: p = (1/4, 3/4): log 4; row 2: log 2.
+  EXPECT_NEAR(loss.item<double>(), (std::log(4.0) + std::log(2.0)) / 2, 1e-6);
+  loss.backward();
+  torch::Tensor p = torch::softmax(z.detach(), 1);
+  EXPECT_TRUE(torch::allclose(z.grad(), (p - batch.targets.distribution) / 2, 1e-5, 1e-7));
+}
+
+TEST(Labels, SmoothingByHand) {
+  Bound labels("labels: {label_smoothing: 0.2}", model(HeadKind::classification));
+  data::Batch batch;
+  batch.targets.distribution = torch::tensor({{1.0f, 0.0f}});
+  // q = (0.9, 0.1), p = (1/4, 3/4)
+  EXPECT_NEAR(labels(batch, with_logits(torch::tensor({{0.0f, std::log(3.0f)}}))).item<double>(),
+              0.9 * std::log(4.0) + 0.1 * std::log(4.0 / 3), 1e-6);
+}
+
+TEST(Labels, RegressionIsTheMeanSquare) {
+  Bound labels("labels", model(HeadKind::regression, 1));
+  data::Batch batch;
+  batch.targets.values = torch::tensor({1.0f, 2.0f});
+  EXPECT_NEAR(labels(batch, with_logits(torch::tensor({{3.0f}, {1.0f}}))).item<double>(), 2.5,
+              1e-6);
+}
+
+TEST(Labels, MaskedLmCountsLabelledTokensOnly) {
+  Bound labels("labels", model(HeadKind::masked_lm));
+  data::Batch batch;
+  batch.targets.token_labels = torch::tensor({-100, 1, -100, 0});
+  nn::Outputs outputs;
+  outputs.token_index = torch::tensor({1, 3});
+  outputs.token_logits = torch::tensor({{0.0f, std::log(3.0f)}, {0.0f, 0.0f}});
+  EXPECT_NEAR(labels(batch, outputs).item<double>(), (std::log(4.0 / 3) + std::log(2.0)) / 2, 1e-6);
+  outputs.token_index = torch::empty({0}, torch::kLong);
+  outputs.token_logits = torch::empty({0, 5}).requires_grad_(true);
+  torch::Tensor none = labels(batch, outputs);
+  EXPECT_EQ(none.item<double>(), 0);
+  none.backward();
+}
+
+TEST(Labels, WrongUses) {
+  EXPECT_THAT(failure([] { Bound("labels", model(HeadKind::embedding)); }).message(),
+              HasSubstr("head is embedding"));
+  EXPECT_THAT(failure([] {
+                Bound("labels: {label_smoothing: 0.1}", model(HeadKind::regression, 1));
+              }).message(),
+              HasSubstr("no meaning for regression"));
+  Bound labels("labels", model(HeadKind::classification));
+  Error missing = failure([&] { labels({}, with_logits(torch::zeros({1, 2}))); });
+  EXPECT_EQ(missing.kind(), ErrorKind::data);
+  EXPECT_EQ(failure([&] { labels({}, {}); }).kind(), ErrorKind::internal);
+  for (const char* text : {"labels: {label_smoothing: 1}", "labels: {weight: -1}"})
+    EXPECT_EQ(failure([&] { made(text); }).kind(), ErrorKind::recipe) << text;
+}
+
+TEST(SoftLabels, ByHand) {
+  const auto config = model(HeadKind::classification);
+  nn::Outputs student = with_logits(torch::zeros({1, 2})),
+              teacher = with_logits(torch::tensor({{2.0f, 0.0f}}));
+  Bound term("soft_labels: {temperature: 2}", config, config);
+  EXPECT_NEAR(term({}, student, &teacher).item<double>(), 0.443776, 1e-6);
+  Bound bare("soft_labels: {temperature: 2, scale_t2: false}", config, config);
+  EXPECT_NEAR(bare({}, student, &teacher).item<double>(), 0.443776 / 4, 1e-6);
+  // The mean over rows: the second row agrees.
+  student = with_logits(torch::tensor({{0.0f, 0.0f}, {1.0f, 3.0f}}));
+  teacher = with_logits(torch::tensor({{2.0f, 0.0f}, {1.0f, 3.0f}}));
+  EXPECT_NEAR(term({}, student, &teacher).item<double>(), 0.443776 / 2, 1e-6);
+}
+
+TEST(SoftLabels, GradientIsTheSoftenedDifference) {
+  // d/dz_S of T^2 KL / B = T (p_S - p_T) / B
+  const auto config = model(HeadKind::classification, 3);
+  torch::manual_seed(2);
+  torch::Tensor z = torch::randn({4, 3}).requires_grad_(true), zt = torch::randn({4, 3});
+  nn::Outputs student = with_logits(z), teacher = with_logits(zt);
+  Bound("soft_labels: {temperature: 3}", config, config)({}, student, &teacher).backward();
+  torch::Tensor want = 3 * (torch::softmax(z.detach() / 3, 1) - torch::softmax(zt / 3, 1)) / 4;
+  EXPECT_TRUE(torch::allclose(z.grad(), want, 1e-4, 1e-6));
+}
+
+TEST(SoftLabels, TemperatureMayMove) {
+  const auto config = model(HeadKind::classification);
+  nn::Outputs student = with_logits(torch::zeros({1, 2})),
+              teacher = with_logits(torch::tensor({{2.0f, 0.0f}}));
+  Bound term("soft_labels: {temperature: {from: 3, to: 1}}", config, config);
+  EXPECT_NEAR(term({}, student, &teacher, {5, 10, 0}).item<double>(), 0.443776, 1e-6);
+}
+
+TEST(SoftLabels, MaskedLmAveragesOverPositions) {
+  const auto config = model(HeadKind::masked_lm);
+  nn::Outputs student, teacher;
+  student.token_logits = torch::zeros({2, 2});
+  teacher.token_logits = torch::tensor({{2.0f, 0.0f}, {0.0f, 0.0f}});
+  Bound term("soft_labels: {temperature: 2}", config, config);
+  EXPECT_NEAR(term({}, student, &teacher).item<double>(), 0.443776 / 2, 1e-6);
+  student.token_logits = teacher.token_logits = torch::empty({0, 5});
+  EXPECT_EQ(term({}, student, &teacher).item<double>(), 0);
+}
+
+TEST(SoftLabels, WrongUses) {
+  const auto two = model(HeadKind::classification), three = model(HeadKind::classification, 3);
+  Error alone = failure([&] { Bound("soft_labels", two); });
+  EXPECT_EQ(alone.kind(), ErrorKind::recipe);
+  EXPECT_THAT(alone.message(), HasSubstr("'soft_labels' needs a teacher"));
+  EXPECT_THAT(alone.where(), HasSubstr("recipe.yaml:1"));
+  const auto number = model(HeadKind::regression, 1);
+  EXPECT_THAT(failure([&] { Bound("soft_labels", number, number); }).hint(),
+              HasSubstr("logits_mse"));
+  EXPECT_THAT(failure([&] { Bound("soft_labels", two, three); }).message(),
+              HasSubstr("the student has 2 of them and the teacher 3"));
+  EXPECT_THAT(failure([&] { Bound("soft_labels", two, model(HeadKind::masked_lm)); }).message(),
+              HasSubstr("the teacher's is masked_lm"));
+  for (const char* text : {"soft_labels: {temperature: 0}", "soft_labels: {temperatur: 2}",
+                           "soft_labels: {temperature: {from: 2, to: 0}}"})
+    EXPECT_EQ(failure([&] { made(text); }).kind(), ErrorKind::recipe) << text;
+}
+
+TEST(LogitsMse, ByHand) {
+  const auto config = model(HeadKind::classification);
+  nn::Outputs student = with_logits(torch::tensor({{1.0f, 2.0f}, {0.0f, 0.0f}})),
+              teacher = with_logits(torch::tensor({{0.0f, 4.0f}, {1.0f, 0.0f}}));
+  EXPECT_NEAR(Bound("logits_mse", config, config)({}, student, &teacher).item<double>(), 1.5, 1e-6);
+  EXPECT_NEAR(
+      Bound("logits_mse: {reduction: sum}", config, config)({}, student, &teacher).item<double>(),
+      3, 1e-6);
+  EXPECT_THROW(Bound("logits_mse", model(HeadKind::none), model(HeadKind::none)), Error);
+  EXPECT_THROW(Bound("logits_mse", config, model(HeadKind::classification, 3)), Error);
+  EXPECT_THROW(made("logits_mse: {reduction: max}"), Error);
+}
+
+std::string layer_map(const std::string& text, int64_t ours, int64_t theirs) {
+  return Bound(text, model(HeadKind::none, 0, ours), model(HeadKind::none, 0, theirs))
+      .term->summary();
+}
+
+TEST(HiddenStates, LayerMaps) {
+  EXPECT_EQ(layer_map("hidden_states", 3, 6), "student 1<-2, 2<-4, 3<-6");
+  EXPECT_EQ(layer_map("hidden_states", 4, 6), "student 1<-1, 2<-3, 3<-4, 4<-6");
+  EXPECT_EQ(layer_map("hidden_states: {layers: last}", 3, 6), "student 1<-4, 2<-5, 3<-6");
+  EXPECT_EQ(layer_map("hidden_states: {layers: skip}", 6, 12),
+            "student 1<-2, 2<-4, 3<-6, 4<-8, 5<-10");  // PKD-skip
+  EXPECT_EQ(layer_map("hidden_states: {map: [0, 5], include_embeddings: true}", 2, 6),
+            "student 0<-0, 1<-0, 2<-5");
+}
+
+TEST(HiddenStates, WrongLayerMaps) {
+  EXPECT_THAT(failure([] { layer_map("hidden_states", 7, 6); }).message(),
+              HasSubstr("the student has 7 layers and the teacher 6"));
+  EXPECT_THAT(failure([] { layer_map("hidden_states: {map: [1]}", 2, 6); }).message(),
+              HasSubstr("map names 1 teacher layers, but the student has 2"));
+  EXPECT_THAT(failure([] { layer_map("hidden_states: {map: [1, 7]}", 2, 6); }).message(),
+              HasSubstr("layer 7, but it has layers 1 to 6"));
+  EXPECT_THAT(failure([] { layer_map("hidden_states: {layers: skip}", 1, 6); }).message(),
+              HasSubstr("no other"));
+  EXPECT_THROW(made("hidden_states: {map: [-1]}"), Error);
+}
+
+TEST(HiddenStates, DistancesByHand) {
+  const auto config = model(HeadKind::none, 0, 1, 2);
+  nn::Outputs student =
+                  with_hidden({torch::zeros({2, 2}), torch::tensor({{1.0f, 0.0f}, {2.0f, 2.0f}})}),
+              teacher =
+                  with_hidden({torch::ones({2, 2}), torch::tensor({{0.0f, 3.0f}, {1.0f, 1.0f}})});
+  // (1 + 9 + 1 + 1) / 4
+  EXPECT_NEAR(Bound("hidden_states", config, config)({}, student, &teacher).item<double>(), 3,
+              1e-6);
+  EXPECT_NEAR(
+      Bound("hidden_states: {include_embeddings: true}", config, config)({}, student, &teacher)
+          .item<double>(),
+      4, 1e-6);
+  // Cosines 0 and 1.
+  EXPECT_NEAR(
+      Bound("hidden_states: {loss: cosine}", config, config)({}, student, &teacher).item<double>(),
+      0.5, 1e-6);
+  // bf16 states are compared in float32.
+  for (nn::Outputs* side : {&student, &teacher})
+    for (torch::Tensor& states : side->hidden) states = states.to(torch::kBFloat16);
+  torch::Tensor low = Bound("hidden_states", config, config)({}, student, &teacher);
+  EXPECT_EQ(low.scalar_type(), torch::kFloat);
+  EXPECT_NEAR(low.item<double>(), 3, 1e-6);
+}
+
+TEST(HiddenStates, ProjectionByHand) {
+  const auto narrow = model(HeadKind::none, 0, 1, 2), wide = model(HeadKind::none, 0, 1, 3);
+  Bound term("hidden_states", narrow, wide);
+  EXPECT_EQ(term.term->summary(), "student 1<-1; projection 2x3");
+  ASSERT_EQ(term.auxiliary.list().size(), 1u);
+  nn::Parameter& projection = term.auxiliary.list().front();
+  EXPECT_EQ(projection.name, "hidden_states.projection.weight");
+  EXPECT_TRUE(projection.trainable);
+  {
+    torch::NoGradGuard no_grad;
+    projection.latent.copy_(torch::tensor({{1.0f, 0.0f}, {0.0f, 1.0f}, {1.0f, 1.0f}}));
+  }
+  nn::Outputs student = with_hidden({{}, torch::tensor({{1.0f, 2.0f}})}),
+              teacher = with_hidden({{}, torch::tensor({{1.0f, 2.0f, 0.0f}})});
+  torch::Tensor loss = term({}, student, &teacher);
+  EXPECT_NEAR(loss.item<double>(), 3, 1e-6);  // (0 + 0 + 9) / 3
+  loss.backward();
+  // d/dW = 2 * 3 / 3 * x for the third row
+  EXPECT_TRUE(torch::allclose(projection.latent.grad(),
+                              torch::tensor({{0.0f, 0.0f}, {0.0f, 0.0f}, {2.0f, 4.0f}})));
+}
+
+TEST(HiddenStates, ProjectionChoices) {
+  const auto narrow = model(HeadKind::none, 0, 1, 2), wide = model(HeadKind::none, 0, 1, 3);
+  EXPECT_TRUE(Bound("hidden_states", wide, wide).auxiliary.list().empty());
+  EXPECT_EQ(Bound("hidden_states: {projection: always}", wide, wide).term->summary(),
+            "student 1<-1; projection 3x3");
+  EXPECT_THAT(failure([&] { Bound("hidden_states: {projection: never}", narrow, wide); }).message(),
+              HasSubstr("width is 2 and the teacher's 3"));
+  // Seeded, and two terms have one each.
+  auto initial = [&](uint64_t seed) {
+    return Bound("hidden_states", narrow, wide, seed).auxiliary.list().front().latent.detach();
+  };
+  EXPECT_TRUE(torch::equal(initial(4), initial(4)));
+  EXPECT_FALSE(torch::equal(initial(4), initial(5)));
+  EXPECT_LE(initial(4).abs().max().item<double>(), 1 / std::sqrt(2.0));
+  Bound two("hidden_states", narrow, wide);
+  made("hidden_states: {loss: cosine}")->bind(narrow, &wide, two.auxiliary, 1);
+  EXPECT_EQ(two.auxiliary.list().back().name, "hidden_states.projection_2.weight");
+}
+
+TEST(Objectives, MakeSetsNameWeightAndNeeds) {
+  auto term = made("soft_labels: {weight: {from: 1, to: 0}}");
+  EXPECT_EQ(term->name(), "soft_labels");
+  EXPECT_EQ(term->weight({5, 10, 0}), 0.5);
+  EXPECT_TRUE(term->needs_teacher());
+  EXPECT_FALSE(term->captures().hidden);
+  EXPECT_TRUE(made("hidden_states")->captures().hidden);
+  EXPECT_EQ(made("labels: {weight: 0.25}")->weight({}), 0.25);
+  EXPECT_FALSE(made("labels")->needs_teacher());
+  EXPECT_THAT(registry().names(),
+              ElementsAre("labels", "soft_labels", "logits_mse", "hidden_states"));
+  for (const auto& info : registry().list()) EXPECT_FALSE(info->equation.empty()) << info->name;
+}
+
+}  // namespace
+}  // namespace compress::objective

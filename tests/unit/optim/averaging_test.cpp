@@ -1,0 +1,151 @@
+#include <gmock/gmock.h>
+
+#include "helpers.h"
+
+namespace compress::optim {
+namespace {
+
+// Trains on fixed random gradients; `each` sees the model after every update.
+template <class Each>
+std::vector<torch::Tensor> trained(SmallModel& model, int64_t total, Averaging* averaging,
+                                   Each each) {
+  auto optimizer = made(optimizers(), "adamw: {lr: 0.05}");
+  optimizer->bind(model.all());
+  if (averaging != nullptr) averaging->bind(model.all(), {0, total, 4});
+  for (int64_t step = 0; step < total; ++step) {
+    model.random_gradients();
+    optimizer->step(1, step);
+    if (averaging != nullptr) averaging->update({step + 1, total, 4});
+    each(model, step + 1);
+  }
+  return model.copies();
+}
+
+TEST(Swa, IsTheMeanOfItsSnapshotsAndDoesNotTouchTraining) {
+  auto swa = made(averagings(), "swa: {start: 50%, every: 2 steps}");
+  std::vector<std::vector<torch::Tensor>> snapshots;
+  std::vector<torch::Tensor> live, averaged, back;
+  SmallModel averaged_model;
+  auto with = trained(averaged_model, 13, swa.get(), [&](SmallModel& model, int64_t step) {
+    EXPECT_EQ(swa->ready(), step >= 7);  // 50% of 13 rounds to 7
+    if (step >= 7 && (step - 7) % 2 == 0) snapshots.push_back(model.copies());
+    if (step < 13) return;
+    live = model.copies();
+    nn::Parameter* matrix = model.matrix;
+    const torch::Tensor alias = matrix->effective;
+    swa->swap();
+    averaged = model.copies();
+    EXPECT_TRUE(torch::equal(alias, matrix->latent)) << "the effective weight follows";
+    EXPECT_TRUE(matrix->latent.requires_grad());
+    EXPECT_TRUE(matrix->latent.is_leaf());
+    swa->swap();
+    back = model.copies();
+  });
+  ASSERT_EQ(snapshots.size(), 4u);  // floor((13 - 7) / 2) + 1
+  EXPECT_EQ(swa->state().at("count").item<int64_t>(), 4);
+  EXPECT_EQ(swa->starts_at(), 7);
+  for (size_t i = 0; i < averaged.size(); ++i) {
+    torch::Tensor mean = torch::zeros_like(averaged[i], torch::kDouble);
+    for (const auto& snapshot : snapshots) mean += snapshot[i].to(torch::kDouble) / 4;
+    EXPECT_LT(furthest(averaged[i], mean), 1e-6);
+    EXPECT_TRUE(torch::equal(live[i], back[i]));
+  }
+  SmallModel plain;
+  auto without = trained(plain, 13, nullptr, [](SmallModel&, int64_t) {});
+  for (size_t i = 0; i < with.size(); ++i) EXPECT_TRUE(torch::equal(with[i], without[i]));
+}
+
+TEST(Swa, TrainingGoesOnAfterAnExchange) {
+  // An evaluation of the averaged weights in the middle changes nothing.
+  auto swa = made(averagings(), "swa: {start: 1 step}");
+  SmallModel averaged_model;
+  auto with = trained(averaged_model, 6, swa.get(), [&](SmallModel&, int64_t step) {
+    if (step != 3) return;
+    swa->swap();
+    swa->swap();
+  });
+  SmallModel plain;
+  auto without = trained(plain, 6, nullptr, [](SmallModel&, int64_t) {});
+  for (size_t i = 0; i < with.size(); ++i) EXPECT_TRUE(torch::equal(with[i], without[i]));
+}
+
+TEST(Swa, CountsSnapshotsInEpochs) {
+  auto swa = made(averagings(), "swa: {start: 1 epoch, every: 1 epoch}");
+  SmallModel model;
+  trained(model, 13, swa.get(), [](SmallModel&, int64_t) {});
+  EXPECT_EQ(swa->starts_at(), 4);
+  EXPECT_EQ(swa->state().at("count").item<int64_t>(), 3);  // 4, 8, 12
+}
+
+TEST(Swa, UpdatesAllocateNothing) {
+  nn::ParamTable table;
+  nn::Parameter& w = table.add("w", nn::Role::query, 0, torch::ones({2, 2}));
+  auto swa = made(averagings(), "swa: {start: 0%}");
+  swa->bind(table.trainable(), {0, 10, 0});
+  swa->update({1, 10, 0});
+  void* memory = swa->state().at("average.w").data_ptr();
+  void* own = w.latent.data_ptr();
+  swa->update({2, 10, 0});
+  EXPECT_EQ(swa->state().at("average.w").data_ptr(), memory);
+  swa->swap();
+  EXPECT_EQ(w.latent.data_ptr(), memory) << "memory changes hands";
+  swa->swap();
+  EXPECT_EQ(w.latent.data_ptr(), own);
+}
+
+TEST(Ema, ByHand) {
+  nn::ParamTable table;
+  nn::Parameter& w = table.add("w", nn::Role::query, 0, torch::full({1, 1}, 4.0));
+  auto ema = made(averagings(), "ema: {decay: 0.75}");
+  ema->bind(table.trainable(), {0, 10, 0});
+  EXPECT_EQ(ema->starts_at(), 1);
+  for (int step = 1; step <= 3; ++step) {
+    ema->update({step, 10, 0});
+    torch::NoGradGuard no_grad;
+    w.latent.add_(4);
+  }
+  // 4; 0.75 * 4 + 0.25 * 8 = 5; 0.75 * 5 + 0.25 * 12 = 6.75
+  EXPECT_NEAR(ema->state().at("average.w").item<double>(), 6.75, 1e-6);
+}
+
+TEST(Averaging, ResumesExactly) {
+  for (const char* text : {"swa: {start: 2 steps}", "ema: {decay: 0.9}"}) {
+    auto straight = made(averagings(), text);
+    SmallModel first;
+    trained(first, 8, straight.get(), [](SmallModel&, int64_t) {});
+    auto resumed = made(averagings(), text);
+    SmallModel second;
+    trained(second, 8, resumed.get(), [&](SmallModel& model, int64_t step) {
+      if (step != 5) return;
+      nn::TensorMap kept;
+      for (const auto& [name, tensor] : resumed->state()) kept[name] = tensor.clone();
+      resumed->bind(model.all(), {0, 8, 4});
+      EXPECT_FALSE(resumed->ready());
+      resumed->load_state(kept);
+    });
+    auto a = straight->state(), b = resumed->state();
+    ASSERT_EQ(a.size(), 5u);
+    for (const auto& [name, tensor] : a) EXPECT_TRUE(torch::equal(tensor, b.at(name))) << name;
+  }
+}
+
+TEST(Averaging, WrongUseAndOptions) {
+  SmallModel model;
+  auto swa = made(averagings(), "swa: {lr: 2e-5}");
+  EXPECT_EQ(swa->constant_rate(), 2e-5);
+  EXPECT_EQ(made(averagings(), "swa")->constant_rate(), std::nullopt);
+  swa->bind(model.all(), {0, 2, 0});
+  EXPECT_EQ(swa->state().size(), 1u) << "no tensors before the first snapshot";
+  EXPECT_EQ(failure([&] { swa->swap(); }).kind(), ErrorKind::internal);
+  EXPECT_EQ(failure([&] { swa->load_state({}); }).kind(), ErrorKind::model);
+  swa->update({1, 2, 0});
+  swa->swap();
+  EXPECT_EQ(failure([&] { swa->update({2, 2, 0}); }).kind(), ErrorKind::internal);
+  EXPECT_EQ(failure([&] { swa->state(); }).kind(), ErrorKind::internal);
+  for (const char* text :
+       {"swa: {start: 120%}", "swa: {every: 0 steps}", "swa: {lr: 0}", "ema: {decay: 1}"})
+    EXPECT_EQ(failure([&] { made(averagings(), text); }).kind(), ErrorKind::recipe) << text;
+}
+
+}  // namespace
+}  // namespace compress::optim

@@ -1,0 +1,191 @@
+// Tokenizer files that must be refused, and the vocab.txt fallback.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "compress/base/error.h"
+#include "fixture.h"
+
+namespace compress::text {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+struct Bad {
+  const char* name;
+  std::function<void(json&)> spoil;
+  const char* message;  // part of the error
+};
+
+class BadFileTest : public ModelFolder, public testing::WithParamInterface<Bad> {};
+
+TEST_P(BadFileTest, IsRefusedByName) {
+  GetParam().spoil(content());
+  try {
+    tokenizer();
+    FAIL() << "the file was accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::model);
+    EXPECT_THAT(e.message(), HasSubstr(GetParam().message));
+    EXPECT_THAT(e.where(), HasSubstr("tokenizer.json"));
+  }
+}
+
+const std::vector<Bad> kBad = {
+    {"model", [](json& f) { f["model"]["type"] = "BPE"; }, "model 'BPE' is not supported"},
+    {"no_model", [](json& f) { f.erase("model"); }, "an object or array is missing"},
+    {"normalizer",
+     [](json& f) {
+       f["normalizer"] = {{"type", "NFKC"}};
+     },
+     "normalizer 'NFKC'"},
+    {"splitter", [](json& f) { f["pre_tokenizer"]["type"] = "Whitespace"; }, "'Whitespace'"},
+    {"no_splitter", [](json& f) { f["pre_tokenizer"] = nullptr; }, "pre_tokenizer 'none'"},
+    {"processor", [](json& f) { f["post_processor"]["type"] = "RobertaProcessing"; },
+     "'RobertaProcessing'"},
+    {"decoder", [](json& f) { f["decoder"]["type"] = "Metaspace"; }, "decoder 'Metaspace'"},
+    {"version", [](json& f) { f["version"] = "2.0"; }, "version '2.0'"},
+    {"no_unk", [](json& f) { f["model"]["unk_token"] = "<unk>"; }, "'<unk>' is not in"},
+    {"gap", [](json& f) { f["model"]["vocab"]["hello"] = 1000; }, "'hello' has id 1000"},
+    {"negative", [](json& f) { f["model"]["vocab"]["hello"] = -1; }, "'hello' has id -1"},
+    {"fraction", [](json& f) { f["model"]["vocab"]["hello"] = 5.5; }, "'hello' has id 5.5"},
+    {"twice", [](json& f) { f["model"]["vocab"]["hello"] = 6; }, "id 6 belongs to two tokens"},
+    {"empty", [](json& f) { f["model"]["vocab"] = json::object(); }, "vocabulary is empty"},
+    {"list", [](json& f) { f["model"]["vocab"] = json::array({1}); }, "object of token to id"},
+    {"limit", [](json& f) { f["model"]["max_input_chars_per_word"] = -3; }, "a whole number"},
+    {"huge", [](json& f) { f["model"]["max_input_chars_per_word"] = ~0ull; }, "a whole number"},
+    {"flag", [](json& f) { f["normalizer"]["lowercase"] = 1; }, "true or false"},
+    {"prefix", [](json& f) { f["model"]["continuing_subword_prefix"] = 3; }, "a string"},
+    {"added_id", [](json& f) { f["added_tokens"][0]["id"] = 7; }, "says id 7 but has id 0"},
+    {"added_new",
+     [](json& f) {
+       f["added_tokens"].push_back({{"id", 99}, {"content", "<new>"}});
+     },
+     "says id 99 but has id 20, the next free one"},
+    {"added_twice", [](json& f) { f["added_tokens"].push_back(f["added_tokens"][0]); }, "twice"},
+    {"added_empty",
+     [](json& f) {
+       f["added_tokens"].push_back({{"id", 20}, {"content", ""}});
+     },
+     "no content"},
+    {"added_number", [](json& f) { f["added_tokens"].push_back(3); }, "an object is expected"},
+    {"added_vanishes",
+     [](json& f) {
+       f["added_tokens"].push_back({{"id", 20}, {"content", "\u0301"}});
+     },
+     "empty once normalised"},
+    {"added_same",
+     [](json& f) {
+       f["added_tokens"].push_back({{"id", 20}, {"content", "abc"}});
+       f["added_tokens"].push_back({{"id", 21}, {"content", "ABC"}});
+     },
+     "look for the same text"},
+    {"template_id", [](json& f) { f["post_processor"]["special_tokens"]["[CLS]"]["ids"] = {5000}; },
+     "id 5000 is not in the vocabulary"},
+    {"template_name", [](json& f) { f["post_processor"]["special_tokens"].erase("[SEP]"); },
+     "'[SEP]' is not defined"},
+    {"template_sequence", [](json& f) { f["post_processor"]["single"][1]["Sequence"]["id"] = "B"; },
+     "A once and not B"},
+    {"template_segment",
+     [](json& f) { f["post_processor"]["pair"][4]["SpecialToken"]["type_id"] = 0; }, "from 1 to 1"},
+    {"template_type", [](json& f) { f["post_processor"]["single"] = "x"; }, "missing"},
+};
+
+INSTANTIATE_TEST_SUITE_P(All, BadFileTest, testing::ValuesIn(kBad),
+                         [](const auto& bad) { return bad.param.name; });
+
+class LoadTest : public ModelFolder {
+ protected:
+  void write(const char* file, std::string_view bytes) { write_file(folder() / file, bytes); }
+  std::string refusal() {
+    try {
+      load_tokenizer(folder());
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::model);
+      return e.where() + ": " + e.message();
+    }
+    return "accepted";
+  }
+};
+
+const char* const kVocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nÉ\ne\nworld\n";
+
+TEST_F(LoadTest, RefusesFoldersAndFilesThatAreNotTokenizers) {
+  EXPECT_THAT(refusal(), HasSubstr("neither tokenizer.json nor vocab.txt"));
+  write("tokenizer.json", "{\"model\": ");
+  EXPECT_THAT(refusal(), HasSubstr("not valid JSON"));
+  write("tokenizer.json", "[]");
+  EXPECT_THAT(refusal(), HasSubstr("does not hold a JSON object"));
+  write("tokenizer.json", "{\"model\": {\"type\": \"\xFF\"}}");
+  EXPECT_THAT(refusal(), HasSubstr("not valid JSON"));
+  write("tokenizer.json", std::string(100000, '['));
+  EXPECT_THAT(refusal(), HasSubstr("not valid JSON"));
+}
+
+TEST_F(LoadTest, ReadsVocabTxt) {
+  write("vocab.txt", kVocab);
+  auto plain = load_tokenizer(folder());
+  EXPECT_EQ(plain->vocabulary_size(), 9);
+  EXPECT_EQ(plain->encode("HELLO é").ids, (std::vector<int32_t>{2, 5, 7, 3}));
+  EXPECT_EQ(plain->special_ids().mask, 4);
+  write("tokenizer_config.json", R"({"do_lower_case": false, "unk_token": {"content": "e"}})");
+  auto cased = load_tokenizer(folder());
+  EXPECT_EQ(cased->encode("HELLO É").ids, (std::vector<int32_t>{2, 7, 6, 3}));
+  EXPECT_NE(cased->hash(), plain->hash());
+}
+
+TEST_F(LoadTest, VocabTxtGivesTheHashOfTheSameTokenizerJson) {
+  std::string json_hash = tokenizer().hash();
+  std::filesystem::remove(folder() / "tokenizer.json");
+  std::string lines;
+  for (const char* token : kTokens) lines += std::string(token) + "\r\n";
+  write("vocab.txt", lines);
+  EXPECT_EQ(load_tokenizer(folder())->hash(), json_hash);
+}
+
+TEST_F(LoadTest, VocabTxtAppendsSpecialTokensThatItLacks) {
+  write("vocab.txt", "[UNK]\n[CLS]\n[SEP]\nhello\n");
+  auto tokenizer = load_tokenizer(folder());
+  EXPECT_EQ(tokenizer->special_ids().pad, 4);
+  EXPECT_EQ(tokenizer->special_ids().mask, 5);
+  EXPECT_EQ(tokenizer->vocabulary_size(), 6);
+  EXPECT_EQ(tokenizer->encode("[MASK]").ids, (std::vector<int32_t>{1, 5, 2}));
+}
+
+TEST_F(LoadTest, RefusesBadVocabTxt) {
+  write("vocab.txt", "");
+  EXPECT_THAT(refusal(), HasSubstr("empty"));
+  write("vocab.txt", "[UNK]\na\nb\na\n");
+  EXPECT_THAT(refusal(), HasSubstr("vocab.txt:4: token 'a' is also in line 2"));
+  write("vocab.txt", "[UNK]\n\xC3\n");
+  EXPECT_THAT(refusal(), HasSubstr("vocab.txt:2: the token is not UTF-8"));
+  write("vocab.txt", "hello\n");
+  EXPECT_THAT(refusal(), HasSubstr("unk_token '[UNK]' is not in the vocabulary"));
+  write("vocab.txt", kVocab);
+  write("tokenizer_config.json", R"({"do_lower_case": "yes"})");
+  EXPECT_THAT(refusal(), HasSubstr("true or false"));
+  write("tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "[UNK]"}}})");
+  EXPECT_THAT(refusal(), HasSubstr("'x' is not an id"));
+  write("tokenizer_config.json", R"({"cls_token": 5})");
+  EXPECT_THAT(refusal(), HasSubstr("a string is expected"));
+}
+
+TEST_F(LoadTest, ReadsOtherComponents) {
+  content()["post_processor"] = {
+      {"type", "BertProcessing"}, {"cls", {"[CLS]", 2}}, {"sep", {"[SEP]", 3}}};
+  EXPECT_EQ(tokenizer().encode("hello", "world").ids, (std::vector<int32_t>{2, 5, 3, 6, 3}));
+  content()["post_processor"] = nullptr;
+  content()["normalizer"] = nullptr;
+  content()["decoder"] = nullptr;
+  reload();
+  EXPECT_EQ(tokenizer().encode("hello Hello", "world").ids, (std::vector<int32_t>{5, 1, 6}));
+  EXPECT_EQ(tokenizer().encode("hello", "world").first_length, 1);
+  std::vector<int32_t> ids = {7, 8};
+  EXPECT_EQ(tokenizer().decode(ids), "un ##aff");
+}
+
+}  // namespace
+}  // namespace compress::text
