@@ -28,5 +28,10 @@ target_link_directories(compress_libtorch INTERFACE "${COMPRESS_TORCH_DIR}/lib")
 # libtorch.so exports some std::filesystem symbols of its own, which must not shadow the real ones.
 target_link_libraries(compress_libtorch INTERFACE
   "-Wl,--no-as-needed" stdc++ torch torch_cpu c10 "-Wl,--as-needed" "-Wl,-rpath,${COMPRESS_TORCH_DIR}/lib")
+# at::parallel_for is inlined into our code and is parallel only where OpenMP is on. The runtime is LibTorch's own copy, so
+# that there is one pool of threads.
+target_compile_options(compress_libtorch INTERFACE -fopenmp)
 file(GLOB gomp "${COMPRESS_TORCH_DIR}/lib/libgomp*.so*" "${COMPRESS_TORCH_DIR}/../torch.libs/libgomp*.so*")
-set(COMPRESS_TORCH_GOMP "${gomp}")
+list(APPEND gomp gomp)  # the compiler's, where LibTorch brings none
+list(GET gomp 0 gomp)
+target_link_libraries(compress_libtorch INTERFACE ${gomp})

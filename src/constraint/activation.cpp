@@ -14,8 +14,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 bool on_fast_path(const Tensor& x) {
-  return x.is_cpu() &&
-         (x.scalar_type() == torch::kFloat32 || x.scalar_type() == torch::kBFloat16);
+  return x.is_cpu() && (x.scalar_type() == torch::kFloat32 || x.scalar_type() == torch::kBFloat16);
 }
 
 // Calls run(type tag) with float or bfloat16.
@@ -43,8 +42,8 @@ Tensor by_rows(const Tensor& input) {
   by_type(x, [&](auto tag) {
     using T = decltype(tag);
     int64_t width = x.size(-1);
-    kernels::fake_quantize_rows(x.const_data_ptr<T>(), out.mutable_data_ptr<T>(),
-                                x.numel() / width, width);
+    kernels::fake_quantize_rows(x.const_data_ptr<T>(), out.mutable_data_ptr<T>(), x.numel() / width,
+                                width);
   });
   return out;
 }
@@ -116,9 +115,8 @@ void TensorInput::observe(const Tensor& input) {
   kernels::Range now{};
   if (on_fast_path(input)) {
     Tensor x = input.contiguous();
-    by_type(x, [&](auto tag) {
-      now = kernels::range(x.const_data_ptr<decltype(tag)>(), x.numel());
-    });
+    by_type(x,
+            [&](auto tag) { now = kernels::range(x.const_data_ptr<decltype(tag)>(), x.numel()); });
   } else {
     auto [low, high] = input.detach().aminmax();
     Tensor both = torch::stack({low, high}).to(torch::kCPU, torch::kFloat32);
@@ -133,7 +131,8 @@ void TensorInput::observe(const Tensor& input) {
 float TensorInput::scale() const {
   if (fixed_ != 0) return fixed_;
   // 0 always lies in the range.
-  return kernels::scale_of(std::max(std::fabs(std::min(low_, 0.0f)), std::fabs(std::max(high_, 0.0f))));
+  return kernels::scale_of(
+      std::max(std::fabs(std::min(low_, 0.0f)), std::fabs(std::max(high_, 0.0f))));
 }
 
 void TensorInput::set_scale(float scale) {
@@ -141,7 +140,9 @@ void TensorInput::set_scale(float scale) {
   seen_ = true;
 }
 
-Tensor TensorInput::state() const { return torch::tensor({low_, high_, seen_ ? 1.0f : 0.0f}); }
+Tensor TensorInput::state() const {
+  return torch::tensor({low_, high_, seen_ ? 1.0f : 0.0f});
+}
 
 void TensorInput::load_state(const Tensor& state) {
   Tensor values = state.to(torch::kCPU).contiguous();

@@ -8,15 +8,8 @@
 #include <limits>
 #include <vector>
 
-// Plain loops that the compiler turns into vectors, for several instruction sets; chosen at run
-// time.
-#define COMPRESS_INLINE inline __attribute__((always_inline))
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define COMPRESS_CLONES \
-  __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-#else
-#define COMPRESS_CLONES
-#endif
+// Plain loops that the compiler turns into vectors. Their cost is small beside the matrix products
+// that they feed, so the baseline instruction set will do.
 
 namespace compress::constraint::kernels {
 
@@ -29,24 +22,26 @@ constexpr int64_t grain = 1 << 15;
 // come out as +0.
 constexpr float rounder = 12582912.0f;
 
-// The bit pattern as float32. (GCC 12 turns the copy into vectors in every clone, not a bit_cast.)
-COMPRESS_INLINE int32_t bits_at(const float* x) {
+// The bit pattern as float32.
+inline int32_t bits_at(const float* x) {
   int32_t bits;
   std::memcpy(&bits, x, sizeof bits);
   return bits;
 }
-COMPRESS_INLINE int32_t bits_at(const BFloat16* x) {
+inline int32_t bits_at(const BFloat16* x) {
   uint16_t bits;
   std::memcpy(&bits, x, sizeof bits);
   return static_cast<int32_t>(static_cast<uint32_t>(bits) << 16);
 }
 template <class T>
-COMPRESS_INLINE float value_at(const T* x) {
+inline float value_at(const T* x) {
   return std::bit_cast<float>(bits_at(x));
 }
-COMPRESS_INLINE void put(float x, float* out) { std::memcpy(out, &x, sizeof x); }
+inline void put(float x, float* out) {
+  std::memcpy(out, &x, sizeof x);
+}
 // Rounds to nearest even; a NaN stays one.
-COMPRESS_INLINE void put(float x, BFloat16* out) {
+inline void put(float x, BFloat16* out) {
   uint32_t bits = std::bit_cast<uint32_t>(x);
   uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
   auto half = static_cast<uint16_t>((bits & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC0u : rounded);
@@ -55,7 +50,7 @@ COMPRESS_INLINE void put(float x, BFloat16* out) {
 
 // clamp(v, -128, 127) on the bit pattern: comparisons of floats may trap, so that GCC keeps loops
 // with them scalar. NaN passes.
-COMPRESS_INLINE float clamped(float v) {
+inline float clamped(float v) {
   constexpr int32_t infinity = 0x7F800000, at_127 = 0x42FE0000, at_128 = 0x43000000;
   const int32_t bits = std::bit_cast<int32_t>(v), size = bits & 0x7FFFFFFF;
   const int32_t limit = at_127 + ((bits >> 31) & (at_128 - at_127));
@@ -63,16 +58,13 @@ COMPRESS_INLINE float clamped(float v) {
   const int32_t kept = size > infinity ? size : least;
   return std::bit_cast<float>(kept | (bits & ~0x7FFFFFFF));
 }
-COMPRESS_INLINE float steps(float v) { return (clamped(v) + rounder) - rounder; }
-
-COMPRESS_INLINE float scale_from(float amax) {
-  float scale = amax / 127.5f;
-  return scale == 0 ? std::numeric_limits<float>::epsilon() : scale;
+inline float steps(float v) {
+  return (clamped(v) + rounder) - rounder;
 }
 
 // Magnitudes order like their bit patterns, and NaN comes out above all.
 template <class T>
-COMPRESS_INLINE float largest(const T* x, int64_t count) {
+float largest(const T* x, int64_t count) {
   int32_t most = 0;
   for (int64_t i = 0; i < count; ++i) {
     int32_t bits = bits_at(x + i) & 0x7FFFFFFF;
@@ -83,19 +75,19 @@ COMPRESS_INLINE float largest(const T* x, int64_t count) {
 
 // `out` may be `in`: no iteration reads what another one wrote.
 template <class T>
-COMPRESS_INLINE void by_scale(const T* in, T* out, int64_t count, float scale) {
+void by_scale(const T* in, T* out, int64_t count, float scale) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < count; ++i) put(steps(value_at(in + i) / scale) * scale, out + i);
 }
 
 template <class T>
-COMPRESS_INLINE void rows_by_amax(const T* in, T* out, int64_t rows, int64_t width) {
+void rows_by_amax(const T* in, T* out, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; ++r)
-    by_scale(in + r * width, out + r * width, width, scale_from(largest(in + r * width, width)));
+    by_scale(in + r * width, out + r * width, width, scale_of(largest(in + r * width, width)));
 }
 
 template <class T>
-COMPRESS_INLINE void mark_inside(const T* in, uint8_t* inside, int64_t count, float scale) {
+void mark_inside(const T* in, uint8_t* inside, int64_t count, float scale) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < count; ++i) {
     float v = value_at(in + i) / scale;
@@ -105,12 +97,14 @@ COMPRESS_INLINE void mark_inside(const T* in, uint8_t* inside, int64_t count, fl
 
 // Floats order like these integers, which vector units compare without regard to NaN and order of
 // evaluation. -0 comes below +0.
-COMPRESS_INLINE int32_t ordered(int32_t bits) { return bits ^ ((bits >> 31) & 0x7FFFFFFF); }
-COMPRESS_INLINE float unordered(int32_t key) {
+inline int32_t ordered(int32_t bits) {
+  return bits ^ ((bits >> 31) & 0x7FFFFFFF);
+}
+inline float unordered(int32_t key) {
   return std::bit_cast<float>(key ^ ((key >> 31) & 0x7FFFFFFF));
 }
 template <class T>
-COMPRESS_INLINE Range low_high(const T* x, int64_t count) {
+Range low_high(const T* x, int64_t count) {
   int32_t low = std::numeric_limits<int32_t>::max(), high = std::numeric_limits<int32_t>::min();
   for (int64_t i = 0; i < count; ++i) {
     int32_t key = ordered(bits_at(x + i));
@@ -120,39 +114,10 @@ COMPRESS_INLINE Range low_high(const T* x, int64_t count) {
   return {unordered(low), unordered(high)};
 }
 
-COMPRESS_CLONES void mask_block(const uint8_t* keep, float* x, int64_t count) {
-#pragma GCC ivdep
-  for (int64_t i = 0; i < count; ++i) {
-    int32_t all = -static_cast<int32_t>(keep[i]);
-    x[i] = std::bit_cast<float>(std::bit_cast<int32_t>(x[i]) & all);
-  }
-}
-COMPRESS_CLONES float amax_block(const float* x, int64_t count) { return largest(x, count); }
-COMPRESS_CLONES Range range_block(const float* x, int64_t count) { return low_high(x, count); }
-COMPRESS_CLONES Range range_block_half(const BFloat16* x, int64_t count) {
-  return low_high(x, count);
-}
-COMPRESS_CLONES void rows_block(const float* in, float* out, int64_t rows, int64_t width) {
-  rows_by_amax(in, out, rows, width);
-}
-COMPRESS_CLONES void rows_block_half(const BFloat16* in, BFloat16* out, int64_t rows,
-                                     int64_t width) {
-  rows_by_amax(in, out, rows, width);
-}
-COMPRESS_CLONES void scale_block(const float* in, float* out, uint8_t* inside, int64_t count,
-                                 float scale) {
+template <class T>
+void by_scale(const T* in, T* out, uint8_t* inside, int64_t count, float scale) {
   if (inside != nullptr) mark_inside(in, inside, count, scale);
   by_scale(in, out, count, scale);
-}
-COMPRESS_CLONES void scale_block_half(const BFloat16* in, BFloat16* out, uint8_t* inside,
-                                      int64_t count, float scale) {
-  if (inside != nullptr) mark_inside(in, inside, count, scale);
-  by_scale(in, out, count, scale);
-}
-COMPRESS_CLONES void int8_block(const float* in, int8_t* out, int64_t count, float scale) {
-#pragma GCC ivdep
-  for (int64_t i = 0; i < count; ++i)
-    out[i] = static_cast<int8_t>(static_cast<int32_t>(steps(value_at(in + i) / scale)));
 }
 
 // Runs body(begin, end) over [0, count) in parallel.
@@ -162,12 +127,12 @@ void spread(int64_t count, int64_t size, const Body& body) {
 }
 
 // Blocks are fixed, so that partial results do not depend on threads.
-template <class T, class Block>
-Range range_of(const T* x, int64_t count, const Block& block) {
+template <class T>
+Range range_of(const T* x, int64_t count) {
   std::vector<Range> parts(static_cast<size_t>((count + grain - 1) / grain));
   spread(static_cast<int64_t>(parts.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b)
-      parts[static_cast<size_t>(b)] = block(x + b * grain, std::min(grain, count - b * grain));
+      parts[static_cast<size_t>(b)] = low_high(x + b * grain, std::min(grain, count - b * grain));
   });
   Range range = parts[0];
   for (const Range& part : parts)
@@ -175,55 +140,70 @@ Range range_of(const T* x, int64_t count, const Block& block) {
   return range;
 }
 
+template <class T>
+void spread_rows(const T* in, T* out, int64_t rows, int64_t width) {
+  spread(rows, grain / std::max<int64_t>(1, width), [&](int64_t begin, int64_t end) {
+    rows_by_amax(in + begin * width, out + begin * width, end - begin, width);
+  });
+}
+
+template <class T>
+void spread_scale(const T* in, T* out, uint8_t* inside, int64_t count, float scale) {
+  spread(count, grain, [&](int64_t begin, int64_t end) {
+    by_scale(in + begin, out + begin, inside != nullptr ? inside + begin : nullptr, end - begin,
+             scale);
+  });
+}
+
 }  // namespace
 
-float scale_of(float amax) { return scale_from(amax); }
+float scale_of(float amax) {
+  float scale = amax / 127.5f;
+  return scale == 0 ? std::numeric_limits<float>::epsilon() : scale;
+}
 
 void mask(const uint8_t* keep, float* x, int64_t count) {
-  spread(count, grain,
-         [&](int64_t begin, int64_t end) { mask_block(keep + begin, x + begin, end - begin); });
+  spread(count, grain, [&](int64_t begin, int64_t end) {
+#pragma GCC ivdep
+    for (int64_t i = begin; i < end; ++i)
+      x[i] = std::bit_cast<float>(bits_at(x + i) & -static_cast<int32_t>(keep[i]));
+  });
 }
 
 float amax(const float* x, int64_t count) {
   std::vector<float> parts(static_cast<size_t>((count + grain - 1) / grain));
   spread(static_cast<int64_t>(parts.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b)
-      parts[static_cast<size_t>(b)] = amax_block(x + b * grain, std::min(grain, count - b * grain));
+      parts[static_cast<size_t>(b)] = largest(x + b * grain, std::min(grain, count - b * grain));
   });
-  return amax_block(parts.data(), static_cast<int64_t>(parts.size()));
+  return largest(parts.data(), static_cast<int64_t>(parts.size()));
 }
 
-Range range(const float* x, int64_t count) { return range_of(x, count, range_block); }
-Range range(const BFloat16* x, int64_t count) { return range_of(x, count, range_block_half); }
+Range range(const float* x, int64_t count) {
+  return range_of(x, count);
+}
+Range range(const BFloat16* x, int64_t count) {
+  return range_of(x, count);
+}
 
 void fake_quantize_rows(const float* in, float* out, int64_t rows, int64_t width) {
-  spread(rows, grain / std::max<int64_t>(1, width), [&](int64_t begin, int64_t end) {
-    rows_block(in + begin * width, out + begin * width, end - begin, width);
-  });
+  spread_rows(in, out, rows, width);
 }
 void fake_quantize_rows(const BFloat16* in, BFloat16* out, int64_t rows, int64_t width) {
-  spread(rows, grain / std::max<int64_t>(1, width), [&](int64_t begin, int64_t end) {
-    rows_block_half(in + begin * width, out + begin * width, end - begin, width);
-  });
+  spread_rows(in, out, rows, width);
 }
 
 void fake_quantize(const float* in, float* out, uint8_t* inside, int64_t count, float scale) {
-  spread(count, grain, [&](int64_t begin, int64_t end) {
-    scale_block(in + begin, out + begin, inside != nullptr ? inside + begin : nullptr, end - begin,
-                scale);
-  });
+  spread_scale(in, out, inside, count, scale);
 }
-void fake_quantize(const BFloat16* in, BFloat16* out, uint8_t* inside, int64_t count,
-                   float scale) {
-  spread(count, grain, [&](int64_t begin, int64_t end) {
-    scale_block_half(in + begin, out + begin, inside != nullptr ? inside + begin : nullptr,
-                     end - begin, scale);
-  });
+void fake_quantize(const BFloat16* in, BFloat16* out, uint8_t* inside, int64_t count, float scale) {
+  spread_scale(in, out, inside, count, scale);
 }
 
 void quantize(const float* in, int8_t* out, int64_t count, float scale) {
   spread(count, grain, [&](int64_t begin, int64_t end) {
-    int8_block(in + begin, out + begin, end - begin, scale);
+    for (int64_t i = begin; i < end; ++i)
+      out[i] = static_cast<int8_t>(static_cast<int32_t>(steps(in[i] / scale)));
   });
 }
 

@@ -39,7 +39,8 @@ void check(const MagnitudeOptions& o, const recipe::Mark& mark, recipe::Problems
     problems.add(mark, str("initial ", percent(o.initial.value), " is above the final sparsity ",
                            percent(o.sparsity.value)));
   if (o.begin.unit == o.end.unit && o.begin.value > o.end.value && o.schedule != "constant")
-    problems.add(mark, "pruning begins at " + o.begin.text() + ", after its end at " + o.end.text());
+    problems.add(mark,
+                 "pruning begins at " + o.begin.text() + ", after its end at " + o.end.text());
   if (o.targets.empty()) problems.add(mark, "targets is empty: nothing would be pruned");
 }
 
@@ -47,7 +48,8 @@ const recipe::Options<MagnitudeOptions>& MagnitudeOptions::options() {
   using M = MagnitudeOptions;
   static const auto description =
       recipe::Options<M>("magnitude")
-          .field("sparsity", &M::sparsity, "part of the targets' weights that ends as zeros, below 1")
+          .field("sparsity", &M::sparsity,
+                 "part of the targets' weights that ends as zeros, below 1")
           .required()
           .field("initial", &M::initial, "sparsity of the first step, at `begin`")
           .field("begin", &M::begin, "update of the first step")
@@ -199,7 +201,8 @@ void add_magnitude(PruningRegistry& registry) {
           "pruning", "magnitude", "gradual pruning of the smallest weights",
           "s(t) = s_f + (s_i - s_f) (1 - x)^3,  x = (t - begin) / (end - begin)   (cubic)\n"
           "s(t) = s_f + (s_i - s_f) (1 - x)   (linear);  s(t) = s_f at begin   (constant)\n"
-          "zeros = round(s n): the smallest |w|;  effective w = mask * w;  dL/dw = mask * dL/d(effective)",
+          "zeros = round(s n): the smallest |w|;  effective w = mask * w;  dL/dw = mask * "
+          "dL/d(effective)",
           "Zhu & Gupta 2017, arXiv 1710.01878, eq. 1; with regrowth as in Zafrir et al. 2021, "
           "arXiv 2111.05754; a large first step (`initial`) as in Kurtic & Alistarh 2022, arXiv "
           "2210.06384",

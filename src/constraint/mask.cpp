@@ -42,8 +42,7 @@ void Mask::apply(torch::Tensor& tensor) {
   torch::NoGradGuard no_grad;
   if (keep.device() != tensor.device()) keep = keep.to(tensor.device());
   if (tensor.is_cpu() && tensor.is_contiguous() && tensor.scalar_type() == torch::kFloat32) {
-    kernels::mask(keep.const_data_ptr<uint8_t>(), tensor.mutable_data_ptr<float>(),
-                  tensor.numel());
+    kernels::mask(keep.const_data_ptr<uint8_t>(), tensor.mutable_data_ptr<float>(), tensor.numel());
   } else {
     tensor.masked_fill_(keep == 0, 0);  // not a product: NaN * 0 is NaN, -1 * 0 is -0
   }

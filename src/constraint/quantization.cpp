@@ -32,7 +32,8 @@ const recipe::Options<QuantizationOptions>& QuantizationOptions::options() {
       recipe::Options<Q>("quantization")
           .field("weights", &Q::weights, "weights of the targets")
           .one_of({"int8", "none"})
-          .field("weight_granularity", &Q::weight_granularity, "one scale an output row, or one in all")
+          .field("weight_granularity", &Q::weight_granularity,
+                 "one scale an output row, or one in all")
           .one_of({"channel", "tensor"})
           .field("activations", &Q::activations, "what the targets read")
           .one_of({"int8", "none"})
@@ -76,8 +77,8 @@ void Quantization::bind(nn::Model& model, const Progress& plan) {
                 mark_.text(), stage);
   if (static_inputs() && freeze_ <= start_)
     throw Error(ErrorKind::recipe,
-                str("observers freeze at update ", freeze_, ", before they see an input from update ",
-                    start_, " on"),
+                str("observers freeze at update ", freeze_,
+                    ", before they see an input from update ", start_, " on"),
                 mark_.text(), stage);
   hold(select(model, {options_.targets, options_.exclude, true}, mark_));
 }
@@ -109,7 +110,8 @@ void Quantization::hold_inputs(const std::vector<nn::Parameter*>& parameters,
       return std::find(parameters.begin(), parameters.end(), member) != parameters.end() &&
              given(member) == given(parameter);
     };
-    bool whole = group != nullptr && std::all_of(group->members.begin(), group->members.end(), alike);
+    bool whole =
+        group != nullptr && std::all_of(group->members.begin(), group->members.end(), alike);
     TensorInput* known = whole ? shared[group] : nullptr;
     if (known == nullptr) {
       known = &tensor_inputs_.emplace_back(phase_, options_.averaging);
@@ -128,8 +130,8 @@ std::vector<Match> Quantization::matches() const {
     parts.push_back(static_inputs() ? "activations per tensor (static)" : "activations per token");
   std::vector<Match> out;
   for (const nn::Parameter* parameter : parameters_)
-    out.push_back({parameter->name, parameter->latent.sizes().vec(), parameter->numel(),
-                   join(parts, ", ")});
+    out.push_back(
+        {parameter->name, parameter->latent.sizes().vec(), parameter->numel(), join(parts, ", ")});
   return out;
 }
 
@@ -178,8 +180,8 @@ nn::Json Quantization::export_scheme() const {
     std::string module = module_name(parameter->name);
     const TensorInput& input = *inputs_.at(module);
     if (!input.seen())
-      throw Error(ErrorKind::recipe, "the input of " + module + " was never observed",
-                  mark_.text(), "exclude the layer, or use dynamic activations");
+      throw Error(ErrorKind::recipe, "the input of " + module + " was never observed", mark_.text(),
+                  "exclude the layer, or use dynamic activations");
     if (!std::isfinite(input.scale()))
       throw Error(ErrorKind::diverged, "the input of " + module + " was not finite", mark_.text());
     scales[module] = static_cast<double>(input.scale());

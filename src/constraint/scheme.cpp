@@ -24,8 +24,9 @@ class Scheme final : public Quantization {
     for (const std::string& module : modules_) {
       nn::Parameter* parameter = model.params().find(module + ".weight");
       if (parameter == nullptr || !parameter->is_matrix())
-        throw Error(ErrorKind::model, "the quantization names '" + module + "', which the model has not",
-                    where_, "the scheme belongs to another model");
+        throw Error(ErrorKind::model,
+                    "the quantization names '" + module + "', which the model has not", where_,
+                    "the scheme belongs to another model");
       parameters.push_back(parameter);
     }
     hold(parameters, scales_);

@@ -31,13 +31,12 @@ std::vector<std::string> matrix_names(const nn::Model& model) {
   std::vector<std::string> names = matrix_names(model);
   candidates.insert(candidates.end(), names.begin(), names.end());
   std::string near = nearest(pattern, candidates);
-  std::string hint = !near.empty() ? "did you mean '" + near + "'?"
-                     : names.empty()
-                         ? "the model has no linear layer"
-                         : "a glob over tensor names such as '" + names.front() + "'" +
-                               (groups_too ? ", or one of " + join(groups, ", ") : "");
-  throw Error(ErrorKind::recipe, what + " '" + pattern + "' matches no linear weight",
-              mark.text(), hint);
+  std::string hint = !near.empty()   ? "did you mean '" + near + "'?"
+                     : names.empty() ? "the model has no linear layer"
+                                     : "a glob over tensor names such as '" + names.front() + "'" +
+                                           (groups_too ? ", or one of " + join(groups, ", ") : "");
+  throw Error(ErrorKind::recipe, what + " '" + pattern + "' matches no linear weight", mark.text(),
+              hint);
 }
 
 bool named(const std::vector<std::string>& targets, const nn::Parameter& parameter) {
@@ -63,9 +62,8 @@ std::vector<nn::Parameter*> select(nn::Model& model, const Selection& selection,
         }))
       refuse_unmatched(model, "exclude", glob, mark, false);
   std::erase_if(chosen, [&](const nn::Parameter* parameter) {
-    return std::any_of(
-        selection.exclude.begin(), selection.exclude.end(),
-        [&](const std::string& glob) { return glob_match(glob, parameter->name); });
+    return std::any_of(selection.exclude.begin(), selection.exclude.end(),
+                       [&](const std::string& glob) { return glob_match(glob, parameter->name); });
   });
   if (chosen.empty())
     throw Error(ErrorKind::recipe, "targets and exclude leave no weight", mark.text(),
@@ -76,6 +74,8 @@ std::vector<nn::Parameter*> select(nn::Model& model, const Selection& selection,
   return chosen;
 }
 
-std::string percent(double fraction) { return shortest(std::round(fraction * 1e4) / 100) + "%"; }
+std::string percent(double fraction) {
+  return shortest(std::round(fraction * 1e4) / 100) + "%";
+}
 
 }  // namespace compress::constraint

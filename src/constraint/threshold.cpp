@@ -55,10 +55,20 @@ int64_t bin_at(const std::vector<int64_t>& counts, int64_t& rank) {
 void write_masks(const std::vector<Ranked>& tensors, int64_t limit, int64_t ties, bool all_ties) {
   for (const Ranked& tensor : tensors) {
     if (all_ties) {
+      const auto bound = static_cast<int32_t>(limit);
       at::parallel_for(0, tensor.count, grain, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          uint32_t key = key_of(tensor, i);
-          tensor.keep[i] = key < masked && static_cast<int64_t>(key) > limit;
+        const float* weight = tensor.weight;
+        uint8_t* keep = tensor.keep;
+        const uint8_t* before = tensor.before;
+        auto above = [&](int64_t i) {
+          return static_cast<uint8_t>(static_cast<int32_t>(key_of(weight, i)) > bound);
+        };
+        if (before == nullptr) {
+#pragma GCC ivdep
+          for (int64_t i = begin; i < end; ++i) keep[i] = above(i);
+        } else {
+#pragma GCC ivdep
+          for (int64_t i = begin; i < end; ++i) keep[i] = above(i) & before[i];
         }
       });
       continue;

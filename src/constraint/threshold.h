@@ -8,8 +8,9 @@ namespace compress::constraint {
 
 struct Ranked {
   const float* weight = nullptr;
-  const uint8_t* before = nullptr;  // weights whose entry is 0 stay masked, before all others; may be null
-  uint8_t* keep = nullptr;          // out: 0 for the chosen, 1 for the rest; may be `before`
+  const uint8_t* before =
+      nullptr;              // weights whose entry is 0 stay masked, before all others; may be null
+  uint8_t* keep = nullptr;  // out: 0 for the chosen, 1 for the rest; may be `before`
   int64_t count = 0;
 };
 

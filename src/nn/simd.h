@@ -79,11 +79,14 @@ COMPRESS_INLINE void multiply_rows(int64_t n, int64_t k, const float* a, int64_t
                                    int64_t ldb, float* c, int64_t ldc, bool add) {
   for (int64_t j = 0; j < n; j += lanes) {
     Vec sum[rows];
+#pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) sum[r] = add ? load(c + r * ldc + j) : Vec{};
     for (int64_t p = 0; p < k; ++p) {
       Vec bv = load(b + p * ldb + j);
+#pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) sum[r] += a[r * a_row + p * a_col] * bv;
     }
+#pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) store(c + r * ldc + j, sum[r]);
   }
 }

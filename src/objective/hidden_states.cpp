@@ -53,6 +53,7 @@ class HiddenStates final : public Objective {
 
   nn::Capture captures() const override { return {.hidden = true}; }
   bool needs_teacher() const override { return true; }
+  bool needs_teacher_logits() const override { return false; }
 
   void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher,
             nn::ParamTable& auxiliary, uint64_t seed) override {

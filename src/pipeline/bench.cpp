@@ -47,7 +47,7 @@ BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t s
       nn::set_head(teacher_state, student->config().head, student->config().labels);
     std::unique_ptr<nn::Model> model = nn::build(teacher_state, job.seed);
     model->to(job.device);
-    frozen = teacher::frozen(std::move(model), student->config(), false, job.precision, {});
+    frozen = teacher::frozen(std::move(model), student->config(), needs_logits(options), job.precision, {});
     job.teacher = frozen.get();
   }
   BenchResult result;

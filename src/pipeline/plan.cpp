@@ -75,9 +75,7 @@ class Planner {
     if (options.teacher) {
       std::unique_ptr<nn::Model> model = nn::build(source(options.teacher->from), 0);
       teacher_parameters = model->params().numel();
-      bool logits = false;
-      for (const recipe::Component& component : options.objectives) logits = logits || component.name() != "hidden_states";
-      frozen = teacher::frozen(std::move(model), student->config(), logits, job.precision, {});
+      frozen = teacher::frozen(std::move(model), student->config(), needs_logits(options), job.precision, {});
       job.teacher = frozen.get();
     }
     train::Plan plan = train::plan(job);

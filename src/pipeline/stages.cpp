@@ -10,6 +10,7 @@
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/eval/evaluate.h"
+#include "compress/objective/objective.h"
 #include "compress/surgery/surgery.h"
 #include "compress/teacher/teacher.h"
 
@@ -29,6 +30,16 @@ std::vector<std::string> metric_list(const train::EvaluationOptions& options, co
   return names;
 }
 
+// The teacher's logits are all that objectives read, and a row is the same in every epoch.
+bool can_remember(const train::TrainOptions& options, const nn::ModelConfig& student) {
+  bool logits_only = student.head == nn::HeadKind::classification || student.head == nn::HeadKind::regression;
+  for (const recipe::Component& component : options.objectives) {
+    nn::Capture capture = objective::make(component)->captures();
+    logits_only = logits_only && !capture.hidden && !capture.attention && !capture.pooled;
+  }
+  return options.teacher->remember && logits_only && options.augment.empty();
+}
+
 std::string metrics_line(const std::vector<Metric>& metrics) {
   std::vector<std::string> parts;
   for (const Metric& metric : metrics)
@@ -37,6 +48,14 @@ std::string metrics_line(const std::vector<Metric>& metrics) {
 }
 
 }  // namespace
+
+bool needs_logits(const train::TrainOptions& options) {
+  for (const recipe::Component& component : options.objectives) {
+    std::unique_ptr<objective::Objective> term = objective::make(component);
+    if (term->needs_teacher() && term->needs_teacher_logits()) return true;
+  }
+  return false;
+}
 
 void prepare_state(nn::ModelState& state, const train::ModelOptions& options, const data::DatasetOptions& data,
                    const std::vector<std::string>& labels) {
@@ -125,9 +144,18 @@ StageResult Runner::run_train(const StageOptions& stage, StageResult result) {
     teacher_model = exports::load(from);
     teacher_model.model->to(job.device);
     check_teacher(*teacher_model.model, options, job.precision, source);
-    bool logits = false;
-    for (const recipe::Component& component : options.objectives) logits = logits || component.name() != "hidden_states";
-    frozen = teacher::frozen(std::move(teacher_model.model), student->config(), logits, job.precision, {});
+    frozen = teacher::frozen(std::move(teacher_model.model), student->config(), needs_logits(options), job.precision, {});
+    if (can_remember(options, student->config())) {
+      torch::Tensor& logits = remembered_[compress::str(model_identity(options.teacher->from), "/", options.data, "/",
+                                                        nn::precision_name(job.precision), "/", join(job.data->labels, ","))];
+      if (!logits.defined()) {
+        auto started = std::chrono::steady_clock::now();
+        logits = teacher::all_logits(*frozen, *job.data);
+        log::info(compress::str("teacher ", options.teacher->from, "  logits of ", with_commas(job.rows), " training rows in ",
+                                human_seconds(since(started))));
+      }
+      frozen = teacher::remembered(std::move(frozen), logits);
+    }
     job.teacher = frozen.get();
   }
 

@@ -44,12 +44,15 @@ class Runner {
   std::map<std::string, std::string> identities_;
   std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
   std::map<std::string, data::Split> splits_;
+  std::map<std::string, torch::Tensor> remembered_;  // teachers' logits, by teacher, data and precision
   std::unique_ptr<MetricsLog> metrics_;
 };
 
 // The model that a stage trains: loaded (or, for plans, given as a state), edited, with its head.
 void prepare_state(nn::ModelState& state, const train::ModelOptions& options, const data::DatasetOptions& data,
                    const std::vector<std::string>& labels);
+// Whether an objective of the stage reads the teacher's logits.
+bool needs_logits(const train::TrainOptions& options);
 // Whole number that a stage's random streams start from.
 uint64_t stage_seed(const Recipe& recipe, const StageOptions& stage);
 uint64_t folder_bytes(const std::filesystem::path& folder);

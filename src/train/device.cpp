@@ -1,8 +1,26 @@
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/train/train.h"
 
 namespace compress::train {
+
+namespace {
+
+// CPUID leaf 7, EDX bit 22: AMX-BF16.
+bool has_bf16_tiles() {
+#if defined(__x86_64__)
+  unsigned int a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & (1u << 22)) != 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
 
 torch::Device resolve_device(const std::string& name) {
   if (name == "auto") return torch::cuda::is_available() ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
@@ -25,8 +43,9 @@ torch::Device resolve_device(const std::string& name) {
 nn::Precision resolve_precision(const std::string& name, torch::Device device) {
   if (name == "float32") return nn::Precision::float32;
   if (name == "bf16") return nn::Precision::bf16;
-  // auto: bf16 where the hardware multiplies it.
-  if (device.is_cpu()) return __builtin_cpu_supports("avx512bf16") ? nn::Precision::bf16 : nn::Precision::float32;
+  // auto: bf16 where the hardware multiplies it faster. On a CPU that takes AMX tiles: AVX-512's own bf16 products were
+  // measured at half the speed of float32 ones.
+  if (device.is_cpu() && !has_bf16_tiles()) return nn::Precision::float32;
   return nn::Precision::bf16;
 }
 

@@ -25,6 +25,8 @@ const recipe::Options<TeacherOptions>& TeacherOptions::options() {
           .field("from", &TeacherOptions::from, "an earlier stage, or a folder").required()
           .field("floor", &TeacherOptions::floor, "refuse a teacher whose validation score is below")
           .field("metric", &TeacherOptions::metric, "metric of the floor; default: the one that selects checkpoints")
+          .field("remember", &TeacherOptions::remember,
+                 "compute its logits once a row before training, where objectives need nothing else and rows never change")
           .shorthand("from");
   return description;
 }

@@ -26,6 +26,8 @@ class Objective {
   // Recorded in the student's and, when needs_teacher(), in the teacher's forward pass.
   virtual nn::Capture captures() const { return {}; }
   virtual bool needs_teacher() const { return false; }
+  // Of a term with a teacher: it reads the teacher's logits (and not its hidden states alone).
+  virtual bool needs_teacher_logits() const { return needs_teacher(); }
   // Checks that the term fits the models (head kinds, label names, layer counts), resolves layer maps and adds trained
   // helpers (projections) to `auxiliary`: trained with the student, never exported. `teacher` is null without one.
   // Throws Error{recipe} at `mark`.

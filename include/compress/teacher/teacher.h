@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "compress/data/dataset.h"
 #include "compress/nn/model.h"
 #include "compress/recipe/options.h"
 
@@ -25,5 +26,11 @@ class Teacher {
 // weights are cast here, once.
 std::unique_ptr<Teacher> frozen(std::unique_ptr<nn::Model> model, const nn::ModelConfig& student, bool needs_logits,
                                 nn::Precision precision, const recipe::Mark& mark);
+
+// The teacher's logits for every row of a split, [N, C] float32 on the CPU, computed in a fixed order: a function of the
+// teacher and the split alone, so that a resumed run reads the same bits.
+torch::Tensor all_logits(Teacher& teacher, const data::Split& split, int64_t batch = 64);
+// Answers with rows of `logits` instead of running the model. Captures are refused (Error{internal}).
+std::unique_ptr<Teacher> remembered(std::unique_ptr<Teacher> teacher, torch::Tensor logits);
 
 }  // namespace compress::teacher

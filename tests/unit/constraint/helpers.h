@@ -32,7 +32,9 @@ class TinyModel : public nn::Model {
   }
 };
 
-inline Progress at_step(int64_t step, int64_t total = 100) { return {step, total, 10}; }
+inline Progress at_step(int64_t step, int64_t total = 100) {
+  return {step, total, 10};
+}
 
 inline recipe::Component read(const recipe::Registry& registry, const std::string& text) {
   recipe::Component component;

@@ -163,8 +163,9 @@ TEST(Magnitude, ZerosSurviveMomentumAndWeightDecay) {
   TinyModel model;
   torch::manual_seed(1);
   nn::Parameter& p = model.add(torch::randn({40, 50}));
-  auto constraint = pruner("magnitude: {sparsity: 80%, end: 20 steps, every: 5 steps, "
-                           "regrowth: false}");
+  auto constraint = pruner(
+      "magnitude: {sparsity: 80%, end: 20 steps, every: 5 steps, "
+      "regrowth: false}");
   constraint->bind(model, at_step(0));
   torch::Tensor momentum = torch::zeros({40, 50});
   Moments moments = [&](const nn::Parameter&) { return std::vector<torch::Tensor>{momentum}; };
@@ -185,8 +186,8 @@ TEST(Magnitude, ZerosSurviveMomentumAndWeightDecay) {
 
 TEST(Magnitude, ResumedRunGoesOnAsTheOther) {
   for (const char* regrowth : {"true", "false"}) {
-    std::string text = str("magnitude: {sparsity: 80%, end: 30 steps, every: 3 steps, regrowth: ",
-                           regrowth, "}");
+    std::string text =
+        str("magnitude: {sparsity: 80%, end: 30 steps, every: 3 steps, regrowth: ", regrowth, "}");
     TinyModel one, two;
     torch::manual_seed(5);
     nn::Parameter& p = one.add(torch::randn({31, 33}));

@@ -14,31 +14,62 @@ const std::string module = "encoder.layer.0.intermediate.dense";
 // Made with compressed-tensors 0.20 (calculate_qparams, quantize, fake_quantize in float32). Row 2
 // is all zeros, row 3 ends exactly at -128.
 torch::Tensor fixture() {
-  return torch::tensor(
-             {0x1.794f260000000p-4f,  0x1.a912860000000p-6f,  -0x1.5e99fc0000000p-4f,
-              -0x1.5c71460000000p-4f, 0x1.9d93be0000000p-4f,  0x1.12e0be0000000p-30f,
-              -0x1.ac55ca0000000p-8f, -0x1.2661e20000000p-4f, 0.f,
-              -0x1.638d360000000p-6f, 0x1.20a21a0000000p-6f,  -0x1.a70b6a0000000p-9f,
-              0.f,                    0.f,                    0.f,
-              0.f,                    0.f,                    0.f,
-              -0x1.99999a0000000p-3f, 0x1.34679a0000000p-9f,  -0x1.e54f2a0000000p-8f,
-              0x1.304bb60000000p-6f,  0x1.7454260000000p-7f,  -0x1.a83f9a0000000p-9f})
+  return torch::tensor({0x1.794f260000000p-4f,
+                        0x1.a912860000000p-6f,
+                        -0x1.5e99fc0000000p-4f,
+                        -0x1.5c71460000000p-4f,
+                        0x1.9d93be0000000p-4f,
+                        0x1.12e0be0000000p-30f,
+                        -0x1.ac55ca0000000p-8f,
+                        -0x1.2661e20000000p-4f,
+                        0.f,
+                        -0x1.638d360000000p-6f,
+                        0x1.20a21a0000000p-6f,
+                        -0x1.a70b6a0000000p-9f,
+                        0.f,
+                        0.f,
+                        0.f,
+                        0.f,
+                        0.f,
+                        0.f,
+                        -0x1.99999a0000000p-3f,
+                        0x1.34679a0000000p-9f,
+                        -0x1.e54f2a0000000p-8f,
+                        0x1.304bb60000000p-6f,
+                        0x1.7454260000000p-7f,
+                        -0x1.a83f9a0000000p-9f})
       .view({4, 6});
 }
 torch::Tensor channel_values() {
-  return torch::tensor(
-             {0x1.78462a0000000p-4f,  0x1.ac2c880000000p-6f,  -0x1.5e52fa0000000p-4f,
-              -0x1.5b14940000000p-4f, 0x1.9bf48a0000000p-4f,  0.f,
-              -0x1.bb4e220000000p-8f, -0x1.253a5a0000000p-4f, 0.f,
-              -0x1.5ef3300000000p-6f, 0x1.1e4d200000000p-6f,  -0x1.bb4e220000000p-9f,
-              0.f,                    0.f,                    0.f,
-              0.f,                    0.f,                    0.f,
-              -0x1.9b34ce0000000p-3f, 0x1.9b34ce0000000p-9f,  -0x1.0101000000000p-7f,
-              0x1.34679a0000000p-6f,  0x1.67ce340000000p-7f,  -0x1.9b34ce0000000p-9f})
+  return torch::tensor({0x1.78462a0000000p-4f,
+                        0x1.ac2c880000000p-6f,
+                        -0x1.5e52fa0000000p-4f,
+                        -0x1.5b14940000000p-4f,
+                        0x1.9bf48a0000000p-4f,
+                        0.f,
+                        -0x1.bb4e220000000p-8f,
+                        -0x1.253a5a0000000p-4f,
+                        0.f,
+                        -0x1.5ef3300000000p-6f,
+                        0x1.1e4d200000000p-6f,
+                        -0x1.bb4e220000000p-9f,
+                        0.f,
+                        0.f,
+                        0.f,
+                        0.f,
+                        0.f,
+                        0.f,
+                        -0x1.9b34ce0000000p-3f,
+                        0x1.9b34ce0000000p-9f,
+                        -0x1.0101000000000p-7f,
+                        0x1.34679a0000000p-6f,
+                        0x1.67ce340000000p-7f,
+                        -0x1.9b34ce0000000p-9f})
       .view({4, 6});
 }
-const std::vector<int> channel_integers = {116, 33, -108, -107, 127, 0, -12, -127, 0, -38, 31, -6,
-                                           0,   0,  0,    0,    0,   0, -128, 2,   -5, 12, 7,  -2};
+const std::vector<int> channel_integers = {116, 33,  -108, -107, 127, 0,  -12, -127,
+                                           0,   -38, 31,   -6,   0,   0,  0,   0,
+                                           0,   0,   -128, 2,    -5,  12, 7,   -2};
 const std::vector<int> tensor_integers = {59, 17, -55, -54, 64, 0, -4,   -46, 0,  -14, 11, -2,
                                           0,  0,  0,   0,   0,  0, -128, 2,   -5, 12,  7,  -2};
 
@@ -62,7 +93,8 @@ struct Bound {
 TEST(QuantizeWeight, EqualsCompressedTensorsPerChannel) {
   QuantizedWeight q = quantize_weight(fixture(), Granularity::channel);
   EXPECT_EQ(q.scale.sizes(), (std::vector<int64_t>{4, 1}));
-  EXPECT_THAT(values(q.scale), ElementsAre(0x1.9f32f0p-11f, 0x1.27896cp-11f, 0x1p-23f, 0x1.9b34cep-10f));
+  EXPECT_THAT(values(q.scale),
+              ElementsAre(0x1.9f32f0p-11f, 0x1.27896cp-11f, 0x1p-23f, 0x1.9b34cep-10f));
   EXPECT_EQ(integers(q.values), channel_integers);
   EXPECT_EQ(values(dequantize_weight(q)), values(channel_values()));
 }
@@ -106,7 +138,8 @@ TEST(Quantization, WeightsRoundHalfToEvenAndGradientsPass) {
   torch::Tensor gradient = torch::randn({4, 6});
   EXPECT_TRUE(torch::equal(latent_gradient(b.model, b.p, gradient), gradient));
   // The scale is 1: halves go to the even neighbour, 127.5 is clamped.
-  b.p.latent.detach().copy_(torch::tensor({{0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 127.5f}}).repeat({4, 1}));
+  b.p.latent.detach().copy_(
+      torch::tensor({{0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 127.5f}}).repeat({4, 1}));
   EXPECT_THAT(values(effective(b.model, b.p)[0]), ElementsAre(0, 2, 2, 0, -2, 127));
 }
 
@@ -140,7 +173,8 @@ TEST(Quantization, TheMaskComesFirst) {
   torch::Tensor used = effective(model, p);
   EXPECT_THAT(values(used[1]), ElementsAre(0, testing::FloatEq(12.7f), testing::FloatEq(6.3f)));
   EXPECT_EQ(zeros(used[0]), 2);
-  EXPECT_THAT(values(latent_gradient(model, p, torch::ones({2, 3}))), ElementsAre(1, 0, 0, 0, 1, 1));
+  EXPECT_THAT(values(latent_gradient(model, p, torch::ones({2, 3}))),
+              ElementsAre(1, 0, 0, 0, 1, 1));
 }
 
 TEST(Quantization, DynamicActivationsHaveOneScaleAToken) {
@@ -304,10 +338,12 @@ TEST(Scheme, FilesThatDoNotFitAreRefused) {
   EXPECT_THAT(refused([](auto& s) { s["activations"]["dynamic"] = true; }), HasSubstr("dynamic"));
   EXPECT_THAT(refused([](auto& s) { s["modules"] = nn::Json::array(); }), HasSubstr("modules"));
   EXPECT_THAT(refused([](auto& s) { s["modules"][0] = 1; }), HasSubstr("not a name"));
-  EXPECT_THAT(refused([](auto& s) { s["modules"].push_back(s["modules"][0]); }), HasSubstr("twice"));
+  EXPECT_THAT(refused([](auto& s) { s["modules"].push_back(s["modules"][0]); }),
+              HasSubstr("twice"));
   EXPECT_THAT(refused([](auto& s) { s.erase("input_scales"); }), HasSubstr("input_scales"));
   EXPECT_THAT(refused([](auto& s) { s["input_scales"][module] = 0; }), HasSubstr("not above 0"));
-  EXPECT_THAT(refused([](auto& s) { s["input_scales"][module] = "x"; }), HasSubstr("no input scale"));
+  EXPECT_THAT(refused([](auto& s) { s["input_scales"][module] = "x"; }),
+              HasSubstr("no input scale"));
   EXPECT_THAT(refused([](auto& s) {
                 s["modules"][0] = "other";
                 s["input_scales"]["other"] = 1;

@@ -1,0 +1,46 @@
+#include "compress/base/error.h"
+#include "compress/data/loader.h"
+#include "compress/teacher/teacher.h"
+
+namespace compress::teacher {
+
+namespace {
+
+class Remembered : public Teacher {
+ public:
+  Remembered(std::unique_ptr<Teacher> teacher, torch::Tensor logits)
+      : teacher_(std::move(teacher)), logits_(std::move(logits)) {}
+
+  nn::Outputs signals(const data::Batch& batch, const nn::Capture& capture) override {
+    if (capture.hidden || capture.attention || capture.pooled)
+      throw Error(ErrorKind::internal, "remembered logits cannot answer for hidden states");
+    nn::Outputs outputs;
+    torch::Tensor rows = torch::tensor(batch.example_ids);
+    outputs.logits = logits_.index_select(0, rows).to(batch.token_ids.device(), /*non_blocking=*/true);
+    return outputs;
+  }
+  const nn::ModelConfig& config() const override { return teacher_->config(); }
+  nn::Model& model() override { return teacher_->model(); }
+
+ private:
+  std::unique_ptr<Teacher> teacher_;
+  torch::Tensor logits_;
+};
+
+}  // namespace
+
+torch::Tensor all_logits(Teacher& teacher, const data::Split& split, int64_t batch) {
+  torch::Tensor logits;
+  for (const std::vector<int64_t>& rows : data::evaluation_batches(split, batch)) {
+    torch::Tensor part = teacher.signals(data::pack(split, rows).to(teacher.model().device()), {}).logits.cpu();
+    if (!logits.defined()) logits = torch::empty({split.rows(), part.size(1)});
+    logits.index_copy_(0, torch::tensor(rows), part);
+  }
+  return logits;
+}
+
+std::unique_ptr<Teacher> remembered(std::unique_ptr<Teacher> teacher, torch::Tensor logits) {
+  return std::make_unique<Remembered>(std::move(teacher), std::move(logits));
+}
+
+}  // namespace compress::teacher
