@@ -1,5 +1,5 @@
 #pragma once
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <algorithm>
 #include <array>

@@ -1,7 +1,7 @@
 #pragma once
 // Bytes of tensors, for the writers of this module.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <cstddef>
 #include <span>

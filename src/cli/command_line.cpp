@@ -1,6 +1,6 @@
 // The command line as a whole: subcommands, global options, and what is wrong with it.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <CLI/CLI.hpp>
 
@@ -91,7 +91,7 @@ int run_command_line(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    print(app.help());
+    print(app.help() + "\n");
     return 0;
   } catch (const CLI::ParseError& error) {
     refuse_leftovers(app);

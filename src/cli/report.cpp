@@ -1,6 +1,6 @@
 // How failures reach the user: one form on stderr, one exit code each kind.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <cerrno>
 #include <cstdio>

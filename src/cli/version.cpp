@@ -2,7 +2,7 @@
 
 #include <ATen/Version.h>
 #include <dlfcn.h>
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 #include <torch/version.h>
 
 #include "compress/base/strings.h"

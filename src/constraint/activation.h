@@ -1,7 +1,7 @@
 #pragma once
 // Fake quantisation of what a linear layer reads.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include "compress/nn/parameter.h"
 

@@ -1,6 +1,6 @@
 #include "kernels.h"
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <algorithm>
 #include <bit>

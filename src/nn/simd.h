@@ -15,7 +15,7 @@
 
 #define COMPRESS_INLINE inline __attribute__((always_inline))
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define COMPRESS_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#define COMPRESS_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define COMPRESS_CLONES
 #endif

@@ -21,7 +21,7 @@ BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bi
 MODEL = "models/all-MiniLM-L6-v2"
 MOVIES = "data/movies/test.tsv"
 QUICKSTART = "configs/quickstart.yaml"
-# Waiting threads of OpenMP sleep instead of spinning: on a busy machine spinning costs tenfold.
+# Waiting threads of OpenMP sleep instead of spinning: other programs may share the machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 SUBCOMMANDS = ["run", "plan", "evaluate", "inspect", "export", "explain", "schema", "bench"]
 

@@ -7,7 +7,7 @@
 //     What our loader's model computes for each line of FILE, a sentence or, where it starts with '#', token ids. Prints a
 //     JSON list with `ids` and, where the head has them, `logits`, `pooled`, `token_logits`, `hidden`.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <fstream>
 #include <iostream>

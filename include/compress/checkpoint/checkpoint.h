@@ -1,7 +1,7 @@
 #pragma once
 // Model folders in Hugging Face's layout, and the state of an unfinished stage.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <filesystem>
 #include <functional>

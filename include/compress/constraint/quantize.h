@@ -5,7 +5,7 @@
 //   q     = round_half_even(clamp(w / scale, -128, 127))
 // Zeros stay zeros. A fake-quantised weight is q * scale; its zeros are +0, whatever the sign of w.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <string>
 

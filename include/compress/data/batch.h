@@ -2,7 +2,7 @@
 // The packed batch: what every model, teacher, objective and evaluator receives. No padding enters
 // a linear layer, a norm or a loss.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <cstdint>
 #include <vector>

@@ -1,7 +1,7 @@
 #pragma once
 // Runs a model over a split and scores it.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <memory>
 #include <string>

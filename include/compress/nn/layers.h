@@ -1,7 +1,7 @@
 #pragma once
 // Layers that families are composed of. They hold pointers into a ParamTable and compute on packed tokens.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <string>
 #include <vector>

@@ -1,7 +1,7 @@
 #pragma once
 // Models: configuration, outputs, captures, and the families that build them.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <memory>
 #include <nlohmann/json.hpp>

@@ -2,7 +2,7 @@
 // Parameters: named, with a role, and with the chain of transforms that turns the trained (latent) weight into the one
 // that a layer multiplies with.
 
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 
 #include <cstdint>
 #include <deque>

@@ -2,7 +2,7 @@
 // A BERT small enough to write out by hand, and folders of it, for tests of checkpoint and export.
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include "compress/data/torch.h"
 #include <unistd.h>
 
 #include <filesystem>

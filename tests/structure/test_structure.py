@@ -1,0 +1,58 @@
+"""The levels of docs/design.md hold: a module includes only modules of lower levels, and the build says the same."""
+
+import pathlib
+import re
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LEVELS = [
+    ["base"],
+    ["recipe", "storage", "text"],
+    ["data"],
+    ["nn"],
+    ["checkpoint"],
+    ["objective", "constraint", "optim", "surgery", "teacher", "augment"],
+    ["train", "eval"],
+    ["export"],
+    ["pipeline"],
+    ["cli"],
+]
+LEVEL = {module: level for level, modules in enumerate(LEVELS) for module in modules}
+
+
+def sources():
+    for top in ("include/compress", "src"):
+        for path in sorted((ROOT / top).rglob("*")):
+            if path.suffix in (".h", ".cpp"):
+                yield path, path.relative_to(ROOT / top).parts[0]
+
+
+class Structure(unittest.TestCase):
+    def test_every_folder_has_a_level(self):
+        for _, module in sources():
+            self.assertIn(module, LEVEL)
+
+    def test_includes_go_down(self):
+        wrong = []
+        for path, module in sources():
+            for name in re.findall(r'#include "compress/(\w+)/', path.read_text()):
+                if name != module and LEVEL[name] >= LEVEL[module]:
+                    wrong.append(f"{path.relative_to(ROOT)} ({module}) includes {name}")
+        self.assertEqual(wrong, [])
+
+    def test_the_build_declares_the_same_levels(self):
+        text = (ROOT / "CMakeLists.txt").read_text()
+        declared = re.findall(r"compress_module\((\w+)(?: DEPENDS ([\w ]+?))?(?: LIBRARIES| TORCH|\))", text)
+        self.assertEqual({name for name, _ in declared}, set(LEVEL))
+        for name, depends in declared:
+            for lower in depends.split():
+                self.assertLess(LEVEL[lower], LEVEL[name], f"{name} links {lower}")
+
+    def test_files_stay_readable(self):
+        for path, _ in sources():
+            lines = path.read_text().count("\n")
+            self.assertLessEqual(lines, 450, f"{path.relative_to(ROOT)} has {lines} lines")
+
+
+if __name__ == "__main__":
+    unittest.main()
