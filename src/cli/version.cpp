@@ -2,8 +2,8 @@
 
 #include <ATen/Version.h>
 #include <dlfcn.h>
-#include "compress/data/torch.h"
 #include <torch/version.h>
+#include "compress/data/torch.h"
 
 #include "compress/base/strings.h"
 #include "compress/cli/commands.h"

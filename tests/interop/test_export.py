@@ -16,7 +16,10 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import torch
 import transformers
+import transformers.utils.logging
 from safetensors.torch import load_file, save_file
+
+transformers.utils.logging.disable_progress_bar()
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HELPER = os.environ.get("COMPRESS_EXPORT_MODEL", str(ROOT / "build/release/bin/export_model"))
@@ -25,10 +28,14 @@ SENTENCES = 40
 
 # float32 against float32: only the order of sums differs.
 DENSE = 1e-5
-# int8: both sides quantise activations by the same rule, but the last bits of the float32 sums before it differ, so that
-# now and then a value next to a rounding border falls to the other side: one step of one element, about 1/128 of a
-# token's largest element.
-INT8 = 1e-3
+# int8: both sides quantise activations by the same rule, but where the last bits of the float32 sums before it differ, now
+# and then a value next to a rounding border falls to the other side. Later layers then round other values, and the result
+# ends somewhere within the noise of int8: transformers differs from itself by as much (2.6e-3 at logits up to 0.06) when a
+# sentence is padded. So results are either equal to float32's last bits or a few percent apart. Of short texts, which meet
+# few borders, at least half must be equal (another scale, zero point or rounding rule leaves none), and all texts must
+# agree to a tenth of the largest output.
+INT8_EQUAL = 1e-5  # of the largest output
+INT8_NOISE = 0.1  # of the largest output
 
 
 def helper(*words):
@@ -39,9 +46,11 @@ def helper(*words):
 
 
 def sentences():
+    """Whole sentences, then their first three words."""
     lines = (ROOT / "data/movies/test.tsv").read_text(encoding="utf-8").splitlines()
     column = lines[0].split("\t").index("sentence")
-    return [line.split("\t")[column] for line in lines[1 : SENTENCES + 1]]
+    whole = [line.split("\t")[column] for line in lines[1 : SENTENCES + 1]]
+    return whole + [" ".join(line.split()[:3]) for line in whole]
 
 
 class Folder(unittest.TestCase):
@@ -52,11 +61,16 @@ class Folder(unittest.TestCase):
         cls.root = pathlib.Path(cls.keep.name)
         cls.addClassCleanup(cls.keep.cleanup)
 
-    def compare(self, ours, theirs, tolerance, what):
-        ours = torch.tensor(ours, dtype=torch.float64).reshape(theirs.shape)
-        difference = (ours - theirs.double()).abs().max().item()
-        self.assertLessEqual(difference, tolerance, what)
-        return difference
+    def difference(self, ours, theirs):
+        return (torch.tensor(ours, dtype=torch.float64).reshape(theirs.shape) - theirs.double()).abs().max().item()
+
+    def assert_dense(self, ours, theirs, what):
+        self.assertLessEqual(self.difference(ours, theirs), DENSE, what)
+
+    def assert_int8(self, short, differences, scale, what):
+        equal = sum(difference <= INT8_EQUAL * scale for difference in short)
+        self.assertGreaterEqual(equal, len(short) / 2, what)
+        self.assertLessEqual(max(differences), INT8_NOISE * scale, what)
 
     def load_theirs(self, kind, folder):
         model, info = kind.from_pretrained(folder, output_loading_info=True)
@@ -76,7 +90,7 @@ class TheyReadOurs(Folder):
         cls.file = cls.root / "sentences.txt"
         cls.file.write_text("\n".join(cls.lines) + "\n", encoding="utf-8")
 
-    def check(self, name, make_options, file_format, tolerance):
+    def check(self, name, make_options, file_format, int8=False):
         folder = self.root / name
         report = helper("make", SOURCE, folder, file_format, *make_options)
         sizes = [path.stat().st_size for path in folder.iterdir()]
@@ -85,13 +99,18 @@ class TheyReadOurs(Folder):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         model = self.load_theirs(transformers.AutoModelForSequenceClassification, folder)
         self.assertEqual(model.config.id2label, {0: "negative", 1: "positive"})
-        worst = 0.0
+        differences = []
         for line, row in zip(self.lines, ours, strict=True):
             encoded = tokenizer(line, truncation=True, max_length=128, return_tensors="pt")
             self.assertEqual(encoded["input_ids"][0].tolist(), row["ids"])
-            worst = max(worst, self.compare(row["logits"], model(**encoded).logits[0], tolerance, f"{name}: {line}"))
+            differences.append(self.difference(row["logits"], model(**encoded).logits[0]))
         scale = max(abs(value) for row in ours for value in row["logits"])
-        print(f"{name}: largest difference {worst:.2e} at logits up to {scale:.2f}")
+        print(f"{name}: largest difference {max(differences):.2e}, median of short texts "
+              f"{sorted(differences[SENTENCES:])[SENTENCES // 2]:.2e}, logits up to {scale:.2f}")
+        if int8:
+            self.assert_int8(differences[SENTENCES:], differences, scale, name)
+        else:
+            self.assertLessEqual(max(differences), DENSE, name)
         return folder, model
 
     def assert_sparse(self, tensors, encoder, share):
@@ -100,7 +119,7 @@ class TheyReadOurs(Folder):
             self.assertGreaterEqual(zeros, share, name)
 
     def test_dense(self):
-        folder, model = self.check("dense", ["sparsity=0.8"], "huggingface", DENSE)
+        folder, model = self.check("dense", ["sparsity=0.8"], "huggingface")
         tensors = load_file(folder / "model.safetensors")
         encoder = [name for name in tensors if ".encoder." in name and name.endswith("weight") and tensors[name].dim() == 2]
         self.assertEqual(len(encoder), 36)
@@ -111,10 +130,10 @@ class TheyReadOurs(Folder):
 
     def test_dense_of_int8(self):
         # transformers has no quantised activations here, and our loader of this folder has none either.
-        self.check("dense_of_int8", ["sparsity=0.8", "int8=dynamic"], "huggingface", DENSE)
+        self.check("dense_of_int8", ["sparsity=0.8", "int8=dynamic"], "huggingface")
 
     def check_int8(self, name, *more):
-        folder, model = self.check(name, ["sparsity=0.8", *more], "compressed-tensors", INT8)
+        folder, model = self.check(name, ["sparsity=0.8", *more], "compressed-tensors", int8=True)
         tensors = load_file(folder / "model.safetensors")
         int8 = [tensor for tensor in tensors if tensors[tensor].dtype == torch.int8]
         self.assertEqual(len(int8), 36)
@@ -144,13 +163,16 @@ class TheyReadOurs(Folder):
                 (source / file).write_bytes((SOURCE / file).read_bytes())
             helper("make", source, self.root / kind, "compressed-tensors", "int8=dynamic", "head=keep")
             again = self.load_theirs(getattr(transformers, kind), self.root / kind)
-            ids = torch.tensor([[2, 17, 41, 8, 59, 3]])
-            (self.root / "ids.txt").write_text("# 2 17 41 8 59 3\n")
-            row = helper("outputs", self.root / kind, self.root / "ids.txt")[0]
-            if kind == "BertModel":
-                self.compare(row["hidden"], again(ids).last_hidden_state, INT8, kind)
-            else:
-                self.compare(row["token_logits"], again(ids).logits, INT8, kind)
+            texts = [[2, 5 + i, 17 + i, 41 - i, 3] for i in range(12)]
+            (self.root / "ids.txt").write_text("".join("# " + " ".join(map(str, ids)) + "\n" for ids in texts))
+            ours = helper("outputs", self.root / kind, self.root / "ids.txt")
+            differences, scale = [], 0
+            for row, ids in zip(ours, texts, strict=True):
+                out = again(torch.tensor([ids]))
+                theirs = out.last_hidden_state if kind == "BertModel" else out.logits
+                differences.append(self.difference(row["hidden" if kind == "BertModel" else "token_logits"], theirs))
+                scale = max(scale, theirs.abs().max().item())
+            self.assert_int8(differences, differences, scale, kind)
 
 
 class WeReadTheirs(Folder):
@@ -187,7 +209,7 @@ class WeReadTheirs(Folder):
             tensors = load_file(folder / "model.safetensors")
             save_file({rename(key): value for key, value in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
         for row, ids in self.rows(folder):
-            self.compare(row["logits"], model(ids).logits, DENSE, name)
+            self.assert_dense(row["logits"], model(ids).logits, name)
 
     def test_activations_and_sizes(self):
         for activation in ("gelu", "gelu_new", "relu", "silu"):
@@ -214,26 +236,26 @@ class WeReadTheirs(Folder):
         model.half().save_pretrained(self.root / "half")
         model.float()  # the same values
         for row, ids in self.rows(self.root / "half"):
-            self.compare(row["logits"], model(ids).logits, DENSE, "half")
+            self.assert_dense(row["logits"], model(ids).logits, "half")
 
     def test_masked_lm(self):
         model, folder = self.model("BertForMaskedLM", "masked")
         for row, ids in self.rows(folder):
-            self.compare(row["token_logits"], model(ids).logits, DENSE, "masked")
+            self.assert_dense(row["token_logits"], model(ids).logits, "masked")
 
     def test_pre_training(self):
         model, folder = self.model("BertForPreTraining", "pre_training")
         for row, ids in self.rows(folder):
-            self.compare(row["token_logits"], model(ids).prediction_logits, DENSE, "pre-training")
+            self.assert_dense(row["token_logits"], model(ids).prediction_logits, "pre-training")
 
     def test_encoder(self):
         model, folder = self.model("BertModel", "encoder")
         for row, ids in self.rows(folder):
             out = model(ids)
-            self.compare(row["hidden"], out.last_hidden_state, DENSE, "hidden states")
-            self.compare(row["pooled"], out.pooler_output, DENSE, "pooler")
+            self.assert_dense(row["hidden"], out.last_hidden_state, "hidden states")
+            self.assert_dense(row["pooled"], out.pooler_output, "pooler")
         for row, ids in self.rows(folder, "head=embedding"):
-            self.compare(row["pooled"], model(ids).last_hidden_state.mean(1), DENSE, "mean pooling")
+            self.assert_dense(row["pooled"], model(ids).last_hidden_state.mean(1), "mean pooling")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+#include <torch/optim.h>
+
 #include <gmock/gmock.h>
 
 #include "helpers.h"
