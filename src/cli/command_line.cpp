@@ -91,7 +91,7 @@ int run_command_line(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    print(app.help() + "\n");
+    print(app.help());
     return 0;
   } catch (const CLI::ParseError& error) {
     refuse_leftovers(app);

@@ -150,7 +150,7 @@ class WrongRecipes(Case):
         self.refused(self.changed("120 steps", "0 epochs"), "0 epochs", "stages.teacher.train.for")
 
     def test_length_without_a_unit(self):
-        self.refused(self.changed("120 steps", "120"), "for: 120", "stages.teacher.train.for")
+        self.refused(self.changed("120 steps", "120"), "120", "stages.teacher.train.for")
 
     def test_empty_data_file(self):
         empty = self.folder / "empty.tsv"

@@ -5,7 +5,7 @@
 //     in FORMAT. head=keep leaves the head as it is. Prints the report as JSON.
 //   export_model outputs FOLDER FILE [head=embedding]
 //     What our loader's model computes for each line of FILE, a sentence or, where it starts with '#', token ids. Prints a
-//     JSON list with `ids` and, where the head has them, `logits`, `pooled`, `token_logits`, `hidden`.
+//     JSON list with `ids` and what the head has of `logits`, `token_logits` (or else `hidden`) and `pooled`.
 
 #include "compress/data/torch.h"
 
@@ -115,7 +115,8 @@ Json outputs(const fs::path& folder, const fs::path& file, const Options& option
     nn::Capture capture;
     capture.hidden = capture.pooled = true;
     nn::Outputs out = model.forward(batch_of(ids), capture, {});
-    Json row = {{"ids", ids}, {"hidden", values(out.hidden.back())}};
+    Json row = {{"ids", ids}};
+    if (!out.logits.defined() && !out.token_logits.defined()) row["hidden"] = values(out.hidden.back());
     if (out.logits.defined()) row["logits"] = values(out.logits);
     if (out.pooled.defined()) row["pooled"] = values(out.pooled);
     if (out.token_logits.defined()) row["token_logits"] = values(out.token_logits);
