@@ -7,6 +7,8 @@ foreach(module recipe storage)
   compress_test_executable(${module}_fuzz "fuzz" "${CMAKE_SOURCE_DIR}/tests/fuzz/${module}" compress_${module} FALSE)
 endforeach()
 
+compress_test_executable(resume_test "resume" "${CMAKE_SOURCE_DIR}/tests/resume" compress_train TRUE)
+
 # Small programs through which the ecosystem's own libraries are compared with ours.
 function(compress_interop_program name library torch)
   add_executable(${name} "${CMAKE_SOURCE_DIR}/tests/interop/${name}.cpp")

@@ -8,7 +8,7 @@ namespace compress::optim {
 namespace {
 
 struct AdamWOptions {
-  double lr = 0;
+  double lr = 5e-5;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;
@@ -18,7 +18,6 @@ struct AdamWOptions {
     static const auto description =
         recipe::Options<AdamWOptions>("adamw")
             .field("lr", &AdamWOptions::lr, "base learning rate")
-            .required()
             .above(0)
             .field("beta1", &AdamWOptions::beta1, "decay of the mean of gradients")
             .range(0, 0.999999)

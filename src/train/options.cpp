@@ -67,7 +67,7 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
           .components("objectives", &TrainOptions::objectives, objective::registry, "terms of the loss; default: labels")
           .component("optimizer", &TrainOptions::optimizer, optim::optimizer_registry, "update rule; default: adamw with lr 5e-5")
           .component("schedule", &TrainOptions::schedule, optim::schedule_registry,
-                     "learning rate over time; default: linear with 10% warm-up")
+                     "learning rate over time; default: linear to 0 without warm-up")
           .component("sharpness", &TrainOptions::sharpness, optim::sharpness_registry, "sharpness-aware steps")
           .component("averaging", &TrainOptions::averaging, optim::averaging_registry, "averages of the weights")
           .field("clip", &TrainOptions::clip, "largest global norm of the gradient; 0 = off").at_least(0)

@@ -1,0 +1,238 @@
+// A stage that is stopped and goes on gives the same bits as one that is not, with every role in play.
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "compress/base/error.h"
+#include "compress/objective/objective.h"
+#include "compress/optim/optim.h"
+#include "compress/train/train.h"
+#include "unit/nn/support.h"
+
+namespace compress::train {
+namespace {
+
+using torch::Tensor;
+
+data::Split make_split(int64_t rows) {
+  data::Split split;
+  Random random(5);
+  split.name = "train";
+  split.file = "synthetic.tsv";
+  split.labels = {"no", "yes"};
+  split.offsets = {0};
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t length = 3 + static_cast<int64_t>(random.below(9)), sum = 0;
+    for (int64_t t = 0; t < length; ++t) {
+      split.ids.push_back(static_cast<int32_t>(random.below(50)));
+      sum += split.ids.back();
+    }
+    split.offsets.push_back(static_cast<int64_t>(split.ids.size()));
+    split.first_lengths.push_back(static_cast<int32_t>(length));
+    split.classes.push_back(sum / length > 25 ? 1 : 0);
+    split.lines.push_back(row + 2);
+  }
+  return split;
+}
+
+TrainOptions options_from(const std::string& yaml) {
+  TrainOptions options;
+  recipe::Problems problems;
+  recipe::read_struct(TrainOptions::options().info(), recipe::parse_text(yaml), &options, problems);
+  problems.raise();
+  return options;
+}
+
+constexpr const char* head = "model: none\ndata: none\nprecision: float32\nbatch: 8\n";
+
+// One run of a stage on fresh models; the student's latents afterwards.
+struct Bench {
+  data::Split split = make_split(50);
+  std::unique_ptr<nn::Model> student = nn::build(nn::tiny_bert(nn::HeadKind::classification), 1);
+  std::unique_ptr<teacher::Teacher> teacher;
+  TrainOptions options;
+  Job job;
+
+  explicit Bench(const std::string& yaml) : Bench(yaml, yaml.find("soft_labels") != std::string::npos || yaml.find("logits_mse") != std::string::npos) {}
+  Bench(const std::string& yaml, bool with_teacher) : options(options_from(head + yaml)) {
+    if (with_teacher)
+      teacher = teacher::frozen(nn::build(nn::tiny_bert(nn::HeadKind::classification), 9), student->config(), true,
+                                nn::Precision::float32, {});
+    job.stage = "stage";
+    job.options = &options;
+    job.student = student.get();
+    job.teacher = teacher.get();
+    job.data = &split;
+    job.rows = split.rows();
+    job.seed = 4;
+    job.identity = "same";
+    job.quiet = true;
+  }
+  nn::TensorMap weights() const {
+    nn::TensorMap map;
+    for (const nn::Parameter& parameter : student->params().list()) map[parameter.name] = parameter.latent.detach().clone();
+    return map;
+  }
+};
+
+void expect_equal(const nn::TensorMap& a, const nn::TensorMap& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (const auto& [name, value] : a) EXPECT_TRUE(torch::equal(value, b.at(name))) << name;
+}
+
+class Resume : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / compress::str("compress-resume-", getpid());
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::filesystem::path folder_;
+};
+
+TEST_P(Resume, IsExactAtEveryStep) {
+  Bench whole(GetParam());
+  run(whole.job);
+  nn::TensorMap expected = whole.weights();
+  double moved = 0;
+  for (const auto& [name, value] : Bench(GetParam()).weights()) moved += (value - expected[name]).abs().sum().item<double>();
+  ASSERT_GT(moved, 1e-3);
+  for (int stop_at : {1, 4, 8, 11}) {
+    std::filesystem::path state = folder_ / compress::str("state-", stop_at);
+    std::atomic<bool> stop{false};
+    Bench first(GetParam());
+    first.job.state_file = state;
+    first.job.stop = &stop;
+    int64_t evaluations = 0;  // one after each update: the clock of this test
+    first.options.evaluate.every = Duration::steps(1);
+    first.options.evaluate.keep = "last";
+    first.job.evaluate = [&] {
+      if (++evaluations == stop_at) stop = true;
+      return Score{{{"accuracy", 0.5}}, 0.5, true};
+    };
+    EXPECT_THROW(
+        {
+          try {
+            run(first.job);
+          } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::interrupted);
+            throw;
+          }
+        },
+        Error);
+    Bench second(GetParam());
+    second.job.state_file = state;
+    Result result = run(second.job);
+    EXPECT_EQ(result.steps, 12);
+    expect_equal(expected, second.weights());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Recipes, Resume,
+    testing::Values("for: 12 steps\nobjectives: [labels: {}]\n",
+                    "for: 12 steps\nobjectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}]\n"
+                    "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\naccumulate: 3\n",
+                    "for: 12 steps\nobjectives: [soft_labels: {}]\noptimizer: {sgd: {lr: 0.01, momentum: 0.9}}\n"
+                    "pruning: {magnitude: {sparsity: 60%, begin: 2 steps, end: 8 steps, every: 2 steps}}\n"
+                    "averaging: {ema: {start: 10 steps}}\n",
+                    "for: 12 steps\nobjectives: [logits_mse: {}, hidden_states: {layers: uniform, projection: always}]\n"
+                    "pruning: {magnitude: {sparsity: 60%, begin: 1 step, end: 6 steps, every: 2 steps, regrowth: false}}\n"
+                    "quantization: {weights: int8, activations: int8, activation_scale: static, start: 3 steps}\n"
+                    "sharpness: {asam: {accumulation: per_micro_batch}}\naccumulate: 2\n"));
+
+TEST(Loop, SwaLeavesTheTrajectoryAlone) {
+  // With a constant schedule the held rate is the schedule's: every live weight is the same with and without.
+  const char* plain = "for: 10 steps\nschedule: constant\nobjectives: [labels: {}]\n";
+  Bench without(plain, false), with(std::string(plain) + "averaging: {ema: {decay: 0.5, start: 90%}}\n", false);
+  run(without.job);
+  nn::TensorMap live = without.weights();
+  run(with.job);
+  double moved = 0;
+  for (const auto& [name, value] : with.weights()) moved += (value - live[name]).abs().sum().item<double>();
+  EXPECT_GT(moved, 0);  // the stage ends with the average
+  Bench again(std::string(plain) + "averaging: {swa: {start: 10 steps}}\n", false);  // the mean of one snapshot, the last
+  run(again.job);
+  expect_equal(live, again.weights());
+}
+
+TEST(Loop, LearnsAndKeepsTheBest) {
+  Bench bench("for: 60 steps\nobjectives: [labels: {}]\noptimizer: {adamw: {lr: 3e-3}}\nevaluate: {every: 10 steps}\n", false);
+  int64_t calls = 0;
+  nn::TensorMap at_best;
+  bench.job.evaluate = [&] {
+    ++calls;
+    double score = calls == 3 ? 0.9 : 0.1;
+    if (calls == 3) at_best = bench.weights();
+    return Score{{{"accuracy", score}}, score, true};
+  };
+  Result result = run(bench.job);
+  EXPECT_EQ(calls, 6);
+  EXPECT_EQ(result.best_step, 30);
+  EXPECT_DOUBLE_EQ(*result.best, 0.9);
+  expect_equal(at_best, bench.weights());
+}
+
+TEST(Loop, StopsEarly) {
+  Bench bench("for: 60 steps\nobjectives: [labels: {}]\nevaluate: {every: 5 steps, patience: 2}\n", false);
+  int64_t calls = 0;
+  bench.job.evaluate = [&] { return Score{{{"accuracy", 1.0 / ++calls}}, 1.0 / calls, true}; };
+  Result result = run(bench.job);
+  EXPECT_EQ(result.steps, 15);
+  EXPECT_EQ(result.best_step, 5);
+}
+
+TEST(Loop, ANonFiniteLossNamesStepAndRows) {
+  Bench bench("for: 10 steps\nobjectives: [labels: {}]\n", false);
+  {
+    torch::NoGradGuard no_grad;
+    bench.student->params().find("classifier.bias")->latent[0] = std::numeric_limits<float>::quiet_NaN();
+  }
+  try {
+    run(bench.job);
+    FAIL() << "trained on";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::diverged);
+    EXPECT_NE(error.message().find("step 0"), std::string::npos) << error.message();
+    EXPECT_NE(error.message().find("synthetic.tsv:"), std::string::npos) << error.message();
+  }
+}
+
+TEST(Loop, AccumulationEqualsTheWholeBatch) {
+  // Without dropout (another draw in each part) both compute the same sum.
+  auto prepare = [](Bench& bench) {
+    nn::ModelState state = nn::tiny_bert(nn::HeadKind::classification);
+    state.config.hidden_dropout = state.config.attention_dropout = state.config.classifier_dropout = 0;
+    bench.student = nn::build(state, 1);
+    bench.job.student = bench.student.get();
+  };
+  const char* plain = "for: 6 steps\nobjectives: [labels: {}]\noptimizer: {sgd: {lr: 0.05}}\n";
+  Bench whole(plain, false), parts(std::string(plain) + "accumulate: 4\n", false);
+  prepare(whole);
+  prepare(parts);
+  run(whole.job);
+  run(parts.job);
+  nn::TensorMap a = whole.weights(), b = parts.weights();
+  for (const auto& [name, value] : a) EXPECT_LT((value - b[name]).abs().max().item<float>(), 2e-5f) << name;
+}
+
+TEST(Loop, RefusesWhatDoesNotFit) {
+  auto message = [](const std::string& yaml, bool with_teacher) {
+    Bench bench(yaml, with_teacher);
+    try {
+      plan(bench.job);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::recipe);
+      return error.message();
+    }
+    return std::string();
+  };
+  EXPECT_NE(message("for: 3 steps\nobjectives: [soft_labels: {}]\n", false).find("needs a teacher"), std::string::npos);
+  EXPECT_NE(message("for: 3 steps\nobjectives: [labels: {}]\n", true).find("no objective uses"), std::string::npos);
+  EXPECT_NE(message("for: 100 steps\nobjectives: [labels: {}]\naveraging: {swa: {start: 10%}}\n"
+                    "pruning: {magnitude: {sparsity: 50%, end: 60%}}\n", false).find("averaging starts"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace compress::train
