@@ -3,9 +3,9 @@
 //   export_model make SOURCE OUT FORMAT [sparsity=0.8] [int8=dynamic|static] [granularity=channel|tensor] [head=...]
 //     A classifier (labels negative, positive; seeded head) of a model folder, pruned in each matrix of its layers, written
 //     in FORMAT. head=keep leaves the head as it is. Prints the report as JSON.
-//   export_model outputs FOLDER FILE [head=embedding]
-//     What our loader's model computes for each line of FILE, a sentence or, where it starts with '#', token ids. Prints a
-//     JSON list with `ids` and what the head has of `logits`, `token_logits` (or else `hidden`) and `pooled`.
+//   export_model outputs FILE FOLDER... [head=embedding]
+//     What our loader's models compute for each line of FILE, a sentence or, where it starts with '#', token ids. Prints
+//     for each folder a JSON list of rows with `ids` and `logits` or `token_logits`, else `hidden` and `pooled`.
 
 #include "compress/data/torch.h"
 
@@ -116,10 +116,14 @@ Json outputs(const fs::path& folder, const fs::path& file, const Options& option
     capture.hidden = capture.pooled = true;
     nn::Outputs out = model.forward(batch_of(ids), capture, {});
     Json row = {{"ids", ids}};
-    if (!out.logits.defined() && !out.token_logits.defined()) row["hidden"] = values(out.hidden.back());
-    if (out.logits.defined()) row["logits"] = values(out.logits);
-    if (out.pooled.defined()) row["pooled"] = values(out.pooled);
-    if (out.token_logits.defined()) row["token_logits"] = values(out.token_logits);
+    if (out.logits.defined()) {
+      row["logits"] = values(out.logits);
+    } else if (out.token_logits.defined()) {
+      row["token_logits"] = values(out.token_logits);
+    } else {
+      row["hidden"] = values(out.hidden.back());
+      if (out.pooled.defined()) row["pooled"] = values(out.pooled);
+    }
     rows.push_back(row);
   }
   return rows;
@@ -138,10 +142,12 @@ int run(const std::vector<std::string>& words) {
   }
   if (places.size() == 4 && places[0] == "make") {
     std::cout << make(places[1], places[2], places[3], options) << "\n";
-  } else if (places.size() == 3 && places[0] == "outputs") {
-    std::cout << outputs(places[1], places[2], options) << "\n";
+  } else if (places.size() >= 3 && places[0] == "outputs") {
+    Json folders = Json::array();
+    for (size_t i = 2; i < places.size(); ++i) folders.push_back(outputs(places[i], places[1], options));
+    std::cout << folders << "\n";
   } else {
-    std::cerr << "usage: export_model make SOURCE OUT FORMAT [...] | outputs FOLDER FILE [...]\n";
+    std::cerr << "usage: export_model make SOURCE OUT FORMAT [KEY=VALUE...] | outputs FILE FOLDER... [head=embedding]\n";
     return 2;
   }
   return 0;
