@@ -12,7 +12,8 @@ class Masking : public Augment {
 
   void bind(const text::Tokenizer& tokenizer) override {
     if (tokenizer.special_ids().mask < 0)
-      throw Error(ErrorKind::recipe, "masking needs a tokenizer with a mask token, and this one has none");
+      throw Error(ErrorKind::recipe,
+                  "masking needs a tokenizer with a mask token, and this one has none");
     mask_ = tokenizer.special_ids().mask;
     vocabulary_ = tokenizer.vocabulary_size();
     special_.assign(static_cast<size_t>(vocabulary_), false);
@@ -38,7 +39,8 @@ class Masking : public Augment {
         replace(id, label, t, random);
         any = true;
       }
-      if (!any && !candidates.empty()) replace(id, label, candidates[random.below(candidates.size())], random);
+      if (!any && !candidates.empty())
+        replace(id, label, candidates[random.below(candidates.size())], random);
     }
     batch.token_ids = ids;
     batch.targets.token_labels = labels;
@@ -65,16 +67,24 @@ class Masking : public Augment {
 const recipe::Options<MaskingOptions>& MaskingOptions::options() {
   static const auto description =
       recipe::Options<MaskingOptions>("masking")
-          .field("probability", &MaskingOptions::probability, "share of the tokens that are chosen").range(0, 1)
-          .field("masked", &MaskingOptions::masked, "share of the chosen that become the mask token").range(0, 1)
-          .field("random", &MaskingOptions::random, "share of the chosen that become a random token").range(0, 1)
-          .check([](const MaskingOptions& options, const recipe::Mark& mark, recipe::Problems& problems) {
+          .field("probability", &MaskingOptions::probability, "share of the tokens that are chosen")
+          .range(0, 1)
+          .field("masked", &MaskingOptions::masked,
+                 "share of the chosen that become the mask token")
+          .range(0, 1)
+          .field("random", &MaskingOptions::random,
+                 "share of the chosen that become a random token")
+          .range(0, 1)
+          .check([](const MaskingOptions& options, const recipe::Mark& mark,
+                    recipe::Problems& problems) {
             if (options.masked.value + options.random.value > 1)
               problems.add(mark, "masked and random together exceed 100%");
           });
   return description;
 }
 
-std::unique_ptr<Augment> make_masking(const MaskingOptions& options) { return std::make_unique<Masking>(options); }
+std::unique_ptr<Augment> make_masking(const MaskingOptions& options) {
+  return std::make_unique<Masking>(options);
+}
 
 }  // namespace compress::augment

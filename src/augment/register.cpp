@@ -5,18 +5,26 @@ namespace compress::augment {
 const recipe::RegistryOf<Maker>& augments() {
   static const auto* registry = [] {
     auto* list = new recipe::RegistryOf<Maker>("augment");
-    list->add(recipe::describe<MaskingOptions>(
-                  "augment", "masking", "hides tokens that the model has to guess",
-                  "choose each ordinary token with probability p; of the chosen 80% -> [MASK], 10% -> random, 10% kept",
-                  "Devlin et al. 2019, arXiv 1810.04805, section 3.1", "Needs a model with the head masked_lm."),
-              [](const recipe::Component& component) { return make_masking(component.as<MaskingOptions>()); });
+    list->add(recipe::describe<MaskingOptions>("augment", "masking",
+                                               "hides tokens that the model has to guess",
+                                               "choose each ordinary token with probability p; of "
+                                               "the chosen 80% -> [MASK], 10% -> random, 10% kept",
+                                               "Devlin et al. 2019, arXiv 1810.04805, section 3.1",
+                                               "Needs a model with the head masked_lm."),
+              [](const recipe::Component& component) {
+                return make_masking(component.as<MaskingOptions>());
+              });
     return list;
   }();
   return *registry;
 }
 
-const recipe::Registry& registry() { return augments(); }
+const recipe::Registry& registry() {
+  return augments();
+}
 
-std::unique_ptr<Augment> make(const recipe::Component& component) { return augments().maker(component)(component); }
+std::unique_ptr<Augment> make(const recipe::Component& component) {
+  return augments().maker(component)(component);
+}
 
 }  // namespace compress::augment

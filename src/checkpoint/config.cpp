@@ -16,7 +16,8 @@ std::string parse_message(const nlohmann::json::exception& error) {
   return "is not valid JSON: " + (end == std::string::npos ? text : text.substr(end + 2));
 }
 
-// What save_model() keeps under "compress"; unknown or misshapen content is ignored, as config.json belongs to others.
+// What save_model() keeps under "compress"; unknown or misshapen content is ignored, as config.json
+// belongs to others.
 void read_own(ConfigFile& file) {
   auto found = file.config.raw.find("compress");
   if (found == file.config.raw.end()) return;
@@ -32,18 +33,22 @@ void read_own(ConfigFile& file) {
   file.config.raw.erase("compress");
 }
 
-// A masked LM's output table is the word embedding; a file that unties them would lose its own table in silence.
+// A masked LM's output table is the word embedding; a file that unties them would lose its own
+// table in silence.
 void refuse_untied(const nn::ModelConfig& config) {
   auto tied = config.raw.find("tie_word_embeddings");
   if (config.head == nn::HeadKind::masked_lm && tied != config.raw.end() && *tied == false)
-    throw Error(ErrorKind::model, "tie_word_embeddings is false: a masked LM with an output table of its own is not supported");
+    throw Error(ErrorKind::model,
+                "tie_word_embeddings is false: a masked LM with an output table of its own is not "
+                "supported");
 }
 
 }  // namespace
 
 nn::Json read_json(const fs::path& file, uint64_t limit) {
   std::error_code ignored;
-  if (!fs::exists(file, ignored)) throw Error(ErrorKind::model, "the file is missing", file.string(), "check the path");
+  if (!fs::exists(file, ignored))
+    throw Error(ErrorKind::model, "the file is missing", file.string(), "check the path");
   try {
     return nn::Json::parse(read_file(file, limit));
   } catch (const nlohmann::json::exception& error) {
@@ -55,10 +60,12 @@ ConfigFile read_config(const fs::path& folder) {
   const fs::path place = folder / "config.json";
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored))
-    throw Error(ErrorKind::model, "there is no such model folder", folder.string(), "check the path");
+    throw Error(ErrorKind::model, "there is no such model folder", folder.string(),
+                "check the path");
   if (!fs::exists(place, ignored))
-    throw Error(ErrorKind::model, "the folder has no config.json", folder.string(),
-                "a model folder has config.json and model.safetensors, as Hugging Face writes them");
+    throw Error(
+        ErrorKind::model, "the folder has no config.json", folder.string(),
+        "a model folder has config.json and model.safetensors, as Hugging Face writes them");
   nn::Json json = read_json(place);
   auto type = json.is_object() ? json.find("model_type") : json.end();
   if (!json.is_object() || type == json.end() || !type->is_string())
@@ -66,18 +73,23 @@ ConfigFile read_config(const fs::path& folder) {
   ConfigFile file;
   try {
     file.config = nn::family(type->get<std::string>()).read_config(json);
-    if (auto block = json.find("quantization_config"); block != json.end()) file.quantization = *block;
+    if (auto block = json.find("quantization_config"); block != json.end())
+      file.quantization = *block;
     file.config.raw.erase("quantization_config");
     read_own(file);
     refuse_untied(file.config);
   } catch (const Error& error) {
-    throw Error(error.kind(), error.message(), error.where().empty() ? place.string() : error.where(), error.hint());
+    throw Error(error.kind(), error.message(),
+                error.where().empty() ? place.string() : error.where(), error.hint());
   } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorKind::model, str("config.json has a value of the wrong type: ", error.what()), place.string());
+    throw Error(ErrorKind::model, str("config.json has a value of the wrong type: ", error.what()),
+                place.string());
   }
   return file;
 }
 
-nn::ModelConfig load_config(const fs::path& folder) { return read_config(folder).config; }
+nn::ModelConfig load_config(const fs::path& folder) {
+  return read_config(folder).config;
+}
 
 }  // namespace compress::checkpoint

@@ -30,7 +30,8 @@ std::string canonical_name(const nn::Family& family, std::string name) {
     }
   // The names of TensorFlow's layer norm, in files from before 2019.
   for (auto [old, now] : {std::pair{".gamma", ".weight"}, std::pair{".beta", ".bias"}})
-    if (ends_with(name, std::string("LayerNorm") + old)) name.replace(name.size() - std::string(old).size(), std::string::npos, now);
+    if (ends_with(name, std::string("LayerNorm") + old))
+      name.replace(name.size() - std::string(old).size(), std::string::npos, now);
   return name;
 }
 
@@ -40,12 +41,15 @@ bool is_float(Dtype type) {
 
 std::unique_ptr<storage::SafetensorsReader> open_weights(const fs::path& folder) {
   std::error_code ignored;
-  if (!fs::exists(folder / "model.safetensors", ignored) && !fs::exists(folder / "model.safetensors.index.json", ignored)) {
-    bool pickled = fs::exists(folder / "pytorch_model.bin", ignored) || fs::exists(folder / "pytorch_model.bin.index.json", ignored);
+  if (!fs::exists(folder / "model.safetensors", ignored) &&
+      !fs::exists(folder / "model.safetensors.index.json", ignored)) {
+    bool pickled = fs::exists(folder / "pytorch_model.bin", ignored) ||
+                   fs::exists(folder / "pytorch_model.bin.index.json", ignored);
     throw Error(ErrorKind::model, "the folder has no model.safetensors", folder.string(),
                 pickled ? "pytorch_model.bin is there: convert it with transformers, "
                           "AutoModel.from_pretrained(folder).save_pretrained(folder)"
-                        : "a model folder has config.json and model.safetensors (or its shards and their index)");
+                        : "a model folder has config.json and model.safetensors (or its shards and "
+                          "their index)");
   }
   return std::make_unique<storage::SafetensorsReader>(folder);
 }
@@ -67,7 +71,8 @@ void collect(Folder& folder, const nn::Family& family, Findings& findings) {
   attach_extras(folder, extras, findings);
   for (const auto& [name, source] : folder.weights)
     if (!is_float(source.values->dtype) && source.scale == nullptr)
-      findings.add(str(storage::shown_name(name), " has type ", storage::dtype_name(source.values->dtype), ", which no weight has"));
+      findings.add(str(storage::shown_name(name), " has type ",
+                       storage::dtype_name(source.values->dtype), ", which no weight has"));
 }
 
 // Sizes that no tensor of the files comes near would have build() ask for absurd amounts of memory.
@@ -80,23 +85,28 @@ void refuse_absurd_sizes(const Folder& folder, Findings& findings) {
     const char* key;
     int64_t value, bound;
   };
-  for (Size size : {Size{"num_hidden_layers", config.layers, static_cast<int64_t>(folder.weights.size())},
-                    Size{"hidden_size", config.hidden_size, largest}, Size{"vocab_size", config.vocab_size, largest},
-                    Size{"intermediate_size", config.intermediate_size, largest}})
+  for (Size size :
+       {Size{"num_hidden_layers", config.layers, static_cast<int64_t>(folder.weights.size())},
+        Size{"hidden_size", config.hidden_size, largest},
+        Size{"vocab_size", config.vocab_size, largest},
+        Size{"intermediate_size", config.intermediate_size, largest}})
     if (size.value > size.bound)
-      findings.add(str("config.json: ", size.key, " ", size.value, " is more than the ", folder.weights.size(),
-                       " tensors of the weight files can hold"));
+      findings.add(str("config.json: ", size.key, " ", size.value, " is more than the ",
+                       folder.weights.size(), " tensors of the weight files can hold"));
 }
 
 // The model of the folder's names and shapes without memory for its weights.
-std::unique_ptr<nn::Model> dry_build(const nn::ModelConfig& config, const std::map<std::string, Source>& weights) {
+std::unique_ptr<nn::Model> dry_build(const nn::ModelConfig& config,
+                                     const std::map<std::string, Source>& weights) {
   nn::ModelState state{config, {}, {}};
   for (const auto& [name, source] : weights)
-    state.tensors[name] = torch::empty(source.values->shape, torch::TensorOptions(torch::kFloat32).device(torch::kMeta));
+    state.tensors[name] = torch::empty(source.values->shape,
+                                       torch::TensorOptions(torch::kFloat32).device(torch::kMeta));
   return nn::build(state, 0);
 }
 
-std::string build_problem(const nn::ModelConfig& config, const std::map<std::string, Source>& weights) {
+std::string build_problem(const nn::ModelConfig& config,
+                          const std::map<std::string, Source>& weights) {
   try {
     dry_build(config, weights);
     return "";
@@ -105,15 +115,16 @@ std::string build_problem(const nn::ModelConfig& config, const std::map<std::str
   }
 }
 
-// Tensors that the family does not ask for, when the build fails anyway: those that can be taken away without build()
-// complaining of more. Quadratic, so only for files of a usual size.
+// Tensors that the family does not ask for, when the build fails anyway: those that can be taken
+// away without build() complaining of more. Quadratic, so only for files of a usual size.
 std::vector<std::string> not_asked_for(const Folder& folder, const std::string& problem) {
   std::vector<std::string> found;
   if (folder.weights.size() > 500) return found;
   for (const auto& [name, source] : folder.weights) {
     std::map<std::string, Source> others = folder.weights;
     others.erase(name);
-    if (!of_a_head(name) && build_problem(folder.config.config, others) == problem) found.push_back(name);
+    if (!of_a_head(name) && build_problem(folder.config.config, others) == problem)
+      found.push_back(name);
   }
   return found;
 }
@@ -123,7 +134,8 @@ void match_table(Folder& folder, Findings& findings) {
   std::string problem = build_problem(folder.config.config, folder.weights);
   if (!problem.empty()) {
     findings.add(problem);
-    for (const std::string& name : not_asked_for(folder, problem)) findings.add(storage::shown_name(name) + " is unexpected");
+    for (const std::string& name : not_asked_for(folder, problem))
+      findings.add(storage::shown_name(name) + " is unexpected");
     return;
   }
   std::unique_ptr<nn::Model> model = dry_build(folder.config.config, folder.weights);
@@ -132,13 +144,15 @@ void match_table(Folder& folder, Findings& findings) {
     if (model->params().find(name) == nullptr) unused.push_back(name);
   for (const std::string& name : unused) {
     if (of_a_head(name)) {
-      log::debug(str("left out ", name, ", which a model with the head '", nn::head_name(folder.config.config.head), "' does not use"));
+      log::debug(str("left out ", name, ", which a model with the head '",
+                     nn::head_name(folder.config.config.head), "' does not use"));
       folder.weights.erase(name);
     } else {
       findings.add(storage::shown_name(name) + " is unexpected");
     }
   }
-  // build() would initialise a head that the file lacks; a checkpoint must bring the head that it names.
+  // build() would initialise a head that the file lacks; a checkpoint must bring the head that it
+  // names.
   for (const nn::Parameter& parameter : model->params().list())
     if (!folder.weights.contains(parameter.name)) findings.add(parameter.name + " is missing");
 }
@@ -147,10 +161,12 @@ void match_table(Folder& folder, Findings& findings) {
 
 void Findings::fail(const fs::path& folder) const {
   constexpr size_t shown = 12;
-  std::vector<std::string> parts(list_.begin(), list_.begin() + static_cast<std::ptrdiff_t>(std::min(list_.size(), shown)));
+  std::vector<std::string> parts(
+      list_.begin(), list_.begin() + static_cast<std::ptrdiff_t>(std::min(list_.size(), shown)));
   if (list_.size() > shown) parts.push_back(str("and ", list_.size() - shown, " more"));
-  throw Error(ErrorKind::model, "the weights are not those of the model in config.json: " + join(parts, "; "), folder.string(),
-              "config.json and the weight files must belong to the same model");
+  throw Error(ErrorKind::model,
+              "the weights are not those of the model in config.json: " + join(parts, "; "),
+              folder.string(), "config.json and the weight files must belong to the same model");
 }
 
 Folder open_folder(const fs::path& path) {

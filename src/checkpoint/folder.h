@@ -28,8 +28,9 @@ struct Source {
 struct Folder {
   ConfigFile config;
   std::unique_ptr<storage::SafetensorsReader> reader;
-  std::map<std::string, Source> weights;                                // by canonical name: exactly the model's
-  std::map<std::string, const storage::TensorView*> input_scales;       // by the canonical name of the weight
+  std::map<std::string, Source> weights;  // by canonical name: exactly the model's
+  std::map<std::string, const storage::TensorView*>
+      input_scales;  // by the canonical name of the weight
 };
 // Opens a folder and checks that its tensors are the model's. All problems are in one Error{model}.
 Folder open_folder(const std::filesystem::path& folder);

@@ -29,7 +29,8 @@ nn::ModelState load_model(const std::filesystem::path& path) {
     state.tensors[name] = values;
   }
   if (!state.quantization.is_null() && state.weight_scales.empty())
-    throw Error(ErrorKind::model, "config.json says int-quantized, but no weight has a weight_scale", path.string());
+    throw Error(ErrorKind::model,
+                "config.json says int-quantized, but no weight has a weight_scale", path.string());
   state.config = std::move(folder.config.config);
   state.history = std::move(folder.config.history);
   return state;

@@ -12,18 +12,26 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* tokenizer_names[] = {"tokenizer.json",     "tokenizer_config.json", "special_tokens_map.json",
-                                           "added_tokens.json",  "vocab.txt",             "vocab.json",
-                                           "merges.txt",         "tokenizer.model",       "spiece.model",
-                                           "sentencepiece.bpe.model", "chat_template.jinja"};
+constexpr const char* tokenizer_names[] = {"tokenizer.json",
+                                           "tokenizer_config.json",
+                                           "special_tokens_map.json",
+                                           "added_tokens.json",
+                                           "vocab.txt",
+                                           "vocab.json",
+                                           "merges.txt",
+                                           "tokenizer.model",
+                                           "spiece.model",
+                                           "sentencepiece.bpe.model",
+                                           "chat_template.jinja"};
 
-// What is written: on the CPU, contiguous, and with -0 as 0 (x + 0 does that and keeps every other value), so that
-// pruned files compress well and hashes do not depend on a sign nobody sees.
+// What is written: on the CPU, contiguous, and with -0 as 0 (x + 0 does that and keeps every other
+// value), so that pruned files compress well and hashes do not depend on a sign nobody sees.
 torch::Tensor as_written(const Planned& plan) {
   torch::Tensor value = plan.value();
   if (value.scalar_type() != plan.type || value.sizes() != plan.shape)
-    throw Error(ErrorKind::internal, compress::str("'", plan.name, "' was announced as ", plan.type, " ",
-                                                   at::IntArrayRef(plan.shape), " and is ", value.scalar_type(), " ", value.sizes()));
+    throw Error(ErrorKind::internal, compress::str("'", plan.name, "' was announced as ", plan.type,
+                                                   " ", at::IntArrayRef(plan.shape), " and is ",
+                                                   value.scalar_type(), " ", value.sizes()));
   value = value.detach().cpu();
   if (value.is_floating_point()) value = value + torch::zeros({}, value.options());
   return value.contiguous();
@@ -31,13 +39,15 @@ torch::Tensor as_written(const Planned& plan) {
 
 }  // namespace
 
-void write_folder(const std::vector<Planned>& tensors, const nn::Json& config, const fs::path& folder,
-                  int64_t max_shard_bytes) {
+void write_folder(const std::vector<Planned>& tensors, const nn::Json& config,
+                  const fs::path& folder, int64_t max_shard_bytes) {
   torch::NoGradGuard no_grad;
   make_folder(folder);
   std::vector<storage::TensorInfo> infos;
-  for (const Planned& plan : tensors) infos.push_back({plan.name, stored_dtype(plan.type), plan.shape});
-  auto writer = storage::SafetensorsWriter::sharded(folder, std::move(infos), static_cast<uint64_t>(max_shard_bytes));
+  for (const Planned& plan : tensors)
+    infos.push_back({plan.name, stored_dtype(plan.type), plan.shape});
+  auto writer = storage::SafetensorsWriter::sharded(folder, std::move(infos),
+                                                    static_cast<uint64_t>(max_shard_bytes));
   for (const Planned& plan : tensors) {
     torch::Tensor value = as_written(plan);
     writer.write(plan.name, bytes_of(value));
@@ -60,13 +70,14 @@ nn::Json config_json(const nn::Model& model) {
   return json;
 }
 
-void save_model(const nn::Model& model, const fs::path& folder, const fs::path& tokenizer_source, int64_t max_shard_bytes) {
+void save_model(const nn::Model& model, const fs::path& folder, const fs::path& tokenizer_source,
+                int64_t max_shard_bytes) {
   const nn::ModelConfig& config = model.config();
   const nn::Family& family = nn::family(config.family);
   std::vector<Planned> tensors;
   for (const nn::Parameter& parameter : model.params().list())
-    tensors.push_back({family.file_name(parameter.name, config.head), torch::kFloat32, parameter.latent.sizes().vec(),
-                       [&parameter] { return parameter.latent; }});
+    tensors.push_back({family.file_name(parameter.name, config.head), torch::kFloat32,
+                       parameter.latent.sizes().vec(), [&parameter] { return parameter.latent; }});
   write_folder(tensors, config_json(model), folder, max_shard_bytes);
   if (!tokenizer_source.empty()) copy_tokenizer(tokenizer_source, folder);
 }
@@ -83,7 +94,8 @@ std::vector<fs::path> tokenizer_files(const fs::path& folder) {
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   std::vector<fs::path> files = tokenizer_files(from);
   if (files.empty())
-    throw Error(ErrorKind::model, "the folder has no tokenizer files", from.string(), "expected tokenizer.json or vocab.txt");
+    throw Error(ErrorKind::model, "the folder has no tokenizer files", from.string(),
+                "expected tokenizer.json or vocab.txt");
   std::error_code ignored;
   if (fs::equivalent(from, to, ignored)) return;
   make_folder(to);

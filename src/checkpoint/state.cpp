@@ -18,7 +18,8 @@ void save_state(const RunState& state, const std::filesystem::path& file) {
   for (const auto& [name, text] : state.texts) metadata[std::string(text_prefix) + name] = text;
   std::vector<storage::TensorInfo> infos;
   for (const auto& [name, tensor] : state.tensors) {
-    if (!tensor.defined()) throw Error(ErrorKind::internal, "the state's tensor '" + name + "' is undefined");
+    if (!tensor.defined())
+      throw Error(ErrorKind::internal, "the state's tensor '" + name + "' is undefined");
     infos.push_back({name, stored_dtype(tensor.scalar_type()), tensor.sizes().vec()});
   }
   storage::SafetensorsWriter writer(file, std::move(infos), std::move(metadata));
@@ -33,12 +34,13 @@ RunState load_state(const std::filesystem::path& file) {
   storage::SafetensorsReader reader(file);
   auto found = reader.metadata().find(mark);
   if (found == reader.metadata().end() || found->second != version)
-    throw Error(ErrorKind::model, "is not a run state of this version of the program", file.string(),
-                "remove the run folder to start again");
+    throw Error(ErrorKind::model, "is not a run state of this version of the program",
+                file.string(), "remove the run folder to start again");
   RunState state;
   for (const auto& [name, text] : reader.metadata())
     if (starts_with(name, text_prefix)) state.texts[name.substr(text_prefix.size())] = text;
-  for (const storage::TensorView& stored : reader.tensors()) state.tensors[stored.name] = view(stored).clone();
+  for (const storage::TensorView& stored : reader.tensors())
+    state.tensors[stored.name] = view(stored).clone();
   return state;
 }
 

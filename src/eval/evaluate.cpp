@@ -23,8 +23,8 @@ std::vector<int64_t> match_labels(const nn::ModelConfig& config, const data::Spl
     auto it = std::find(config.labels.begin(), config.labels.end(), label);
     if (it == config.labels.end() || config.labels.size() != split.labels.size())
       throw Error(ErrorKind::data,
-                  compress::str("class names differ: the data has {", join(split.labels, ", "), "}, the model has {",
-                                join(config.labels, ", "), "}"),
+                  compress::str("class names differ: the data has {", join(split.labels, ", "),
+                                "}, the model has {", join(config.labels, ", "), "}"),
                   split.file.string(), "evaluate with a model trained on these labels");
     columns.push_back(it - config.labels.begin());
   }
@@ -32,18 +32,22 @@ std::vector<int64_t> match_labels(const nn::ModelConfig& config, const data::Spl
 }
 
 void check_fit(const nn::ModelConfig& config, const data::Split& split) {
-  bool fits = (config.head == HeadKind::classification && split.task == data::Task::classification) ||
-              (config.head == HeadKind::regression && split.task == data::Task::regression) ||
-              config.head == HeadKind::masked_lm;
+  bool fits =
+      (config.head == HeadKind::classification && split.task == data::Task::classification) ||
+      (config.head == HeadKind::regression && split.task == data::Task::regression) ||
+      config.head == HeadKind::masked_lm;
   if (!fits)
-    throw Error(ErrorKind::data, compress::str("a model with the head '", nn::head_name(config.head), "' cannot be scored on this data"),
+    throw Error(ErrorKind::data,
+                compress::str("a model with the head '", nn::head_name(config.head),
+                              "' cannot be scored on this data"),
                 split.file.string(), "the data set's `task` and the model's `head` must agree");
 }
 
 // Perplexity of the original tokens at masked positions.
 void score_masked(nn::Model& model, const data::Split& split, const EvaluateOptions& options,
                   const std::vector<std::vector<int64_t>>& batches, Predictions& predictions) {
-  if (options.tokenizer == nullptr) throw Error(ErrorKind::internal, "a masked LM is evaluated with its tokenizer");
+  if (options.tokenizer == nullptr)
+    throw Error(ErrorKind::internal, "a masked LM is evaluated with its tokenizer");
   auto masking = augment::make_masking({});
   masking->bind(*options.tokenizer);
   nn::Pass pass{false, 0, options.precision};
@@ -53,7 +57,8 @@ void score_masked(nn::Model& model, const data::Split& split, const EvaluateOpti
     batch = batch.to(model.device());
     nn::Outputs out = model.forward(batch, {}, pass);
     Tensor targets = batch.targets.token_labels.index_select(0, out.token_index);
-    predictions.nll_sum += at::cross_entropy_loss(out.token_logits, targets, {}, at::Reduction::Sum).item<double>();
+    predictions.nll_sum +=
+        at::cross_entropy_loss(out.token_logits, targets, {}, at::Reduction::Sum).item<double>();
     predictions.tokens += targets.size(0);
   }
 }
@@ -83,7 +88,8 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   if (options.limit > 0 && options.limit < split.rows()) {
     batches.clear();
     for (int64_t row = 0; row < options.limit; row += options.batch) {
-      std::vector<int64_t>& rows = batches.emplace_back(std::min(options.batch, options.limit - row));
+      std::vector<int64_t>& rows =
+          batches.emplace_back(std::min(options.batch, options.limit - row));
       std::iota(rows.begin(), rows.end(), row);
     }
   }
@@ -91,10 +97,13 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   Predictions predictions;
   if (config.head == HeadKind::masked_lm) {
     score_masked(model, split, options, batches, predictions);
-    result.loss = predictions.tokens > 0 ? predictions.nll_sum / static_cast<double>(predictions.tokens) : 0;
+    result.loss =
+        predictions.tokens > 0 ? predictions.nll_sum / static_cast<double>(predictions.tokens) : 0;
     result.rows = split.rows();
   } else {
-    std::vector<int64_t> columns = config.head == HeadKind::classification ? match_labels(config, split) : std::vector<int64_t>{0};
+    std::vector<int64_t> columns = config.head == HeadKind::classification
+                                       ? match_labels(config, split)
+                                       : std::vector<int64_t>{0};
     const auto width = static_cast<int64_t>(columns.size());
     const int64_t count = options.limit > 0 ? std::min(options.limit, split.rows()) : split.rows();
     result.logits = torch::empty({count, width});
@@ -108,15 +117,18 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
     result.rows = count;
     if (config.head == HeadKind::classification) {
       if (split.classes.empty())
-        throw Error(ErrorKind::data, "the data has no labels to score against", split.file.string());
+        throw Error(ErrorKind::data, "the data has no labels to score against",
+                    split.file.string());
       if (!torch::isfinite(result.logits).all().item<bool>())
         throw Error(ErrorKind::diverged, "the model's outputs are not finite", split.file.string());
       Tensor labels = torch::empty({count}, torch::kInt64);
       std::copy_n(split.classes.begin(), count, labels.mutable_data_ptr<int64_t>());
       Tensor chosen = result.logits.argmax(1);
       predictions.num_classes = width;
-      predictions.labels.assign(labels.const_data_ptr<int64_t>(), labels.const_data_ptr<int64_t>() + count);
-      predictions.classes.assign(chosen.const_data_ptr<int64_t>(), chosen.const_data_ptr<int64_t>() + count);
+      predictions.labels.assign(labels.const_data_ptr<int64_t>(),
+                                labels.const_data_ptr<int64_t>() + count);
+      predictions.classes.assign(chosen.const_data_ptr<int64_t>(),
+                                 chosen.const_data_ptr<int64_t>() + count);
       result.loss = at::cross_entropy_loss(result.logits, labels).item<double>();
     } else {
       for (int64_t row = 0; row < count; ++row) {
@@ -126,7 +138,8 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
       result.loss = mean_squared_error(predictions.values, predictions.targets).value;
     }
   }
-  result.metrics = compute_metrics(options.metrics.empty() ? default_metrics(config) : options.metrics, predictions);
+  result.metrics = compute_metrics(
+      options.metrics.empty() ? default_metrics(config) : options.metrics, predictions);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }

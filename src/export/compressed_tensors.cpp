@@ -1,6 +1,7 @@
-// compressed-tensors, format `int-quantized` (https://github.com/vllm-project/compressed-tensors, read against 0.20): for
-// each quantised module <m> an I8 <m>.weight, a float32 <m>.weight_scale and, with static activations, <m>.input_scale.
-// Only keys that its readers have known for long are written: their argument classes refuse unknown ones.
+// compressed-tensors, format `int-quantized` (https://github.com/vllm-project/compressed-tensors,
+// read against 0.20): for each quantised module <m> an I8 <m>.weight, a float32 <m>.weight_scale
+// and, with static activations, <m>.input_scale. Only keys that its readers have known for long are
+// written: their argument classes refuse unknown ones.
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
@@ -16,19 +17,27 @@ using nn::HeadKind;
 
 constexpr std::string_view weight_suffix = ".weight";
 
-std::string module_of(const std::string& weight) { return weight.substr(0, weight.size() - weight_suffix.size()); }
+std::string module_of(const std::string& weight) {
+  return weight.substr(0, weight.size() - weight_suffix.size());
+}
 
-// The int8 form of a weight, computed when the first of its two tensors is written and let go with the second.
+// The int8 form of a weight, computed when the first of its two tensors is written and let go with
+// the second.
 class Quantized {
  public:
-  Quantized(const nn::Parameter& parameter, torch::Tensor stored_scale, constraint::Granularity granularity)
+  Quantized(const nn::Parameter& parameter, torch::Tensor stored_scale,
+            constraint::Granularity granularity)
       : parameter_(parameter), stored_scale_(std::move(stored_scale)), granularity_(granularity) {}
 
   torch::Tensor values() {
     if (stored_scale_.defined()) {
-      // A float32 quotient of fl(q * s) by s is nearer to q than half a step, so rounding gives q back.
+      // A float32 quotient of fl(q * s) by s is nearer to q than half a step, so rounding gives q
+      // back.
       result_.scale = stored_scale_;
-      result_.values = (parameter_.latent.detach().cpu() / stored_scale_).round_().clamp_(-128, 127).to(torch::kInt8);
+      result_.values = (parameter_.latent.detach().cpu() / stored_scale_)
+                           .round_()
+                           .clamp_(-128, 127)
+                           .to(torch::kInt8);
     } else {
       result_ = constraint::quantize_weight(parameter_.latent, granularity_);
     }
@@ -44,28 +53,36 @@ class Quantized {
 };
 
 nn::Json arguments(const nn::Json& part, bool dynamic) {
-  return {{"num_bits", 8}, {"type", "int"}, {"symmetric", true}, {"strategy", part.at("strategy")}, {"dynamic", dynamic}};
+  return {{"num_bits", 8},
+          {"type", "int"},
+          {"symmetric", true},
+          {"strategy", part.at("strategy")},
+          {"dynamic", dynamic}};
 }
 
-// Linear layers of the Hugging Face model that stay as they are. Those that our model has no matrix for (the tied decoder
-// of a masked LM, the pooler that BertModel always makes) would be taken for quantised ones otherwise.
+// Linear layers of the Hugging Face model that stay as they are. Those that our model has no matrix
+// for (the tied decoder of a masked LM, the pooler that BertModel always makes) would be taken for
+// quantised ones otherwise.
 nn::Json ignored_modules(const nn::Model& model, const std::set<std::string>& quantised) {
   std::set<std::string> names;
   for (const nn::Parameter& parameter : model.params().list())
-    if (parameter.is_matrix() && !quantised.contains(parameter.name)) names.insert(module_of(file_name(model, parameter.name)));
+    if (parameter.is_matrix() && !quantised.contains(parameter.name))
+      names.insert(module_of(file_name(model, parameter.name)));
   const HeadKind head = model.config().head;
   if (head == HeadKind::masked_lm) names.insert("cls.predictions.decoder");
-  if ((head == HeadKind::none || head == HeadKind::embedding) && !quantised.contains("pooler.dense.weight"))
+  if ((head == HeadKind::none || head == HeadKind::embedding) &&
+      !quantised.contains("pooler.dense.weight"))
     names.insert("pooler.dense");
   return names;
 }
 
 nn::Json quantization_config(const LoadedModel& source, const std::set<std::string>& quantised) {
   const nn::Json& activations = source.scheme.at("activations");
-  nn::Json group = {{"targets", nn::Json::array({"Linear"})},
-                    {"weights", arguments(source.scheme.at("weights"), false)},
-                    {"input_activations", arguments(activations, activations.at("dynamic").get<bool>())},
-                    {"output_activations", nullptr}};
+  nn::Json group = {
+      {"targets", nn::Json::array({"Linear"})},
+      {"weights", arguments(source.scheme.at("weights"), false)},
+      {"input_activations", arguments(activations, activations.at("dynamic").get<bool>())},
+      {"output_activations", nullptr}};
   nn::Json groups = nn::Json::object();
   groups["group_0"] = group;
   return {{"quant_method", "compressed-tensors"},
@@ -78,13 +95,19 @@ nn::Json quantization_config(const LoadedModel& source, const std::set<std::stri
 }
 
 void check_scheme(const LoadedModel& source) {
-  auto has = [&](const char* key) { return source.scheme.is_object() && source.scheme.contains(key) && !source.scheme[key].is_null(); };
+  auto has = [&](const char* key) {
+    return source.scheme.is_object() && source.scheme.contains(key) &&
+           !source.scheme[key].is_null();
+  };
   if (!has("weights"))
-    throw Error(ErrorKind::recipe, "the format compressed-tensors needs a model with quantised weights", {},
+    throw Error(ErrorKind::recipe,
+                "the format compressed-tensors needs a model with quantised weights", {},
                 "train it with `quantization: {weights: int8}` or export the format huggingface");
   if (!has("activations"))
-    throw Error(ErrorKind::recipe, "the format compressed-tensors needs int8 activations beside int8 weights", {},
-                "train with `quantization: {weights: int8, activations: int8}` or export the format huggingface");
+    throw Error(ErrorKind::recipe,
+                "the format compressed-tensors needs int8 activations beside int8 weights", {},
+                "train with `quantization: {weights: int8, activations: int8}` or export the "
+                "format huggingface");
 }
 
 }  // namespace
@@ -92,27 +115,35 @@ void check_scheme(const LoadedModel& source) {
 void write_compressed_tensors(const LoadedModel& source, const std::filesystem::path& folder) {
   check_scheme(source);
   const nn::Json& scheme = source.scheme;
-  const constraint::Granularity granularity = constraint::parse_granularity(scheme.at("weights").at("strategy").get<std::string>());
+  const constraint::Granularity granularity =
+      constraint::parse_granularity(scheme.at("weights").at("strategy").get<std::string>());
   const bool static_inputs = !scheme.at("activations").at("dynamic").get<bool>();
   std::set<std::string> quantised;
-  for (const nn::Json& module : scheme.at("modules")) quantised.insert(module.get<std::string>() + std::string(weight_suffix));
+  for (const nn::Json& module : scheme.at("modules"))
+    quantised.insert(module.get<std::string>() + std::string(weight_suffix));
   std::vector<checkpoint::Planned> tensors;
   for (const nn::Parameter& parameter : source.model->params().list()) {
     std::string name = file_name(*source.model, parameter.name);
     std::vector<int64_t> shape = parameter.latent.sizes().vec();
     if (!quantised.contains(parameter.name)) {
-      tensors.push_back({name, torch::kFloat32, shape, [&parameter] { return parameter.effective; }});
+      tensors.push_back(
+          {name, torch::kFloat32, shape, [&parameter] { return parameter.effective; }});
       continue;
     }
     auto stored = source.weight_scales.find(parameter.name);
-    auto weight = std::make_shared<Quantized>(parameter, stored == source.weight_scales.end() ? torch::Tensor() : stored->second, granularity);
+    auto weight = std::make_shared<Quantized>(
+        parameter, stored == source.weight_scales.end() ? torch::Tensor() : stored->second,
+        granularity);
     bool channel = granularity == constraint::Granularity::channel;
     tensors.push_back({name, torch::kInt8, shape, [weight] { return weight->values(); }});
-    tensors.push_back({name + "_scale", torch::kFloat32, channel ? std::vector<int64_t>{shape[0], 1} : std::vector<int64_t>{1},
+    tensors.push_back({name + "_scale", torch::kFloat32,
+                       channel ? std::vector<int64_t>{shape[0], 1} : std::vector<int64_t>{1},
                        [weight] { return weight->scale(); }});
     if (static_inputs) {
       auto scale = scheme.at("input_scales").at(module_of(parameter.name)).get<float>();
-      tensors.push_back({module_of(name) + ".input_scale", torch::kFloat32, {1}, [scale] { return torch::full({1}, scale); }});
+      tensors.push_back({module_of(name) + ".input_scale", torch::kFloat32, {1}, [scale] {
+                           return torch::full({1}, scale);
+                         }});
     }
   }
   nn::Json config = checkpoint::config_json(*source.model);

@@ -8,7 +8,8 @@ namespace compress::exports {
 void write_huggingface(const LoadedModel& source, const std::filesystem::path& folder) {
   std::vector<checkpoint::Planned> tensors;
   for (const nn::Parameter& parameter : source.model->params().list())
-    tensors.push_back({file_name(*source.model, parameter.name), torch::kFloat32, parameter.latent.sizes().vec(),
+    tensors.push_back({file_name(*source.model, parameter.name), torch::kFloat32,
+                       parameter.latent.sizes().vec(),
                        [&parameter] { return parameter.effective; }});
   checkpoint::write_folder(tensors, checkpoint::config_json(*source.model), folder);
 }

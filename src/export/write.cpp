@@ -37,7 +37,8 @@ const Format& find_format(const std::string& name) {
 class WithoutInputs {
  public:
   explicit WithoutInputs(nn::Model& model) : model_(model) {
-    for (nn::Parameter& parameter : model_.params().list()) inputs_.push_back(std::exchange(parameter.input, nullptr));
+    for (nn::Parameter& parameter : model_.params().list())
+      inputs_.push_back(std::exchange(parameter.input, nullptr));
   }
   ~WithoutInputs() {
     auto input = inputs_.begin();
@@ -59,7 +60,8 @@ struct Measured {
 
 // Whether the evaluator has a metric for this head on this split.
 bool scored(const nn::ModelConfig& config, const data::Split& split) {
-  return (config.head == HeadKind::classification && split.task == data::Task::classification && !split.classes.empty()) ||
+  return (config.head == HeadKind::classification && split.task == data::Task::classification &&
+          !split.classes.empty()) ||
          (config.head == HeadKind::regression && split.task == data::Task::regression);
 }
 
@@ -72,8 +74,10 @@ Tensor outputs_of(nn::Model& model, const data::Split& split, int64_t rows) {
     nn::Capture capture;
     capture.hidden = true;
     nn::Outputs out = model.forward(batch, capture, {});
-    const Tensor& result = out.logits.defined() ? out.logits : out.token_logits.defined() ? out.token_logits
-                           : out.pooled.defined() ? out.pooled : out.hidden.back();
+    const Tensor& result = out.logits.defined()         ? out.logits
+                           : out.token_logits.defined() ? out.token_logits
+                           : out.pooled.defined()       ? out.pooled
+                                                        : out.hidden.back();
     parts.push_back(result.to(torch::kCPU, torch::kFloat32));
   }
   return torch::cat(parts);
@@ -91,7 +95,8 @@ Measured measure(nn::Model& model, const data::Split& split) {
     result.rows = evaluation.rows;
   } else {
     // Token logits are a vocabulary wide: fewer rows say the same.
-    result.rows = std::min<int64_t>(split.rows(), model.config().head == HeadKind::masked_lm ? 8 : check_rows);
+    result.rows = std::min<int64_t>(split.rows(),
+                                    model.config().head == HeadKind::masked_lm ? 8 : check_rows);
     model.params().refresh(nn::Precision::float32);
     result.outputs = outputs_of(model, split, result.rows);
   }
@@ -99,23 +104,30 @@ Measured measure(nn::Model& model, const data::Split& split) {
 }
 
 [[noreturn]] void differs(const std::string& format, const std::string& what) {
-  throw Error(ErrorKind::internal, "the folder that was written as " + format + " does not read back as the model: " + what, {},
-              "nothing was exported; please report this");
+  throw Error(
+      ErrorKind::internal,
+      "the folder that was written as " + format + " does not read back as the model: " + what, {},
+      "nothing was exported; please report this");
 }
 
 void compare_weights(const std::string& format, const nn::Model& ours, const nn::Model& reread) {
-  if (ours.params().list().size() != reread.params().list().size()) differs(format, "another number of tensors");
+  if (ours.params().list().size() != reread.params().list().size())
+    differs(format, "another number of tensors");
   for (const nn::Parameter& parameter : ours.params().list()) {
     const nn::Parameter* other = reread.params().find(parameter.name);
     if (other == nullptr) differs(format, parameter.name + " is missing");
     // allclose with no tolerance: equal bits but for the sign of zero, and NaN equal to NaN.
-    if (!torch::allclose(parameter.effective.cpu(), other->effective.cpu(), 0, 0, /*equal_nan=*/true))
-      differs(format, compress::str(parameter.name, " differs by up to ",
-                                    (parameter.effective.cpu() - other->effective.cpu()).abs().max().item<float>()));
+    if (!torch::allclose(parameter.effective.cpu(), other->effective.cpu(), 0, 0,
+                         /*equal_nan=*/true))
+      differs(format,
+              compress::str(
+                  parameter.name, " differs by up to ",
+                  (parameter.effective.cpu() - other->effective.cpu()).abs().max().item<float>()));
   }
 }
 
-void compare_outputs(const Measured& ours, const Measured& reread, double tolerance, Report& report) {
+void compare_outputs(const Measured& ours, const Measured& reread, double tolerance,
+                     Report& report) {
   report.rows = ours.rows;
   report.ours = ours.metric;
   report.reread = reread.metric;
@@ -124,13 +136,14 @@ void compare_outputs(const Measured& ours, const Measured& reread, double tolera
   report.scale = ours.outputs.abs().max().item<double>();
   // Written so that a NaN fails.
   if (!(report.largest_difference <= tolerance * report.scale))
-    differs(report.format, compress::str("outputs differ by up to ", report.largest_difference, ", ", tolerance * report.scale,
-                                         " is allowed"));
+    differs(report.format, compress::str("outputs differ by up to ", report.largest_difference,
+                                         ", ", tolerance * report.scale, " is allowed"));
 }
 
-// Reads `folder` again and compares it with the source, which may be changed in between but is left as it was.
-void verify(const Format& format, LoadedModel& source, const fs::path& folder, const data::Split* check, double tolerance,
-            Report& report) {
+// Reads `folder` again and compares it with the source, which may be changed in between but is left
+// as it was.
+void verify(const Format& format, LoadedModel& source, const fs::path& folder,
+            const data::Split* check, double tolerance, Report& report) {
   LoadedModel reread = load(folder);
   reread.model->to(source.model->device());
   reread.model->params().refresh(nn::Precision::float32);
@@ -167,8 +180,9 @@ std::vector<std::string> formats() {
   return names;
 }
 
-Report write(const std::string& format_name, LoadedModel& source, const fs::path& source_folder, const fs::path& folder,
-             const data::Split* check, const nn::Json& provenance, double tolerance) {
+Report write(const std::string& format_name, LoadedModel& source, const fs::path& source_folder,
+             const fs::path& folder, const data::Split* check, const nn::Json& provenance,
+             double tolerance) {
   const Format& format = find_format(format_name);
   Report report;
   report.format = format.name;
@@ -177,7 +191,8 @@ Report write(const std::string& format_name, LoadedModel& source, const fs::path
   AtomicFolder work(folder);
   format.write(source, work.path());
   checkpoint::copy_tokenizer(source_folder, work.path());
-  if (!provenance.is_null()) write_file(work.path() / "compress_run.json", provenance.dump(2) + "\n");
+  if (!provenance.is_null())
+    write_file(work.path() / "compress_run.json", provenance.dump(2) + "\n");
   verify(format, source, work.path(), check, tolerance, report);
   work.commit();
   count_bytes(report);

@@ -11,15 +11,18 @@ using simd::lanes;
 using simd::Vec;
 using torch::Tensor;
 
-int64_t padded(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
+int64_t padded(int64_t n) {
+  return (n + lanes - 1) / lanes * lanes;
+}
 
-// One head of one row: pointers are to its first token; tokens are `stride` elements apart (`out_stride` for outputs).
+// One head of one row: pointers are to its first token; tokens are `stride` elements apart
+// (`out_stride` for outputs).
 struct HeadTask {
   int64_t length, width;
   float scale;
   uint32_t threshold;  // of dropout; 0 = none
   float keep_scale;
-  uint64_t seed;       // of this row and head
+  uint64_t seed;  // of this row and head
 };
 
 // Float32 working memory of one thread, grown as needed.
@@ -32,19 +35,23 @@ struct Workspace {
 };
 
 template <class T>
-COMPRESS_INLINE void load_rows(const T* from, int64_t stride, const HeadTask& task, int64_t ld, float* to) {
+COMPRESS_INLINE void load_rows(const T* from, int64_t stride, const HeadTask& task, int64_t ld,
+                               float* to) {
   for (int64_t i = 0; i < task.length; ++i) {
     for (int64_t d = 0; d < task.width; ++d) to[i * ld + d] = simd::to_float(from[i * stride + d]);
     for (int64_t d = task.width; d < ld; ++d) to[i * ld + d] = 0;
   }
 }
 // Transposed: to[d][i], columns beyond the length are zero.
-COMPRESS_INLINE void transpose(const float* from, int64_t ld, const HeadTask& task, int64_t columns, float* to) {
+COMPRESS_INLINE void transpose(const float* from, int64_t ld, const HeadTask& task, int64_t columns,
+                               float* to) {
   for (int64_t d = 0; d < task.width; ++d)
-    for (int64_t i = 0; i < columns; ++i) to[d * columns + i] = i < task.length ? from[i * ld + d] : 0.0f;
+    for (int64_t i = 0; i < columns; ++i)
+      to[d * columns + i] = i < task.length ? from[i * ld + d] : 0.0f;
 }
 template <class T>
-COMPRESS_INLINE void store_rows(const float* from, int64_t ld, const HeadTask& task, T* to, int64_t stride) {
+COMPRESS_INLINE void store_rows(const float* from, int64_t ld, const HeadTask& task, T* to,
+                                int64_t stride) {
   for (int64_t i = 0; i < task.length; ++i)
     for (int64_t d = 0; d < task.width; ++d) simd::from_float(from[i * ld + d], to[i * stride + d]);
 }
@@ -70,7 +77,8 @@ COMPRESS_INLINE void softmax_rows(float* scores, const HeadTask& task, int64_t c
     float total = 0;
     for (int l = 0; l < lanes; ++l) total += sum[l];
     Vec inverse = simd::splat(1.0f / total);
-    for (int64_t j = 0; j < columns; j += lanes) simd::store(row + j, simd::load(row + j) * inverse);
+    for (int64_t j = 0; j < columns; j += lanes)
+      simd::store(row + j, simd::load(row + j) * inverse);
   }
 }
 
@@ -80,20 +88,22 @@ COMPRESS_INLINE void drop_row(float* values, const HeadTask& task, int64_t i, in
   for (int64_t j = 0; j < columns; j += lanes) {
     uint64_t words[lanes / 4];
     uint16_t random[lanes];
-    for (int64_t w = 0; w < lanes / 4; ++w) words[w] = simd::random_block(row_seed, static_cast<uint64_t>(j / 4 + w));
+    for (int64_t w = 0; w < lanes / 4; ++w)
+      words[w] = simd::random_block(row_seed, static_cast<uint64_t>(j / 4 + w));
     std::memcpy(random, words, sizeof random);
-    for (int64_t l = 0; l < lanes; ++l) values[j + l] *= random[l] >= task.threshold ? task.keep_scale : 0.0f;
+    for (int64_t l = 0; l < lanes; ++l)
+      values[j + l] *= random[l] >= task.threshold ? task.keep_scale : 0.0f;
   }
 }
 
 template <class T>
-COMPRESS_INLINE void forward_body(const HeadTask& task, const T* q, const T* k, const T* v, int64_t stride, T* out,
-                                  int64_t out_stride, float* memory) {
+COMPRESS_INLINE void forward_body(const HeadTask& task, const T* q, const T* k, const T* v,
+                                  int64_t stride, T* out, int64_t out_stride, float* memory) {
   const int64_t columns = padded(task.length), width = padded(task.width), n = task.length;
-  float* queries = memory;                  // [n, width], later the output
-  float* rows = queries + n * width;        // [n, width] keys, then values
-  float* keys = rows + n * width;           // [width, columns]
-  float* scores = keys + width * columns;   // [n, columns]
+  float* queries = memory;                 // [n, width], later the output
+  float* rows = queries + n * width;       // [n, width] keys, then values
+  float* keys = rows + n * width;          // [width, columns]
+  float* scores = keys + width * columns;  // [n, columns]
   load_rows(q, stride, task, width, queries);
   load_rows(k, stride, task, width, rows);
   transpose(rows, width, task, columns, keys);
@@ -107,16 +117,17 @@ COMPRESS_INLINE void forward_body(const HeadTask& task, const T* q, const T* k, 
 }
 
 template <class T>
-COMPRESS_INLINE void backward_body(const HeadTask& task, const T* q, const T* k, const T* v, int64_t stride,
-                                   const T* d_out, int64_t out_stride, T* dq, T* dk, T* dv, float* memory) {
+COMPRESS_INLINE void backward_body(const HeadTask& task, const T* q, const T* k, const T* v,
+                                   int64_t stride, const T* d_out, int64_t out_stride, T* dq, T* dk,
+                                   T* dv, float* memory) {
   const int64_t columns = padded(task.length), width = padded(task.width), n = task.length;
-  float* queries = memory;                       // [n, width]
-  float* keys = queries + n * width;             // [n, width]
-  float* upstream = keys + n * width;            // [n, width]
-  float* turned = upstream + n * width;          // [width, columns] keys, then values, transposed
-  float* scores = turned + width * columns;      // [n, columns] probabilities
-  float* d_scores = scores + n * columns;        // [n, columns]
-  float* result = d_scores + n * columns;        // [n, width]
+  float* queries = memory;                   // [n, width]
+  float* keys = queries + n * width;         // [n, width]
+  float* upstream = keys + n * width;        // [n, width]
+  float* turned = upstream + n * width;      // [width, columns] keys, then values, transposed
+  float* scores = turned + width * columns;  // [n, columns] probabilities
+  float* d_scores = scores + n * columns;    // [n, columns]
+  float* result = d_scores + n * columns;    // [n, width]
   load_rows(q, stride, task, width, queries);
   load_rows(k, stride, task, width, keys);
   load_rows(d_out, out_stride, task, width, upstream);
@@ -149,22 +160,26 @@ COMPRESS_INLINE void backward_body(const HeadTask& task, const T* q, const T* k,
 }
 
 using c10::BFloat16;
-COMPRESS_CLONES void head_forward(const HeadTask& task, const float* q, const float* k, const float* v, int64_t stride,
-                                  float* out, int64_t out_stride, float* memory) {
+COMPRESS_CLONES void head_forward(const HeadTask& task, const float* q, const float* k,
+                                  const float* v, int64_t stride, float* out, int64_t out_stride,
+                                  float* memory) {
   forward_body(task, q, k, v, stride, out, out_stride, memory);
 }
-COMPRESS_CLONES void head_forward(const HeadTask& task, const BFloat16* q, const BFloat16* k, const BFloat16* v,
-                                  int64_t stride, BFloat16* out, int64_t out_stride, float* memory) {
+COMPRESS_CLONES void head_forward(const HeadTask& task, const BFloat16* q, const BFloat16* k,
+                                  const BFloat16* v, int64_t stride, BFloat16* out,
+                                  int64_t out_stride, float* memory) {
   forward_body(task, q, k, v, stride, out, out_stride, memory);
 }
-COMPRESS_CLONES void head_backward(const HeadTask& task, const float* q, const float* k, const float* v, int64_t stride,
-                                   const float* d_out, int64_t out_stride, float* dq, float* dk, float* dv,
+COMPRESS_CLONES void head_backward(const HeadTask& task, const float* q, const float* k,
+                                   const float* v, int64_t stride, const float* d_out,
+                                   int64_t out_stride, float* dq, float* dk, float* dv,
                                    float* memory) {
   backward_body(task, q, k, v, stride, d_out, out_stride, dq, dk, dv, memory);
 }
-COMPRESS_CLONES void head_backward(const HeadTask& task, const BFloat16* q, const BFloat16* k, const BFloat16* v,
-                                   int64_t stride, const BFloat16* d_out, int64_t out_stride, BFloat16* dq,
-                                   BFloat16* dk, BFloat16* dv, float* memory) {
+COMPRESS_CLONES void head_backward(const HeadTask& task, const BFloat16* q, const BFloat16* k,
+                                   const BFloat16* v, int64_t stride, const BFloat16* d_out,
+                                   int64_t out_stride, BFloat16* dq, BFloat16* dk, BFloat16* dv,
+                                   float* memory) {
   backward_body(task, q, k, v, stride, d_out, out_stride, dq, dk, dv, memory);
 }
 
@@ -178,22 +193,28 @@ void dispatch(torch::ScalarType type, const Work& work) {
   }
 }
 
-// Calls work(task, element offset in qkv, element offset in the output, workspace) for every row and head.
+// Calls work(task, element offset in qkv, element offset in the output, workspace) for every row
+// and head.
 template <class Work>
-void for_each_head(const std::vector<int64_t>& offsets, const AttentionShape& shape, uint64_t seed, bool training,
-                   const Work& work) {
-  const int64_t rows = static_cast<int64_t>(offsets.size()) - 1, heads = shape.heads, width = shape.width;
+void for_each_head(const std::vector<int64_t>& offsets, const AttentionShape& shape, uint64_t seed,
+                   bool training, const Work& work) {
+  const int64_t rows = static_cast<int64_t>(offsets.size()) - 1, heads = shape.heads,
+                width = shape.width;
   const uint32_t threshold = training ? simd::drop_threshold(shape.dropout) : 0;
   at::parallel_for(0, rows * heads, 8, [&](int64_t begin, int64_t end) {
     thread_local Workspace workspace;
     for (int64_t item = begin; item < end; ++item) {
       const int64_t row = item / heads, head = item % heads;
-      HeadTask task{offsets[row + 1] - offsets[row], width, static_cast<float>(shape.scale), threshold,
+      HeadTask task{offsets[row + 1] - offsets[row],
+                    width,
+                    static_cast<float>(shape.scale),
+                    threshold,
                     static_cast<float>(65536.0 / (65536.0 - threshold)),
                     mix64(seed ^ static_cast<uint64_t>(offsets[row] * heads + head))};
       const int64_t n = task.length, w = padded(width), c = padded(n);
       float* memory = workspace.take(4 * n * w + w * c + 2 * n * c);
-      work(task, offsets[row] * 3 * heads * width + head * width, offsets[row] * heads * width + head * width, memory);
+      work(task, offsets[row] * 3 * heads * width + head * width,
+           offsets[row] * heads * width + head * width, memory);
     }
   });
 }
@@ -201,8 +222,8 @@ void for_each_head(const std::vector<int64_t>& offsets, const AttentionShape& sh
 class PackedAttention : public torch::autograd::Function<PackedAttention> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& input,
-                        const std::vector<int64_t>& offsets, int64_t heads, int64_t width, double scale, double dropout,
-                        bool training, int64_t seed) {
+                        const std::vector<int64_t>& offsets, int64_t heads, int64_t width,
+                        double scale, double dropout, bool training, int64_t seed) {
     Tensor qkv = input.contiguous();
     AttentionShape shape{heads, width, scale, dropout};
     Tensor out = torch::empty({qkv.size(0), heads * width}, qkv.options());
@@ -213,12 +234,14 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
       Scalar* y = out.mutable_data_ptr<Scalar>();
       for_each_head(offsets, shape, static_cast<uint64_t>(seed), training,
                     [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
-                      head_forward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden, y + to, hidden, memory);
+                      head_forward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden,
+                                   y + to, hidden, memory);
                     });
     });
     context->save_for_backward({qkv});
     context->saved_data["offsets"] = offsets;
-    context->saved_data["shape"] = std::vector<double>{static_cast<double>(heads), static_cast<double>(width), scale, dropout};
+    context->saved_data["shape"] =
+        std::vector<double>{static_cast<double>(heads), static_cast<double>(width), scale, dropout};
     context->saved_data["training"] = training;
     context->saved_data["seed"] = seed;
     return out;
@@ -240,10 +263,12 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
       const Scalar* x = qkv.const_data_ptr<Scalar>();
       const Scalar* g = upstream.const_data_ptr<Scalar>();
       Scalar* d = d_qkv.mutable_data_ptr<Scalar>();
-      for_each_head(offsets, shape, seed, training, [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
-        head_backward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden, g + to, hidden, d + in,
-                      d + in + hidden, d + in + 2 * hidden, memory);
-      });
+      for_each_head(offsets, shape, seed, training,
+                    [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
+                      head_backward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden,
+                                    g + to, hidden, d + in, d + in + hidden, d + in + 2 * hidden,
+                                    memory);
+                    });
     });
     return {d_qkv, Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
@@ -251,11 +276,14 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
 
 }  // namespace
 
-torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batch, const AttentionShape& shape,
-                               DropoutSeeds& seeds, torch::Tensor* scores) {
-  const int64_t rows = batch.rows(), longest = batch.longest, heads = shape.heads, width = shape.width;
+torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batch,
+                               const AttentionShape& shape, DropoutSeeds& seeds,
+                               torch::Tensor* scores) {
+  const int64_t rows = batch.rows(), longest = batch.longest, heads = shape.heads,
+                width = shape.width;
   uint64_t seed = seeds.next();
-  Tensor grid = torch::zeros({rows * longest, qkv.size(1)}, qkv.options()).index_copy(0, batch.slots, qkv);
+  Tensor grid =
+      torch::zeros({rows * longest, qkv.size(1)}, qkv.options()).index_copy(0, batch.slots, qkv);
   grid = grid.view({rows, longest, 3, heads, width}).permute({2, 0, 3, 1, 4});
   Tensor raw = torch::matmul(grid[0], grid[1].transpose(-1, -2)).to(torch::kFloat32) * shape.scale;
   if (scores != nullptr) *scores = raw;
@@ -263,17 +291,20 @@ torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batc
   Tensor absent = torch::arange(longest, lengths.options()).unsqueeze(0) >= lengths.unsqueeze(1);
   Tensor weights = torch::softmax(raw.masked_fill(absent.view({rows, 1, 1, longest}), -1e30), -1);
   if (seeds.training()) weights = dropout(weights, shape.dropout, seed);
-  Tensor mixed = torch::matmul(weights.to(qkv.scalar_type()), grid[2]).transpose(1, 2).reshape({rows * longest, heads * width});
+  Tensor mixed = torch::matmul(weights.to(qkv.scalar_type()), grid[2])
+                     .transpose(1, 2)
+                     .reshape({rows * longest, heads * width});
   return mixed.index_select(0, batch.slots);
 }
 
-torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch, const AttentionShape& shape,
-                        DropoutSeeds& seeds, torch::Tensor* scores) {
+torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch,
+                        const AttentionShape& shape, DropoutSeeds& seeds, torch::Tensor* scores) {
   bool packed = qkv.is_cpu() && scores == nullptr &&
                 (qkv.scalar_type() == torch::kFloat32 || qkv.scalar_type() == torch::kBFloat16);
   if (!packed) return padded_attention(qkv, batch, shape, seeds, scores);
-  return PackedAttention::apply(qkv, batch.row_offsets, shape.heads, shape.width, shape.scale, shape.dropout,
-                                seeds.training() && shape.dropout > 0, static_cast<int64_t>(seeds.next()));
+  return PackedAttention::apply(qkv, batch.row_offsets, shape.heads, shape.width, shape.scale,
+                                shape.dropout, seeds.training() && shape.dropout > 0,
+                                static_cast<int64_t>(seeds.next()));
 }
 
 }  // namespace compress::nn

@@ -11,40 +11,45 @@ using torch::Tensor;
 constexpr int64_t chunk = 64;
 
 template <class T>
-COMPRESS_INLINE void drop_body(const T* x, T* y, int64_t begin, int64_t end, uint64_t seed, uint32_t threshold,
-                               float scale) {
+COMPRESS_INLINE void drop_body(const T* x, T* y, int64_t begin, int64_t end, uint64_t seed,
+                               uint32_t threshold, float scale) {
   uint64_t words[chunk / 4];
   uint16_t random[chunk];
   for (int64_t at = begin; at < end; at += chunk) {
-    for (int64_t i = 0; i < chunk / 4; ++i) words[i] = simd::random_block(seed, static_cast<uint64_t>(at / 4 + i));
+    for (int64_t i = 0; i < chunk / 4; ++i)
+      words[i] = simd::random_block(seed, static_cast<uint64_t>(at / 4 + i));
     std::memcpy(random, words, sizeof random);
     int64_t count = std::min(chunk, end - at);
     if (count == chunk) {
       for (int64_t i = 0; i < chunk; ++i)
-        simd::from_float(simd::to_float(x[at + i]) * (random[i] >= threshold ? scale : 0.0f), y[at + i]);
+        simd::from_float(simd::to_float(x[at + i]) * (random[i] >= threshold ? scale : 0.0f),
+                         y[at + i]);
     } else {
       for (int64_t i = 0; i < count; ++i)
-        simd::from_float(simd::to_float(x[at + i]) * (random[i] >= threshold ? scale : 0.0f), y[at + i]);
+        simd::from_float(simd::to_float(x[at + i]) * (random[i] >= threshold ? scale : 0.0f),
+                         y[at + i]);
     }
   }
 }
 
-COMPRESS_CLONES void drop(const float* x, float* y, int64_t begin, int64_t end, uint64_t seed, uint32_t threshold,
-                          float scale) {
+COMPRESS_CLONES void drop(const float* x, float* y, int64_t begin, int64_t end, uint64_t seed,
+                          uint32_t threshold, float scale) {
   drop_body(x, y, begin, end, seed, threshold, scale);
 }
-COMPRESS_CLONES void drop(const c10::BFloat16* x, c10::BFloat16* y, int64_t begin, int64_t end, uint64_t seed,
-                          uint32_t threshold, float scale) {
+COMPRESS_CLONES void drop(const c10::BFloat16* x, c10::BFloat16* y, int64_t begin, int64_t end,
+                          uint64_t seed, uint32_t threshold, float scale) {
   drop_body(x, y, begin, end, seed, threshold, scale);
 }
 
 Tensor apply_dropout(const Tensor& input, double p, uint64_t seed) {
   uint32_t threshold = simd::drop_threshold(p);
   auto scale = static_cast<float>(65536.0 / (65536.0 - threshold));
-  if (!input.is_cpu() || (input.scalar_type() != torch::kFloat32 && input.scalar_type() != torch::kBFloat16)) {
+  if (!input.is_cpu() ||
+      (input.scalar_type() != torch::kFloat32 && input.scalar_type() != torch::kBFloat16)) {
     at::Generator generator = at::globalContext().defaultGenerator(input.device()).clone();
     generator.set_current_seed(seed);
-    return input * torch::empty_like(input).bernoulli_(1 - threshold / 65536.0, generator).mul_(scale);
+    return input *
+           torch::empty_like(input).bernoulli_(1 - threshold / 65536.0, generator).mul_(scale);
   }
   Tensor x = input.contiguous();
   Tensor y = torch::empty_like(x);
@@ -52,9 +57,11 @@ Tensor apply_dropout(const Tensor& input, double p, uint64_t seed) {
   at::parallel_for(0, blocks, 512, [&](int64_t first, int64_t last) {
     int64_t begin = first * chunk, end = std::min(last * chunk, x.numel());
     if (x.scalar_type() == torch::kFloat32) {
-      drop(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), begin, end, seed, threshold, scale);
+      drop(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), begin, end, seed, threshold,
+           scale);
     } else {
-      drop(x.const_data_ptr<c10::BFloat16>(), y.mutable_data_ptr<c10::BFloat16>(), begin, end, seed, threshold, scale);
+      drop(x.const_data_ptr<c10::BFloat16>(), y.mutable_data_ptr<c10::BFloat16>(), begin, end, seed,
+           threshold, scale);
     }
   });
   return y;
@@ -62,7 +69,8 @@ Tensor apply_dropout(const Tensor& input, double p, uint64_t seed) {
 
 class DropoutFunction : public torch::autograd::Function<DropoutFunction> {
  public:
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, double p, int64_t seed) {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, double p,
+                        int64_t seed) {
     context->saved_data["p"] = p;
     context->saved_data["seed"] = seed;
     return apply_dropout(x, p, static_cast<uint64_t>(seed));

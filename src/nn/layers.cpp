@@ -9,14 +9,15 @@ namespace {
 using torch::Tensor;
 
 Tensor product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return at::linear(x.scalar_type() == weight.scalar_type() ? x : x.to(weight.scalar_type()), weight,
-                    bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+  return at::linear(x.scalar_type() == weight.scalar_type() ? x : x.to(weight.scalar_type()),
+                    weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
 }
 
 // The persistent gradient of an embedding, zero outside of touched rows.
 Tensor& row_gradient(Parameter& parameter) {
   Tensor& gradient = parameter.latent.mutable_grad();
-  if (!gradient.defined()) gradient = torch::zeros_like(parameter.latent, parameter.latent.options().requires_grad(false));
+  if (!gradient.defined())
+    gradient = torch::zeros_like(parameter.latent, parameter.latent.options().requires_grad(false));
   return gradient;
 }
 
@@ -38,12 +39,14 @@ void add_rows(Parameter& parameter, const Tensor& ids, const Tensor& rows) {
   }
 }
 
-// Writes the gradients of the tables in place; autograd sees the latents only to know that a gradient is wanted.
+// Writes the gradients of the tables in place; autograd sees the latents only to know that a
+// gradient is wanted.
 class EmbeddingFunction : public torch::autograd::Function<EmbeddingFunction> {
  public:
   // `tables` holds the addresses of the word, position and segment parameters (0 = none).
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& word, const Tensor& position,
-                        const Tensor& segment, const std::vector<int64_t>& tables, const std::vector<Tensor>& ids) {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& word,
+                        const Tensor& position, const Tensor& segment,
+                        const std::vector<int64_t>& tables, const std::vector<Tensor>& ids) {
     context->saved_data["tables"] = tables;
     context->saved_data["ids"] = ids;
     Tensor sum = word.index_select(0, ids[0]);
@@ -77,7 +80,8 @@ Tensor FusedLinear::operator()(const Tensor& x, bool training) const {
   bool common = true;
   for (const Linear& part : parts) {
     InputTransform* input = part.weight->input;
-    common = common && (input == first || (input != nullptr && first != nullptr && input->shareable() && first->shareable()));
+    common = common && (input == first || (input != nullptr && first != nullptr &&
+                                           input->shareable() && first->shareable()));
   }
   if (common && weight->effective.defined()) {
     Tensor input = first != nullptr ? first->apply(x, training) : x;
@@ -97,8 +101,8 @@ Tensor Embeddings::operator()(const data::Batch& batch) const {
   auto address = [](Parameter* table) { return reinterpret_cast<int64_t>(table); };
   std::vector<int64_t> tables = {address(word), address(position), address(segment)};
   std::vector<Tensor> ids = {batch.token_ids, batch.positions, batch.segment_ids};
-  return EmbeddingFunction::apply(word->latent, position->latent, segment != nullptr ? segment->latent : Tensor(),
-                                  tables, ids);
+  return EmbeddingFunction::apply(word->latent, position->latent,
+                                  segment != nullptr ? segment->latent : Tensor(), tables, ids);
 }
 
 Tensor activation(const Tensor& x, const std::string& name) {
@@ -106,7 +110,8 @@ Tensor activation(const Tensor& x, const std::string& name) {
   if (name == "gelu_new" || name == "gelu_pytorch_tanh") return at::gelu(x, "tanh");
   if (name == "relu") return at::relu(x);
   if (name == "silu" || name == "swish") return at::silu(x);
-  throw Error(ErrorKind::model, "unsupported activation '" + name + "'", {}, "supported: gelu, gelu_new, relu, silu");
+  throw Error(ErrorKind::model, "unsupported activation '" + name + "'", {},
+              "supported: gelu, gelu_new, relu, silu");
 }
 
 }  // namespace compress::nn

@@ -41,13 +41,18 @@ HeadKind parse_head(const std::string& name) {
 
 ModelState Model::state() const {
   ModelState state{config_, {}, history_};
-  for (const Parameter& parameter : params_.list()) state.tensors[parameter.name] = parameter.latent.detach();
+  for (const Parameter& parameter : params_.list())
+    state.tensors[parameter.name] = parameter.latent.detach();
   return state;
 }
 
-void Model::to(torch::Device device) { params_.to(device); }
+void Model::to(torch::Device device) {
+  params_.to(device);
+}
 
-torch::Device Model::device() const { return params_.list().front().latent.device(); }
+torch::Device Model::device() const {
+  return params_.list().front().latent.device();
+}
 
 void Model::freeze() {
   for (Parameter& parameter : params_.list()) {
@@ -67,7 +72,8 @@ const Family& family(const std::string& model_type) {
     if (entry.model_type == model_type) return entry;
     names.push_back(entry.model_type);
   }
-  throw Error(ErrorKind::model, "model type '" + model_type + "' is not supported", {}, "supported: " + join(names, ", "));
+  throw Error(ErrorKind::model, "model type '" + model_type + "' is not supported", {},
+              "supported: " + join(names, ", "));
 }
 
 std::unique_ptr<Model> build(const ModelState& state, uint64_t seed) {
@@ -76,13 +82,15 @@ std::unique_ptr<Model> build(const ModelState& state, uint64_t seed) {
   return model;
 }
 
-void set_head(ModelState& state, HeadKind head, std::vector<std::string> labels, std::string pooling) {
+void set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
+              std::string pooling) {
   if (head == HeadKind::regression) labels = {"LABEL_0"};
   if (head != HeadKind::classification && head != HeadKind::regression) labels.clear();
   ModelConfig& config = state.config;
   bool same = config.head == head && config.labels == labels;
   if (!same && (config.head == HeadKind::classification || config.head == HeadKind::regression))
-    std::erase_if(state.tensors, [](const auto& entry) { return starts_with(entry.first, "classifier."); });
+    std::erase_if(state.tensors,
+                  [](const auto& entry) { return starts_with(entry.first, "classifier."); });
   config.head = head;
   config.labels = std::move(labels);
   config.pooling = std::move(pooling);

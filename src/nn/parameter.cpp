@@ -11,19 +11,26 @@ struct RoleName {
   Role role;
   const char* name;
 };
-constexpr RoleName role_names[] = {
-    {Role::embedding, "embedding"}, {Role::norm, "norm"},
-    {Role::bias, "bias"},           {Role::query, "query"},
-    {Role::key, "key"},             {Role::value, "value"},
-    {Role::attention_output, "attention_output"},
-    {Role::ffn_in, "ffn_in"},       {Role::ffn_out, "ffn_out"},
-    {Role::pooler, "pooler"},       {Role::head, "head"},
-    {Role::other, "other"}};
+constexpr RoleName role_names[] = {{Role::embedding, "embedding"},
+                                   {Role::norm, "norm"},
+                                   {Role::bias, "bias"},
+                                   {Role::query, "query"},
+                                   {Role::key, "key"},
+                                   {Role::value, "value"},
+                                   {Role::attention_output, "attention_output"},
+                                   {Role::ffn_in, "ffn_in"},
+                                   {Role::ffn_out, "ffn_out"},
+                                   {Role::pooler, "pooler"},
+                                   {Role::head, "head"},
+                                   {Role::other, "other"}};
 
 bool attention_role(Role role) {
-  return role == Role::query || role == Role::key || role == Role::value || role == Role::attention_output;
+  return role == Role::query || role == Role::key || role == Role::value ||
+         role == Role::attention_output;
 }
-bool ffn_role(Role role) { return role == Role::ffn_in || role == Role::ffn_out; }
+bool ffn_role(Role role) {
+  return role == Role::ffn_in || role == Role::ffn_out;
+}
 
 bool selects(const std::string& selector, const Parameter& parameter) {
   Role role = parameter.role;
@@ -45,7 +52,8 @@ void allocate_effective(Parameter& parameter, torch::ScalarType type) {
       std::vector<int64_t> shape = parameter.latent.sizes().vec();
       shape[0] = 0;
       for (const Parameter* member : group.members) shape[0] += member->latent.size(0);
-      group.effective = torch::empty(shape, parameter.latent.options().dtype(type).requires_grad(false));
+      group.effective =
+          torch::empty(shape, parameter.latent.options().dtype(type).requires_grad(false));
       for (Parameter* member : group.members)
         member->effective = group.effective.narrow(0, member->fused_row, member->latent.size(0));
       group.effective.requires_grad_(parameter.latent.requires_grad());
@@ -53,8 +61,10 @@ void allocate_effective(Parameter& parameter, torch::ScalarType type) {
     return;
   }
   if (!parameter.effective.defined() || parameter.effective.is_same(parameter.latent) ||
-      parameter.effective.scalar_type() != type || parameter.effective.device() != parameter.latent.device())
-    parameter.effective = torch::empty(parameter.latent.sizes(), parameter.latent.options().dtype(type).requires_grad(false))
+      parameter.effective.scalar_type() != type ||
+      parameter.effective.device() != parameter.latent.device())
+    parameter.effective = torch::empty(parameter.latent.sizes(),
+                                       parameter.latent.options().dtype(type).requires_grad(false))
                               .requires_grad_(parameter.latent.requires_grad());
 }
 
@@ -62,7 +72,8 @@ void allocate_effective(Parameter& parameter, torch::ScalarType type) {
 torch::Tensor effective_gradient(const Parameter& parameter) {
   if (parameter.fused == nullptr) return parameter.effective.grad();
   const torch::Tensor& whole = parameter.fused->effective.grad();
-  return whole.defined() ? whole.narrow(0, parameter.fused_row, parameter.latent.size(0)) : torch::Tensor();
+  return whole.defined() ? whole.narrow(0, parameter.fused_row, parameter.latent.size(0))
+                         : torch::Tensor();
 }
 
 }  // namespace
@@ -71,7 +82,9 @@ torch::ScalarType dtype(Precision precision) {
   return precision == Precision::bf16 ? torch::kBFloat16 : torch::kFloat32;
 }
 
-const char* precision_name(Precision precision) { return precision == Precision::bf16 ? "bf16" : "float32"; }
+const char* precision_name(Precision precision) {
+  return precision == Precision::bf16 ? "bf16" : "float32";
+}
 
 const char* role_name(Role role) {
   for (const RoleName& entry : role_names)
@@ -144,7 +157,8 @@ void ParamTable::refresh(Precision precision) {
   torch::NoGradGuard no_grad;
   for (Parameter& parameter : list_) {
     torch::ScalarType type = parameter.castable ? dtype(precision) : torch::kFloat32;
-    bool direct = parameter.transforms.empty() && parameter.fused == nullptr && type == torch::kFloat32;
+    bool direct =
+        parameter.transforms.empty() && parameter.fused == nullptr && type == torch::kFloat32;
     if (direct) {
       parameter.effective = parameter.latent;
       continue;
@@ -155,9 +169,11 @@ void ParamTable::refresh(Precision precision) {
       continue;
     }
     if (!parameter.scratch.defined() || parameter.scratch.device() != parameter.latent.device())
-      parameter.scratch = torch::empty_like(parameter.latent, parameter.latent.options().requires_grad(false));
+      parameter.scratch =
+          torch::empty_like(parameter.latent, parameter.latent.options().requires_grad(false));
     parameter.scratch.copy_(parameter.latent);
-    for (WeightTransform* transform : parameter.transforms) transform->forward(parameter, parameter.scratch);
+    for (WeightTransform* transform : parameter.transforms)
+      transform->forward(parameter, parameter.scratch);
     parameter.effective.copy_(parameter.scratch);
   }
 }
@@ -168,11 +184,14 @@ void ParamTable::collect_gradients(bool accumulate) {
     if (parameter.effective.is_same(parameter.latent)) continue;  // autograd wrote there already
     torch::Tensor arrived = effective_gradient(parameter);
     if (!arrived.defined()) continue;
-    if (!parameter.gradient_buffer.defined() || parameter.gradient_buffer.device() != parameter.latent.device())
-      parameter.gradient_buffer = torch::empty_like(parameter.latent, parameter.latent.options().requires_grad(false));
+    if (!parameter.gradient_buffer.defined() ||
+        parameter.gradient_buffer.device() != parameter.latent.device())
+      parameter.gradient_buffer =
+          torch::empty_like(parameter.latent, parameter.latent.options().requires_grad(false));
     torch::Tensor& gradient = parameter.latent.mutable_grad();
     bool first = !accumulate || !gradient.defined();
-    torch::Tensor piece = first ? parameter.gradient_buffer : torch::empty_like(parameter.gradient_buffer);
+    torch::Tensor piece =
+        first ? parameter.gradient_buffer : torch::empty_like(parameter.gradient_buffer);
     piece.copy_(arrived);
     for (auto it = parameter.transforms.rbegin(); it != parameter.transforms.rend(); ++it)
       (*it)->backward(parameter, piece);

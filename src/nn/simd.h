@@ -1,6 +1,6 @@
 #pragma once
-// Small kernels in GCC's vector extensions, compiled for several instruction sets and chosen at run time. Everything
-// here is forced inline into functions marked COMPRESS_CLONES.
+// Small kernels in GCC's vector extensions, compiled for several instruction sets and chosen at run
+// time. Everything here is forced inline into functions marked COMPRESS_CLONES.
 
 #include <ATen/ATen.h>
 #include <c10/util/BFloat16.h>
@@ -31,17 +31,25 @@ COMPRESS_INLINE Vec load(const float* p) {
   std::memcpy(&v, p, sizeof v);
   return v;
 }
-COMPRESS_INLINE void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
-COMPRESS_INLINE Vec splat(float x) { return x - Vec{}; }
+COMPRESS_INLINE void store(float* p, Vec v) {
+  std::memcpy(p, &v, sizeof v);
+}
+COMPRESS_INLINE Vec splat(float x) {
+  return x - Vec{};
+}
 
-COMPRESS_INLINE float to_float(float x) { return x; }
+COMPRESS_INLINE float to_float(float x) {
+  return x;
+}
 COMPRESS_INLINE float to_float(c10::BFloat16 x) {
   uint32_t bits = static_cast<uint32_t>(x.x) << 16;
   float out;
   std::memcpy(&out, &bits, 4);
   return out;
 }
-COMPRESS_INLINE void from_float(float x, float& out) { out = x; }
+COMPRESS_INLINE void from_float(float x, float& out) {
+  out = x;
+}
 // Round to nearest even; a NaN stays one.
 COMPRESS_INLINE void from_float(float x, c10::BFloat16& out) {
   uint32_t bits;
@@ -54,7 +62,8 @@ COMPRESS_INLINE void from_float(float x, c10::BFloat16& out) {
 COMPRESS_INLINE Vec exp_negative(Vec x) {
   Vec clamped = x < -87.0f ? splat(-87.0f) : x;
   Vec scaled = clamped * 1.44269504088896341f;
-  IntVec whole = __builtin_convertvector(scaled - 0.5f, IntVec);  // truncation of a value <= 0: nearest below or at
+  IntVec whole = __builtin_convertvector(
+      scaled - 0.5f, IntVec);  // truncation of a value <= 0: nearest below or at
   Vec n = __builtin_convertvector(whole, Vec);
   Vec r = clamped - n * 0.693145751953125f;
   r = r - n * 1.428606765330187045e-6f;
@@ -72,11 +81,12 @@ COMPRESS_INLINE Vec exp_negative(Vec x) {
   return x < -87.0f ? Vec{} : result;
 }
 
-// C[m][n] = A B (or += with `add`): A element (i, k) at a[i * a_row + k * a_col], B and C row-major with leading
-// dimensions ldb and ldc; n is a multiple of `lanes`.
+// C[m][n] = A B (or += with `add`): A element (i, k) at a[i * a_row + k * a_col], B and C row-major
+// with leading dimensions ldb and ldc; n is a multiple of `lanes`.
 template <int rows>
-COMPRESS_INLINE void multiply_rows(int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col, const float* b,
-                                   int64_t ldb, float* c, int64_t ldc, bool add) {
+COMPRESS_INLINE void multiply_rows(int64_t n, int64_t k, const float* a, int64_t a_row,
+                                   int64_t a_col, const float* b, int64_t ldb, float* c,
+                                   int64_t ldc, bool add) {
   for (int64_t j = 0; j < n; j += lanes) {
     Vec sum[rows];
 #pragma GCC unroll 8
@@ -90,16 +100,23 @@ COMPRESS_INLINE void multiply_rows(int64_t n, int64_t k, const float* a, int64_t
     for (int r = 0; r < rows; ++r) store(c + r * ldc + j, sum[r]);
   }
 }
-COMPRESS_INLINE void multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col,
-                              const float* b, int64_t ldb, float* c, int64_t ldc, bool add = false) {
+COMPRESS_INLINE void multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row,
+                              int64_t a_col, const float* b, int64_t ldb, float* c, int64_t ldc,
+                              bool add = false) {
   int64_t i = 0;
-  for (; i + 6 <= m; i += 6) multiply_rows<6>(n, k, a + i * a_row, a_row, a_col, b, ldb, c + i * ldc, ldc, add);
-  for (; i < m; ++i) multiply_rows<1>(n, k, a + i * a_row, a_row, a_col, b, ldb, c + i * ldc, ldc, add);
+  for (; i + 6 <= m; i += 6)
+    multiply_rows<6>(n, k, a + i * a_row, a_row, a_col, b, ldb, c + i * ldc, ldc, add);
+  for (; i < m; ++i)
+    multiply_rows<1>(n, k, a + i * a_row, a_row, a_col, b, ldb, c + i * ldc, ldc, add);
 }
 
 // 16-bit random lanes of elements 4 * block .. 4 * block + 3 of the stream `seed`.
-COMPRESS_INLINE uint64_t random_block(uint64_t seed, uint64_t block) { return mix64(seed ^ (block * 0xD1B54A32D192ED03ull)); }
+COMPRESS_INLINE uint64_t random_block(uint64_t seed, uint64_t block) {
+  return mix64(seed ^ (block * 0xD1B54A32D192ED03ull));
+}
 // An element is dropped when its lane is below this.
-COMPRESS_INLINE uint32_t drop_threshold(double p) { return static_cast<uint32_t>(p * 65536.0 + 0.5); }
+COMPRESS_INLINE uint32_t drop_threshold(double p) {
+  return static_cast<uint32_t>(p * 65536.0 + 0.5);
+}
 
 }  // namespace compress::nn::simd

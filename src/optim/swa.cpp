@@ -17,7 +17,8 @@ struct SwaOptions {
             .field("every", &SwaOptions::every, "updates between snapshots")
             .above(0)
             .field("lr", &SwaOptions::lr,
-                   "constant learning rate from the start on; default: where the schedule is at the start")
+                   "constant learning rate from the start on; default: where the schedule is at "
+                   "the start")
             .above(0)
             .shorthand("start");
     return description;

@@ -10,17 +10,22 @@
 
 namespace compress::pipeline {
 
-BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t steps, const std::filesystem::path& run_folder) {
+BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t steps,
+                        const std::filesystem::path& run_folder) {
   auto begin = std::chrono::steady_clock::now();
   const StageOptions* stage = recipe.stage(name);
   if (stage == nullptr || !stage->train)
-    throw Error(ErrorKind::recipe, "there is no training stage '" + name + "'", recipe.file.string());
+    throw Error(ErrorKind::recipe, "there is no training stage '" + name + "'",
+                recipe.file.string());
   auto folder = [&](const std::string& model) {
     if (recipe.stage(model) == nullptr) return std::filesystem::path(model);
     std::filesystem::path made = run_folder / "stages" / model / "model";
     if (!std::filesystem::exists(made))
-      throw Error(ErrorKind::recipe, "stage '" + name + "' starts from stage '" + model + "', which " + run_folder.string() + " does not hold",
-                  recipe.file.string(), "run the recipe first and name its folder, or override the model with --set");
+      throw Error(ErrorKind::recipe,
+                  "stage '" + name + "' starts from stage '" + model + "', which " +
+                      run_folder.string() + " does not hold",
+                  recipe.file.string(),
+                  "run the recipe first and name its folder, or override the model with --set");
     return made;
   };
   train::TrainOptions options = *stage->train;
@@ -47,12 +52,15 @@ BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t s
       nn::set_head(teacher_state, student->config().head, student->config().labels);
     std::unique_ptr<nn::Model> model = nn::build(teacher_state, job.seed);
     model->to(job.device);
-    frozen = teacher::frozen(std::move(model), student->config(), needs_logits(options), job.precision, {});
+    frozen = teacher::frozen(std::move(model), student->config(), needs_logits(options),
+                             job.precision, {});
     job.teacher = frozen.get();
   }
   BenchResult result;
-  // Warm-up and measured updates are two runs, so that the first does not count allocation and thread start-up.
-  const double loaded = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  // Warm-up and measured updates are two runs, so that the first does not count allocation and
+  // thread start-up.
+  const double loaded =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   train::TrainOptions warm = options;
   warm.length = Duration::steps(1);
   job.quiet = true;
@@ -64,7 +72,9 @@ BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t s
   result.steps = timed.steps;
   result.samples_per_second = timed.samples_per_second;
   result.seconds = timed.seconds;
-  result.rows = std::min<int64_t>(steps * options.batch, split.rows() * ((steps * options.batch + split.rows() - 1) / split.rows()));
+  result.rows =
+      std::min<int64_t>(steps * options.batch,
+                        split.rows() * ((steps * options.batch + split.rows() - 1) / split.rows()));
   return result;
 }
 

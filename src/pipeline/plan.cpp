@@ -14,21 +14,27 @@ namespace {
 nn::ModelState shapes_of(const std::filesystem::path& folder) {
   nn::ModelState state;
   state.config = checkpoint::load_config(folder);
-  for (const auto& [name, shape] : checkpoint::tensor_shapes(folder)) state.tensors[name] = torch::zeros(shape);
+  for (const auto& [name, shape] : checkpoint::tensor_shapes(folder))
+    state.tensors[name] = torch::zeros(shape);
   return state;
 }
 
 std::string model_line(const nn::ModelConfig& config, int64_t parameters) {
-  return compress::str(config.family, ", ", config.layers, " layers, ", config.hidden_size, " wide, ", config.attention_heads,
-             " heads, head ", nn::head_name(config.head),
-             config.labels.empty() ? "" : " {" + join(config.labels, ", ") + "}", ", ", with_commas(parameters), " parameters");
+  return compress::str(config.family, ", ", config.layers, " layers, ", config.hidden_size,
+                       " wide, ", config.attention_heads, " heads, head ",
+                       nn::head_name(config.head),
+                       config.labels.empty() ? "" : " {" + join(config.labels, ", ") + "}", ", ",
+                       with_commas(parameters), " parameters");
 }
 
 // Bytes kept for backward with every row at its longest: an upper bound.
 double activation_bytes(const nn::ModelConfig& c, int64_t tokens, nn::Precision precision) {
   double element = precision == nn::Precision::bf16 ? 2 : 4;
-  double per_layer = (10.0 * static_cast<double>(c.hidden_size) + 2.0 * static_cast<double>(c.intermediate_size)) * element;
-  return static_cast<double>(tokens) * (static_cast<double>(c.layers) * per_layer + 4.0 * 3 * static_cast<double>(c.hidden_size));
+  double per_layer =
+      (10.0 * static_cast<double>(c.hidden_size) + 2.0 * static_cast<double>(c.intermediate_size)) *
+      element;
+  return static_cast<double>(tokens) *
+         (static_cast<double>(c.layers) * per_layer + 4.0 * 3 * static_cast<double>(c.hidden_size));
 }
 
 class Planner {
@@ -40,8 +46,12 @@ class Planner {
     for (const StageOptions& stage : recipe_.options.stages) {
       out_ += compress::str("\n## ", stage.name, "\n");
       if (stage.train) plan_train(stage);
-      if (stage.evaluate) out_ += compress::str("evaluate ", stage.evaluate->model, " on ", stage.evaluate->data, "\n");
-      if (stage.exports) out_ += compress::str("export ", stage.exports->model, " as ", join(stage.exports->formats, ", "), "\n");
+      if (stage.evaluate)
+        out_ +=
+            compress::str("evaluate ", stage.evaluate->model, " on ", stage.evaluate->data, "\n");
+      if (stage.exports)
+        out_ += compress::str("export ", stage.exports->model, " as ",
+                              join(stage.exports->formats, ", "), "\n");
     }
     return out_;
   }
@@ -58,7 +68,8 @@ class Planner {
     const data::DatasetOptions& data = recipe_.dataset(options.data);
     nn::ModelState state = source(options.model.from);
     std::unique_ptr<nn::Model> before = nn::build(state, 0);
-    std::vector<std::string> labels = data.task == "classification" ? data::label_names(data) : std::vector<std::string>{};
+    std::vector<std::string> labels =
+        data.task == "classification" ? data::label_names(data) : std::vector<std::string>{};
     prepare_state(state, options.model, data, labels);
     std::unique_ptr<nn::Model> student = nn::build(state, 0);
 
@@ -75,7 +86,8 @@ class Planner {
     if (options.teacher) {
       std::unique_ptr<nn::Model> model = nn::build(source(options.teacher->from), 0);
       teacher_parameters = model->params().numel();
-      frozen = teacher::frozen(std::move(model), student->config(), needs_logits(options), job.precision, {});
+      frozen = teacher::frozen(std::move(model), student->config(), needs_logits(options),
+                               job.precision, {});
       job.teacher = frozen.get();
     }
     train::Plan plan = train::plan(job);
@@ -84,29 +96,39 @@ class Planner {
     states_[stage.name] = std::move(after);
   }
 
-  void write_train(const StageOptions& stage, const nn::Model& before, const nn::Model& student, const train::Plan& plan,
-                   const train::Job& job, int64_t teacher_parameters) {
+  void write_train(const StageOptions& stage, const nn::Model& before, const nn::Model& student,
+                   const train::Plan& plan, const train::Job& job, int64_t teacher_parameters) {
     const train::TrainOptions& options = *stage.train;
-    out_ += compress::str("model before  ", options.model.from, ": ", model_line(before.config(), before.params().numel()), "\n");
-    out_ += compress::str("model after   ", model_line(student.config(), student.params().numel()), "\n");
+    out_ += compress::str("model before  ", options.model.from, ": ",
+                          model_line(before.config(), before.params().numel()), "\n");
+    out_ += compress::str("model after   ", model_line(student.config(), student.params().numel()),
+                          "\n");
     for (const std::string& edit : student.history()) out_ += "  " + edit + "\n";
-    if (options.teacher) out_ += compress::str("teacher       ", options.teacher->from, ": ", with_commas(teacher_parameters), " parameters, frozen\n");
+    if (options.teacher)
+      out_ += compress::str("teacher       ", options.teacher->from, ": ",
+                            with_commas(teacher_parameters), " parameters, frozen\n");
     const Progress& p = plan.progress;
-    out_ += compress::str("length        ", options.length.text(), " = ", with_commas(p.total_steps), " updates of ", options.batch, " rows (",
-                with_commas(job.rows), " rows, ", with_commas(p.steps_per_epoch), " updates an epoch), ",
-                nn::precision_name(job.precision), " on ", job.device.str(), "\n");
+    out_ += compress::str(
+        "length        ", options.length.text(), " = ", with_commas(p.total_steps), " updates of ",
+        options.batch, " rows (", with_commas(job.rows), " rows, ", with_commas(p.steps_per_epoch),
+        " updates an epoch), ", nn::precision_name(job.precision), " on ", job.device.str(), "\n");
     for (const std::string& note : plan.notes) out_ += note + "\n";
     if (plan.auxiliary_parameters > 0)
-      out_ += compress::str("trained helpers that are not exported: ", with_commas(plan.auxiliary_parameters), " parameters\n");
+      out_ += compress::str("trained helpers that are not exported: ",
+                            with_commas(plan.auxiliary_parameters), " parameters\n");
     write_matches(plan);
-    const int64_t longest = std::min(recipe_.dataset(options.data).max_length, student.config().max_positions);
+    const int64_t longest =
+        std::min(recipe_.dataset(options.data).max_length, student.config().max_positions);
     const double element = job.precision == nn::Precision::bf16 ? 2 : 4;
     const double weights = static_cast<double>(student.params().numel()) * 4;
-    const double activations = activation_bytes(student.config(), options.batch * longest / options.accumulate, job.precision);
+    const double activations = activation_bytes(
+        student.config(), options.batch * longest / options.accumulate, job.precision);
     const double teacher = static_cast<double>(teacher_parameters) * (4 + element);
-    out_ += compress::str("memory        weights ", human_bytes(weights), ", gradients, moments, masks and averages ",
-                human_bytes(static_cast<double>(plan.state_bytes)), ", teacher ", human_bytes(teacher),
-                ", activations at most ", human_bytes(activations), " (every row ", longest, " tokens long)\n");
+    out_ += compress::str("memory        weights ", human_bytes(weights),
+                          ", gradients, moments, masks and averages ",
+                          human_bytes(static_cast<double>(plan.state_bytes)), ", teacher ",
+                          human_bytes(teacher), ", activations at most ", human_bytes(activations),
+                          " (every row ", longest, " tokens long)\n");
     out_ += compress::str("on disk       ", human_bytes(weights), " of weights\n");
   }
 
@@ -120,7 +142,8 @@ class Planner {
       table.row({match.tensor, join(shape, " x "), with_commas(match.count), match.what});
       total += match.count;
     }
-    out_ += "\n" + table.text() + compress::str(plan.matches.size(), " matches, ", with_commas(total), " weights\n\n");
+    out_ += "\n" + table.text() +
+            compress::str(plan.matches.size(), " matches, ", with_commas(total), " weights\n\n");
   }
 
   const Recipe& recipe_;
@@ -130,6 +153,8 @@ class Planner {
 
 }  // namespace
 
-std::string plan_text(const Recipe& recipe) { return Planner(recipe).run(); }
+std::string plan_text(const Recipe& recipe) {
+  return Planner(recipe).run();
+}
 
 }  // namespace compress::pipeline

@@ -51,10 +51,14 @@ class Checker {
  private:
   void check_data() {
     for (const auto& named : options_.data) {
-      for (const auto& [key, path] : {std::pair{"train", named.value.train}, {"validation", named.value.validation}, {"test", named.value.test}}) {
+      for (const auto& [key, path] : {std::pair{"train", named.value.train},
+                                      {"validation", named.value.validation},
+                                      {"test", named.value.test}}) {
         if (path.empty() || std::filesystem::is_regular_file(path)) continue;
-        problems_.add(mark_at(root_, {"data", named.name, key}), "the file '" + path + "' does not exist",
-                      "paths are relative to the folder that compress runs in; the README names the fetch command");
+        problems_.add(mark_at(root_, {"data", named.name, key}),
+                      "the file '" + path + "' does not exist",
+                      "paths are relative to the folder that compress runs in; the README names "
+                      "the fetch command");
       }
     }
   }
@@ -62,10 +66,13 @@ class Checker {
   void check_stage(size_t index) {
     const StageOptions& stage = options_.stages[index];
     std::string at = std::to_string(index);
-    if (stage.name.empty() || stage.name.find_first_of("/\\ \t") != std::string::npos || stage.name.front() == '.')
-      problems_.add(mark_at(root_, {"stages", at, "name"}), "'" + stage.name + "' cannot name a folder", "use letters, digits, - and _");
+    if (stage.name.empty() || stage.name.find_first_of("/\\ \t") != std::string::npos ||
+        stage.name.front() == '.')
+      problems_.add(mark_at(root_, {"stages", at, "name"}),
+                    "'" + stage.name + "' cannot name a folder", "use letters, digits, - and _");
     if (!earlier_.insert(stage.name).second)
-      problems_.add(mark_at(root_, {"stages", at, "name"}), "a second stage is named '" + stage.name + "'");
+      problems_.add(mark_at(root_, {"stages", at, "name"}),
+                    "a second stage is named '" + stage.name + "'");
     if (stage.train) {
       earlier_.erase(stage.name);
       check_train(*stage.train, at);
@@ -77,20 +84,25 @@ class Checker {
       check_metrics(stage.evaluate->metrics, {"stages", at, "evaluate", "metrics"});
     } else if (stage.exports) {
       check_model(stage.exports->model, {"stages", at, "export", "model"});
-      if (!stage.exports->data.empty()) check_dataset(stage.exports->data, {"stages", at, "export", "data"});
+      if (!stage.exports->data.empty())
+        check_dataset(stage.exports->data, {"stages", at, "export", "data"});
     }
   }
 
   void check_train(const train::TrainOptions& options, const std::string& at) {
     check_model(options.model.from, {"stages", at, "train", "model", "from"});
-    if (options.teacher) check_model(options.teacher->from, {"stages", at, "train", "teacher", "from"});
+    if (options.teacher)
+      check_model(options.teacher->from, {"stages", at, "train", "teacher", "from"});
     check_metrics(options.evaluate.metrics, {"stages", at, "train", "evaluate", "metrics"});
-    if (!options.evaluate.select.empty()) check_metrics({options.evaluate.select}, {"stages", at, "train", "evaluate", "select"});
+    if (!options.evaluate.select.empty())
+      check_metrics({options.evaluate.select}, {"stages", at, "train", "evaluate", "select"});
     const data::DatasetOptions* data = check_dataset(options.data, {"stages", at, "train", "data"});
     if (data != nullptr && data->train.empty())
-      problems_.add(mark_at(root_, {"stages", at, "train", "data"}), "data set '" + options.data + "' has no training part");
+      problems_.add(mark_at(root_, {"stages", at, "train", "data"}),
+                    "data set '" + options.data + "' has no training part");
     if (data != nullptr && data->validation.empty() && options.teacher && options.teacher->floor)
-      problems_.add(mark_at(root_, {"stages", at, "train", "teacher", "floor"}), "a floor needs a validation part to score the teacher on");
+      problems_.add(mark_at(root_, {"stages", at, "train", "teacher", "floor"}),
+                    "a floor needs a validation part to score the teacher on");
   }
 
   // A name of an earlier stage that makes a model, or a folder with a config.json.
@@ -99,21 +111,25 @@ class Checker {
     Mark mark = mark_at(root_, path);
     for (const StageOptions& stage : options_.stages)
       if (stage.name == name) {
-        problems_.add(mark, earlier_.contains(name) ? "stage '" + name + "' makes no model"
-                                                    : "stage '" + name + "' comes later: a stage may only use earlier ones",
+        problems_.add(mark,
+                      earlier_.contains(name)
+                          ? "stage '" + name + "' makes no model"
+                          : "stage '" + name + "' comes later: a stage may only use earlier ones",
                       "move it up, or name another stage");
         return;
       }
     if (std::filesystem::is_regular_file(std::filesystem::path(name) / "config.json")) return;
     std::vector<std::string> known(models_.begin(), models_.end());
     std::string near = nearest(name, known);
-    problems_.add(mark, "'" + name + "' is neither an earlier stage nor a folder with a config.json",
-                  !near.empty()      ? "did you mean '" + near + "'?"
-                  : known.empty()    ? "no earlier stage makes a model; give a folder in Hugging Face's layout"
-                                     : "earlier stages: " + join(known, ", "));
+    problems_.add(
+        mark, "'" + name + "' is neither an earlier stage nor a folder with a config.json",
+        !near.empty()   ? "did you mean '" + near + "'?"
+        : known.empty() ? "no earlier stage makes a model; give a folder in Hugging Face's layout"
+                        : "earlier stages: " + join(known, ", "));
   }
 
-  const data::DatasetOptions* check_dataset(const std::string& name, const std::vector<std::string>& path) {
+  const data::DatasetOptions* check_dataset(const std::string& name,
+                                            const std::vector<std::string>& path) {
     std::vector<std::string> known;
     for (const auto& named : options_.data) {
       if (named.name == name) return &named.value;
@@ -121,7 +137,8 @@ class Checker {
     }
     std::string near = nearest(name, known);
     problems_.add(mark_at(root_, path), "there is no data set '" + name + "'",
-                  !near.empty() ? "did you mean '" + near + "'?" : "data sets: " + (known.empty() ? "none" : join(known, ", ")));
+                  !near.empty() ? "did you mean '" + near + "'?"
+                                : "data sets: " + (known.empty() ? "none" : join(known, ", ")));
     return nullptr;
   }
 
@@ -130,8 +147,9 @@ class Checker {
     for (const std::string& name : names) {
       if (std::find(known.begin(), known.end(), name) != known.end()) continue;
       std::string near = nearest(name, known);
-      problems_.add(mark_at(root_, path), "unknown metric '" + name + "'",
-                    near.empty() ? "metrics: " + join(known, ", ") : "did you mean '" + near + "'?");
+      problems_.add(
+          mark_at(root_, path), "unknown metric '" + name + "'",
+          near.empty() ? "metrics: " + join(known, ", ") : "did you mean '" + near + "'?");
     }
   }
 
@@ -177,16 +195,18 @@ Recipe load_recipe(const std::filesystem::path& file, const std::vector<std::str
   recipe::read_struct(RecipeOptions::options().info(), root, &result.options, problems);
   Checker(result.options, root, problems).run();
   problems.raise();
-  result.resolved = recipe::to_yaml(recipe::write_struct(RecipeOptions::options().info(), &result.options));
+  result.resolved =
+      recipe::to_yaml(recipe::write_struct(RecipeOptions::options().info(), &result.options));
   return result;
 }
 
 std::vector<const recipe::ComponentInfo*> all_components() {
   std::vector<const recipe::ComponentInfo*> list;
   for (const recipe::Registry* registry :
-       {&surgery::registry(), &augment::registry(), &objective::registry(), &constraint::pruning_registry(),
-        &constraint::quantization_registry(), &optim::optimizer_registry(), &optim::schedule_registry(),
-        &optim::sharpness_registry(), &optim::averaging_registry()})
+       {&surgery::registry(), &augment::registry(), &objective::registry(),
+        &constraint::pruning_registry(), &constraint::quantization_registry(),
+        &optim::optimizer_registry(), &optim::schedule_registry(), &optim::sharpness_registry(),
+        &optim::averaging_registry()})
     for (const auto& info : registry->list()) list.push_back(info.get());
   return list;
 }
@@ -198,7 +218,8 @@ recipe::Json recipe_schema() {
 std::string methods_document() {
   std::string text =
       "# Components\n\n"
-      "Every component that a recipe can name, by role. Generated by `compress explain --markdown-all`; a test checks that\n"
+      "Every component that a recipe can name, by role. Generated by `compress explain "
+      "--markdown-all`; a test checks that\n"
       "this file is current.\n";
   std::string role;
   for (const recipe::ComponentInfo* info : all_components()) {

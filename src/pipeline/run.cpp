@@ -16,13 +16,17 @@ namespace {
 // Stage results are reused only while the program's formats are the same.
 constexpr const char* identity_version = "1";
 
-bool in_progress(const std::filesystem::path& folder) { return std::filesystem::exists(folder / "state.safetensors"); }
+bool in_progress(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / "state.safetensors");
+}
 
 }  // namespace
 
 Runner::Runner(const Recipe& recipe, const RunOptions& options)
-    : recipe_(recipe), options_(options),
-      folder_(options.folder.empty() ? std::filesystem::path("runs") / recipe.options.name : options.folder) {}
+    : recipe_(recipe),
+      options_(options),
+      folder_(options.folder.empty() ? std::filesystem::path("runs") / recipe.options.name
+                                     : options.folder) {}
 
 RunResult Runner::run() {
   make_folder(folder_);
@@ -32,7 +36,8 @@ RunResult Runner::run() {
   RunResult result;
   result.name = recipe_.options.name;
   result.seed = recipe_.options.seed;
-  log::info(compress::str("run ", recipe_.options.name, "  seed ", result.seed, "  folder ", folder_.string()));
+  log::info(compress::str("run ", recipe_.options.name, "  seed ", result.seed, "  folder ",
+                          folder_.string()));
   for (const StageOptions& stage : recipe_.options.stages) {
     result.stages.push_back(run_stage(stage));
     result.seconds += result.stages.back().seconds;
@@ -67,12 +72,14 @@ StageResult Runner::run_stage(const StageOptions& stage) {
   if (stage.evaluate) result = run_evaluate(stage, std::move(result));
   if (stage.exports) result = run_export(stage, std::move(result));
   write_file(record, to_json(result).dump(2) + "\n");
-  if (in_progress(stage_folder(stage.name))) std::filesystem::remove(stage_folder(stage.name) / "state.safetensors");
+  if (in_progress(stage_folder(stage.name)))
+    std::filesystem::remove(stage_folder(stage.name) / "state.safetensors");
   return result;
 }
 
 std::filesystem::path Runner::model_folder(const std::string& name) const {
-  return recipe_.stage(name) != nullptr ? stage_folder(name) / "model" : std::filesystem::path(name);
+  return recipe_.stage(name) != nullptr ? stage_folder(name) / "model"
+                                        : std::filesystem::path(name);
 }
 
 std::string Runner::model_identity(const std::string& name) {
@@ -82,7 +89,8 @@ std::string Runner::model_identity(const std::string& name) {
   for (const auto& entry : std::filesystem::directory_iterator(name))
     if (entry.is_regular_file()) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
-  for (const std::filesystem::path& file : files) hash.update(file.filename().string() + " " + sha256_file(file) + "\n");
+  for (const std::filesystem::path& file : files)
+    hash.update(file.filename().string() + " " + sha256_file(file) + "\n");
   return identities_[name] = hash.hex();
 }
 
@@ -103,7 +111,9 @@ std::string Runner::identity(const StageOptions& stage) {
   if (!dataset.empty()) {
     const data::DatasetOptions& data = recipe_.dataset(dataset);
     for (const char* part : {"train", "validation", "test"}) {
-      const std::string& file = part == std::string("train") ? data.train : part == std::string("test") ? data.test : data.validation;
+      const std::string& file = part == std::string("train")  ? data.train
+                                : part == std::string("test") ? data.test
+                                                              : data.validation;
       if (!file.empty()) hash.update(data::source_hash(data, part));
     }
   }
@@ -122,7 +132,8 @@ const text::Tokenizer& Runner::tokenizer(const std::filesystem::path& folder) {
   return *kept;
 }
 
-const data::Split& Runner::split(const std::string& dataset, const std::string& part, const std::filesystem::path& tokenizer_folder) {
+const data::Split& Runner::split(const std::string& dataset, const std::string& part,
+                                 const std::filesystem::path& tokenizer_folder) {
   const text::Tokenizer& words = tokenizer(tokenizer_folder);
   std::string key = dataset + "/" + part + "/" + words.hash();
   auto it = splits_.find(key);
@@ -132,12 +143,16 @@ const data::Split& Runner::split(const std::string& dataset, const std::string& 
 }
 
 nn::Json Runner::provenance() const {
-  return {{"program", program_version()}, {"recipe", recipe_.options.name}, {"paper", recipe_.options.paper},
-          {"seed", recipe_.options.seed}, {"resolved_recipe", recipe_.resolved}};
+  return {{"program", program_version()},
+          {"recipe", recipe_.options.name},
+          {"paper", recipe_.options.paper},
+          {"seed", recipe_.options.seed},
+          {"resolved_recipe", recipe_.resolved}};
 }
 
 uint64_t stage_seed(const Recipe& recipe, const StageOptions& stage) {
-  auto seed = static_cast<uint64_t>(stage.train && stage.train->seed ? *stage.train->seed : recipe.options.seed);
+  auto seed = static_cast<uint64_t>(stage.train && stage.train->seed ? *stage.train->seed
+                                                                     : recipe.options.seed);
   return stream_seed(seed, "stage/" + stage.name);
 }
 
@@ -151,10 +166,13 @@ uint64_t folder_bytes(const std::filesystem::path& folder) {
 uint64_t weight_bytes(const std::filesystem::path& folder) {
   uint64_t total = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder))
-    if (entry.is_regular_file() && entry.path().extension() == ".safetensors") total += entry.file_size();
+    if (entry.is_regular_file() && entry.path().extension() == ".safetensors")
+      total += entry.file_size();
   return total;
 }
 
-RunResult run(const Recipe& recipe, const RunOptions& options) { return Runner(recipe, options).run(); }
+RunResult run(const Recipe& recipe, const RunOptions& options) {
+  return Runner(recipe, options).run();
+}
 
 }  // namespace compress::pipeline

@@ -47,13 +47,15 @@ Table seeds_table(const std::vector<RunResult>& runs) {
   header.push_back("n");
   Table table(header);
   for (size_t s = 0; s < runs.front().stages.size(); ++s) {
-    for (const auto& [label, part] : {std::pair{"validation", &StageResult::validation}, {"test", &StageResult::test}}) {
+    for (const auto& [label, part] :
+         {std::pair{"validation", &StageResult::validation}, {"test", &StageResult::test}}) {
       const std::vector<Metric>& metrics = runs.front().stages[s].*part;
       for (size_t m = 0; m < metrics.size(); ++m) {
         std::vector<double> values;
         for (const RunResult& run : runs) values.push_back((run.stages[s].*part)[m].value);
         Spread found = spread(values);
-        std::vector<std::string> row = {runs.front().stages[s].name, label, metrics[m].name, fixed(found.mean, 4), fixed(found.deviation, 4)};
+        std::vector<std::string> row = {runs.front().stages[s].name, label, metrics[m].name,
+                                        fixed(found.mean, 4), fixed(found.deviation, 4)};
         for (double value : values) row.push_back(fixed(value, 4));
         row.push_back(compress::str(metrics[m].n));
         table.row(row);
@@ -89,12 +91,17 @@ SeedsResult run_seeds(const std::filesystem::path& file, const std::vector<std::
   result.expectations = judge(recipe.options.expect, mean_stages(result.runs));
   Table table = seeds_table(result.runs);
   result.table = table.text();
-  std::string text = compress::str("# ", recipe.options.name, ": ", seeds.size(), " seeds\n\n", table.markdown());
+  std::string text =
+      compress::str("# ", recipe.options.name, ": ", seeds.size(), " seeds\n\n", table.markdown());
   if (!result.expectations.empty()) text += "\n## Expectations, on the means\n\n";
-  nn::Json json = {{"name", recipe.options.name}, {"held", result.held()}, {"runs", nn::Json::array()}, {"expectations", nn::Json::array()}};
+  nn::Json json = {{"name", recipe.options.name},
+                   {"held", result.held()},
+                   {"runs", nn::Json::array()},
+                   {"expectations", nn::Json::array()}};
   for (const Expectation& e : result.expectations) {
     text += compress::str("- ", e.held ? "held    " : "MISSED  ", e.text, "\n");
-    json["expectations"].push_back({{"text", e.text}, {"value", e.value}, {"bound", e.bound}, {"held", e.held}});
+    json["expectations"].push_back(
+        {{"text", e.text}, {"value", e.value}, {"bound", e.bound}, {"held", e.held}});
   }
   for (const RunResult& run : result.runs) json["runs"].push_back(to_json(run, recipe));
   write_file(root / "result.md", text);

@@ -22,7 +22,9 @@ class Runner {
   StageResult run_evaluate(const StageOptions& stage, StageResult result);
   StageResult run_export(const StageOptions& stage, StageResult result);
 
-  std::filesystem::path stage_folder(const std::string& name) const { return folder_ / "stages" / name; }
+  std::filesystem::path stage_folder(const std::string& name) const {
+    return folder_ / "stages" / name;
+  }
   // Folder of a model named in the recipe: an earlier stage's, or the path itself.
   std::filesystem::path model_folder(const std::string& name) const;
   // Hash of what a model named in the recipe is: the stage's identity, or the files' content.
@@ -30,12 +32,14 @@ class Runner {
   std::string identity(const StageOptions& stage);
   // The data set that a stage works on.
   std::string dataset_of(const StageOptions& stage) const;
-  const data::Split& split(const std::string& dataset, const std::string& part, const std::filesystem::path& tokenizer_folder);
+  const data::Split& split(const std::string& dataset, const std::string& part,
+                           const std::filesystem::path& tokenizer_folder);
   const text::Tokenizer& tokenizer(const std::filesystem::path& folder);
-  void score(exports::LoadedModel& loaded, const std::string& dataset, const std::vector<std::string>& metrics,
-             nn::Precision precision, const std::filesystem::path& tokenizer_folder, StageResult& result);
-  void check_teacher(nn::Model& teacher, const train::TrainOptions& options, nn::Precision precision,
-                     const std::filesystem::path& tokenizer_folder);
+  void score(exports::LoadedModel& loaded, const std::string& dataset,
+             const std::vector<std::string>& metrics, nn::Precision precision,
+             const std::filesystem::path& tokenizer_folder, StageResult& result);
+  void check_teacher(nn::Model& teacher, const train::TrainOptions& options,
+                     nn::Precision precision, const std::filesystem::path& tokenizer_folder);
   nn::Json provenance() const;
 
   const Recipe& recipe_;
@@ -44,13 +48,14 @@ class Runner {
   std::map<std::string, std::string> identities_;
   std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
   std::map<std::string, data::Split> splits_;
-  std::map<std::string, torch::Tensor> remembered_;  // teachers' logits, by teacher, data and precision
+  std::map<std::string, torch::Tensor>
+      remembered_;  // teachers' logits, by teacher, data and precision
   std::unique_ptr<MetricsLog> metrics_;
 };
 
 // The model that a stage trains: loaded (or, for plans, given as a state), edited, with its head.
-void prepare_state(nn::ModelState& state, const train::ModelOptions& options, const data::DatasetOptions& data,
-                   const std::vector<std::string>& labels);
+void prepare_state(nn::ModelState& state, const train::ModelOptions& options,
+                   const data::DatasetOptions& data, const std::vector<std::string>& labels);
 // Whether an objective of the stage reads the teacher's logits.
 bool needs_logits(const train::TrainOptions& options);
 // Whole number that a stage's random streams start from.
@@ -60,9 +65,12 @@ uint64_t weight_bytes(const std::filesystem::path& folder);
 
 // stage.json and result.json
 nn::Json to_json(const StageResult& result);
-StageResult stage_from_json(const nn::Json& json);  // throws nlohmann exceptions when the file is not ours
+StageResult stage_from_json(
+    const nn::Json& json);  // throws nlohmann exceptions when the file is not ours
 nn::Json to_json(const RunResult& result, const Recipe& recipe);
-std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect, const std::vector<StageResult>& stages);
-const Metric* find_metric(const StageResult& result, const std::string& split, const std::string& name);
+std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
+                               const std::vector<StageResult>& stages);
+const Metric* find_metric(const StageResult& result, const std::string& split,
+                          const std::string& name);
 
 }  // namespace compress::pipeline

@@ -24,6 +24,10 @@ Node Node::text(std::string value) {
   return node;
 }
 
+Node Node::list() {
+  return list(std::vector<Node>());
+}
+
 Node Node::list(std::vector<Node> items) {
   Node node;
   node.kind = Kind::list;

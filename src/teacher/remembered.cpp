@@ -16,7 +16,8 @@ class Remembered : public Teacher {
       throw Error(ErrorKind::internal, "remembered logits cannot answer for hidden states");
     nn::Outputs outputs;
     torch::Tensor rows = torch::tensor(batch.example_ids);
-    outputs.logits = logits_.index_select(0, rows).to(batch.token_ids.device(), /*non_blocking=*/true);
+    outputs.logits =
+        logits_.index_select(0, rows).to(batch.token_ids.device(), /*non_blocking=*/true);
     return outputs;
   }
   const nn::ModelConfig& config() const override { return teacher_->config(); }
@@ -32,7 +33,8 @@ class Remembered : public Teacher {
 torch::Tensor all_logits(Teacher& teacher, const data::Split& split, int64_t batch) {
   torch::Tensor logits;
   for (const std::vector<int64_t>& rows : data::evaluation_batches(split, batch)) {
-    torch::Tensor part = teacher.signals(data::pack(split, rows).to(teacher.model().device()), {}).logits.cpu();
+    torch::Tensor part =
+        teacher.signals(data::pack(split, rows).to(teacher.model().device()), {}).logits.cpu();
     if (!logits.defined()) logits = torch::empty({split.rows(), part.size(1)});
     logits.index_copy_(0, torch::tensor(rows), part);
   }

@@ -10,10 +10,13 @@ namespace compress::train {
 const recipe::Options<ModelOptions>& ModelOptions::options() {
   static const auto description =
       recipe::Options<ModelOptions>("model")
-          .field("from", &ModelOptions::from, "an earlier stage, or a folder in Hugging Face's layout").required()
+          .field("from", &ModelOptions::from,
+                 "an earlier stage, or a folder in Hugging Face's layout")
+          .required()
           .field("head", &ModelOptions::head, "task head; default: what the data's task asks for")
           .one_of({"classification", "regression", "masked_lm", "embedding"})
-          .field("pooling", &ModelOptions::pooling, "of the embedding head").one_of({"mean", "cls"})
+          .field("pooling", &ModelOptions::pooling, "of the embedding head")
+          .one_of({"mean", "cls"})
           .components_by_key(&ModelOptions::surgery, surgery::registry)
           .shorthand("from");
   return description;
@@ -22,11 +25,15 @@ const recipe::Options<ModelOptions>& ModelOptions::options() {
 const recipe::Options<TeacherOptions>& TeacherOptions::options() {
   static const auto description =
       recipe::Options<TeacherOptions>("teacher")
-          .field("from", &TeacherOptions::from, "an earlier stage, or a folder").required()
-          .field("floor", &TeacherOptions::floor, "refuse a teacher whose validation score is below")
-          .field("metric", &TeacherOptions::metric, "metric of the floor; default: the one that selects checkpoints")
+          .field("from", &TeacherOptions::from, "an earlier stage, or a folder")
+          .required()
+          .field("floor", &TeacherOptions::floor,
+                 "refuse a teacher whose validation score is below")
+          .field("metric", &TeacherOptions::metric,
+                 "metric of the floor; default: the one that selects checkpoints")
           .field("remember", &TeacherOptions::remember,
-                 "compute its logits once a row before training, where objectives need nothing else and rows never change")
+                 "compute its logits once a row before training, where objectives need nothing "
+                 "else and rows never change")
           .shorthand("from");
   return description;
 }
@@ -34,19 +41,27 @@ const recipe::Options<TeacherOptions>& TeacherOptions::options() {
 const recipe::Options<EvaluationOptions>& EvaluationOptions::options() {
   static const auto description =
       recipe::Options<EvaluationOptions>("evaluate")
-          .field("metrics", &EvaluationOptions::metrics, "reported metrics; default: those of the task")
-          .field("select", &EvaluationOptions::select, "metric that chooses the best checkpoint; default: the first")
-          .field("every", &EvaluationOptions::every, "how often the validation part is scored").above(0)
-          .field("keep", &EvaluationOptions::keep, "which weights the stage ends with").one_of({"best", "last"})
-          .field("patience", &EvaluationOptions::patience, "evaluations without gain before stopping; 0 = never").at_least(0)
-          .field("batch", &EvaluationOptions::batch, "rows a batch").range(1, 65536);
+          .field("metrics", &EvaluationOptions::metrics,
+                 "reported metrics; default: those of the task")
+          .field("select", &EvaluationOptions::select,
+                 "metric that chooses the best checkpoint; default: the first")
+          .field("every", &EvaluationOptions::every, "how often the validation part is scored")
+          .above(0)
+          .field("keep", &EvaluationOptions::keep, "which weights the stage ends with")
+          .one_of({"best", "last"})
+          .field("patience", &EvaluationOptions::patience,
+                 "evaluations without gain before stopping; 0 = never")
+          .at_least(0)
+          .field("batch", &EvaluationOptions::batch, "rows a batch")
+          .range(1, 65536);
   return description;
 }
 
 const recipe::Options<CheckpointOptions>& CheckpointOptions::options() {
   static const auto description =
       recipe::Options<CheckpointOptions>("checkpoint")
-          .field("every", &CheckpointOptions::every, "how often the state is saved for resuming").above(0)
+          .field("every", &CheckpointOptions::every, "how often the state is saved for resuming")
+          .above(0)
           .shorthand("every");
   return description;
 }
@@ -54,33 +69,49 @@ const recipe::Options<CheckpointOptions>& CheckpointOptions::options() {
 const recipe::Options<TrainOptions>& TrainOptions::options() {
   static const auto description =
       recipe::Options<TrainOptions>("train")
-          .field("model", &TrainOptions::model, "the model that is trained").required()
+          .field("model", &TrainOptions::model, "the model that is trained")
+          .required()
           .field("teacher", &TrainOptions::teacher, "a frozen model that objectives imitate")
-          .field("data", &TrainOptions::data, "name of a data set").required()
-          .field("for", &TrainOptions::length, "length of the stage").above(0).required()
-          .field("batch", &TrainOptions::batch, "rows an update").range(1, 1 << 20)
-          .field("accumulate", &TrainOptions::accumulate, "parts that a batch is computed in").range(1, 4096)
-          .field("precision", &TrainOptions::precision, "of matrix products; auto: bf16 where the device has it")
+          .field("data", &TrainOptions::data, "name of a data set")
+          .required()
+          .field("for", &TrainOptions::length, "length of the stage")
+          .above(0)
+          .required()
+          .field("batch", &TrainOptions::batch, "rows an update")
+          .range(1, 1 << 20)
+          .field("accumulate", &TrainOptions::accumulate, "parts that a batch is computed in")
+          .range(1, 4096)
+          .field("precision", &TrainOptions::precision,
+                 "of matrix products; auto: bf16 where the device has it")
           .one_of({"auto", "float32", "bf16"})
           .field("device", &TrainOptions::device, "auto, cpu, cuda or cuda:<n>")
-          .components("augment", &TrainOptions::augment, augment::registry, "changes to what the model sees")
-          .components("objectives", &TrainOptions::objectives, objective::registry, "terms of the loss; default: labels")
-          .component("optimizer", &TrainOptions::optimizer, optim::optimizer_registry, "update rule; default: adamw with lr 5e-5")
+          .components("augment", &TrainOptions::augment, augment::registry,
+                      "changes to what the model sees")
+          .components("objectives", &TrainOptions::objectives, objective::registry,
+                      "terms of the loss; default: labels")
+          .component("optimizer", &TrainOptions::optimizer, optim::optimizer_registry,
+                     "update rule; default: adamw with lr 5e-5")
           .component("schedule", &TrainOptions::schedule, optim::schedule_registry,
                      "learning rate over time; default: linear to 0 without warm-up")
-          .component("sharpness", &TrainOptions::sharpness, optim::sharpness_registry, "sharpness-aware steps")
-          .component("averaging", &TrainOptions::averaging, optim::averaging_registry, "averages of the weights")
-          .field("clip", &TrainOptions::clip, "largest global norm of the gradient; 0 = off").at_least(0)
-          .components("pruning", &TrainOptions::pruning, constraint::pruning_registry, "which weights are zero")
+          .component("sharpness", &TrainOptions::sharpness, optim::sharpness_registry,
+                     "sharpness-aware steps")
+          .component("averaging", &TrainOptions::averaging, optim::averaging_registry,
+                     "averages of the weights")
+          .field("clip", &TrainOptions::clip, "largest global norm of the gradient; 0 = off")
+          .at_least(0)
+          .components("pruning", &TrainOptions::pruning, constraint::pruning_registry,
+                      "which weights are zero")
           .field("quantization", &TrainOptions::quantization, "integer quantization-aware training")
           .field("evaluate", &TrainOptions::evaluate, "scoring on the validation part")
           .field("checkpoint", &TrainOptions::checkpoint, "saving for resuming")
           .field("length_window", &TrainOptions::length_window,
-                 "batches whose rows are sorted by length together; 1 = plain shuffling").range(1, 1e9)
+                 "batches whose rows are sorted by length together; 1 = plain shuffling")
+          .range(1, 1e9)
           .field("seed", &TrainOptions::seed, "of this stage; default: the recipe's")
           .check([](const TrainOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
             if (o.accumulate > o.batch)
-              problems.add(mark, "accumulate is larger than batch", "a batch is split into that many parts");
+              problems.add(mark, "accumulate is larger than batch",
+                           "a batch is split into that many parts");
           });
   return description;
 }

@@ -22,15 +22,18 @@ nn::TensorMap take(const nn::TensorMap& from, const std::string& prefix) {
 }
 
 void put_weights(nn::TensorMap& into, const std::string& prefix, const nn::ParamTable& table) {
-  for (const nn::Parameter& parameter : table.list()) into[prefix + parameter.name] = parameter.latent.detach();
+  for (const nn::Parameter& parameter : table.list())
+    into[prefix + parameter.name] = parameter.latent.detach();
 }
 
-void take_weights(const nn::TensorMap& from, const std::string& prefix, nn::ParamTable& table, const std::filesystem::path& file) {
+void take_weights(const nn::TensorMap& from, const std::string& prefix, nn::ParamTable& table,
+                  const std::filesystem::path& file) {
   torch::NoGradGuard no_grad;
   for (nn::Parameter& parameter : table.list()) {
     auto it = from.find(prefix + parameter.name);
     if (it == from.end() || it->second.sizes() != parameter.latent.sizes())
-      throw Error(ErrorKind::model, "the saved state has no fitting tensor " + prefix + parameter.name, file.string(),
+      throw Error(ErrorKind::model,
+                  "the saved state has no fitting tensor " + prefix + parameter.name, file.string(),
                   "remove the file to start the stage anew");
     parameter.latent.copy_(it->second);
   }
@@ -44,7 +47,8 @@ void Trainer::save_state() {
   put_weights(state.tensors, "model/", weights());
   put_weights(state.tensors, "auxiliary/", auxiliary_);
   put(state.tensors, "optimizer/", optimizer_->state());
-  for (size_t i = 0; i < constraints_.size(); ++i) put(state.tensors, compress::str("constraint", i, "/"), constraints_[i]->state());
+  for (size_t i = 0; i < constraints_.size(); ++i)
+    put(state.tensors, compress::str("constraint", i, "/"), constraints_[i]->state());
   if (averaging_) put(state.tensors, "averaging/", averaging_->state());
   put(state.tensors, "best/", best_.weights);
   nn::Json json = {{"step", progress_.step},
@@ -63,13 +67,15 @@ bool Trainer::load_state() {
   if (job_.state_file.empty() || !std::filesystem::exists(job_.state_file)) return false;
   checkpoint::RunState state = checkpoint::load_state(job_.state_file);
   if (state.texts["identity"] != job_.identity) {
-    log::info(compress::str(job_.stage, ": the saved state belongs to other inputs and is not used"));
+    log::info(
+        compress::str(job_.stage, ": the saved state belongs to other inputs and is not used"));
     return false;
   }
   nn::Json json = nn::Json::parse(state.texts["progress"], nullptr, false);
-  if (json.is_discarded() || !json.contains("step") || json.value("total_steps", int64_t{-1}) != progress_.total_steps)
-    throw Error(ErrorKind::model, "the saved state has no valid progress record", job_.state_file.string(),
-                "remove the file to start the stage anew");
+  if (json.is_discarded() || !json.contains("step") ||
+      json.value("total_steps", int64_t{-1}) != progress_.total_steps)
+    throw Error(ErrorKind::model, "the saved state has no valid progress record",
+                job_.state_file.string(), "remove the file to start the stage anew");
   take_weights(state.tensors, "model/", weights(), job_.state_file);
   take_weights(state.tensors, "auxiliary/", auxiliary_, job_.state_file);
   optimizer_->load_state(take(state.tensors, "optimizer/"));
@@ -82,7 +88,8 @@ bool Trainer::load_state() {
   if (json.contains("best_score")) best_.score = json["best_score"].get<double>();
   progress_.step = json["step"].get<int64_t>();
   earlier_seconds_ = json.value("seconds", 0.0);
-  log::info(compress::str(job_.stage, ": goes on at step ", progress_.step, " of ", progress_.total_steps));
+  log::info(compress::str(job_.stage, ": goes on at step ", progress_.step, " of ",
+                          progress_.total_steps));
   return true;
 }
 

@@ -1,5 +1,6 @@
-// One update: forward -> named loss terms -> backward -> constraints on gradients -> clip -> optimizer -> constraints on
-// weights -> averages. A pass can be replayed on the same batch with the same dropout.
+// One update: forward -> named loss terms -> backward -> constraints on gradients -> clip ->
+// optimizer -> constraints on weights -> averages. A pass can be replayed on the same batch with
+// the same dropout.
 
 #include "compress/base/error.h"
 #include "compress/base/random.h"
@@ -13,7 +14,8 @@ using torch::Tensor;
 void Trainer::update(const data::Batch& original) {
   data::Batch batch = original;
   for (size_t i = 0; i < augments_.size(); ++i)
-    augments_[i]->apply(batch, stream_seed(job_.seed, "mask", static_cast<uint64_t>(progress_.step), i));
+    augments_[i]->apply(batch,
+                        stream_seed(job_.seed, "mask", static_cast<uint64_t>(progress_.step), i));
   for (auto& constraint : constraints_) constraint->before_step(progress_, moments());
   weights().refresh(job_.precision);
   auxiliary_.refresh(job_.precision);
@@ -53,12 +55,14 @@ void Trainer::clear_gradients() {
   auxiliary_.clear_gradients();
 }
 
-void Trainer::for_each_part(const data::Batch& batch,
-                            const std::function<void(const data::Batch&, double, int64_t)>& work) const {
+void Trainer::for_each_part(
+    const data::Batch& batch,
+    const std::function<void(const data::Batch&, double, int64_t)>& work) const {
   const int64_t rows = batch.rows(), parts = std::min(options_.accumulate, rows);
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t begin = rows * part / parts, end = rows * (part + 1) / parts;
-    work(parts == 1 ? batch : data::slice(batch, begin, end), static_cast<double>(end - begin) / static_cast<double>(rows), part);
+    work(parts == 1 ? batch : data::slice(batch, begin, end),
+         static_cast<double>(end - begin) / static_cast<double>(rows), part);
   }
 }
 
@@ -87,14 +91,20 @@ void Trainer::forward_backward_perturbed(const data::Batch& batch) {
   for (size_t i = 0; i < trained_.size(); ++i) {
     if (!sums[i].defined()) continue;
     Tensor& gradient = trained_[i]->latent.mutable_grad();
-    // An embedding's persistent gradient is all zero here; every row may get a value, so all rows are cleared later.
-    if (trained_[i]->row_gradient) trained_[i]->touched.push_back(torch::arange(trained_[i]->latent.size(0), gradient.options().dtype(torch::kInt64)));
+    // An embedding's persistent gradient is all zero here; every row may get a value, so all rows
+    // are cleared later.
+    if (trained_[i]->row_gradient)
+      trained_[i]->touched.push_back(
+          torch::arange(trained_[i]->latent.size(0), gradient.options().dtype(torch::kInt64)));
     gradient = sums[i];
   }
 }
 
-void Trainer::backward_part(const data::Batch& part, double share, int64_t index, bool accumulate, bool record) {
-  nn::Pass pass{true, stream_seed(job_.seed, "dropout", static_cast<uint64_t>(progress_.step), static_cast<uint64_t>(index)),
+void Trainer::backward_part(const data::Batch& part, double share, int64_t index, bool accumulate,
+                            bool record) {
+  nn::Pass pass{true,
+                stream_seed(job_.seed, "dropout", static_cast<uint64_t>(progress_.step),
+                            static_cast<uint64_t>(index)),
                 job_.precision};
   nn::Outputs teacher;
   if (needs_teacher_) teacher = job_.teacher->signals(part, captures_);
@@ -108,7 +118,9 @@ void Trainer::backward_part(const data::Batch& part, double share, int64_t index
     loss = loss.defined() ? loss + value * weight : value * weight;
     if (!record) continue;
     Tensor seen = value.detach();
-    auto known = std::find_if(terms_.begin(), terms_.end(), [&](const auto& term) { return term.first == objectives_[i]->name(); });
+    auto known = std::find_if(terms_.begin(), terms_.end(), [&](const auto& term) {
+      return term.first == objectives_[i]->name();
+    });
     if (known == terms_.end()) {
       terms_.emplace_back(objectives_[i]->name(), seen);
     } else {
@@ -128,7 +140,8 @@ void Trainer::constrain_gradients() {
 
 double Trainer::rate_factor() const {
   if (averaging_ && progress_.step >= averaging_->starts_at() && averaging_->holds_rate()) {
-    if (std::optional<double> rate = averaging_->constant_rate()) return *rate / optimizer_->learning_rate();
+    if (std::optional<double> rate = averaging_->constant_rate())
+      return *rate / optimizer_->learning_rate();
     Progress at_start = progress_;
     at_start.step = averaging_->starts_at();
     return schedule_->factor(at_start);
@@ -147,17 +160,19 @@ void Trainer::check_finite(const data::Batch& batch) const {
     ids.resize(8);
     ids.push_back(compress::str("and ", rest, " more"));
   }
-  throw Error(ErrorKind::diverged,
-              compress::str("the loss is ", total_.item<double>(), " at step ", progress_.step, " of stage '", job_.stage, "'; the batch's examples: ",
-                  join(ids, ", ")),
-              {}, "lower the learning rate, add warm-up, or look at these examples");
+  throw Error(
+      ErrorKind::diverged,
+      compress::str("the loss is ", total_.item<double>(), " at step ", progress_.step,
+                    " of stage '", job_.stage, "'; the batch's examples: ", join(ids, ", ")),
+      {}, "lower the learning rate, add warm-up, or look at these examples");
 }
 
 NamedValues Trainer::losses() const {
   NamedValues values;
   values.emplace_back("loss", total_.defined() ? total_.item<double>() : 0.0);
   if (terms_.size() > 1)
-    for (const auto& [name, value] : terms_) values.emplace_back("loss/" + name, value.item<double>());
+    for (const auto& [name, value] : terms_)
+      values.emplace_back("loss/" + name, value.item<double>());
   return values;
 }
 

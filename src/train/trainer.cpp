@@ -9,10 +9,13 @@ namespace compress::train {
 
 Trainer::Trainer(const Job& job) : job_(job), options_(*job.options) {
   progress_.steps_per_epoch = data::steps_per_epoch(job.rows, options_.batch);
-  progress_.total_steps = options_.length.resolve(progress_.steps_per_epoch, progress_.steps_per_epoch);
+  progress_.total_steps =
+      options_.length.resolve(progress_.steps_per_epoch, progress_.steps_per_epoch);
   if (progress_.total_steps <= 0)
-    throw Error(ErrorKind::recipe, compress::str("stage '", job.stage, "' has no update: `for` is ", options_.length.text()), {},
-                "give a longer duration");
+    throw Error(
+        ErrorKind::recipe,
+        compress::str("stage '", job.stage, "' has no update: `for` is ", options_.length.text()),
+        {}, "give a longer duration");
   if (job.data != nullptr) job.student->to(job.device);
   bind_objectives();
   bind_constraints();
@@ -38,28 +41,37 @@ void Trainer::bind_objectives() {
   for (const recipe::Component& component : components) {
     std::unique_ptr<objective::Objective> objective = objective::make(component);
     if (objective->needs_teacher() && job_.teacher == nullptr)
-      throw Error(ErrorKind::recipe, compress::str("objective '", objective->name(), "' needs a teacher"), component.mark.text(),
-                  "add `teacher:` to the stage");
-    objective->bind(job_.student->config(), job_.teacher != nullptr ? &job_.teacher->config() : nullptr, auxiliary_, job_.seed);
+      throw Error(ErrorKind::recipe,
+                  compress::str("objective '", objective->name(), "' needs a teacher"),
+                  component.mark.text(), "add `teacher:` to the stage");
+    objective->bind(job_.student->config(),
+                    job_.teacher != nullptr ? &job_.teacher->config() : nullptr, auxiliary_,
+                    job_.seed);
     captures_ = captures_ | objective->captures();
     needs_teacher_ = needs_teacher_ || objective->needs_teacher();
     objectives_.push_back(std::move(objective));
   }
   if (job_.data != nullptr) auxiliary_.to(job_.device);
   if (job_.teacher != nullptr && !needs_teacher_)
-    throw Error(ErrorKind::recipe, compress::str("stage '", job_.stage, "' has a teacher that no objective uses"), {},
-                "add soft_labels, logits_mse or hidden_states to `objectives`, or remove `teacher`");
+    throw Error(
+        ErrorKind::recipe,
+        compress::str("stage '", job_.stage, "' has a teacher that no objective uses"), {},
+        "add soft_labels, logits_mse or hidden_states to `objectives`, or remove `teacher`");
 }
 
 void Trainer::bind_constraints() {
-  for (const recipe::Component& component : options_.pruning) constraints_.push_back(constraint::make(component));
-  if (options_.quantization) constraints_.push_back(constraint::make_quantization(*options_.quantization, {}));
+  for (const recipe::Component& component : options_.pruning)
+    constraints_.push_back(constraint::make(component));
+  if (options_.quantization)
+    constraints_.push_back(constraint::make_quantization(*options_.quantization, {}));
   for (auto& constraint : constraints_) constraint->bind(*job_.student, progress_);
 }
 
 void Trainer::bind_optimizer() {
-  recipe::Component optimizer = options_.optimizer ? options_.optimizer : optim::optimizer_registry().defaults("adamw");
-  recipe::Component schedule = options_.schedule ? options_.schedule : optim::schedule_registry().defaults("linear");
+  recipe::Component optimizer =
+      options_.optimizer ? options_.optimizer : optim::optimizer_registry().defaults("adamw");
+  recipe::Component schedule =
+      options_.schedule ? options_.schedule : optim::schedule_registry().defaults("linear");
   optimizer_ = optim::optimizers().maker(optimizer)(optimizer);
   schedule_ = optim::schedules().maker(schedule)(schedule);
   trained_ = weights().trainable();
@@ -80,9 +92,11 @@ void Trainer::check_order() const {
   for (const auto& constraint : constraints_) {
     if (averaging_->starts_at() >= constraint->pattern_fixed_from()) continue;
     throw Error(ErrorKind::recipe,
-                compress::str("averaging starts at update ", averaging_->starts_at(), ", but pruning changes its pattern until update ",
-                    constraint->pattern_fixed_from()),
-                options_.averaging.mark.text(), "an average over changing patterns is not sparse: start it after pruning ends");
+                compress::str("averaging starts at update ", averaging_->starts_at(),
+                              ", but pruning changes its pattern until update ",
+                              constraint->pattern_fixed_from()),
+                options_.averaging.mark.text(),
+                "an average over changing patterns is not sparse: start it after pruning ends");
   }
 }
 
@@ -95,10 +109,12 @@ Plan Trainer::plan() const {
   if (averaging_) ++copies;
   if (options_.evaluate.keep == "best" && job_.evaluate) ++copies;
   plan.state_bytes = trainable * copies * 4;
-  for (const nn::Parameter& parameter : auxiliary_.list()) plan.auxiliary_parameters += parameter.numel();
+  for (const nn::Parameter& parameter : auxiliary_.list())
+    plan.auxiliary_parameters += parameter.numel();
   for (const auto& objective : objectives_) {
     std::string summary = objective->summary();
-    plan.notes.push_back("objective " + objective->name() + (summary.empty() ? "" : ": " + summary));
+    plan.notes.push_back("objective " + objective->name() +
+                         (summary.empty() ? "" : ": " + summary));
   }
   for (const auto& constraint : constraints_)
     for (constraint::Match& match : constraint->matches()) {
@@ -115,12 +131,13 @@ Result Trainer::run() {
   if (job_.metrics != nullptr) job_.metrics->start_stage(job_.stage, first > 0 ? first : -1);
   std::optional<TensorBoardWriter> events;
   if (!job_.events.empty()) events.emplace(job_.events, first > 0 ? first : -1);
-  data::Loader loader(*job_.data, {options_.batch, job_.seed, options_.length_window, true}, first, job_.device.is_cuda());
+  data::Loader loader(*job_.data, {options_.batch, job_.seed, options_.length_window, true}, first,
+                      job_.device.is_cuda());
   ProgressLine line(job_.stage, progress_);
-  const int64_t evaluate_every =
-      std::max<int64_t>(1, options_.evaluate.every.resolve(progress_.steps_per_epoch, progress_.total_steps));
-  const int64_t save_every =
-      std::max<int64_t>(1, options_.checkpoint.every.resolve(progress_.steps_per_epoch, progress_.total_steps));
+  const int64_t evaluate_every = std::max<int64_t>(
+      1, options_.evaluate.every.resolve(progress_.steps_per_epoch, progress_.total_steps));
+  const int64_t save_every = std::max<int64_t>(
+      1, options_.checkpoint.every.resolve(progress_.steps_per_epoch, progress_.total_steps));
   int64_t samples = 0;
   double training = 0;  // seconds inside updates
 
@@ -138,14 +155,17 @@ Result Trainer::run() {
     if (progress_.step % 10 == 0 || last) {
       NamedValues values = losses();
       values.emplace_back("learning_rate", rate);
-      if (job_.metrics != nullptr) job_.metrics->write(progress_.step, progress_.epoch(), seconds(), values);
+      if (job_.metrics != nullptr)
+        job_.metrics->write(progress_.step, progress_.epoch(), seconds(), values);
       if (events) events->write(progress_.step, values);
     }
     if (job_.evaluate && (progress_.step % evaluate_every == 0 || last)) evaluate();
     const bool stop = job_.stop != nullptr && job_.stop->load();
     if (stop || (progress_.step % save_every == 0 && !last)) save_state();
     if (stop && !last)
-      throw Error(ErrorKind::interrupted, compress::str("stopped at step ", progress_.step, " of stage '", job_.stage, "'; its state is saved"),
+      throw Error(ErrorKind::interrupted,
+                  compress::str("stopped at step ", progress_.step, " of stage '", job_.stage,
+                                "'; its state is saved"),
                   {}, "run the same command again to go on from there");
     if ((last || finished_early()) && !job_.quiet) line.finish(progress_, rate, read);
   }
@@ -153,7 +173,9 @@ Result Trainer::run() {
   Result result;
   result.steps = progress_.step;
   result.samples_per_second = training > 0 ? static_cast<double>(samples) / training : 0;
-  if (finished_early()) result.notes.push_back(compress::str("stopped early at step ", progress_.step, " of ", progress_.total_steps));
+  if (finished_early())
+    result.notes.push_back(
+        compress::str("stopped early at step ", progress_.step, " of ", progress_.total_steps));
   restore_best(result);
   result.seconds = seconds();
   for (auto& constraint : constraints_) {
@@ -178,18 +200,22 @@ void Trainer::evaluate() {
   if (averaged) averaging_->swap();
   std::vector<std::string> parts;
   for (const auto& [name, value] : score.values) parts.push_back(name + " " + fixed(value, 4));
-  log::info(compress::str(job_.stage, "  step ", progress_.step, "  validation", averaged ? " (averaged weights)" : "", ": ", join(parts, "  ")));
+  log::info(compress::str(job_.stage, "  step ", progress_.step, "  validation",
+                          averaged ? " (averaged weights)" : "", ": ", join(parts, "  ")));
   NamedValues values;
   for (const auto& [name, value] : score.values) values.emplace_back("validation/" + name, value);
-  if (job_.metrics != nullptr) job_.metrics->write(progress_.step, progress_.epoch(), seconds(), values);
+  if (job_.metrics != nullptr)
+    job_.metrics->write(progress_.step, progress_.epoch(), seconds(), values);
 }
 
-// A score counts once the pattern of zeros is final and averaging has begun: earlier weights are not what is asked for.
+// A score counts once the pattern of zeros is final and averaging has begun: earlier weights are
+// not what is asked for.
 void Trainer::keep_if_best(const Score& score) {
   for (const auto& constraint : constraints_)
     if (progress_.step < constraint->pattern_fixed_from()) return;
   if (averaging_ && !averaging_->ready()) return;
-  bool better = !best_.score || (score.higher_is_better ? score.selected > *best_.score : score.selected < *best_.score);
+  bool better = !best_.score || (score.higher_is_better ? score.selected > *best_.score
+                                                        : score.selected < *best_.score);
   if (!better) {
     ++best_.evaluations_since;
     return;
@@ -201,7 +227,8 @@ void Trainer::keep_if_best(const Score& score) {
   torch::NoGradGuard no_grad;
   for (const nn::Parameter& parameter : weights().list()) {
     torch::Tensor& kept = best_.weights[parameter.name];
-    if (!kept.defined()) kept = torch::empty_like(parameter.latent, parameter.latent.options().requires_grad(false));
+    if (!kept.defined())
+      kept = torch::empty_like(parameter.latent, parameter.latent.options().requires_grad(false));
     kept.copy_(parameter.latent);
   }
 }
@@ -210,10 +237,13 @@ void Trainer::restore_best(Result& result) {
   if (averaging_ && averaging_->ready()) averaging_->swap();
   result.best = best_.score;
   result.best_step = best_.step;
-  if (options_.evaluate.keep != "best" || best_.weights.empty() || best_.step == progress_.step) return;
+  if (options_.evaluate.keep != "best" || best_.weights.empty() || best_.step == progress_.step)
+    return;
   torch::NoGradGuard no_grad;
-  for (nn::Parameter& parameter : weights().list()) parameter.latent.copy_(best_.weights.at(parameter.name));
-  result.notes.push_back(compress::str("kept the weights of step ", best_.step, ", the best on validation"));
+  for (nn::Parameter& parameter : weights().list())
+    parameter.latent.copy_(best_.weights.at(parameter.name));
+  result.notes.push_back(
+      compress::str("kept the weights of step ", best_.step, ", the best on validation"));
 }
 
 constraint::Moments Trainer::moments() {
@@ -221,10 +251,15 @@ constraint::Moments Trainer::moments() {
 }
 
 double Trainer::seconds() const {
-  return earlier_seconds_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+  return earlier_seconds_ +
+         std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
 }
 
-Plan plan(const Job& job) { return Trainer(job).plan(); }
-Result run(const Job& job) { return Trainer(job).run(); }
+Plan plan(const Job& job) {
+  return Trainer(job).plan();
+}
+Result run(const Job& job) {
+  return Trainer(job).run();
+}
 
 }  // namespace compress::train

@@ -39,11 +39,14 @@ class Trainer {
   void update(const data::Batch& batch);
   // Forward and backward of one batch, in `accumulate` parts; losses are recorded when `record`.
   void forward_backward(const data::Batch& batch, bool record);
-  // The same with every part perturbed for itself (m-sharpness): the gradients of the perturbed passes are added.
+  // The same with every part perturbed for itself (m-sharpness): the gradients of the perturbed
+  // passes are added.
   void forward_backward_perturbed(const data::Batch& batch);
   // Runs work(rows, share of the batch, index) for each of the `accumulate` parts.
-  void for_each_part(const data::Batch& batch, const std::function<void(const data::Batch&, double, int64_t)>& work) const;
-  void backward_part(const data::Batch& part, double share, int64_t index, bool accumulate, bool record);
+  void for_each_part(const data::Batch& batch,
+                     const std::function<void(const data::Batch&, double, int64_t)>& work) const;
+  void backward_part(const data::Batch& part, double share, int64_t index, bool accumulate,
+                     bool record);
   void ascend();
   void clear_gradients();
   void constrain_gradients();
@@ -80,8 +83,9 @@ class Trainer {
   nn::Capture captures_;
   bool needs_teacher_ = false;
 
-  std::vector<std::pair<std::string, torch::Tensor>> terms_;  // detached sums over the parts of the last update
-  torch::Tensor total_;                                       // weighted sum of the terms
+  std::vector<std::pair<std::string, torch::Tensor>>
+      terms_;            // detached sums over the parts of the last update
+  torch::Tensor total_;  // weighted sum of the terms
   Best best_;
   std::chrono::steady_clock::time_point started_;
   double earlier_seconds_ = 0;  // of sittings before a resume

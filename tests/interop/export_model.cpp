@@ -1,11 +1,14 @@
 // The exporter and the loader without the command line, for test_export.py.
 //
-//   export_model make SOURCE OUT FORMAT [sparsity=0.8] [int8=dynamic|static] [granularity=channel|tensor] [head=...]
-//     A classifier (labels negative, positive; seeded head) of a model folder, pruned in each matrix of its layers, written
-//     in FORMAT. head=keep leaves the head as it is. Prints the report as JSON.
+//   export_model make SOURCE OUT FORMAT [sparsity=0.8] [int8=dynamic|static]
+//   [granularity=channel|tensor] [head=...]
+//     A classifier (labels negative, positive; seeded head) of a model folder, pruned in each
+//     matrix of its layers, written in FORMAT. head=keep leaves the head as it is. Prints the
+//     report as JSON.
 //   export_model outputs FILE FOLDER... [head=embedding]
-//     What our loader's models compute for each line of FILE, a sentence or, where it starts with '#', token ids. Prints
-//     for each folder a JSON list of rows with `ids` and `logits` or `token_logits`, else `hidden` and `pooled`.
+//     What our loader's models compute for each line of FILE, a sentence or, where it starts with
+//     '#', token ids. Prints for each folder a JSON list of rows with `ids` and `logits` or
+//     `token_logits`, else `hidden` and `pooled`.
 
 #include "compress/data/torch.h"
 
@@ -47,28 +50,33 @@ Json scheme(nn::Model& model, const std::string& activations, const std::string&
   const bool dynamic = activations == "dynamic";
   Json modules = Json::array(), scales = Json::object();
   for (nn::Parameter* parameter : model.params().select({"encoder"}, nullptr)) {
-    std::string module = parameter->name.substr(0, parameter->name.size() - std::string(".weight").size());
+    std::string module =
+        parameter->name.substr(0, parameter->name.size() - std::string(".weight").size());
     modules.push_back(module);
     scales[module] = 0.05;  // [-6.4, 6.35]: any scale will do, both readers must take the same
   }
-  Json result = {{"num_bits", 8},
-                 {"weights", {{"strategy", granularity}}},
-                 {"activations", {{"strategy", dynamic ? "token" : "tensor"}, {"dynamic", dynamic}}},
-                 {"modules", modules}};
+  Json result = {
+      {"num_bits", 8},
+      {"weights", {{"strategy", granularity}}},
+      {"activations", {{"strategy", dynamic ? "token" : "tensor"}, {"dynamic", dynamic}}},
+      {"modules", modules}};
   if (!dynamic) result["input_scales"] = scales;
   return result;
 }
 
-Json make(const fs::path& source, const fs::path& out, const std::string& format, const Options& options) {
+Json make(const fs::path& source, const fs::path& out, const std::string& format,
+          const Options& options) {
   nn::ModelState state = checkpoint::load_model(source);
   if (option(options, "head", "classification") != "keep")
     nn::set_head(state, nn::HeadKind::classification, {"negative", "positive"});
   std::unique_ptr<nn::Model> model = nn::build(state, 13);
   prune(*model, std::stod(option(options, "sparsity", "0")));
   std::string int8 = option(options, "int8", "");
-  Json how = int8.empty() ? Json() : scheme(*model, int8, option(options, "granularity", "channel"));
+  Json how =
+      int8.empty() ? Json() : scheme(*model, int8, option(options, "granularity", "channel"));
   exports::LoadedModel loaded = exports::with_scheme(std::move(model), how);
-  exports::Report report = exports::write(format, loaded, source, out, nullptr, Json{{"made_by", "export_model"}});
+  exports::Report report =
+      exports::write(format, loaded, source, out, nullptr, Json{{"made_by", "export_model"}});
   return {{"bytes", report.bytes}, {"weight_bytes", report.weight_bytes}};
 }
 
@@ -91,7 +99,8 @@ data::Batch batch_of(const std::vector<int32_t>& ids) {
 
 Json values(const torch::Tensor& tensor) {
   torch::Tensor flat = tensor.to(torch::kFloat64).contiguous().flatten();
-  return std::vector<double>(flat.const_data_ptr<double>(), flat.const_data_ptr<double>() + flat.numel());
+  return std::vector<double>(flat.const_data_ptr<double>(),
+                             flat.const_data_ptr<double>() + flat.numel());
 }
 
 Json outputs(const fs::path& folder, const fs::path& file, const Options& options) {
@@ -144,10 +153,12 @@ int run(const std::vector<std::string>& words) {
     std::cout << make(places[1], places[2], places[3], options) << "\n";
   } else if (places.size() >= 3 && places[0] == "outputs") {
     Json folders = Json::array();
-    for (size_t i = 2; i < places.size(); ++i) folders.push_back(outputs(places[i], places[1], options));
+    for (size_t i = 2; i < places.size(); ++i)
+      folders.push_back(outputs(places[i], places[1], options));
     std::cout << folders << "\n";
   } else {
-    std::cerr << "usage: export_model make SOURCE OUT FORMAT [KEY=VALUE...] | outputs FILE FOLDER... [head=embedding]\n";
+    std::cerr << "usage: export_model make SOURCE OUT FORMAT [KEY=VALUE...] | outputs FILE "
+                 "FOLDER... [head=embedding]\n";
     return 2;
   }
   return 0;
@@ -160,7 +171,8 @@ int main(int argc, char** argv) {
   try {
     return compress::run({argv + 1, argv + argc});
   } catch (const compress::Error& error) {
-    std::cerr << compress::kind_name(error.kind()) << ": " << error.message() << " (" << error.where() << ") " << error.hint() << "\n";
+    std::cerr << compress::kind_name(error.kind()) << ": " << error.message() << " ("
+              << error.where() << ") " << error.hint() << "\n";
     return compress::exit_code(error.kind());
   }
 }

@@ -1,7 +1,7 @@
-"""Folders that compress writes load in transformers and compressed-tensors, and the other way round.
+"""Folders that compress writes load in transformers and compressed-tensors, and the other way.
 
-Run from the repository root: .venv/bin/python tests/interop/test_export.py. The helper that writes and reads is
-tests/interop/export_model.cpp; its path may be given in COMPRESS_EXPORT_MODEL.
+Run from the repository root: .venv/bin/python tests/interop/test_export.py. The helper that writes
+and reads is tests/interop/export_model.cpp; its path may be given in COMPRESS_EXPORT_MODEL.
 """
 
 import json
@@ -63,7 +63,12 @@ class Folder(unittest.TestCase):
         cls.addClassCleanup(cls.keep.cleanup)
 
     def difference(self, ours, theirs):
-        return (torch.tensor(ours, dtype=torch.float64).reshape(theirs.shape) - theirs.double()).abs().max().item()
+        return (
+            (torch.tensor(ours, dtype=torch.float64).reshape(theirs.shape) - theirs.double())
+            .abs()
+            .max()
+            .item()
+        )
 
     def assert_dense(self, ours, theirs, what):
         self.assertLessEqual(self.difference(ours, theirs), DENSE, what)
@@ -80,7 +85,9 @@ class Folder(unittest.TestCase):
         return model.eval()
 
 
-@unittest.skipUnless(SOURCE.exists() and (ROOT / "data/movies").exists(), "needs the fetched model and data")
+@unittest.skipUnless(
+    SOURCE.exists() and (ROOT / "data/movies").exists(), "needs the fetched model and data"
+)
 class TheyReadOurs(Folder):
     """A pruned classifier of the real model on real sentences."""
 
@@ -106,8 +113,10 @@ class TheyReadOurs(Folder):
             self.assertEqual(encoded["input_ids"][0].tolist(), row["ids"])
             differences.append(self.difference(row["logits"], model(**encoded).logits[0]))
         scale = max(abs(value) for row in ours for value in row["logits"])
-        print(f"{name}: largest difference {max(differences):.2e}, median of short texts "
-              f"{sorted(differences[SENTENCES:])[SENTENCES // 2]:.2e}, logits up to {scale:.2f}")
+        print(
+            f"{name}: largest difference {max(differences):.2e}, median of short texts "
+            f"{sorted(differences[SENTENCES:])[SENTENCES // 2]:.2e}, logits up to {scale:.2f}"
+        )
         if int8:
             self.assert_int8(differences[SENTENCES:], differences, scale, name)
         else:
@@ -122,16 +131,20 @@ class TheyReadOurs(Folder):
     def test_dense(self):
         folder, model = self.check("dense", ["sparsity=0.8"], "huggingface")
         tensors = load_file(folder / "model.safetensors")
-        matrices = [name for name in tensors if name.endswith(".weight") and tensors[name].dim() == 2]
+        matrices = [
+            name for name in tensors if name.endswith(".weight") and tensors[name].dim() == 2
+        ]
         encoder = [name for name in matrices if ".encoder." in name]
         self.assertEqual(len(encoder), 36)
         self.assert_sparse(tensors, encoder, 0.799)
         for name, tensor in model.state_dict().items():
             self.assertTrue(torch.equal(tensor, tensors[name]), name)
-            self.assertFalse((torch.signbit(tensor) & (tensor == 0)).any(), f"{name} has negative zeros")
+            self.assertFalse(
+                (torch.signbit(tensor) & (tensor == 0)).any(), f"{name} has negative zeros"
+            )
 
     def test_dense_of_int8(self):
-        # transformers has no quantised activations here, and our loader of this folder has none either.
+        # transformers has no quantised activations here, nor has our loader of this folder.
         self.check("dense_of_int8", ["sparsity=0.8", "int8=dynamic"], "huggingface")
 
     def check_int8(self, name, *more):
@@ -143,8 +156,15 @@ class TheyReadOurs(Folder):
         loaded = dict(model.named_modules())
         for weight in int8:  # decompressed at the first forward pass
             expected = tensors[weight].float() * tensors[weight + "_scale"]
-            self.assertTrue(torch.equal(loaded[weight.removesuffix(".weight")].weight.data.float(), expected), weight)
-        schemed = {name for name, module in loaded.items() if getattr(module, "quantization_scheme", None) is not None}
+            self.assertTrue(
+                torch.equal(loaded[weight.removesuffix(".weight")].weight.data.float(), expected),
+                weight,
+            )
+        schemed = {
+            name
+            for name, module in loaded.items()
+            if getattr(module, "quantization_scheme", None) is not None
+        }
         self.assertEqual(schemed, {weight.removesuffix(".weight") for weight in int8})
 
     def test_int8(self):
@@ -155,24 +175,38 @@ class TheyReadOurs(Folder):
 
     def test_int8_without_a_classifier(self):
         for kind in ("BertModel", "BertForMaskedLM"):
-            config = transformers.BertConfig(vocab_size=60, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                                             intermediate_size=32, max_position_embeddings=24)
+            config = transformers.BertConfig(
+                vocab_size=60,
+                hidden_size=16,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=32,
+                max_position_embeddings=24,
+            )
             torch.manual_seed(3)
             model = getattr(transformers, kind)(config)
             source = self.root / f"small_{kind}"
             model.save_pretrained(source)
             for file in ("vocab.txt", "tokenizer.json"):
                 (source / file).write_bytes((SOURCE / file).read_bytes())
-            helper("make", source, self.root / kind, "compressed-tensors", "int8=dynamic", "head=keep")
+            helper(
+                "make", source, self.root / kind, "compressed-tensors", "int8=dynamic", "head=keep"
+            )
             again = self.load_theirs(getattr(transformers, kind), self.root / kind)
             texts = [[2, 5 + i, 17 + i, 41 - i, 3] for i in range(12)]
-            (self.root / "ids.txt").write_text("".join("# " + " ".join(map(str, ids)) + "\n" for ids in texts))
+            (self.root / "ids.txt").write_text(
+                "".join("# " + " ".join(map(str, ids)) + "\n" for ids in texts)
+            )
             ours = helper("outputs", self.root / "ids.txt", self.root / kind)[0]
             differences, scale = [], 0
             for row, ids in zip(ours, texts, strict=True):
                 out = again(torch.tensor([ids]))
                 theirs = out.last_hidden_state if kind == "BertModel" else out.logits
-                differences.append(self.difference(row["hidden" if kind == "BertModel" else "token_logits"], theirs))
+                differences.append(
+                    self.difference(
+                        row["hidden" if kind == "BertModel" else "token_logits"], theirs
+                    )
+                )
                 scale = max(scale, theirs.abs().max().item())
             self.assert_int8(differences, differences, scale, kind)
 
@@ -180,7 +214,11 @@ class TheyReadOurs(Folder):
 class WeReadTheirs(Folder):
     """Small random BERTs as transformers saves them."""
 
-    ROWS = ["# 2 17 41 8 59 3", "# 2 3", "# 2 " + " ".join(str(5 + i * 7 % 50) for i in range(20)) + " 3"]
+    ROWS = [
+        "# 2 17 41 8 59 3",
+        "# 2 3",
+        "# 2 " + " ".join(str(5 + i * 7 % 50) for i in range(20)) + " 3",
+    ]
 
     @classmethod
     def setUpClass(cls):
@@ -190,11 +228,19 @@ class WeReadTheirs(Folder):
 
     def model(self, kind, name, save=None, **options):
         torch.manual_seed(5)
-        settings = dict(vocab_size=60, hidden_size=24, num_hidden_layers=3, num_attention_heads=4, intermediate_size=40,
-                        max_position_embeddings=32)
+        settings = dict(
+            vocab_size=60,
+            hidden_size=24,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            intermediate_size=40,
+            max_position_embeddings=32,
+        )
         config = transformers.BertConfig(**{**settings, **options})
         model = getattr(transformers, kind)(config).eval()
-        for parameter in model.parameters():  # the initial norms and biases would hide swapped tensors
+        for (
+            parameter
+        ) in model.parameters():  # the initial norms and biases would hide swapped tensors
             parameter.add_(torch.randn_like(parameter) * 0.2)
         model.tie_weights()
         folder = self.root / name
@@ -215,12 +261,17 @@ class WeReadTheirs(Folder):
                 save_file(renamed, folder / "model.safetensors", {"format": "pt"})
             models.append(model)
             folders.append(folder)
-        for name, model, rows in zip(cases, models, helper("outputs", self.file, *folders), strict=True):
+        for name, model, rows in zip(
+            cases, models, helper("outputs", self.file, *folders), strict=True
+        ):
             for row in rows:
                 self.assert_dense(row["logits"], model(torch.tensor([row["ids"]])).logits, name)
 
     def test_activations_and_sizes(self):
-        cases = {activation: dict(hidden_act=activation) for activation in ("gelu", "gelu_new", "relu", "silu")}
+        cases = {
+            activation: dict(hidden_act=activation)
+            for activation in ("gelu", "gelu_new", "relu", "silu")
+        }
         cases["eps"] = dict(layer_norm_eps=1e-3)
         cases["types"] = dict(type_vocab_size=1)
         cases["three"] = dict(num_labels=3)
@@ -229,12 +280,18 @@ class WeReadTheirs(Folder):
 
     def test_names(self):
         def old(key):
-            return key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+            return key.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+                "LayerNorm.bias", "LayerNorm.beta"
+            )
 
         def bare(key):
             return key.removeprefix("bert.")
 
-        rename = {"gamma": old, "bare": bare, "mixed": lambda key: bare(key) if "layer.1" in key else old(key)}
+        rename = {
+            "gamma": old,
+            "bare": bare,
+            "mixed": lambda key: bare(key) if "layer.1" in key else old(key),
+        }
         self.check_classifiers({name: {} for name in rename}, rename=rename)
 
     def test_shards(self):

@@ -94,7 +94,8 @@ class Metrics(unittest.TestCase):
     def test_degenerate_classes(self):
         cases = [([0, 0, 0], [0, 1, 1], 2), ([1, 1, 1], [0, 1, 1], 2), ([0, 1, 1], [1, 1, 1], 2),
                  ([0, 0], [0, 0], 2), ([1, 1], [1, 1], 2), ([0, 0], [1, 1], 2), ([1, 0], [0, 1], 2),
-                 ([2, 2, 2], [0, 1, 2], 3), ([0, 1, 0], [0, 1, 2], 3), ([4, 4], [0, 0], 5), ([0], [1], 3)]
+                 ([2, 2, 2], [0, 1, 2], 3), ([0, 1, 0], [0, 1, 2], 3),
+                 ([4, 4], [0, 0], 5), ([0], [1], 3)]
         requests = [classification(c, y, k, p) for c, y, k in cases for p in (0, 1)]
         self.compare(requests, expected_classification)
         constant = run([classification([0, 0, 0], [0, 1, 1], 2)])[0]
@@ -110,12 +111,14 @@ class Metrics(unittest.TestCase):
             requests.append(regression(x, 3 * x + rng.normal(size=n)))
             requests.append(regression(x, -x))
             requests.append(regression(1e3 * x + 5e3, np.exp(x)))
-            requests.append(regression(np.round(2 * x) / 2, np.round(rng.normal(size=n) + x)))  # ties
+            # ties
+            requests.append(regression(np.round(2 * x) / 2, np.round(rng.normal(size=n) + x)))
         self.compare(requests, expected_regression)
 
     def test_degenerate_values(self):
         cases = [([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [0.1, 0.1, 0.1]), ([2, 2], [2, 2]), ([1], [4]),
-                 ([0, 0, 0, 1], [0, 1, 0, 0]), ([0.0, -0.0, 1.0], [1.0, 2.0, 3.0]), ([1, 2], [2, 1]),
+                 ([0, 0, 0, 1], [0, 1, 0, 0]), ([0.0, -0.0, 1.0], [1.0, 2.0, 3.0]),
+                 ([1, 2], [2, 1]),
                  ([1e-200, 2e-200, 4e-200], [1, 2, 3]), ([1e150, -1e150, 3e150], [1, 2, 3])]
         self.compare([regression(x, y) for x, y in cases], expected_regression)
         note = run([regression([1, 1], [1, 2])])[0][0]["note"]

@@ -284,7 +284,8 @@ class SmallModels(WithHelper):
     def test_vocab_txt(self):
         from transformers import BertTokenizer
 
-        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "##s", "É", "e", "wor", "ld",
+        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "##s", "É", "e", "wor",
+                 "ld",
                  "##ld", "<new>", "日", "."]
         for config in ({}, {"do_lower_case": False}, {"strip_accents": False},
                        {"do_lower_case": False, "tokenize_chinese_chars": False},

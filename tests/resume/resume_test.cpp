@@ -1,4 +1,5 @@
-// A stage that is stopped and goes on gives the same bits as one that is not, with every role in play.
+// A stage that is stopped and goes on gives the same bits as one that is not, with every role in
+// play.
 
 #include <gtest/gtest.h>
 
@@ -54,11 +55,13 @@ struct Bench {
   TrainOptions options;
   Job job;
 
-  explicit Bench(const std::string& yaml) : Bench(yaml, yaml.find("soft_labels") != std::string::npos || yaml.find("logits_mse") != std::string::npos) {}
+  explicit Bench(const std::string& yaml)
+      : Bench(yaml, yaml.find("soft_labels") != std::string::npos ||
+                        yaml.find("logits_mse") != std::string::npos) {}
   Bench(const std::string& yaml, bool with_teacher) : options(options_from(head + yaml)) {
     if (with_teacher)
-      teacher = teacher::frozen(nn::build(nn::tiny_bert(nn::HeadKind::classification), 9), student->config(), true,
-                                nn::Precision::float32, {});
+      teacher = teacher::frozen(nn::build(nn::tiny_bert(nn::HeadKind::classification), 9),
+                                student->config(), true, nn::Precision::float32, {});
     job.stage = "stage";
     job.options = &options;
     job.student = student.get();
@@ -71,7 +74,8 @@ struct Bench {
   }
   nn::TensorMap weights() const {
     nn::TensorMap map;
-    for (const nn::Parameter& parameter : student->params().list()) map[parameter.name] = parameter.latent.detach().clone();
+    for (const nn::Parameter& parameter : student->params().list())
+      map[parameter.name] = parameter.latent.detach().clone();
     return map;
   }
 };
@@ -96,7 +100,8 @@ TEST_P(Resume, IsExactAtEveryStep) {
   run(whole.job);
   nn::TensorMap expected = whole.weights();
   double moved = 0;
-  for (const auto& [name, value] : Bench(GetParam()).weights()) moved += (value - expected[name]).abs().sum().item<double>();
+  for (const auto& [name, value] : Bench(GetParam()).weights())
+    moved += (value - expected[name]).abs().sum().item<double>();
   ASSERT_GT(moved, 1e-3);
   for (int stop_at : {1, 4, 8, 11}) {
     std::filesystem::path state = folder_ / compress::str("state-", stop_at);
@@ -131,34 +136,46 @@ TEST_P(Resume, IsExactAtEveryStep) {
 
 INSTANTIATE_TEST_SUITE_P(
     Recipes, Resume,
-    testing::Values("for: 12 steps\nobjectives: [labels: {}]\n",
-                    "for: 12 steps\nobjectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}]\n"
-                    "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\naccumulate: 3\n",
-                    "for: 12 steps\nobjectives: [soft_labels: {}]\noptimizer: {sgd: {lr: 0.01, momentum: 0.9}}\n"
-                    "pruning: {magnitude: {sparsity: 60%, begin: 2 steps, end: 8 steps, every: 2 steps}}\n"
-                    "averaging: {ema: {start: 10 steps}}\n",
-                    "for: 12 steps\nobjectives: [logits_mse: {}, hidden_states: {layers: uniform, projection: always}]\n"
-                    "pruning: {magnitude: {sparsity: 60%, begin: 1 step, end: 6 steps, every: 2 steps, regrowth: false}}\n"
-                    "quantization: {weights: int8, activations: int8, activation_scale: static, start: 3 steps}\n"
-                    "sharpness: {asam: {accumulation: per_micro_batch}}\naccumulate: 2\n"));
+    testing::Values(
+        "for: 12 steps\nobjectives: [labels: {}]\n",
+        "for: 12 steps\nobjectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}]\n"
+        "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\naccumulate: 3\n",
+        "for: 12 steps\nobjectives: [soft_labels: {}]\noptimizer: {sgd: {lr: 0.01, momentum: "
+        "0.9}}\n"
+        "pruning: {magnitude: {sparsity: 60%, begin: 2 steps, end: 8 steps, every: 2 steps}}\n"
+        "averaging: {ema: {start: 10 steps}}\n",
+        "for: 12 steps\nobjectives: [logits_mse: {}, hidden_states: {layers: uniform, projection: "
+        "always}]\n"
+        "pruning: {magnitude: {sparsity: 60%, begin: 1 step, end: 6 steps, every: 2 steps, "
+        "regrowth: false}}\n"
+        "quantization: {weights: int8, activations: int8, activation_scale: static, start: 3 "
+        "steps}\n"
+        "sharpness: {asam: {accumulation: per_micro_batch}}\naccumulate: 2\n"));
 
 TEST(Loop, SwaLeavesTheTrajectoryAlone) {
-  // With a constant schedule the held rate is the schedule's: every live weight is the same with and without.
+  // With a constant schedule the held rate is the schedule's: every live weight is the same with
+  // and without.
   const char* plain = "for: 10 steps\nschedule: constant\nobjectives: [labels: {}]\n";
-  Bench without(plain, false), with(std::string(plain) + "averaging: {ema: {decay: 0.5, start: 90%}}\n", false);
+  Bench without(plain, false),
+      with(std::string(plain) + "averaging: {ema: {decay: 0.5, start: 90%}}\n", false);
   run(without.job);
   nn::TensorMap live = without.weights();
   run(with.job);
   double moved = 0;
-  for (const auto& [name, value] : with.weights()) moved += (value - live[name]).abs().sum().item<double>();
+  for (const auto& [name, value] : with.weights())
+    moved += (value - live[name]).abs().sum().item<double>();
   EXPECT_GT(moved, 0);  // the stage ends with the average
-  Bench again(std::string(plain) + "averaging: {swa: {start: 10 steps}}\n", false);  // the mean of one snapshot, the last
+  Bench again(std::string(plain) + "averaging: {swa: {start: 10 steps}}\n",
+              false);  // the mean of one snapshot, the last
   run(again.job);
   expect_equal(live, again.weights());
 }
 
 TEST(Loop, LearnsAndKeepsTheBest) {
-  Bench bench("for: 60 steps\nobjectives: [labels: {}]\noptimizer: {adamw: {lr: 3e-3}}\nevaluate: {every: 10 steps}\n", false);
+  Bench bench(
+      "for: 60 steps\nobjectives: [labels: {}]\noptimizer: {adamw: {lr: 3e-3}}\nevaluate: {every: "
+      "10 steps}\n",
+      false);
   int64_t calls = 0;
   nn::TensorMap at_best;
   bench.job.evaluate = [&] {
@@ -175,7 +192,8 @@ TEST(Loop, LearnsAndKeepsTheBest) {
 }
 
 TEST(Loop, StopsEarly) {
-  Bench bench("for: 60 steps\nobjectives: [labels: {}]\nevaluate: {every: 5 steps, patience: 2}\n", false);
+  Bench bench("for: 60 steps\nobjectives: [labels: {}]\nevaluate: {every: 5 steps, patience: 2}\n",
+              false);
   int64_t calls = 0;
   bench.job.evaluate = [&] { return Score{{{"accuracy", 1.0 / ++calls}}, 1.0 / calls, true}; };
   Result result = run(bench.job);
@@ -187,7 +205,8 @@ TEST(Loop, ANonFiniteLossNamesStepAndRows) {
   Bench bench("for: 10 steps\nobjectives: [labels: {}]\n", false);
   {
     torch::NoGradGuard no_grad;
-    bench.student->params().find("classifier.bias")->latent[0] = std::numeric_limits<float>::quiet_NaN();
+    bench.student->params().find("classifier.bias")->latent[0] =
+        std::numeric_limits<float>::quiet_NaN();
   }
   try {
     run(bench.job);
@@ -203,7 +222,8 @@ TEST(Loop, AccumulationEqualsTheWholeBatch) {
   // Without dropout (another draw in each part) both compute the same sum.
   auto prepare = [](Bench& bench) {
     nn::ModelState state = nn::tiny_bert(nn::HeadKind::classification);
-    state.config.hidden_dropout = state.config.attention_dropout = state.config.classifier_dropout = 0;
+    state.config.hidden_dropout = state.config.attention_dropout = state.config.classifier_dropout =
+        0;
     bench.student = nn::build(state, 1);
     bench.job.student = bench.student.get();
   };
@@ -214,7 +234,8 @@ TEST(Loop, AccumulationEqualsTheWholeBatch) {
   run(whole.job);
   run(parts.job);
   nn::TensorMap a = whole.weights(), b = parts.weights();
-  for (const auto& [name, value] : a) EXPECT_LT((value - b[name]).abs().max().item<float>(), 2e-5f) << name;
+  for (const auto& [name, value] : a)
+    EXPECT_LT((value - b[name]).abs().max().item<float>(), 2e-5f) << name;
 }
 
 TEST(Loop, RefusesWhatDoesNotFit) {
@@ -228,10 +249,15 @@ TEST(Loop, RefusesWhatDoesNotFit) {
     }
     return std::string();
   };
-  EXPECT_NE(message("for: 3 steps\nobjectives: [soft_labels: {}]\n", false).find("needs a teacher"), std::string::npos);
-  EXPECT_NE(message("for: 3 steps\nobjectives: [labels: {}]\n", true).find("no objective uses"), std::string::npos);
+  EXPECT_NE(message("for: 3 steps\nobjectives: [soft_labels: {}]\n", false).find("needs a teacher"),
+            std::string::npos);
+  EXPECT_NE(message("for: 3 steps\nobjectives: [labels: {}]\n", true).find("no objective uses"),
+            std::string::npos);
   EXPECT_NE(message("for: 100 steps\nobjectives: [labels: {}]\naveraging: {swa: {start: 10%}}\n"
-                    "pruning: {magnitude: {sparsity: 50%, end: 60%}}\n", false).find("averaging starts"), std::string::npos);
+                    "pruning: {magnitude: {sparsity: 50%, end: 60%}}\n",
+                    false)
+                .find("averaging starts"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-"""The levels of docs/design.md hold: a module includes only modules of lower levels, and the build says the same."""
+"""The levels of docs/design.md hold: modules include lower levels only, and so does the build."""
 
 import pathlib
 import re
@@ -42,7 +42,9 @@ class Structure(unittest.TestCase):
 
     def test_the_build_declares_the_same_levels(self):
         text = (ROOT / "CMakeLists.txt").read_text()
-        declared = re.findall(r"compress_module\((\w+)(?: DEPENDS ([\w ]+?))?(?: LIBRARIES| TORCH|\))", text)
+        declared = re.findall(
+            r"compress_module\((\w+)(?: DEPENDS ([\w ]+?))?(?: LIBRARIES| TORCH|\))", text
+        )
         self.assertEqual({name for name, _ in declared}, set(LEVEL))
         for name, depends in declared:
             for lower in depends.split():

@@ -22,8 +22,9 @@ enum class ErrorKind {
 int exit_code(ErrorKind kind);
 const char* kind_name(ErrorKind kind);
 
-// `what` says what is wrong in one sentence; `where` is a place a person can open ("configs/a.yaml:12:5
-// (stages.student.train.lr)", "data/train.tsv:17"); `hint` says what to do. `where` and `hint` may be empty.
+// `what` says what is wrong in one sentence; `where` is a place a person can open
+// ("configs/a.yaml:12:5 (stages.student.train.lr)", "data/train.tsv:17"); `hint` says what to do.
+// `where` and `hint` may be empty.
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, std::string what, std::string where = {}, std::string hint = {});

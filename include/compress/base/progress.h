@@ -16,7 +16,8 @@ struct Progress {
     return total_steps > 0 ? static_cast<double>(step) / static_cast<double>(total_steps) : 0.0;
   }
   double epoch() const {
-    return steps_per_epoch > 0 ? static_cast<double>(step) / static_cast<double>(steps_per_epoch) : 0.0;
+    return steps_per_epoch > 0 ? static_cast<double>(step) / static_cast<double>(steps_per_epoch)
+                               : 0.0;
   }
 };
 
@@ -30,8 +31,9 @@ struct Duration {
   static Duration epochs(double n) { return {n, Unit::epochs}; }
   static Duration percent(double n) { return {n, Unit::percent}; }
 
-  // Parses "500 steps", "1 step", "3 epochs", "0.5 epoch", "10%", "10 %". Returns false (and leaves `out`) otherwise:
-  // a number without a unit, a negative number, steps that are not whole, percent over 100.
+  // Parses "500 steps", "1 step", "3 epochs", "0.5 epoch", "10%", "10 %". Returns false (and leaves
+  // `out`) otherwise: a number without a unit, a negative number, steps that are not whole, percent
+  // over 100.
   static bool parse(std::string_view text, Duration& out);
   std::string text() const;
 

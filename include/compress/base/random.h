@@ -1,6 +1,6 @@
 #pragma once
-// Named random streams. A draw is a pure function of (seed, stream name, two counters), so that turning one method on
-// does not change another's draws and a resumed run needs no generator state.
+// Named random streams. A draw is a pure function of (seed, stream name, two counters), so that
+// turning one method on does not change another's draws and a resumed run needs no generator state.
 
 #include <cstdint>
 #include <string_view>
@@ -10,7 +10,8 @@
 namespace compress {
 
 // The seed of stream `name` at counters (a, b): for example ("dropout", step, micro-batch).
-constexpr uint64_t stream_seed(uint64_t seed, std::string_view name, uint64_t a = 0, uint64_t b = 0) {
+constexpr uint64_t stream_seed(uint64_t seed, std::string_view name, uint64_t a = 0,
+                               uint64_t b = 0) {
   uint64_t h = mix64(seed);
   for (char c : name) h = mix64(h ^ static_cast<unsigned char>(c));
   return mix64(mix64(h ^ a) ^ (b * 0xD1B54A32D192ED03ull));

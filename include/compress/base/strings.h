@@ -17,7 +17,8 @@ std::string str(const Args&... args) {
   return out.str();
 }
 
-// `value` with `digits` decimals, independent of the locale. Non-finite values print as nan, inf, -inf.
+// `value` with `digits` decimals, independent of the locale. Non-finite values print as nan, inf,
+// -inf.
 std::string fixed(double value, int digits);
 // The shortest decimal that reads back as the same double.
 std::string shortest(double value);
@@ -44,7 +45,8 @@ int edit_distance(std::string_view a, std::string_view b);
 // The candidate nearest to `name`, or "" when none is near enough to be a likely slip.
 std::string nearest(std::string_view name, const std::vector<std::string>& candidates);
 
-// Left-aligned text columns (numbers right-aligned), as printed by plan, inspect and the run's result.
+// Left-aligned text columns (numbers right-aligned), as printed by plan, inspect and the run's
+// result.
 class Table {
  public:
   explicit Table(std::vector<std::string> header);

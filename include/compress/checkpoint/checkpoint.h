@@ -16,23 +16,25 @@
 
 namespace compress::checkpoint {
 
-// Reads config.json and model.safetensors (or shards): names with or without the family's prefix, LayerNorm
-// gamma/beta, tied weights, label maps. All tensors become float32. Dequantises an int-quantized compressed-tensors
-// folder (weight * scale) and leaves what it says of quantisation in the state. Heads that the configured architecture
-// does not use are left out. Every problem of a folder (missing, unexpected, wrongly shaped tensors) is in one
-// Error{model}.
+// Reads config.json and model.safetensors (or shards): names with or without the family's prefix,
+// LayerNorm gamma/beta, tied weights, label maps. All tensors become float32. Dequantises an
+// int-quantized compressed-tensors folder (weight * scale) and leaves what it says of quantisation
+// in the state. Heads that the configured architecture does not use are left out. Every problem of
+// a folder (missing, unexpected, wrongly shaped tensors) is in one Error{model}.
 nn::ModelState load_model(const std::filesystem::path& folder);
 // The config alone, for plans (reads no weights).
 nn::ModelConfig load_config(const std::filesystem::path& folder);
-// Canonical names and shapes of the tensors that load_model() would return, without their data (for `plan` and
-// `inspect`). The same errors.
+// Canonical names and shapes of the tensors that load_model() would return, without their data (for
+// `plan` and `inspect`). The same errors.
 std::map<std::string, std::vector<int64_t>> tensor_shapes(const std::filesystem::path& folder);
 
-// Writes config.json and model.safetensors into `folder` (made if need be), tensor by tensor. Negative zeros become
-// zeros. Tokenizer files are copied byte for byte from `tokenizer_source` where given. What config.json of Hugging Face
-// has no key for (the embedding head, the history of edits) is kept under the key "compress".
+// Writes config.json and model.safetensors into `folder` (made if need be), tensor by tensor.
+// Negative zeros become zeros. Tokenizer files are copied byte for byte from `tokenizer_source`
+// where given. What config.json of Hugging Face has no key for (the embedding head, the history of
+// edits) is kept under the key "compress".
 void save_model(const nn::Model& model, const std::filesystem::path& folder,
-                const std::filesystem::path& tokenizer_source = {}, int64_t max_shard_bytes = 5'000'000'000);
+                const std::filesystem::path& tokenizer_source = {},
+                int64_t max_shard_bytes = 5'000'000'000);
 // Files that make up a tokenizer, of those that `folder` has.
 std::vector<std::filesystem::path> tokenizer_files(const std::filesystem::path& folder);
 void copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to);
@@ -40,8 +42,8 @@ void copy_tokenizer(const std::filesystem::path& from, const std::filesystem::pa
 // The two parts of save_model, for writers of other layouts.
 // config.json of a model.
 nn::Json config_json(const nn::Model& model);
-// A tensor of a weight file: its layout is known before its values are computed. `value` returns a tensor of this type
-// and shape on any device; it is called once, when its turn comes.
+// A tensor of a weight file: its layout is known before its values are computed. `value` returns a
+// tensor of this type and shape on any device; it is called once, when its turn comes.
 struct Planned {
   std::string name;
   torch::ScalarType type = torch::kFloat32;
@@ -49,9 +51,10 @@ struct Planned {
   std::function<torch::Tensor()> value;
 };
 // Writes weights and config.json; each file is whole or absent.
-void write_folder(const std::vector<Planned>& tensors, const nn::Json& config, const std::filesystem::path& folder,
-                  int64_t max_shard_bytes = 5'000'000'000);
-// Reads a JSON file of at most `limit` bytes. Error{model} naming line and column where it is malformed.
+void write_folder(const std::vector<Planned>& tensors, const nn::Json& config,
+                  const std::filesystem::path& folder, int64_t max_shard_bytes = 5'000'000'000);
+// Reads a JSON file of at most `limit` bytes. Error{model} naming line and column where it is
+// malformed.
 nn::Json read_json(const std::filesystem::path& file, uint64_t limit = 64'000'000);
 
 // Named tensors and texts in one atomic safetensors file: run state, masks, moments, averages.
@@ -61,11 +64,12 @@ struct RunState {
 };
 // Tensors of any type that safetensors has, on any device. Texts are UTF-8.
 void save_state(const RunState& state, const std::filesystem::path& file);
-// Tensors on the CPU, in memory of their own. Error{model} for a damaged file or one that save_state did not write.
+// Tensors on the CPU, in memory of their own. Error{model} for a damaged file or one that
+// save_state did not write.
 RunState load_state(const std::filesystem::path& file);
 
-// A tensor that views the memory of a stored one (a copy where that memory is not aligned); copy it before the reader
-// closes.
+// A tensor that views the memory of a stored one (a copy where that memory is not aligned); copy it
+// before the reader closes.
 torch::Tensor view(const storage::TensorView& stored);
 // Error{internal} for a type that safetensors does not have.
 storage::Dtype stored_dtype(torch::ScalarType type);

@@ -16,8 +16,8 @@ namespace compress::constraint {
 struct Match {
   std::string tensor;
   std::vector<int64_t> shape;
-  int64_t count = 0;     // weights held
-  std::string what;      // "pruned to 80% (global)", "int8 per channel, activations per token"
+  int64_t count = 0;  // weights held
+  std::string what;   // "pruned to 80% (global)", "int8 per channel, activations per token"
 };
 
 // The optimizer's running moments of a parameter (tensors of its shape); may be empty.
@@ -27,30 +27,35 @@ using Moments = std::function<std::vector<torch::Tensor>(const nn::Parameter&)>;
 class Constraint {
  public:
   virtual ~Constraint() = default;
-  // Selects its tensors (a selector that matches nothing is an Error{recipe} naming near ones), allocates state and
-  // hooks transforms into the model's parameters. `plan` has total_steps and steps_per_epoch set, step = 0.
+  // Selects its tensors (a selector that matches nothing is an Error{recipe} naming near ones),
+  // allocates state and hooks transforms into the model's parameters. `plan` has total_steps and
+  // steps_per_epoch set, step = 0.
   virtual void bind(nn::Model& model, const Progress& plan) = 0;
   virtual std::vector<Match> matches() const = 0;
-  // Before the forward pass of the update that `progress.step` counts (0-based): new masks or scales where the schedule
-  // asks for them. Deterministic; the same on every rank. Returns true when effective weights changed by it.
+  // Before the forward pass of the update that `progress.step` counts (0-based): new masks or
+  // scales where the schedule asks for them. Deterministic; the same on every rank. Returns true
+  // when effective weights changed by it.
   virtual bool before_step(const Progress& progress, const Moments& moments) = 0;
   // After backward, on complete float32 gradients, before clipping.
   virtual void on_gradients() {}
   // After the optimizer's update.
   virtual void on_weights() {}
-  // The pattern of zeros no longer changes once this many updates are done (0: fixed from the start).
+  // The pattern of zeros no longer changes once this many updates are done (0: fixed from the
+  // start).
   virtual int64_t pattern_fixed_from() const { return 0; }
   // Everything needed to resume to the bit, by name.
   virtual nn::TensorMap state() const { return {}; }
   virtual void load_state(const nn::TensorMap& state) = 0;
-  // Makes the constraint part of the latent weights (masked entries exactly 0), for saving a stage's model.
+  // Makes the constraint part of the latent weights (masked entries exactly 0), for saving a
+  // stage's model.
   virtual void finish() {}
   // What the exporter must know; null unless the constraint quantises by now:
   //   {"num_bits": 8,
   //    "weights": {"strategy": "channel" | "tensor"} | null,
-  //    "activations": {"strategy": "token", "dynamic": true} | {"strategy": "tensor", "dynamic": false} | null,
-  //    "modules": ["encoder.layer.0.attention.self.query", ...],   tensor names without ".weight"
-  //    "input_scales": {module: scale}}                             static activations only
+  //    "activations": {"strategy": "token", "dynamic": true} | {"strategy": "tensor", "dynamic":
+  //    false} | null, "modules": ["encoder.layer.0.attention.self.query", ...],   tensor names
+  //    without ".weight" "input_scales": {module: scale}}                             static
+  //    activations only
   // Error{recipe} when a static input was never observed.
   virtual nn::Json export_scheme() const { return nullptr; }
   // One line on what holds now ("sparsity 80.00% of 5,308,416").
@@ -58,27 +63,33 @@ class Constraint {
 };
 
 using Maker = std::function<std::unique_ptr<Constraint>(const recipe::Component&)>;
-const recipe::RegistryOf<Maker>& pruning();        // recipe key `pruning`: magnitude, keep_pattern
-inline const recipe::Registry& pruning_registry() { return pruning(); }
+const recipe::RegistryOf<Maker>& pruning();  // recipe key `pruning`: magnitude, keep_pattern
+inline const recipe::Registry& pruning_registry() {
+  return pruning();
+}
 std::unique_ptr<Constraint> make(const recipe::Component& component);
 
-// Recipe key `quantization`: integer quantisation-aware training in the arithmetic of compressed-tensors.
+// Recipe key `quantization`: integer quantisation-aware training in the arithmetic of
+// compressed-tensors.
 struct QuantizationOptions {
-  std::string weights = "int8";             // int8 | none
+  std::string weights = "int8";                // int8 | none
   std::string weight_granularity = "channel";  // channel | tensor
-  std::string activations = "int8";         // int8 | none
-  std::string activation_scale = "dynamic";  // dynamic (per token) | static (per tensor, moving min-max)
-  double averaging = 0.01;                  // static: weight of a new batch in the moving minimum and maximum
-  Duration start = Duration::percent(0);    // fake quantisation begins
+  std::string activations = "int8";            // int8 | none
+  std::string activation_scale =
+      "dynamic";            // dynamic (per token) | static (per tensor, moving min-max)
+  double averaging = 0.01;  // static: weight of a new batch in the moving minimum and maximum
+  Duration start = Duration::percent(0);               // fake quantisation begins
   Duration freeze_observers = Duration::percent(100);  // static scales no longer move
   std::vector<std::string> targets = {"encoder"};
-  std::vector<std::string> exclude;         // globs over tensor names
+  std::vector<std::string> exclude;  // globs over tensor names
   static const recipe::Options<QuantizationOptions>& options();
 };
-std::unique_ptr<Constraint> make_quantization(const QuantizationOptions& options, const recipe::Mark& mark);
-// The quantization of a finished model, in force as soon as it is bound: what export_scheme() gave. With "weights" null
-// only activations are quantised (weights that were read back as int8 times scale must not be quantised again). The
-// scheme may come from a file: anything unfit is an Error{model} naming `where`, at once or in bind().
+std::unique_ptr<Constraint> make_quantization(const QuantizationOptions& options,
+                                              const recipe::Mark& mark);
+// The quantization of a finished model, in force as soon as it is bound: what export_scheme() gave.
+// With "weights" null only activations are quantised (weights that were read back as int8 times
+// scale must not be quantised again). The scheme may come from a file: anything unfit is an
+// Error{model} naming `where`, at once or in bind().
 std::unique_ptr<Constraint> from_scheme(const nn::Json& scheme, const std::string& where);
 // The one entry of the recipe key `quantization`, for `compress explain` and the docs.
 const recipe::Registry& quantization_registry();

@@ -1,6 +1,6 @@
 #pragma once
-// The parts of LibTorch that this program uses: tensors, operators, autograd. <torch/torch.h> would add the module,
-// optimizer and data-loader API, which doubles the time to compile every file.
+// The parts of LibTorch that this program uses: tensors, operators, autograd. <torch/torch.h> would
+// add the module, optimizer and data-loader API, which doubles the time to compile every file.
 
 #include <torch/autograd.h>
 #include <torch/cuda.h>

@@ -18,21 +18,22 @@ struct EvaluateOptions {
   std::vector<std::string> metrics;  // empty: the defaults of the task
   int64_t batch = 32;
   nn::Precision precision = nn::Precision::float32;
-  const text::Tokenizer* tokenizer = nullptr;  // needed for masked LM: 15% of the tokens are masked, the same each time
-  int64_t limit = 0;                           // first rows only; 0 = all
+  const text::Tokenizer* tokenizer =
+      nullptr;        // needed for masked LM: 15% of the tokens are masked, the same each time
+  int64_t limit = 0;  // first rows only; 0 = all
 };
 
 struct Evaluation {
   std::vector<Metric> metrics;
-  double loss = 0;        // mean cross-entropy or squared error
+  double loss = 0;  // mean cross-entropy or squared error
   int64_t rows = 0;
   double seconds = 0;
-  torch::Tensor logits;   // [N, C] float32 on the CPU, in row order (classification, regression)
+  torch::Tensor logits;  // [N, C] float32 on the CPU, in row order (classification, regression)
   const Metric* find(const std::string& name) const;
 };
 
-// The model in evaluation mode with the weights it has now (refreshes effective weights). The split's class names must be
-// the model's in some order: Error{data} listing both otherwise.
+// The model in evaluation mode with the weights it has now (refreshes effective weights). The
+// split's class names must be the model's in some order: Error{data} listing both otherwise.
 Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOptions& options);
 
 // The default metric names of a model's task.

@@ -13,50 +13,58 @@
 
 namespace compress::exports {
 
-// A model as it is used: weights, and the quantization that acts on weights and activations when it has one.
+// A model as it is used: weights, and the quantization that acts on weights and activations when it
+// has one.
 struct LoadedModel {
   std::unique_ptr<nn::Model> model;
-  std::unique_ptr<constraint::Constraint> quantization;  // bound to `model` and in force; null when nothing is to be done
-  nn::Json scheme;             // as constraint::Constraint::export_scheme() has it, null when not quantised
-  // Of weights that were read back as int8 times scale: the scales, by the weight's name. Such weights are not quantised
-  // again (`quantization` acts on activations alone).
+  std::unique_ptr<constraint::Constraint>
+      quantization;  // bound to `model` and in force; null when nothing is to be done
+  nn::Json scheme;   // as constraint::Constraint::export_scheme() has it, null when not quantised
+  // Of weights that were read back as int8 times scale: the scales, by the weight's name. Such
+  // weights are not quantised again (`quantization` acts on activations alone).
   nn::TensorMap weight_scales;
 };
 
-// Loads any folder that this program or Hugging Face wrote: a stage's model (with its quantization.json), a dense export,
-// or a compressed-tensors int-quantized export (weights dequantised, activations quantised on the fly). Error{model}.
+// Loads any folder that this program or Hugging Face wrote: a stage's model (with its
+// quantization.json), a dense export, or a compressed-tensors int-quantized export (weights
+// dequantised, activations quantised on the fly). Error{model}.
 LoadedModel load(const std::filesystem::path& folder);
-// The same for a model in memory: binds the quantization that `scheme` describes. `scheme` null: none.
+// The same for a model in memory: binds the quantization that `scheme` describes. `scheme` null:
+// none.
 LoadedModel with_scheme(std::unique_ptr<nn::Model> model, const nn::Json& scheme);
-// Writes a stage's model: a Hugging Face folder with the latent weights, and quantization.json when there is a scheme.
-// Files are replaced one by one; the caller makes the folder appear at once where that matters.
-void save_stage_model(const nn::Model& model, const nn::Json& scheme, const std::filesystem::path& folder,
+// Writes a stage's model: a Hugging Face folder with the latent weights, and quantization.json when
+// there is a scheme. Files are replaced one by one; the caller makes the folder appear at once
+// where that matters.
+void save_stage_model(const nn::Model& model, const nn::Json& scheme,
+                      const std::filesystem::path& folder,
                       const std::filesystem::path& tokenizer_source);
 
 struct Report {
   std::string format;
   std::filesystem::path folder;
-  int64_t bytes = 0;               // of all files
-  int64_t weight_bytes = 0;        // of the weight files alone
-  double largest_difference = 0;   // of logits, ours against the re-read folder
-  double scale = 0;                // largest |logit| of ours
-  int64_t rows = 0;                // rows compared
-  Metric ours, reread;             // the first metric on these rows; empty names when there was no data
+  int64_t bytes = 0;              // of all files
+  int64_t weight_bytes = 0;       // of the weight files alone
+  double largest_difference = 0;  // of logits, ours against the re-read folder
+  double scale = 0;               // largest |logit| of ours
+  int64_t rows = 0;               // rows compared
+  Metric ours, reread;  // the first metric on these rows; empty names when there was no data
 };
 
 std::vector<std::string> formats();  // huggingface, compressed-tensors
 
-// Writes `source` (as loaded by load(), so with its quantization in force) in `format` into `folder`, re-reads it and
-// compares: every weight to the bit, and on the first 256 rows of `check` (may be null: weights only) the outputs and,
-// where the split's task is the model's, the metric. The folder appears only when the comparison held: outputs to
-// `tolerance` times their scale, Error{internal} naming the difference otherwise. Tokenizer files come from
-// `source_folder`. `provenance` is written as compress_run.json unless it is null.
-// huggingface: dense float32 with exact zeros; a quantised model's weights as their int8 values times scale. The layout
-// has no place for quantised activations, so that `ours` is then measured without their quantisation.
-// compressed-tensors: `int-quantized` as in compressed-tensors 0.20 (I8 weights, [out, 1] or [1] scales); needs a model
-// with int8 weights and activations, Error{recipe} otherwise (readers take int8 weights alone for another format).
-Report write(const std::string& format, LoadedModel& source, const std::filesystem::path& source_folder,
-             const std::filesystem::path& folder, const data::Split* check, const nn::Json& provenance,
-             double tolerance = 1e-4);
+// Writes `source` (as loaded by load(), so with its quantization in force) in `format` into
+// `folder`, re-reads it and compares: every weight to the bit, and on the first 256 rows of `check`
+// (may be null: weights only) the outputs and, where the split's task is the model's, the metric.
+// The folder appears only when the comparison held: outputs to `tolerance` times their scale,
+// Error{internal} naming the difference otherwise. Tokenizer files come from `source_folder`.
+// `provenance` is written as compress_run.json unless it is null. huggingface: dense float32 with
+// exact zeros; a quantised model's weights as their int8 values times scale. The layout has no
+// place for quantised activations, so that `ours` is then measured without their quantisation.
+// compressed-tensors: `int-quantized` as in compressed-tensors 0.20 (I8 weights, [out, 1] or [1]
+// scales); needs a model with int8 weights and activations, Error{recipe} otherwise (readers take
+// int8 weights alone for another format).
+Report write(const std::string& format, LoadedModel& source,
+             const std::filesystem::path& source_folder, const std::filesystem::path& folder,
+             const data::Split* check, const nn::Json& provenance, double tolerance = 1e-4);
 
 }  // namespace compress::exports

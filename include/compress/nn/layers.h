@@ -1,5 +1,6 @@
 #pragma once
-// Layers that families are composed of. They hold pointers into a ParamTable and compute on packed tokens.
+// Layers that families are composed of. They hold pointers into a ParamTable and compute on packed
+// tokens.
 
 #include "compress/data/torch.h"
 
@@ -24,8 +25,9 @@ class DropoutSeeds {
   bool training_;
 };
 
-// y = x with each element zeroed with probability `p` (in steps of 1/65536) and the rest scaled by 1/(1-p). The choice is
-// a function of (seed, element index), so backward draws it again instead of keeping it.
+// y = x with each element zeroed with probability `p` (in steps of 1/65536) and the rest scaled by
+// 1/(1-p). The choice is a function of (seed, element index), so backward draws it again instead of
+// keeping it.
 torch::Tensor dropout(const torch::Tensor& x, double p, uint64_t seed);
 
 // Y = X W^T + b. Applies the weight's input transform.
@@ -35,7 +37,8 @@ struct Linear {
   torch::Tensor operator()(const torch::Tensor& x, bool training) const;
 };
 
-// Linear layers with a common input as one product; falls back to single ones where their input transforms differ.
+// Linear layers with a common input as one product; falls back to single ones where their input
+// transforms differ.
 struct FusedLinear {
   std::vector<Linear> parts;
   Fused* weight = nullptr;
@@ -50,7 +53,8 @@ struct LayerNorm {
   torch::Tensor operator()(const torch::Tensor& x) const;
 };
 
-// Sum of word, position and (optional) segment embeddings, [T, H] float32. Gradients go to touched rows only.
+// Sum of word, position and (optional) segment embeddings, [T, H] float32. Gradients go to touched
+// rows only.
 struct Embeddings {
   Parameter* word = nullptr;
   Parameter* position = nullptr;
@@ -60,19 +64,22 @@ struct Embeddings {
 
 torch::Tensor activation(const torch::Tensor& x, const std::string& name);
 
-// Multi-head self-attention over packed rows. `qkv` [T, 3 * heads * width] holds query, key, value side by side; each
-// row of the batch attends to itself. Returns [T, heads * width]. Dropout acts on the attention weights.
-// `scores`, when given, receives [B, heads, longest, longest] float32: scaled, before mask and softmax, differentiable.
+// Multi-head self-attention over packed rows. `qkv` [T, 3 * heads * width] holds query, key, value
+// side by side; each row of the batch attends to itself. Returns [T, heads * width]. Dropout acts
+// on the attention weights. `scores`, when given, receives [B, heads, longest, longest] float32:
+// scaled, before mask and softmax, differentiable.
 struct AttentionShape {
   int64_t heads = 0;
   int64_t width = 0;  // of one head
   double scale = 1;
   double dropout = 0;
 };
-torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch, const AttentionShape& shape,
-                        DropoutSeeds& seeds, torch::Tensor* scores = nullptr);
+torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch,
+                        const AttentionShape& shape, DropoutSeeds& seeds,
+                        torch::Tensor* scores = nullptr);
 // The same through padded batched products, on any device; the reference that tests compare with.
-torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batch, const AttentionShape& shape,
-                               DropoutSeeds& seeds, torch::Tensor* scores = nullptr);
+torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batch,
+                               const AttentionShape& shape, DropoutSeeds& seeds,
+                               torch::Tensor* scores = nullptr);
 
 }  // namespace compress::nn

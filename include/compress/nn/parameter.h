@@ -1,6 +1,6 @@
 #pragma once
-// Parameters: named, with a role, and with the chain of transforms that turns the trained (latent) weight into the one
-// that a layer multiplies with.
+// Parameters: named, with a role, and with the chain of transforms that turns the trained (latent)
+// weight into the one that a layer multiplies with.
 
 #include "compress/data/torch.h"
 
@@ -19,22 +19,35 @@ torch::ScalarType dtype(Precision precision);
 // "float32", "bf16"
 const char* precision_name(Precision precision);
 
-// What a parameter is for. Selections in recipes name roles ("attention", "ffn", "encoder" are groups of them).
+// What a parameter is for. Selections in recipes name roles ("attention", "ffn", "encoder" are
+// groups of them).
 enum class Role {
-  embedding, norm, bias, query, key, value, attention_output, ffn_in, ffn_out, pooler, head, other
+  embedding,
+  norm,
+  bias,
+  query,
+  key,
+  value,
+  attention_output,
+  ffn_in,
+  ffn_out,
+  pooler,
+  head,
+  other
 };
 const char* role_name(Role role);
 
 struct Parameter;
 
-// One step of the chain latent -> effective weight (mask, fake quantisation). Runs once per update and weight.
+// One step of the chain latent -> effective weight (mask, fake quantisation). Runs once per update
+// and weight.
 class WeightTransform {
  public:
   virtual ~WeightTransform() = default;
   // Changes `weight` (float32, scratch memory of the latent's shape) in place.
   virtual void forward(const Parameter& parameter, torch::Tensor& weight) = 0;
-  // Turns the gradient at the transform's output into the one at its input, in place (straight-through where the
-  // transform rounds).
+  // Turns the gradient at the transform's output into the one at its input, in place
+  // (straight-through where the transform rounds).
   virtual void backward(const Parameter& parameter, torch::Tensor& gradient) = 0;
 };
 
@@ -43,35 +56,41 @@ class InputTransform {
  public:
   virtual ~InputTransform() = default;
   virtual torch::Tensor apply(const torch::Tensor& input, bool training) = 0;
-  // Stateless: all shareable transforms compute the same, so that layers with one input (query, key, value) may apply
-  // one of them for all.
+  // Stateless: all shareable transforms compute the same, so that layers with one input (query,
+  // key, value) may apply one of them for all.
   virtual bool shareable() const { return false; }
 };
 
 struct Parameter {
-  std::string name;   // canonical: the Hugging Face name without the model prefix, "encoder.layer.0....weight"
+  std::string name;  // canonical: the Hugging Face name without the model prefix,
+                     // "encoder.layer.0....weight"
   Role role = Role::other;
-  int layer = -1;     // -1: not in a layer
-  torch::Tensor latent;     // float32 leaf; its grad() is float32 and, between backward and step, complete
+  int layer = -1;  // -1: not in a layer
+  torch::Tensor
+      latent;  // float32 leaf; its grad() is float32 and, between backward and step, complete
   torch::Tensor effective;  // what layers use: the latent itself, or a leaf in compute precision
   std::vector<WeightTransform*> transforms;  // in order; not owned
   InputTransform* input = nullptr;           // of the linear layer whose weight this is; not owned
   bool trainable = true;
-  bool castable = false;      // the effective weight is kept in compute precision when that is lower
+  bool castable = false;  // the effective weight is kept in compute precision when that is lower
   bool row_gradient = false;  // an embedding: gradients exist in touched rows only
-  std::vector<torch::Tensor> touched;  // ids whose rows of latent.grad() are not zero (row_gradient)
+  std::vector<torch::Tensor>
+      touched;  // ids whose rows of latent.grad() are not zero (row_gradient)
 
-  torch::Tensor gradient_buffer;       // float32 memory that latent.grad() uses again each step
-  torch::Tensor scratch;               // float32 memory for transforms
-  struct Fused* fused = nullptr;       // the group whose memory holds `effective` as rows
+  torch::Tensor gradient_buffer;  // float32 memory that latent.grad() uses again each step
+  torch::Tensor scratch;          // float32 memory for transforms
+  struct Fused* fused = nullptr;  // the group whose memory holds `effective` as rows
   int64_t fused_row = 0;
 
   int64_t numel() const { return latent.numel(); }
   // The weight of a linear layer: [out, in], inside the model's matrix products.
-  bool is_matrix() const { return latent.dim() == 2 && role != Role::embedding && role != Role::norm; }
+  bool is_matrix() const {
+    return latent.dim() == 2 && role != Role::embedding && role != Role::norm;
+  }
 };
 
-// Weights (or biases) of layers that read the same input, side by side in memory so that one product serves all.
+// Weights (or biases) of layers that read the same input, side by side in memory so that one
+// product serves all.
 struct Fused {
   std::vector<Parameter*> members;
   torch::Tensor effective;  // leaf: the members' rows, one after the other
@@ -83,25 +102,27 @@ class ParamTable {
   Parameter& add(std::string name, Role role, int layer, torch::Tensor initial);
   Parameter* find(std::string_view name);
   const Parameter* find(std::string_view name) const;
-  // Puts the effective weights of `members` into one tensor (see Fused). Call before the first refresh.
+  // Puts the effective weights of `members` into one tensor (see Fused). Call before the first
+  // refresh.
   Fused& fuse(std::vector<Parameter*> members);
   std::deque<Parameter>& list() { return list_; }
   const std::deque<Parameter>& list() const { return list_; }
   int64_t numel() const;
 
-  // Parameters that a selection names: roles ("query", "ffn_in", ...), groups ("attention" = query key value
-  // attention_output, "ffn" = ffn_in ffn_out, "encoder" = both, "linear" = every matrix, "all"), or globs over names
-  // ("encoder.layer.0.*"). Only matrices unless `any_shape`. A selector that matches nothing is reported in
-  // `unmatched`.
-  std::vector<Parameter*> select(const std::vector<std::string>& selectors, std::vector<std::string>* unmatched,
-                                 bool any_shape = false);
+  // Parameters that a selection names: roles ("query", "ffn_in", ...), groups ("attention" = query
+  // key value attention_output, "ffn" = ffn_in ffn_out, "encoder" = both, "linear" = every matrix,
+  // "all"), or globs over names
+  // ("encoder.layer.0.*"). Only matrices unless `any_shape`. A selector that matches nothing is
+  // reported in `unmatched`.
+  std::vector<Parameter*> select(const std::vector<std::string>& selectors,
+                                 std::vector<std::string>* unmatched, bool any_shape = false);
 
-  // Computes every effective weight from its latent: transforms, then the cast to compute precision. Call after the
-  // latents, masks or scales changed; layers read the result until the next call. In float32 without transforms the
-  // effective weight is the latent itself (no copy).
+  // Computes every effective weight from its latent: transforms, then the cast to compute
+  // precision. Call after the latents, masks or scales changed; layers read the result until the
+  // next call. In float32 without transforms the effective weight is the latent itself (no copy).
   void refresh(Precision precision);
-  // Moves gradients from effective weights back to latents (adding when `accumulate`), through the transforms. Call
-  // after each backward.
+  // Moves gradients from effective weights back to latents (adding when `accumulate`), through the
+  // transforms. Call after each backward.
   void collect_gradients(bool accumulate);
   // Forgets gradients: embedding rows that were touched are zeroed, other gradients are dropped.
   void clear_gradients();

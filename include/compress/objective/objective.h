@@ -28,14 +28,16 @@ class Objective {
   virtual bool needs_teacher() const { return false; }
   // Of a term with a teacher: it reads the teacher's logits (and not its hidden states alone).
   virtual bool needs_teacher_logits() const { return needs_teacher(); }
-  // Checks that the term fits the models (head kinds, label names, layer counts), resolves layer maps and adds trained
-  // helpers (projections) to `auxiliary`: trained with the student, never exported. `teacher` is null without one.
-  // Throws Error{recipe} at `mark`.
-  virtual void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher, nn::ParamTable& auxiliary,
-                    uint64_t seed);
-  // Scalar float32, averaged over the batch's rows (or over what the component's description states).
+  // Checks that the term fits the models (head kinds, label names, layer counts), resolves layer
+  // maps and adds trained helpers (projections) to `auxiliary`: trained with the student, never
+  // exported. `teacher` is null without one. Throws Error{recipe} at `mark`.
+  virtual void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher,
+                    nn::ParamTable& auxiliary, uint64_t seed);
+  // Scalar float32, averaged over the batch's rows (or over what the component's description
+  // states).
   virtual torch::Tensor compute(const Signals& signals) = 0;
-  // What the term resolved to, in words, for the plan ("student 1<-2, 2<-4, 3<-6; projection 384x384"); may be "".
+  // What the term resolved to, in words, for the plan ("student 1<-2, 2<-4, 3<-6; projection
+  // 384x384"); may be "".
   virtual std::string summary() const { return {}; }
 
   double weight(const Progress& progress) const { return weight_.at(progress); }
@@ -51,7 +53,9 @@ class Objective {
 
 using Maker = std::function<std::unique_ptr<Objective>(const recipe::Component&)>;
 const recipe::RegistryOf<Maker>& objectives();
-inline const recipe::Registry& registry() { return objectives(); }
+inline const recipe::Registry& registry() {
+  return objectives();
+}
 std::unique_ptr<Objective> make(const recipe::Component& component);
 
 }  // namespace compress::objective

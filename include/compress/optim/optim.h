@@ -1,5 +1,6 @@
 #pragma once
-// Role `optim`: how we move. Optimizers, learning-rate schedules, sharpness-aware steps, weight averages.
+// Role `optim`: how we move. Optimizers, learning-rate schedules, sharpness-aware steps, weight
+// averages.
 
 #include <functional>
 #include <memory>
@@ -13,14 +14,14 @@
 
 namespace compress::optim {
 
-// --- optimizer ----------------------------------------------------------------------------------------------------
+// --- optimizer
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
   // Groups by decay: matrices and embeddings decay, norms and biases do not (Devlin et al. 2019).
   virtual void bind(const std::vector<nn::Parameter*>& parameters) = 0;
-  // One update with learning rate `base_lr * factor` from the parameters' latent.grad(). Parameters without a gradient
-  // are left alone. `step` counts from 0 (bias correction uses step + 1).
+  // One update with learning rate `base_lr * factor` from the parameters' latent.grad(). Parameters
+  // without a gradient are left alone. `step` counts from 0 (bias correction uses step + 1).
   virtual void step(double factor, int64_t step) = 0;
   virtual double learning_rate() const = 0;  // the base rate
   virtual std::vector<torch::Tensor> moments(const nn::Parameter& parameter) const = 0;
@@ -28,7 +29,7 @@ class Optimizer {
   virtual void load_state(const nn::TensorMap& state) = 0;
 };
 
-// --- schedule: the factor on the base rate, a pure function of progress ---------------------------------------------
+// --- schedule: the factor on the base rate, a pure function of progress
 class Schedule {
  public:
   virtual ~Schedule() = default;
@@ -36,11 +37,12 @@ class Schedule {
   virtual double factor(const Progress& progress) const = 0;
 };
 
-// --- sharpness: SAM and its kin -------------------------------------------------------------------------------------
+// --- sharpness: SAM and its kin
 class Sharpness {
  public:
   virtual ~Sharpness() = default;
-  // Checks against the parameters, e.g. refuses a perturbation below the working precision. Error{recipe}.
+  // Checks against the parameters, e.g. refuses a perturbation below the working precision.
+  // Error{recipe}.
   virtual void bind(const std::vector<nn::Parameter*>& parameters, nn::Precision precision) = 0;
   // True when this update takes the extra ascent pass.
   virtual bool active(const Progress& progress) const = 0;
@@ -48,11 +50,12 @@ class Sharpness {
   virtual void ascend() = 0;
   // Puts the kept copy back, bit for bit.
   virtual void restore() = 0;
-  // `exact`: all micro-batches first, one perturbation, replay; `per_micro_batch`: each perturbs for itself.
+  // `exact`: all micro-batches first, one perturbation, replay; `per_micro_batch`: each perturbs
+  // for itself.
   virtual bool per_micro_batch() const = 0;
 };
 
-// --- averaging ------------------------------------------------------------------------------------------------------
+// --- averaging
 class Averaging {
  public:
   virtual ~Averaging() = default;
@@ -65,7 +68,8 @@ class Averaging {
   virtual void swap() = 0;
   // The update at which averaging begins (pruning patterns must be fixed by then).
   virtual int64_t starts_at() const = 0;
-  // The learning rate stays constant from the start on: at constant_rate(), or where the schedule was.
+  // The learning rate stays constant from the start on: at constant_rate(), or where the schedule
+  // was.
   virtual bool holds_rate() const { return false; }
   virtual std::optional<double> constant_rate() const { return std::nullopt; }
   virtual nn::TensorMap state() const = 0;
@@ -86,8 +90,8 @@ const recipe::Registry& schedule_registry();
 const recipe::Registry& sharpness_registry();
 const recipe::Registry& averaging_registry();
 
-// Scales gradients so that their global norm is at most `limit`; returns the norm before (a scalar tensor: reading it
-// synchronises). Float32, over all parameters with a gradient.
+// Scales gradients so that their global norm is at most `limit`; returns the norm before (a scalar
+// tensor: reading it synchronises). Float32, over all parameters with a gradient.
 torch::Tensor clip_gradients(const std::vector<nn::Parameter*>& parameters, double limit);
 
 }  // namespace compress::optim

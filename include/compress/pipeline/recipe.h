@@ -14,11 +14,11 @@ namespace compress::pipeline {
 
 // Writes a finished model in formats of the ecosystem.
 struct ExportOptions {
-  std::string model;                                   // an earlier stage, or a folder
+  std::string model;  // an earlier stage, or a folder
   std::vector<std::string> formats = {"huggingface"};
-  std::string data;                                    // compared on; default: the data of the stage that made the model
-  int64_t rows = 256;                                  // rows compared
-  double tolerance = 1e-4;                             // of the logits, relative to the largest
+  std::string data;         // compared on; default: the data of the stage that made the model
+  int64_t rows = 256;       // rows compared
+  double tolerance = 1e-4;  // of the logits, relative to the largest
   static const recipe::Options<ExportOptions>& options();
 };
 
@@ -39,15 +39,16 @@ struct StageOptions {
   static const recipe::Options<StageOptions>& options();
 };
 
-// A number that the run is expected to reach. `of` makes it relative to the same metric of another stage.
+// A number that the run is expected to reach. `of` makes it relative to the same metric of another
+// stage.
 struct ExpectOptions {
   std::string stage;
   std::string metric;
-  std::string split = "test";            // test | validation
+  std::string split = "test";  // test | validation
   std::optional<double> at_least, at_most;
-  std::string of;                        // another stage
-  std::optional<double> drop_at_most;    // with `of`: value >= other - drop_at_most
-  std::optional<double> gain_at_least;   // with `of`: value >= other + gain_at_least
+  std::string of;                       // another stage
+  std::optional<double> drop_at_most;   // with `of`: value >= other - drop_at_most
+  std::optional<double> gain_at_least;  // with `of`: value >= other + gain_at_least
   static const recipe::Options<ExpectOptions>& options();
 };
 
@@ -71,9 +72,10 @@ struct Recipe {
   const StageOptions* stage(const std::string& name) const;  // null when there is none
 };
 
-// Reads, overrides and checks a recipe: types and ranges, names, references to earlier stages and data sets, files that
-// must exist, metrics. All problems are reported in one Error{recipe}.
-Recipe load_recipe(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
+// Reads, overrides and checks a recipe: types and ranges, names, references to earlier stages and
+// data sets, files that must exist, metrics. All problems are reported in one Error{recipe}.
+Recipe load_recipe(const std::filesystem::path& file,
+                   const std::vector<std::string>& overrides = {});
 
 // The JSON schema of recipes, for editors.
 recipe::Json recipe_schema();

@@ -23,7 +23,7 @@ struct StageResult {
   int64_t steps = 0, best_step = 0;
   std::vector<Metric> validation, test;
   nn::Census census;
-  int64_t bytes = 0;        // of the weights on disk
+  int64_t bytes = 0;  // of the weights on disk
   bool quantized = false;
   std::vector<exports::Report> exports;
   std::vector<std::string> notes;
@@ -51,16 +51,18 @@ struct RunOptions {
   const std::atomic<bool>* stop = nullptr;  // set by a signal handler
 };
 
-// Runs the stages in order. Finished stages with the same identity are skipped, an interrupted one goes on from its state.
-// Writes into the run folder: recipe.yaml (resolved), log.txt, metrics.jsonl, events/<stage>/, stages/<name>/,
-// result.json, result.md. Expectations that do not hold are part of the result, not an error.
+// Runs the stages in order. Finished stages with the same identity are skipped, an interrupted one
+// goes on from its state. Writes into the run folder: recipe.yaml (resolved), log.txt,
+// metrics.jsonl, events/<stage>/, stages/<name>/, result.json, result.md. Expectations that do not
+// hold are part of the result, not an error.
 RunResult run(const Recipe& recipe, const RunOptions& options);
 
-// The same recipe with several seeds, each in <folder>/seed-<n>; writes result.md and result.json with mean and spread.
+// The same recipe with several seeds, each in <folder>/seed-<n>; writes result.md and result.json
+// with mean and spread.
 struct SeedsResult {
   std::vector<RunResult> runs;
   std::vector<Expectation> expectations;  // judged on the means
-  std::string table;                      // text: stage, metric, mean, standard deviation, each seed
+  std::string table;  // text: stage, metric, mean, standard deviation, each seed
   bool held() const;
 };
 SeedsResult run_seeds(const std::filesystem::path& file, const std::vector<std::string>& overrides,
@@ -70,12 +72,12 @@ SeedsResult run_seeds(const std::filesystem::path& file, const std::vector<std::
 std::string result_markdown(const RunResult& result, const Recipe& recipe);
 std::string result_text(const RunResult& result);
 
-// `compress plan`: resolved recipe, and per stage the model before and after, matched tensors, steps, sizes, memory.
-// Reads configs, tensor headers and row counts; no weights, no training data.
+// `compress plan`: resolved recipe, and per stage the model before and after, matched tensors,
+// steps, sizes, memory. Reads configs, tensor headers and row counts; no weights, no training data.
 std::string plan_text(const Recipe& recipe);
 
-// Steps of one training stage for timing: nothing is saved. `stage` must train from folders, not from earlier stages,
-// unless `run_folder` holds them.
+// Steps of one training stage for timing: nothing is saved. `stage` must train from folders, not
+// from earlier stages, unless `run_folder` holds them.
 struct BenchResult {
   int64_t steps = 0, rows = 0;
   double seconds = 0, samples_per_second = 0;

@@ -41,7 +41,8 @@ class Node {
   static Node of(std::string scalar_text);  // an unquoted scalar
   static Node text(
       std::string value);  // a scalar that is a string: quoted on output where YAML needs it
-  static Node list(std::vector<Node> items = {});
+  static Node list();
+  static Node list(std::vector<Node> items);
   static Node map();
   Node& add(std::string key, Node value);  // appends to a map, returns *this
 

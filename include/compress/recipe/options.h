@@ -137,7 +137,6 @@ class RegistryOf : public Registry {
 };
 
 // --- value types
-// -------------------------------------------------------------------------------------------------
 
 // Type<T> reads, writes and describes a value. Specialised below, in types.cpp and in values.cpp.
 template <class T>
@@ -266,7 +265,6 @@ Node write_components(const std::vector<Component>& list);  // null when empty
 Json components_schema(const Registry& registry);
 
 // --- the builder
-// -------------------------------------------------------------------------------------------------
 
 template <class T>
 class Options {

@@ -15,9 +15,10 @@ const recipe::RegistryOf<Edit>& edits();  // drop_layers
 const recipe::Registry& registry();
 void apply(const std::vector<recipe::Component>& components, nn::ModelState& state);
 
-// 0-based indices that a strategy keeps, ascending, out of `layers`. `keep` layers remain. Strategies (Sajjad et al.,
-// arXiv 2004.03844): top, bottom, symmetric, alternate (drops N, N - 2, ... counted from 1), alternate_odd (N - 1,
-// N - 3, ...). Error{recipe} without a place for an unknown strategy or a count that it cannot reach.
+// 0-based indices that a strategy keeps, ascending, out of `layers`. `keep` layers remain.
+// Strategies (Sajjad et al., arXiv 2004.03844): top, bottom, symmetric, alternate (drops N, N - 2,
+// ... counted from 1), alternate_odd (N - 1, N - 3, ...). Error{recipe} without a place for an
+// unknown strategy or a count that it cannot reach.
 std::vector<int64_t> kept_layers(const std::string& strategy, int64_t layers, int64_t keep);
 
 }  // namespace compress::surgery

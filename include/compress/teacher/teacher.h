@@ -1,6 +1,6 @@
 #pragma once
-// Role `teacher`: the target signal. A frozen model in evaluation mode, whose class order is matched to the student's
-// by label name.
+// Role `teacher`: the target signal. A frozen model in evaluation mode, whose class order is
+// matched to the student's by label name.
 
 #include <memory>
 #include <string>
@@ -14,23 +14,26 @@ namespace compress::teacher {
 class Teacher {
  public:
   virtual ~Teacher() = default;
-  // Outputs for the batch, without gradients, classes in the student's order. Only what `capture` names is kept.
+  // Outputs for the batch, without gradients, classes in the student's order. Only what `capture`
+  // names is kept.
   virtual nn::Outputs signals(const data::Batch& batch, const nn::Capture& capture) = 0;
   virtual const nn::ModelConfig& config() const = 0;
   virtual nn::Model& model() = 0;
 };
 
-// A frozen model. Its label names must be the student's in some order: Error{recipe} at `mark` listing both otherwise
-// (a teacher without the student's head kind is allowed when only hidden states are used: `needs_logits` false; it then
-// gives no logits). Generic names (LABEL_0 or 0) on both sides agree by number. Move the model to its device first: its
-// weights are cast here, once.
-std::unique_ptr<Teacher> frozen(std::unique_ptr<nn::Model> model, const nn::ModelConfig& student, bool needs_logits,
-                                nn::Precision precision, const recipe::Mark& mark);
+// A frozen model. Its label names must be the student's in some order: Error{recipe} at `mark`
+// listing both otherwise (a teacher without the student's head kind is allowed when only hidden
+// states are used: `needs_logits` false; it then gives no logits). Generic names (LABEL_0 or 0) on
+// both sides agree by number. Move the model to its device first: its weights are cast here, once.
+std::unique_ptr<Teacher> frozen(std::unique_ptr<nn::Model> model, const nn::ModelConfig& student,
+                                bool needs_logits, nn::Precision precision,
+                                const recipe::Mark& mark);
 
-// The teacher's logits for every row of a split, [N, C] float32 on the CPU, computed in a fixed order: a function of the
-// teacher and the split alone, so that a resumed run reads the same bits.
+// The teacher's logits for every row of a split, [N, C] float32 on the CPU, computed in a fixed
+// order: a function of the teacher and the split alone, so that a resumed run reads the same bits.
 torch::Tensor all_logits(Teacher& teacher, const data::Split& split, int64_t batch = 64);
-// Answers with rows of `logits` instead of running the model. Captures are refused (Error{internal}).
+// Answers with rows of `logits` instead of running the model. Captures are refused
+// (Error{internal}).
 std::unique_ptr<Teacher> remembered(std::unique_ptr<Teacher> teacher, torch::Tensor logits);
 
 }  // namespace compress::teacher

@@ -1,5 +1,6 @@
 #pragma once
-// What a recipe says of one training stage. The loop knows roles; which methods fill them is the recipe's choice.
+// What a recipe says of one training stage. The loop knows roles; which methods fill them is the
+// recipe's choice.
 
 #include <optional>
 #include <string>
@@ -12,8 +13,8 @@ namespace compress::train {
 
 // `model: teacher`, or `model: {from: models/x, head: classification, drop_layers: {...}}`.
 struct ModelOptions {
-  std::string from;   // an earlier stage or a folder
-  std::string head;   // "" = keep, or what the data's task asks for
+  std::string from;              // an earlier stage or a folder
+  std::string head;              // "" = keep, or what the data's task asks for
   std::string pooling = "mean";  // of the embedding head
   std::vector<recipe::Component> surgery;
   static const recipe::Options<ModelOptions>& options();
@@ -24,16 +25,17 @@ struct TeacherOptions {
   std::string from;
   std::optional<double> floor;  // refused when its score on the validation part is below
   std::string metric;           // of the floor; "" = the stage's
-  bool remember = true;         // logits are computed once a training row, before training, where nothing else is asked for
+  bool remember = true;  // logits are computed once a training row, before training, where nothing
+                         // else is asked for
   static const recipe::Options<TeacherOptions>& options();
 };
 
 struct EvaluationOptions {
-  std::vector<std::string> metrics;            // reported; empty = the task's
-  std::string select;                          // best checkpoint by this metric; "" = the first reported
+  std::vector<std::string> metrics;  // reported; empty = the task's
+  std::string select;                // best checkpoint by this metric; "" = the first reported
   Duration every = Duration::epochs(1);
-  std::string keep = "best";                   // best | last
-  int64_t patience = 0;                        // evaluations without gain before stopping; 0 = never stop early
+  std::string keep = "best";  // best | last
+  int64_t patience = 0;       // evaluations without gain before stopping; 0 = never stop early
   int64_t batch = 64;
   static const recipe::Options<EvaluationOptions>& options();
 };
@@ -47,21 +49,21 @@ struct TrainOptions {
   ModelOptions model;
   std::optional<TeacherOptions> teacher;
   std::string data;
-  Duration length = Duration::epochs(3);       // key `for`
+  Duration length = Duration::epochs(3);  // key `for`
   int64_t batch = 32;
   int64_t accumulate = 1;
-  std::string precision = "auto";              // auto | float32 | bf16
-  std::string device = "auto";                 // auto | cpu | cuda | cuda:<n>
+  std::string precision = "auto";  // auto | float32 | bf16
+  std::string device = "auto";     // auto | cpu | cuda | cuda:<n>
   std::vector<recipe::Component> augment;
-  std::vector<recipe::Component> objectives;   // empty: labels
+  std::vector<recipe::Component> objectives;  // empty: labels
   recipe::Component optimizer, schedule, sharpness, averaging;
-  double clip = 1.0;                           // 0 = off
+  double clip = 1.0;  // 0 = off
   std::vector<recipe::Component> pruning;
   std::optional<constraint::QuantizationOptions> quantization;
   EvaluationOptions evaluate;
   CheckpointOptions checkpoint;
-  int64_t length_window = 50;                  // batches sorted by length together; 1 = plain shuffling
-  std::optional<int64_t> seed;                 // default: the recipe's
+  int64_t length_window = 50;   // batches sorted by length together; 1 = plain shuffling
+  std::optional<int64_t> seed;  // default: the recipe's
   static const recipe::Options<TrainOptions>& options();
 };
 

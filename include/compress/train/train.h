@@ -31,30 +31,31 @@ struct Job {
   std::string stage;
   const TrainOptions* options = nullptr;
   nn::Model* student = nullptr;
-  teacher::Teacher* teacher = nullptr;      // optional
-  const data::Split* data = nullptr;        // optional when only planning
-  int64_t rows = 0;                         // training rows
+  teacher::Teacher* teacher = nullptr;  // optional
+  const data::Split* data = nullptr;    // optional when only planning
+  int64_t rows = 0;                     // training rows
   const text::Tokenizer* tokenizer = nullptr;
   uint64_t seed = 0;
   nn::Precision precision = nn::Precision::float32;
   torch::Device device = torch::kCPU;
-  std::function<Score()> evaluate;          // optional: scores `student` with the weights it has
-  std::filesystem::path state_file;         // empty: nothing is saved
-  std::string identity;                     // a saved state of another identity is not resumed
-  MetricsLog* metrics = nullptr;            // optional
-  std::filesystem::path events;             // TensorBoard folder; empty: none
-  const std::atomic<bool>* stop = nullptr;  // optional: set by a signal; the state is saved and the loop leaves
-  bool quiet = false;                       // no progress line
+  std::function<Score()> evaluate;   // optional: scores `student` with the weights it has
+  std::filesystem::path state_file;  // empty: nothing is saved
+  std::string identity;              // a saved state of another identity is not resumed
+  MetricsLog* metrics = nullptr;     // optional
+  std::filesystem::path events;      // TensorBoard folder; empty: none
+  const std::atomic<bool>* stop =
+      nullptr;         // optional: set by a signal; the state is saved and the loop leaves
+  bool quiet = false;  // no progress line
 };
 
 struct Result {
-  int64_t steps = 0;       // updates done
-  double seconds = 0;      // training time over all sittings, evaluation included
+  int64_t steps = 0;              // updates done
+  double seconds = 0;             // training time over all sittings, evaluation included
   double samples_per_second = 0;  // of the updates of this sitting
   std::optional<double> best;     // selected score of the kept weights
   int64_t best_step = 0;
-  double earlier_seconds = 0;     // of sittings before a resume
-  nn::Json scheme;                // how the model is quantised (Constraint::export_scheme), null when it is not
+  double earlier_seconds = 0;  // of sittings before a resume
+  nn::Json scheme;  // how the model is quantised (Constraint::export_scheme), null when it is not
   std::vector<std::string> notes;  // "averaged weights of 758 updates", "stopped early at ..."
 };
 
@@ -62,19 +63,22 @@ struct Result {
 struct Plan {
   Progress progress;  // total_steps and steps_per_epoch
   std::vector<constraint::Match> matches;
-  std::vector<std::string> notes;      // objectives and schedules in words
+  std::vector<std::string> notes;  // objectives and schedules in words
   int64_t auxiliary_parameters = 0;
-  int64_t state_bytes = 0;             // gradients, moments, averages, masks, copies
+  int64_t state_bytes = 0;  // gradients, moments, averages, masks, copies
 };
 
-// Binds every role to the models and checks that they fit together. Error{recipe} with the place where they do not.
+// Binds every role to the models and checks that they fit together. Error{recipe} with the place
+// where they do not.
 Plan plan(const Job& job);
 
-// Trains. On return the student holds the stage's weights (averaged or best ones where asked for), constraints included.
-// Errors: Error{diverged} naming step and example ids; Error{interrupted} after a stop, with the state saved.
+// Trains. On return the student holds the stage's weights (averaged or best ones where asked for),
+// constraints included. Errors: Error{diverged} naming step and example ids; Error{interrupted}
+// after a stop, with the state saved.
 Result run(const Job& job);
 
-// The device and precision that a stage gets from its options. Error{device} when they cannot be had.
+// The device and precision that a stage gets from its options. Error{device} when they cannot be
+// had.
 torch::Device resolve_device(const std::string& name);
 nn::Precision resolve_precision(const std::string& name, torch::Device device);
 

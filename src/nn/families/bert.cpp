@@ -1,4 +1,5 @@
-// BERT (Devlin et al. 2019, arXiv 1810.04805): post-norm encoder, learned positions, segment embeddings.
+// BERT (Devlin et al. 2019, arXiv 1810.04805): post-norm encoder, learned positions, segment
+// embeddings.
 
 #include <ATen/CPUGeneratorImpl.h>
 
@@ -14,7 +15,7 @@ namespace {
 
 using torch::Tensor;
 
-// --- config keys -------------------------------------------------------------------------------------------------
+// --- config keys
 
 template <class T>
 T required_key(const Json& json, const char* key) {
@@ -41,7 +42,8 @@ std::vector<std::string> labels_of(const Json& json) {
   std::vector<std::string> labels(it->size());
   for (const auto& [id, name] : it->items()) {
     size_t index = 0;
-    bool digits = !id.empty() && id.size() < 8 && id.find_first_not_of("0123456789") == std::string::npos;
+    bool digits =
+        !id.empty() && id.size() < 8 && id.find_first_not_of("0123456789") == std::string::npos;
     if (digits) index = std::stoul(id);
     if (!digits || index >= labels.size() || !name.is_string())
       throw Error(ErrorKind::model, "config.json: id2label must map 0 .. n-1 to names");
@@ -53,10 +55,12 @@ std::vector<std::string> labels_of(const Json& json) {
 HeadKind head_of(const Json& json) {
   auto it = json.find("architectures");
   std::string name = it != json.end() && it->is_array() && !it->empty() && it->front().is_string()
-                         ? it->front().get<std::string>() : "";
+                         ? it->front().get<std::string>()
+                         : "";
   if (name == "BertForSequenceClassification")
     return text_key(json, "problem_type", "") == "regression" || labels_of(json).size() == 1
-               ? HeadKind::regression : HeadKind::classification;
+               ? HeadKind::regression
+               : HeadKind::classification;
   if (name == "BertForMaskedLM" || name == "BertForPreTraining") return HeadKind::masked_lm;
   return HeadKind::none;
 }
@@ -80,15 +84,19 @@ ModelConfig read_config(const Json& json) {
   c.classifier_dropout = number_key(json, "classifier_dropout", c.hidden_dropout);
   c.activation = text_key(json, "hidden_act", "gelu");
   c.head = head_of(json);
-  if (c.head == HeadKind::classification || c.head == HeadKind::regression) c.labels = labels_of(json);
-  for (int64_t size : {c.vocab_size, c.hidden_size, c.layers, c.attention_heads, c.intermediate_size, c.max_positions,
-                       c.type_vocab_size})
-    if (size <= 0 || size > (int64_t{1} << 31)) throw Error(ErrorKind::model, str("config.json: a size of ", size, " is out of range"));
+  if (c.head == HeadKind::classification || c.head == HeadKind::regression)
+    c.labels = labels_of(json);
+  for (int64_t size : {c.vocab_size, c.hidden_size, c.layers, c.attention_heads,
+                       c.intermediate_size, c.max_positions, c.type_vocab_size})
+    if (size <= 0 || size > (int64_t{1} << 31))
+      throw Error(ErrorKind::model, str("config.json: a size of ", size, " is out of range"));
   if (c.hidden_size % c.attention_heads != 0)
-    throw Error(ErrorKind::model, str("config.json: hidden_size ", c.hidden_size, " does not divide by ",
-                                      c.attention_heads, " attention heads"));
+    throw Error(ErrorKind::model,
+                str("config.json: hidden_size ", c.hidden_size, " does not divide by ",
+                    c.attention_heads, " attention heads"));
   if (text_key(json, "position_embedding_type", "absolute") != "absolute")
-    throw Error(ErrorKind::model, "config.json: only absolute position embeddings are supported for bert");
+    throw Error(ErrorKind::model,
+                "config.json: only absolute position embeddings are supported for bert");
   return c;
 }
 
@@ -96,7 +104,8 @@ Json write_config(const ModelConfig& c) {
   Json json = c.raw.is_object() ? c.raw : Json::object();
   const char* architecture = c.head == HeadKind::classification || c.head == HeadKind::regression
                                  ? "BertForSequenceClassification"
-                                 : c.head == HeadKind::masked_lm ? "BertForMaskedLM" : "BertModel";
+                             : c.head == HeadKind::masked_lm ? "BertForMaskedLM"
+                                                             : "BertModel";
   json["architectures"] = Json::array({architecture});
   json["model_type"] = "bert";
   json["vocab_size"] = c.vocab_size;
@@ -115,15 +124,17 @@ Json write_config(const ModelConfig& c) {
   for (const char* key : {"id2label", "label2id", "problem_type", "num_labels"}) json.erase(key);
   if (!c.labels.empty()) {
     Json names = Json::object(), ids = Json::object();
-    for (size_t i = 0; i < c.labels.size(); ++i) names[std::to_string(i)] = c.labels[i], ids[c.labels[i]] = i;
+    for (size_t i = 0; i < c.labels.size(); ++i)
+      names[std::to_string(i)] = c.labels[i], ids[c.labels[i]] = i;
     json["id2label"] = names;
     json["label2id"] = ids;
-    json["problem_type"] = c.head == HeadKind::regression ? "regression" : "single_label_classification";
+    json["problem_type"] =
+        c.head == HeadKind::regression ? "regression" : "single_label_classification";
   }
   return json;
 }
 
-// --- tensor names ------------------------------------------------------------------------------------------------
+// --- tensor names
 
 struct LayerTensor {
   const char* name;  // of a linear layer or a norm inside "encoder.layer.<i>."
@@ -135,13 +146,17 @@ constexpr LayerTensor layer_tensors[] = {
     {"attention.self.query", Role::query, &ModelConfig::hidden_size, &ModelConfig::hidden_size},
     {"attention.self.key", Role::key, &ModelConfig::hidden_size, &ModelConfig::hidden_size},
     {"attention.self.value", Role::value, &ModelConfig::hidden_size, &ModelConfig::hidden_size},
-    {"attention.output.dense", Role::attention_output, &ModelConfig::hidden_size, &ModelConfig::hidden_size},
+    {"attention.output.dense", Role::attention_output, &ModelConfig::hidden_size,
+     &ModelConfig::hidden_size},
     {"attention.output.LayerNorm", Role::norm, &ModelConfig::hidden_size, nullptr},
-    {"intermediate.dense", Role::ffn_in, &ModelConfig::intermediate_size, &ModelConfig::hidden_size},
+    {"intermediate.dense", Role::ffn_in, &ModelConfig::intermediate_size,
+     &ModelConfig::hidden_size},
     {"output.dense", Role::ffn_out, &ModelConfig::hidden_size, &ModelConfig::intermediate_size},
     {"output.LayerNorm", Role::norm, &ModelConfig::hidden_size, nullptr}};
 
-bool is_head_tensor(const std::string& name) { return starts_with(name, "classifier.") || starts_with(name, "cls."); }
+bool is_head_tensor(const std::string& name) {
+  return starts_with(name, "classifier.") || starts_with(name, "cls.");
+}
 
 std::string file_name(const std::string& canonical, HeadKind head) {
   bool bare = head == HeadKind::none || head == HeadKind::embedding || is_head_tensor(canonical);
@@ -150,26 +165,31 @@ std::string file_name(const std::string& canonical, HeadKind head) {
 
 // Buffers of older files, the tied decoder, and the next-sentence head of pre-training checkpoints.
 bool ignored(const std::string& name) {
-  return name == "embeddings.position_ids" || name == "embeddings.token_type_ids" || name == "cls.predictions.decoder.weight" ||
-         name == "cls.predictions.decoder.bias" || starts_with(name, "cls.seq_relationship.");
+  return name == "embeddings.position_ids" || name == "embeddings.token_type_ids" ||
+         name == "cls.predictions.decoder.weight" || name == "cls.predictions.decoder.bias" ||
+         starts_with(name, "cls.seq_relationship.");
 }
 
-// --- the model ---------------------------------------------------------------------------------------------------
+// --- the model
 
 // Takes tensors out of a state into a parameter table, initialising those of a new head.
 class Assembler {
  public:
   Assembler(const ModelState& state, ParamTable& params, uint64_t seed)
-      : state_(state), params_(params), generator_(at::make_generator<at::CPUGeneratorImpl>(stream_seed(seed, "init"))) {}
+      : state_(state),
+        params_(params),
+        generator_(at::make_generator<at::CPUGeneratorImpl>(stream_seed(seed, "init"))) {}
 
   bool has(const std::string& name) const { return state_.tensors.contains(name); }
 
-  Parameter* take(const std::string& name, Role role, int layer, std::vector<int64_t> shape, double fresh = -1) {
+  Parameter* take(const std::string& name, Role role, int layer, std::vector<int64_t> shape,
+                  double fresh = -1) {
     auto it = state_.tensors.find(name);
     Tensor value;
     if (it != state_.tensors.end()) {
       if (it->second.sizes() != shape) {
-        problems_.push_back(compress::str(name, " has shape ", it->second.sizes(), ", the config asks for ", at::IntArrayRef(shape)));
+        problems_.push_back(compress::str(name, " has shape ", it->second.sizes(),
+                                          ", the config asks for ", at::IntArrayRef(shape)));
         return nullptr;
       }
       value = it->second.detach().to(torch::kFloat32).clone(at::MemoryFormat::Contiguous);
@@ -185,14 +205,16 @@ class Assembler {
     return &parameter;
   }
 
-  Linear linear(const std::string& name, Role role, int layer, int64_t out, int64_t in, double fresh = -1) {
+  Linear linear(const std::string& name, Role role, int layer, int64_t out, int64_t in,
+                double fresh = -1) {
     Linear result;
     result.weight = take(name + ".weight", role, layer, {out, in}, fresh);
     result.bias = take(name + ".bias", Role::bias, layer, {out}, fresh < 0 ? -1 : 0);
     return result;
   }
 
-  LayerNorm norm(const std::string& name, int layer, int64_t width, double eps, bool fresh = false) {
+  LayerNorm norm(const std::string& name, int layer, int64_t width, double eps,
+                 bool fresh = false) {
     LayerNorm result;
     bool initialise = fresh && !has(name + ".weight");
     result.weight = take(name + ".weight", Role::norm, layer, {width}, fresh ? 0 : -1);
@@ -206,8 +228,10 @@ class Assembler {
   // Throws one error that lists everything that did not fit.
   void finish() const {
     if (problems_.empty()) return;
-    std::vector<std::string> shown(problems_.begin(), problems_.begin() + std::min<size_t>(problems_.size(), 12));
-    if (shown.size() < problems_.size()) shown.push_back(str("and ", problems_.size() - shown.size(), " more"));
+    std::vector<std::string> shown(problems_.begin(),
+                                   problems_.begin() + std::min<size_t>(problems_.size(), 12));
+    if (shown.size() < problems_.size())
+      shown.push_back(str("and ", problems_.size() - shown.size(), " more"));
     throw Error(ErrorKind::model, "tensors do not fit the config: " + join(shown, "; "), {},
                 "the weights and config.json must belong to the same model");
   }
@@ -230,11 +254,12 @@ class Bert : public Model {
   Bert(const ModelState& state, uint64_t seed) : Model(state.config) {
     Assembler assemble(state, params_, seed);
     const ModelConfig& c = config_;
-    embeddings_.word = assemble.take("embeddings.word_embeddings.weight", Role::embedding, -1, {c.vocab_size, c.hidden_size});
-    embeddings_.position =
-        assemble.take("embeddings.position_embeddings.weight", Role::embedding, -1, {c.max_positions, c.hidden_size});
-    embeddings_.segment =
-        assemble.take("embeddings.token_type_embeddings.weight", Role::embedding, -1, {c.type_vocab_size, c.hidden_size});
+    embeddings_.word = assemble.take("embeddings.word_embeddings.weight", Role::embedding, -1,
+                                     {c.vocab_size, c.hidden_size});
+    embeddings_.position = assemble.take("embeddings.position_embeddings.weight", Role::embedding,
+                                         -1, {c.max_positions, c.hidden_size});
+    embeddings_.segment = assemble.take("embeddings.token_type_embeddings.weight", Role::embedding,
+                                        -1, {c.type_vocab_size, c.hidden_size});
     embedding_norm_ = assemble.norm("embeddings.LayerNorm", -1, c.hidden_size, c.norm_eps);
     for (int i = 0; i < c.layers; ++i) add_layer(assemble, i);
     add_head(assemble);
@@ -245,15 +270,18 @@ class Bert : public Model {
     embeddings_.position->row_gradient = true;
     embeddings_.segment->row_gradient = true;
     for (Layer& layer : layers_) {
-      layer.qkv.weight = &params_.fuse({layer.qkv.parts[0].weight, layer.qkv.parts[1].weight, layer.qkv.parts[2].weight});
-      layer.qkv.bias = &params_.fuse({layer.qkv.parts[0].bias, layer.qkv.parts[1].bias, layer.qkv.parts[2].bias});
+      layer.qkv.weight = &params_.fuse(
+          {layer.qkv.parts[0].weight, layer.qkv.parts[1].weight, layer.qkv.parts[2].weight});
+      layer.qkv.bias = &params_.fuse(
+          {layer.qkv.parts[0].bias, layer.qkv.parts[1].bias, layer.qkv.parts[2].bias});
     }
   }
 
   Outputs forward(const data::Batch& batch, const Capture& capture, const Pass& pass) override {
     Outputs out;
     DropoutSeeds seeds(pass.dropout_seed, pass.training);
-    Tensor hidden = drop(embedding_norm_(embeddings_(batch)), config_.hidden_dropout, seeds).to(dtype(pass.precision));
+    Tensor hidden = drop(embedding_norm_(embeddings_(batch)), config_.hidden_dropout, seeds)
+                        .to(dtype(pass.precision));
     if (capture.hidden) out.hidden.push_back(hidden);
     for (const Layer& layer : layers_) {
       hidden = run_layer(layer, hidden, batch, seeds, capture, out);
@@ -273,7 +301,8 @@ class Bert : public Model {
       if (entry.in == nullptr) {
         norms.push_back(assemble.norm(prefix + entry.name, index, c.*entry.out, c.norm_eps));
       } else {
-        linears.push_back(assemble.linear(prefix + entry.name, entry.role, index, c.*entry.out, c.*entry.in));
+        linears.push_back(
+            assemble.linear(prefix + entry.name, entry.role, index, c.*entry.out, c.*entry.in));
       }
     }
     Layer layer;
@@ -292,10 +321,14 @@ class Bert : public Model {
     bool classifier = c.head == HeadKind::classification || c.head == HeadKind::regression;
     if (classifier || (c.head != HeadKind::masked_lm && assemble.has("pooler.dense.weight")))
       pooler_ = assemble.linear("pooler.dense", Role::pooler, -1, h, h, c.initializer_range);
-    if (classifier) classifier_ = assemble.linear("classifier", Role::head, -1, c.outputs(), h, c.initializer_range);
+    if (classifier)
+      classifier_ =
+          assemble.linear("classifier", Role::head, -1, c.outputs(), h, c.initializer_range);
     if (c.head == HeadKind::masked_lm) {
-      transform_ = assemble.linear("cls.predictions.transform.dense", Role::head, -1, h, h, c.initializer_range);
-      transform_norm_ = assemble.norm("cls.predictions.transform.LayerNorm", -1, h, c.norm_eps, true);
+      transform_ = assemble.linear("cls.predictions.transform.dense", Role::head, -1, h, h,
+                                   c.initializer_range);
+      transform_norm_ =
+          assemble.norm("cls.predictions.transform.LayerNorm", -1, h, c.norm_eps, true);
       decoder_bias_ = assemble.take("cls.predictions.bias", Role::bias, -1, {c.vocab_size}, 0);
     }
   }
@@ -304,14 +337,17 @@ class Bert : public Model {
     return seeds.training() ? dropout(x, p, seeds.next()) : x;
   }
 
-  Tensor run_layer(const Layer& layer, const Tensor& x, const data::Batch& batch, DropoutSeeds& seeds,
-                   const Capture& capture, Outputs& out) const {
+  Tensor run_layer(const Layer& layer, const Tensor& x, const data::Batch& batch,
+                   DropoutSeeds& seeds, const Capture& capture, Outputs& out) const {
     const int64_t width = config_.hidden_size / config_.attention_heads;
-    AttentionShape shape{config_.attention_heads, width, 1.0 / std::sqrt(static_cast<double>(width)), config_.attention_dropout};
+    AttentionShape shape{config_.attention_heads, width,
+                         1.0 / std::sqrt(static_cast<double>(width)), config_.attention_dropout};
     Tensor scores;
-    Tensor mixed = attention(layer.qkv(x, seeds.training()), batch, shape, seeds, capture.attention ? &scores : nullptr);
+    Tensor mixed = attention(layer.qkv(x, seeds.training()), batch, shape, seeds,
+                             capture.attention ? &scores : nullptr);
     if (capture.attention) out.attention.push_back(scores);
-    Tensor attended = drop(layer.attention_output(mixed, seeds.training()), config_.hidden_dropout, seeds);
+    Tensor attended =
+        drop(layer.attention_output(mixed, seeds.training()), config_.hidden_dropout, seeds);
     Tensor middle = layer.attention_norm(attended.add(x));
     Tensor inner = activation(layer.ffn_in(middle, seeds.training()), config_.activation);
     Tensor outer = drop(layer.ffn_out(inner, seeds.training()), config_.hidden_dropout, seeds);
@@ -330,8 +366,8 @@ class Bert : public Model {
     return sum / (batch.offsets.slice(0, 1) - starts).unsqueeze(1);
   }
 
-  void run_head(const Tensor& hidden, const data::Batch& batch, DropoutSeeds& seeds, const Capture& capture,
-                Outputs& out) const {
+  void run_head(const Tensor& hidden, const data::Batch& batch, DropoutSeeds& seeds,
+                const Capture& capture, Outputs& out) const {
     if (config_.head == HeadKind::masked_lm) {
       run_masked_lm(hidden, batch, out);
       return;
@@ -356,10 +392,12 @@ class Bert : public Model {
     } else {
       out.token_index = torch::arange(hidden.size(0), batch.token_ids.options());
     }
-    Tensor x = transform_norm_(activation(transform_(states.to(torch::kFloat32), false), config_.activation));
+    Tensor x = transform_norm_(
+        activation(transform_(states.to(torch::kFloat32), false), config_.activation));
     const Tensor& table = embeddings_.word->effective;
-    out.token_logits = at::linear(x.to(hidden.scalar_type()), table.to(hidden.scalar_type())).to(torch::kFloat32) +
-                       decoder_bias_->effective;
+    out.token_logits =
+        at::linear(x.to(hidden.scalar_type()), table.to(hidden.scalar_type())).to(torch::kFloat32) +
+        decoder_bias_->effective;
   }
 
   Embeddings embeddings_;
@@ -369,10 +407,14 @@ class Bert : public Model {
   Parameter* decoder_bias_ = nullptr;
 };
 
-std::unique_ptr<Model> build_bert(const ModelState& state, uint64_t seed) { return std::make_unique<Bert>(state, seed); }
+std::unique_ptr<Model> build_bert(const ModelState& state, uint64_t seed) {
+  return std::make_unique<Bert>(state, seed);
+}
 
 }  // namespace
 
-Family bert_family() { return {"bert", {"bert."}, read_config, write_config, file_name, ignored, build_bert}; }
+Family bert_family() {
+  return {"bert", {"bert."}, read_config, write_config, file_name, ignored, build_bert};
+}
 
 }  // namespace compress::nn

@@ -11,7 +11,9 @@ class Load : public tiny::Scratch {
   std::string failure() {
     return tiny::error_of(ErrorKind::model, [&] { load_model(root_); });
   }
-  static bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+  static bool has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  }
   void expect_same(const nn::TensorMap& loaded, const nn::TensorMap& expected) {
     ASSERT_EQ(loaded.size(), expected.size());
     for (const auto& [name, tensor] : expected) {
@@ -94,7 +96,8 @@ TEST_F(Load, RefusesUnexpectedTensorsOfAnOtherwiseWholeModel) {
 TEST_F(Load, RefusesAFileWithoutTheHeadThatItNames) {
   tiny::write(root_, tiny::tensors(true, false));
   std::string text = failure();
-  EXPECT_TRUE(has(text, "classifier.weight is missing") && has(text, "classifier.bias is missing")) << text;
+  EXPECT_TRUE(has(text, "classifier.weight is missing") && has(text, "classifier.bias is missing"))
+      << text;
 }
 
 TEST_F(Load, RefusesIntegerWeightsAndDoubles) {
@@ -109,7 +112,8 @@ TEST_F(Load, RefusesIntegerWeightsAndDoubles) {
 }
 
 TEST_F(Load, ExplainsFoldersThatAreNoModels) {
-  EXPECT_TRUE(has(tiny::error_of(ErrorKind::model, [&] { load_model(root_ / "none"); }), "no such model folder"));
+  EXPECT_TRUE(has(tiny::error_of(ErrorKind::model, [&] { load_model(root_ / "none"); }),
+                  "no such model folder"));
   EXPECT_TRUE(has(failure(), "no config.json"));
   write_file(root_ / "config.json", tiny::config().dump());
   EXPECT_TRUE(has(failure(), "no model.safetensors"));
@@ -140,7 +144,8 @@ TEST_F(Load, RefusesAnUntiedMaskedLm) {
   nn::Json json = tiny::config("BertForMaskedLM");
   json["tie_word_embeddings"] = false;
   write_file(root_ / "config.json", json.dump());
-  EXPECT_TRUE(has(tiny::error_of(ErrorKind::model, [&] { checkpoint::load_config(root_); }), "tie_word_embeddings"));
+  EXPECT_TRUE(has(tiny::error_of(ErrorKind::model, [&] { checkpoint::load_config(root_); }),
+                  "tie_word_embeddings"));
 }
 
 TEST_F(Load, RefusesADamagedFile) {
@@ -155,7 +160,8 @@ TEST_F(Load, ShapesAreThoseOfTheModel) {
   tiny::write(root_, named);
   auto shapes = checkpoint::tensor_shapes(root_);
   ASSERT_EQ(shapes.size(), tiny::tensors().size());
-  for (const auto& [name, tensor] : tiny::tensors()) EXPECT_EQ(shapes.at(name), tensor.sizes().vec()) << name;
+  for (const auto& [name, tensor] : tiny::tensors())
+    EXPECT_EQ(shapes.at(name), tensor.sizes().vec()) << name;
 }
 
 TEST_F(Load, TheConfigAloneNeedsNoWeights) {

@@ -8,7 +8,11 @@ const std::string module_name = "encoder.layer.1.output.dense";
 class Quantized : public tiny::Scratch {
  protected:
   nn::Json args(const std::string& strategy, bool dynamic) {
-    return {{"num_bits", 8}, {"type", "int"}, {"symmetric", true}, {"strategy", strategy}, {"dynamic", dynamic}};
+    return {{"num_bits", 8},
+            {"type", "int"},
+            {"symmetric", true},
+            {"strategy", strategy},
+            {"dynamic", dynamic}};
   }
   nn::Json block(const std::string& weights = "channel", bool dynamic = true) {
     nn::Json group = {{"targets", nn::Json::array({"Linear"})},
@@ -17,7 +21,9 @@ class Quantized : public tiny::Scratch {
                       {"output_activations", nullptr}};
     nn::Json groups = nn::Json::object();
     groups["group_0"] = group;
-    return {{"quant_method", "compressed-tensors"}, {"format", "int-quantized"}, {"config_groups", groups}};
+    return {{"quant_method", "compressed-tensors"},
+            {"format", "int-quantized"},
+            {"config_groups", groups}};
   }
   // The tiny model with one matrix of int8 values.
   nn::TensorMap tensors(torch::Tensor scale) {
@@ -34,25 +40,30 @@ class Quantized : public tiny::Scratch {
   std::string failure() {
     return tiny::error_of(ErrorKind::model, [&] { checkpoint::load_model(root_); });
   }
-  static bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+  static bool has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  }
 
   torch::Tensor values_ = (torch::arange(128).reshape({8, 16}) - 64).to(torch::kInt8);
 };
 
 TEST_F(Quantized, WeightsAreValuesTimesScale) {
-  torch::Tensor scale = torch::arange(1, 9).to(torch::kFloat32).unsqueeze(1) / 64;  // powers of two keep products exact
+  torch::Tensor scale = torch::arange(1, 9).to(torch::kFloat32).unsqueeze(1) /
+                        64;  // powers of two keep products exact
   write(tensors(scale), block());
   nn::ModelState state = checkpoint::load_model(root_);
   // Row 2, column 3: value 2 * 16 + 3 - 64 = -29, scale 3 / 64.
   EXPECT_EQ((state.tensors.at(module_name + ".weight")[2][3].item<float>()), -29 * 3 / 64.0f);
-  EXPECT_TRUE(torch::equal(state.tensors.at(module_name + ".weight"), values_.to(torch::kFloat32) * scale));
+  EXPECT_TRUE(
+      torch::equal(state.tensors.at(module_name + ".weight"), values_.to(torch::kFloat32) * scale));
   EXPECT_TRUE(torch::equal(state.weight_scales.at(module_name + ".weight"), scale));
   EXPECT_EQ(state.tensors.size(), tiny::tensors().size());
   EXPECT_FALSE(state.config.raw.contains("quantization_config"));
-  EXPECT_EQ(state.quantization, (nn::Json{{"num_bits", 8},
-                                          {"weights", {{"strategy", "channel"}}},
-                                          {"activations", {{"strategy", "token"}, {"dynamic", true}}},
-                                          {"modules", nn::Json::array({module_name})}}));
+  EXPECT_EQ(state.quantization,
+            (nn::Json{{"num_bits", 8},
+                      {"weights", {{"strategy", "channel"}}},
+                      {"activations", {{"strategy", "token"}, {"dynamic", true}}},
+                      {"modules", nn::Json::array({module_name})}}));
 }
 
 TEST_F(Quantized, ReadsTensorScalesAndStaticInputs) {
@@ -60,8 +71,10 @@ TEST_F(Quantized, ReadsTensorScalesAndStaticInputs) {
   named[module_name + ".input_scale"] = torch::full({1}, 0.5);
   write(named, block("tensor", false));
   nn::ModelState state = checkpoint::load_model(root_);
-  EXPECT_TRUE(torch::equal(state.tensors.at(module_name + ".weight"), values_.to(torch::kFloat32) * 0.25));
-  EXPECT_EQ(state.quantization.at("activations"), (nn::Json{{"strategy", "tensor"}, {"dynamic", false}}));
+  EXPECT_TRUE(
+      torch::equal(state.tensors.at(module_name + ".weight"), values_.to(torch::kFloat32) * 0.25));
+  EXPECT_EQ(state.quantization.at("activations"),
+            (nn::Json{{"strategy", "tensor"}, {"dynamic", false}}));
   EXPECT_EQ(state.quantization.at("input_scales").at(module_name), 0.5);
 }
 

@@ -18,7 +18,8 @@ TEST_F(Save, RoundTripKeepsTensorsAndConfig) {
   model->history() = {"drop_layers: kept 0, 1 of 6"};
   checkpoint::save_model(*model, root_ / "out");
   nn::ModelState loaded = checkpoint::load_model(root_ / "out");
-  for (const auto& [name, tensor] : tiny::tensors()) EXPECT_TRUE(torch::equal(loaded.tensors.at(name), tensor)) << name;
+  for (const auto& [name, tensor] : tiny::tensors())
+    EXPECT_TRUE(torch::equal(loaded.tensors.at(name), tensor)) << name;
   EXPECT_EQ(loaded.config.labels, model->config().labels);
   EXPECT_EQ(loaded.config.raw.at("some_other_key"), "kept");
   EXPECT_EQ(loaded.history, model->history());
@@ -30,8 +31,9 @@ TEST_F(Save, WritesHuggingFaceNames) {
   storage::SafetensorsReader reader(root_ / "model.safetensors");
   EXPECT_EQ(reader.metadata().at("format"), "pt");
   EXPECT_EQ(reader.tensors().size(), tiny::tensors().size());
-  for (const char* name : {"bert.embeddings.LayerNorm.weight", "bert.encoder.layer.1.output.dense.bias", "bert.pooler.dense.weight",
-                           "classifier.weight"})
+  for (const char* name :
+       {"bert.embeddings.LayerNorm.weight", "bert.encoder.layer.1.output.dense.bias",
+        "bert.pooler.dense.weight", "classifier.weight"})
     EXPECT_NE(reader.find(name), nullptr) << name;
   nn::Json json = checkpoint::read_json(root_ / "config.json");
   EXPECT_EQ(json.at("architectures"), nn::Json::array({"BertForSequenceClassification"}));
@@ -57,7 +59,8 @@ TEST_F(Save, ShardsReadBackAndGiveWayToAWholeFile) {
   EXPECT_FALSE(fs::exists(root_ / "model.safetensors"));
   EXPECT_TRUE(fs::exists(root_ / "model.safetensors.index.json"));
   nn::ModelState loaded = checkpoint::load_model(root_);
-  for (const auto& [name, tensor] : tiny::tensors()) EXPECT_TRUE(torch::equal(loaded.tensors.at(name), tensor)) << name;
+  for (const auto& [name, tensor] : tiny::tensors())
+    EXPECT_TRUE(torch::equal(loaded.tensors.at(name), tensor)) << name;
   checkpoint::save_model(*model, root_);
   EXPECT_FALSE(fs::exists(root_ / "model.safetensors.index.json"));
   EXPECT_EQ(checkpoint::load_model(root_).tensors.size(), loaded.tensors.size());
@@ -83,8 +86,10 @@ TEST_F(Save, CopiesTokenizersByteForByte) {
 }
 
 TEST_F(Save, ValuesMustBeAsAnnounced) {
-  std::vector<checkpoint::Planned> tensors = {{"a", torch::kFloat32, {2}, [] { return torch::ones({3}); }}};
-  tiny::error_of(ErrorKind::internal, [&] { checkpoint::write_folder(tensors, tiny::config(), root_); });
+  std::vector<checkpoint::Planned> tensors = {
+      {"a", torch::kFloat32, {2}, [] { return torch::ones({3}); }}};
+  tiny::error_of(ErrorKind::internal,
+                 [&] { checkpoint::write_folder(tensors, tiny::config(), root_); });
   EXPECT_TRUE(fs::is_empty(root_));
 }
 
@@ -98,7 +103,9 @@ TEST_F(State, RoundTripsTypesShapesAndTexts) {
   state.tensors["scalar"] = torch::tensor(2.5);
   state.tensors["empty"] = torch::empty({0, 7});
   state.tensors["signs"] = torch::tensor({-0.0f, 1.0f});
-  state.texts = {{"progress", "{\"step\": 7}"}, {"format", "a key that the container has too"}, {"", "quote \" and \u00e9\n"}};
+  state.texts = {{"progress", "{\"step\": 7}"},
+                 {"format", "a key that the container has too"},
+                 {"", "quote \" and \u00e9\n"}};
   checkpoint::save_state(state, root_ / "state.safetensors");
   RunState loaded = checkpoint::load_state(root_ / "state.safetensors");
   EXPECT_EQ(loaded.texts, state.texts);
@@ -112,13 +119,16 @@ TEST_F(State, RoundTripsTypesShapesAndTexts) {
 
 TEST_F(State, RefusesOtherAndDamagedFiles) {
   checkpoint::save_model(*nn::build(tiny::state(), 1), root_);
-  std::string text = tiny::error_of(ErrorKind::model, [&] { checkpoint::load_state(root_ / "model.safetensors"); });
+  std::string text = tiny::error_of(ErrorKind::model,
+                                    [&] { checkpoint::load_state(root_ / "model.safetensors"); });
   EXPECT_NE(text.find("is not a run state"), std::string::npos) << text;
   checkpoint::save_state({{{"a", torch::ones({100})}}, {}}, root_ / "state");
   fs::resize_file(root_ / "state", 200);
   tiny::error_of(ErrorKind::model, [&] { checkpoint::load_state(root_ / "state"); });
   tiny::error_of(ErrorKind::model, [&] { checkpoint::load_state(root_ / "absent"); });
-  tiny::error_of(ErrorKind::internal, [&] { checkpoint::save_state({{{"a", torch::Tensor()}}, {}}, root_ / "state"); });
+  tiny::error_of(ErrorKind::internal, [&] {
+    checkpoint::save_state({{{"a", torch::Tensor()}}, {}}, root_ / "state");
+  });
   tiny::error_of(ErrorKind::internal, [&] { checkpoint::stored_dtype(torch::kComplexFloat); });
 }
 

@@ -2,8 +2,8 @@
 // A BERT small enough to write out by hand, and folders of it, for tests of checkpoint and export.
 
 #include <gtest/gtest.h>
-#include "compress/data/torch.h"
 #include <unistd.h>
+#include "compress/data/torch.h"
 
 #include <filesystem>
 #include <map>
@@ -20,10 +20,18 @@ namespace compress::tiny {
 namespace fs = std::filesystem;
 
 inline nn::Json config(const std::string& architecture = "BertForSequenceClassification") {
-  return nn::Json{{"architectures", {architecture}}, {"model_type", "bert"},         {"vocab_size", 40},
-                  {"hidden_size", 8},                {"num_hidden_layers", 2},       {"num_attention_heads", 2},
-                  {"intermediate_size", 16},         {"max_position_embeddings", 12}, {"type_vocab_size", 2},
-                  {"layer_norm_eps", 1e-12},         {"hidden_act", "gelu"},         {"some_other_key", "kept"},
+  return nn::Json{{"architectures", {architecture}},
+                  {"model_type", "bert"},
+                  {"vocab_size", 40},
+                  {"hidden_size", 8},
+                  {"num_hidden_layers", 2},
+                  {"num_attention_heads", 2},
+                  {"intermediate_size", 16},
+                  {"max_position_embeddings", 12},
+                  {"type_vocab_size", 2},
+                  {"layer_norm_eps", 1e-12},
+                  {"hidden_act", "gelu"},
+                  {"some_other_key", "kept"},
                   {"id2label", {{"0", "negative"}, {"1", "positive"}}}};
 }
 
@@ -31,7 +39,9 @@ inline nn::Json config(const std::string& architecture = "BertForSequenceClassif
 inline nn::TensorMap tensors(bool pooler = true, bool classifier = true) {
   nn::TensorMap out;
   torch::Generator generator = at::detail::createCPUGenerator(7);
-  auto add = [&](const std::string& name, std::vector<int64_t> shape) { out[name] = at::randn(shape, generator) * 0.3; };
+  auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+    out[name] = at::randn(shape, generator) * 0.3;
+  };
   auto linear = [&](const std::string& name, int64_t rows, int64_t columns) {
     add(name + ".weight", {rows, columns});
     add(name + ".bias", {rows});
@@ -46,7 +56,8 @@ inline nn::TensorMap tensors(bool pooler = true, bool classifier = true) {
   norm("embeddings.LayerNorm");
   for (int i = 0; i < 2; ++i) {
     std::string layer = str("encoder.layer.", i, ".");
-    for (const char* part : {"query", "key", "value"}) linear(layer + "attention.self." + part, 8, 8);
+    for (const char* part : {"query", "key", "value"})
+      linear(layer + "attention.self." + part, 8, 8);
     linear(layer + "attention.output.dense", 8, 8);
     norm(layer + "attention.output.LayerNorm");
     linear(layer + "intermediate.dense", 16, 8);
@@ -66,10 +77,12 @@ inline nn::ModelState state(const std::string& architecture = "BertForSequenceCl
 }
 
 // Writes any tensors under any names.
-inline void write(const fs::path& folder, const nn::TensorMap& named, const nn::Json& json = config()) {
+inline void write(const fs::path& folder, const nn::TensorMap& named,
+                  const nn::Json& json = config()) {
   std::vector<checkpoint::Planned> planned;
   for (const auto& [name, tensor] : named)
-    planned.push_back({name, tensor.scalar_type(), tensor.sizes().vec(), [&tensor = tensor] { return tensor; }});
+    planned.push_back(
+        {name, tensor.scalar_type(), tensor.sizes().vec(), [&tensor = tensor] { return tensor; }});
   checkpoint::write_folder(planned, json, folder);
 }
 
@@ -77,10 +90,12 @@ inline void write(const fs::path& folder, const nn::TensorMap& named, const nn::
 inline void write_tokenizer(const fs::path& folder) {
   std::string vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
   for (char c = 'a'; c <= 'z'; ++c) vocabulary += str(c, "\n");
-  for (const char* word : {"good", "bad", "film", "plot", "fine", "dull", "the", "and", "##s"}) vocabulary += str(word, "\n");
+  for (const char* word : {"good", "bad", "film", "plot", "fine", "dull", "the", "and", "##s"})
+    vocabulary += str(word, "\n");
   make_folder(folder);
   write_file(folder / "vocab.txt", vocabulary);
-  write_file(folder / "tokenizer_config.json", R"({"do_lower_case": true, "tokenizer_class": "BertTokenizer"})");
+  write_file(folder / "tokenizer_config.json",
+             R"({"do_lower_case": true, "tokenizer_class": "BertTokenizer"})");
 }
 
 // A folder that goes away with the test.
@@ -88,7 +103,8 @@ class Scratch : public ::testing::Test {
  protected:
   void SetUp() override {
     const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    root_ = fs::temp_directory_path() / str("compress_", info->test_suite_name(), "_", info->name(), "_", ::getpid());
+    root_ = fs::temp_directory_path() /
+            str("compress_", info->test_suite_name(), "_", info->name(), "_", ::getpid());
     fs::remove_all(root_);
     fs::create_directories(root_);
   }

@@ -22,15 +22,16 @@ class Export : public tiny::Scratch {
   static nn::Json scheme(const std::string& weights = "channel", bool dynamic = true) {
     nn::Json modules = nn::Json::array(), scales = nn::Json::object();
     for (const char* layer : {"encoder.layer.0.", "encoder.layer.1."})
-      for (const char* part : {"attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
-                               "intermediate.dense", "output.dense"}) {
+      for (const char* part : {"attention.self.query", "attention.self.key", "attention.self.value",
+                               "attention.output.dense", "intermediate.dense", "output.dense"}) {
         modules.push_back(std::string(layer) + part);
         scales[std::string(layer) + part] = 0.03125;
       }
-    nn::Json json = {{"num_bits", 8},
-                     {"weights", {{"strategy", weights}}},
-                     {"activations", {{"strategy", dynamic ? "token" : "tensor"}, {"dynamic", dynamic}}},
-                     {"modules", modules}};
+    nn::Json json = {
+        {"num_bits", 8},
+        {"weights", {{"strategy", weights}}},
+        {"activations", {{"strategy", dynamic ? "token" : "tensor"}, {"dynamic", dynamic}}},
+        {"modules", modules}};
     if (!dynamic) json["input_scales"] = scales;
     return json;
   }
@@ -44,7 +45,8 @@ class Export : public tiny::Scratch {
     out.offsets = {0};
     for (int64_t row = 0; row < rows; ++row) {
       int64_t length = 3 + row % 5;
-      for (int64_t i = 0; i < length; ++i) out.ids.push_back(static_cast<int32_t>((row * 7 + i * 11) % 40));
+      for (int64_t i = 0; i < length; ++i)
+        out.ids.push_back(static_cast<int32_t>((row * 7 + i * 11) % 40));
       out.offsets.push_back(out.offsets.back() + length);
       out.first_lengths.push_back(static_cast<int32_t>(length));
       out.classes.push_back(static_cast<int32_t>(row % 2));
@@ -53,8 +55,12 @@ class Export : public tiny::Scratch {
     return out;
   }
 
-  static exports::LoadedModel quantised(const nn::Json& how) { return exports::with_scheme(nn::build(tiny::state(), 1), how); }
-  static torch::Tensor logits(exports::LoadedModel& loaded) { return eval::evaluate(*loaded.model, split(), {}).logits; }
+  static exports::LoadedModel quantised(const nn::Json& how) {
+    return exports::with_scheme(nn::build(tiny::state(), 1), how);
+  }
+  static torch::Tensor logits(exports::LoadedModel& loaded) {
+    return eval::evaluate(*loaded.model, split(), {}).logits;
+  }
 };
 
 const std::string matrix = "encoder.layer.1.intermediate.dense.weight";
@@ -65,7 +71,8 @@ TEST_F(Export, AStageModelComesBackWithItsQuantization) {
   exports::LoadedModel loaded = exports::load(root_ / "stage");
   EXPECT_EQ(loaded.scheme, model.scheme);
   EXPECT_TRUE(torch::equal(logits(loaded), logits(model)));
-  EXPECT_TRUE(torch::equal(loaded.model->params().find(matrix)->latent, tiny::tensors().at(matrix)));  // latent, not rounded
+  EXPECT_TRUE(torch::equal(loaded.model->params().find(matrix)->latent,
+                           tiny::tensors().at(matrix)));  // latent, not rounded
   // The next model in this folder has none.
   exports::save_stage_model(*model.model, nullptr, root_ / "stage", source());
   loaded = exports::load(root_ / "stage");
@@ -88,10 +95,11 @@ TEST_F(Export, HuggingFaceKeepsZerosAndValues) {
   state.tensors[matrix].index_put_({torch::indexing::Slice(0, 4)}, -0.0);
   exports::LoadedModel model = exports::with_scheme(nn::build(state, 1), nullptr);
   data::Split check = split();
-  exports::Report report =
-      exports::write("huggingface", model, source(), root_ / "out", &check, nn::Json{{"recipe", "made up"}});
+  exports::Report report = exports::write("huggingface", model, source(), root_ / "out", &check,
+                                          nn::Json{{"recipe", "made up"}});
   nn::ModelState read = checkpoint::load_model(root_ / "out");
-  for (const auto& [name, tensor] : state.tensors) EXPECT_TRUE(torch::equal(read.tensors.at(name), tensor)) << name;
+  for (const auto& [name, tensor] : state.tensors)
+    EXPECT_TRUE(torch::equal(read.tensors.at(name), tensor)) << name;
   EXPECT_FALSE(read.tensors.at(matrix).slice(0, 0, 4).signbit().any().item<bool>());
   EXPECT_EQ(report.rows, 6);
   EXPECT_EQ(report.largest_difference, 0);
@@ -101,23 +109,28 @@ TEST_F(Export, HuggingFaceKeepsZerosAndValues) {
   EXPECT_EQ(checkpoint::read_json(root_ / "out" / "compress_run.json").at("recipe"), "made up");
   EXPECT_EQ(read_file(root_ / "out" / "vocab.txt"), read_file(source() / "vocab.txt"));
   int64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(root_ / "out")) bytes += static_cast<int64_t>(entry.file_size());
+  for (const auto& entry : fs::directory_iterator(root_ / "out"))
+    bytes += static_cast<int64_t>(entry.file_size());
   EXPECT_EQ(report.bytes, bytes);
-  EXPECT_EQ(report.weight_bytes, static_cast<int64_t>(fs::file_size(root_ / "out" / "model.safetensors")));
+  EXPECT_EQ(report.weight_bytes,
+            static_cast<int64_t>(fs::file_size(root_ / "out" / "model.safetensors")));
 }
 
 TEST_F(Export, HuggingFaceOfAQuantisedModelHasGridValues) {
   exports::LoadedModel model = quantised(scheme());
   torch::Tensor before = logits(model);
   data::Split check = split();
-  exports::Report report = exports::write("huggingface", model, source(), root_ / "out", &check, nullptr);
+  exports::Report report =
+      exports::write("huggingface", model, source(), root_ / "out", &check, nullptr);
   EXPECT_EQ(report.largest_difference, 0);
-  torch::Tensor expected = constraint::dequantize_weight(constraint::quantize_weight(tiny::tensors().at(matrix), Granularity::channel));
+  torch::Tensor expected = constraint::dequantize_weight(
+      constraint::quantize_weight(tiny::tensors().at(matrix), Granularity::channel));
   nn::ModelState read = checkpoint::load_model(root_ / "out");
   EXPECT_TRUE(torch::equal(read.tensors.at(matrix), expected));
   EXPECT_FALSE(torch::equal(expected, tiny::tensors().at(matrix)));
   EXPECT_FALSE(fs::exists(root_ / "out" / "compress_run.json"));
-  EXPECT_FALSE(checkpoint::read_json(root_ / "out" / "config.json").contains("quantization_config"));
+  EXPECT_FALSE(
+      checkpoint::read_json(root_ / "out" / "config.json").contains("quantization_config"));
   // The comparison without quantised activations left the model as it was.
   EXPECT_TRUE(torch::equal(logits(model), before));
 }
@@ -130,7 +143,8 @@ TEST_F(Export, CompressedTensorsLayout) {
   EXPECT_EQ(reader.at("bert." + matrix).dtype, storage::Dtype::i8);
   EXPECT_TRUE(torch::equal(checkpoint::view(reader.at("bert." + matrix)), expected.values));
   EXPECT_EQ(reader.at("bert." + matrix + "_scale").shape, (std::vector<int64_t>{16, 1}));
-  EXPECT_TRUE(torch::equal(checkpoint::view(reader.at("bert." + matrix + "_scale")), expected.scale));
+  EXPECT_TRUE(
+      torch::equal(checkpoint::view(reader.at("bert." + matrix + "_scale")), expected.scale));
   EXPECT_EQ(reader.at("classifier.weight").dtype, storage::Dtype::f32);
   EXPECT_EQ(reader.tensors().size(), tiny::tensors().size() + 12);
   nn::Json block = checkpoint::read_json(root_ / "out" / "config.json").at("quantization_config");
@@ -150,7 +164,8 @@ class Reread : public Export, public ::testing::WithParamInterface<std::pair<con
 TEST_P(Reread, CompressedTensorsComputesTheSame) {
   exports::LoadedModel model = quantised(scheme(GetParam().first, GetParam().second));
   data::Split check = split();
-  exports::Report report = exports::write("compressed-tensors", model, source(), root_ / "out", &check, nullptr);
+  exports::Report report =
+      exports::write("compressed-tensors", model, source(), root_ / "out", &check, nullptr);
   EXPECT_EQ(report.largest_difference, 0);
   EXPECT_EQ(report.rows, 6);
   exports::LoadedModel loaded = exports::load(root_ / "out");
@@ -160,33 +175,43 @@ TEST_P(Reread, CompressedTensorsComputesTheSame) {
   EXPECT_EQ(loaded.weight_scales.size(), 12u);
   // Written again from what was read, every byte is the same: the stored scales are kept.
   exports::write("compressed-tensors", loaded, root_ / "out", root_ / "again", &check, nullptr);
-  EXPECT_EQ(read_file(root_ / "again" / "model.safetensors"), read_file(root_ / "out" / "model.safetensors"));
+  EXPECT_EQ(read_file(root_ / "again" / "model.safetensors"),
+            read_file(root_ / "out" / "model.safetensors"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, Reread,
-                         ::testing::Values(std::pair("channel", true), std::pair("tensor", true), std::pair("channel", false),
-                                           std::pair("tensor", false)),
-                         [](const auto& test) { return std::string(test.param.first) + (test.param.second ? "Dynamic" : "Static"); });
+                         ::testing::Values(std::pair("channel", true), std::pair("tensor", true),
+                                           std::pair("channel", false), std::pair("tensor", false)),
+                         [](const auto& test) {
+                           return std::string(test.param.first) +
+                                  (test.param.second ? "Dynamic" : "Static");
+                         });
 
 TEST_F(Export, ActivationsAreQuantisedWhenReadBack) {
   exports::LoadedModel model = quantised(scheme());
   exports::write("compressed-tensors", model, source(), root_ / "int8", nullptr, nullptr);
   exports::write("huggingface", model, source(), root_ / "dense", nullptr, nullptr);
   exports::LoadedModel int8 = exports::load(root_ / "int8"), dense = exports::load(root_ / "dense");
-  EXPECT_TRUE(torch::equal(int8.model->params().find(matrix)->latent, dense.model->params().find(matrix)->latent));
+  EXPECT_TRUE(torch::equal(int8.model->params().find(matrix)->latent,
+                           dense.model->params().find(matrix)->latent));
   EXPECT_GT((logits(int8) - logits(dense)).abs().max().item<double>(), 0);
 }
 
 TEST_F(Export, OtherHeadsAreCompared) {
   data::Split check = split();
-  for (auto [architecture, ignored] : {std::pair{"BertModel", "pooler.dense"}, std::pair{"BertForMaskedLM", "cls.predictions.decoder"}}) {
-    exports::LoadedModel model = exports::with_scheme(nn::build(tiny::state(architecture), 1), scheme());
-    exports::Report report = exports::write("compressed-tensors", model, source(), root_ / architecture, &check, nullptr);
+  for (auto [architecture, ignored] : {std::pair{"BertModel", "pooler.dense"},
+                                       std::pair{"BertForMaskedLM", "cls.predictions.decoder"}}) {
+    exports::LoadedModel model =
+        exports::with_scheme(nn::build(tiny::state(architecture), 1), scheme());
+    exports::Report report = exports::write("compressed-tensors", model, source(),
+                                            root_ / architecture, &check, nullptr);
     EXPECT_EQ(report.largest_difference, 0);
     EXPECT_GT(report.scale, 0);
     EXPECT_EQ(report.rows, 6);
     EXPECT_TRUE(report.ours.name.empty());
-    nn::Json names = checkpoint::read_json(root_ / architecture / "config.json").at("quantization_config").at("ignore");
+    nn::Json names = checkpoint::read_json(root_ / architecture / "config.json")
+                         .at("quantization_config")
+                         .at("ignore");
     EXPECT_NE(std::find(names.begin(), names.end(), ignored), names.end()) << names.dump();
   }
 }
@@ -195,13 +220,16 @@ TEST_F(Export, NothingAppearsWhenTheComparisonFails) {
   exports::LoadedModel model = exports::with_scheme(nn::build(tiny::state(), 1), nullptr);
   data::Split check = split();
   std::string text = tiny::error_of(ErrorKind::internal, [&] {
-    exports::write("huggingface", model, source(), root_ / "out", &check, nullptr, /*tolerance=*/-1);
+    exports::write("huggingface", model, source(), root_ / "out", &check, nullptr,
+                   /*tolerance=*/-1);
   });
   EXPECT_NE(text.find("outputs differ by"), std::string::npos) << text;
-  EXPECT_EQ(std::distance(fs::directory_iterator(root_), fs::directory_iterator()), 1);  // the source alone
+  EXPECT_EQ(std::distance(fs::directory_iterator(root_), fs::directory_iterator()),
+            1);  // the source alone
 }
 
-// A transform that the layout cannot know of: what a layer multiplies with is not what int8 weights give.
+// A transform that the layout cannot know of: what a layer multiplies with is not what int8 weights
+// give.
 struct Doubling final : nn::WeightTransform {
   void forward(const nn::Parameter&, torch::Tensor& weight) override { weight.mul_(2); }
   void backward(const nn::Parameter&, torch::Tensor&) override {}
@@ -221,7 +249,9 @@ TEST_F(Export, WeightsThatReadBackOtherwiseAreRefused) {
 TEST_F(Export, WrongRequestsAreErrorsOfTheRecipe) {
   exports::LoadedModel dense = exports::with_scheme(nn::build(tiny::state(), 1), nullptr);
   auto refused = [&](const std::string& format, exports::LoadedModel& model) {
-    return tiny::error_of(ErrorKind::recipe, [&] { exports::write(format, model, source(), root_ / "out", nullptr, nullptr); });
+    return tiny::error_of(ErrorKind::recipe, [&] {
+      exports::write(format, model, source(), root_ / "out", nullptr, nullptr);
+    });
   };
   EXPECT_NE(refused("compressed-tensors", dense).find("quantised weights"), std::string::npos);
   EXPECT_NE(refused("hugging_face", dense).find("did you mean 'huggingface'"), std::string::npos);

@@ -26,7 +26,8 @@ TEST_P(PackedAttention, EqualsPaddedProducts) {
   auto run = [&](bool packed) {
     Tensor x = qkv.clone().requires_grad_(true);
     DropoutSeeds seeds(5, true);
-    Tensor y = packed ? attention(x, batch, shape, seeds) : padded_attention(x, batch, shape, seeds);
+    Tensor y =
+        packed ? attention(x, batch, shape, seeds) : padded_attention(x, batch, shape, seeds);
     (y * upstream).sum().backward();
     return std::pair{y.detach(), x.grad()};
   };
@@ -37,8 +38,9 @@ TEST_P(PackedAttention, EqualsPaddedProducts) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, PackedAttention,
-                         testing::Values(Case{{5}, 1, 16}, Case{{1, 1, 1}, 2, 8}, Case{{7, 3, 16, 1, 17}, 4, 8},
-                                         Case{{33, 32, 31}, 3, 32}, Case{{128, 2}, 2, 64}, Case{{9, 20}, 2, 20}));
+                         testing::Values(Case{{5}, 1, 16}, Case{{1, 1, 1}, 2, 8},
+                                         Case{{7, 3, 16, 1, 17}, 4, 8}, Case{{33, 32, 31}, 3, 32},
+                                         Case{{128, 2}, 2, 64}, Case{{9, 20}, 2, 20}));
 
 TEST(PackedAttention, DropoutIsReplayedAndUnbiased) {
   data::Batch batch = random_batch({12, 30, 3});
@@ -57,7 +59,8 @@ TEST(PackedAttention, DropoutIsReplayedAndUnbiased) {
   EXPECT_LT((mean - attention(qkv, batch, shape, none)).abs().mean().item<float>(), 0.02f);
 }
 
-// With dropout on, the gradient is that of the function that the same seed draws: checked by finite differences.
+// With dropout on, the gradient is that of the function that the same seed draws: checked by finite
+// differences.
 TEST(PackedAttention, GradientWithDropout) {
   data::Batch batch = random_batch({4, 3});
   AttentionShape shape{1, 8, 0.3, 0.4};
@@ -71,7 +74,9 @@ TEST(PackedAttention, GradientWithDropout) {
   Tensor x = qkv.clone().requires_grad_(true);
   value(x).backward();
   double analytic = (x.grad() * direction).sum().item<double>();
-  double numeric = (value(qkv + 1e-3 * direction).item<double>() - value(qkv - 1e-3 * direction).item<double>()) / 2e-3;
+  double numeric = (value(qkv + 1e-3 * direction).item<double>() -
+                    value(qkv - 1e-3 * direction).item<double>()) /
+                   2e-3;
   EXPECT_NEAR(analytic, numeric, 2e-3 * std::max(1.0, std::abs(numeric)));
 }
 
@@ -81,7 +86,8 @@ TEST(PackedAttention, Bfloat16IsClose) {
   torch::manual_seed(4);
   Tensor qkv = torch::randn({42, 96});
   DropoutSeeds none(0, false);
-  Tensor exact = attention(qkv, batch, shape, none), rough = attention(qkv.to(torch::kBFloat16), batch, shape, none);
+  Tensor exact = attention(qkv, batch, shape, none),
+         rough = attention(qkv.to(torch::kBFloat16), batch, shape, none);
   EXPECT_EQ(rough.scalar_type(), torch::kBFloat16);
   EXPECT_LT((exact - rough.to(torch::kFloat32)).abs().max().item<float>(), 0.03f);
 }
@@ -94,7 +100,8 @@ TEST(PaddedAttention, CapturesScoresBeforeSoftmax) {
   DropoutSeeds none(0, false);
   attention(qkv, batch, shape, none, &scores);
   ASSERT_EQ(scores.sizes(), (std::vector<int64_t>{2, 1, 3, 3}));
-  Tensor expected = (qkv[3].slice(0, 0, 2) * qkv[4].slice(0, 2, 4)).sum() * 0.5;  // row 1: query of token 0, key of token 1
+  Tensor expected = (qkv[3].slice(0, 0, 2) * qkv[4].slice(0, 2, 4)).sum() *
+                    0.5;  // row 1: query of token 0, key of token 1
   EXPECT_NEAR(scores[1][0][0][1].item<float>(), expected.item<float>(), 1e-6);
 }
 

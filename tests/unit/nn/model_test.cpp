@@ -64,7 +64,8 @@ TEST(Bert, GradientsMatchFiniteDifferences) {
     double low = loss().item<double>();
     parameter.latent.copy_(kept);
     double analytic = (parameter.latent.grad() * direction).sum().item<double>();
-    EXPECT_NEAR((high - low) / (2 * step), analytic, 0.02 * std::abs(analytic) + 0.02) << parameter.name;
+    EXPECT_NEAR((high - low) / (2 * step), analytic, 0.02 * std::abs(analytic) + 0.02)
+        << parameter.name;
   }
 }
 
@@ -73,10 +74,13 @@ TEST(Bert, EmbeddingGradientsAreClearedInTouchedRows) {
   ParamTable& params = model->params();
   Tensor first;
   for (int round = 0; round < 2; ++round) {
-    run(*model, random_batch({5, 7}, 20 + round), {}, {true, 1, Precision::float32}).logits.sum().backward();
+    run(*model, random_batch({5, 7}, 20 + round), {}, {true, 1, Precision::float32})
+        .logits.sum()
+        .backward();
     params.collect_gradients(false);
     params.clear_gradients();
-    for (const char* name : {"embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"}) {
+    for (const char* name :
+         {"embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"}) {
       EXPECT_EQ(params.find(name)->latent.grad().count_nonzero().item<int64_t>(), 0) << name;
       EXPECT_TRUE(params.find(name)->touched.empty());
     }
@@ -97,11 +101,14 @@ TEST(Bert, AccumulatedGradientsAddUp) {
       params.collect_gradients(i > 0);
     }
     TensorMap map;
-    for (const Parameter& parameter : params.list()) map[parameter.name] = parameter.latent.grad().clone();
+    for (const Parameter& parameter : params.list())
+      map[parameter.name] = parameter.latent.grad().clone();
     return map;
   };
-  TensorMap whole = gradient({batch}), parts = gradient({data::slice(batch, 0, 1), data::slice(batch, 1, 4)});
-  for (const auto& [name, value] : whole) EXPECT_LT((value - parts[name]).abs().max().item<float>(), 1e-5f) << name;
+  TensorMap whole = gradient({batch}),
+            parts = gradient({data::slice(batch, 0, 1), data::slice(batch, 1, 4)});
+  for (const auto& [name, value] : whole)
+    EXPECT_LT((value - parts[name]).abs().max().item<float>(), 1e-5f) << name;
 }
 
 TEST(Bert, Bfloat16IsCloseAndKeepsFloat32Latents) {
@@ -141,7 +148,9 @@ TEST(ParamTable, TransformsActOnceForwardAndBackward) {
   plain->params().refresh(Precision::float32);
   plain->forward(random_batch({4, 8}), {}, pass).logits.sum().backward();
   plain->params().collect_gradients(false);
-  EXPECT_LT((with - 0.5 * plain->params().find(query.name)->latent.grad()).abs().max().item<float>(), 1e-6f);
+  EXPECT_LT(
+      (with - 0.5 * plain->params().find(query.name)->latent.grad()).abs().max().item<float>(),
+      1e-6f);
 }
 
 TEST(ParamTable, SelectsByRoleGroupAndGlob) {
@@ -166,7 +175,8 @@ TEST(Build, ListsEverythingThatDoesNotFit) {
     FAIL() << "built";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::model);
-    EXPECT_NE(error.message().find("encoder.layer.1.output.dense.bias is missing"), std::string::npos);
+    EXPECT_NE(error.message().find("encoder.layer.1.output.dense.bias is missing"),
+              std::string::npos);
     EXPECT_NE(error.message().find("pooler.dense.bias has shape [3]"), std::string::npos);
   }
 }
@@ -200,7 +210,12 @@ TEST(Heads, MaskedLmScoresLabelledPositionsOnly) {
   EXPECT_EQ(out.token_logits.sizes(), (std::vector<int64_t>{2, 50}));
   EXPECT_TRUE(torch::equal(out.token_index, torch::tensor({int64_t{2}, int64_t{5}})));
   out.token_logits.sum().backward();
-  EXPECT_GT(model->params().find("embeddings.word_embeddings.weight")->latent.grad().count_nonzero().item<int64_t>(), 32 * 40);
+  EXPECT_GT(model->params()
+                .find("embeddings.word_embeddings.weight")
+                ->latent.grad()
+                .count_nonzero()
+                .item<int64_t>(),
+            32 * 40);
 }
 
 TEST(Census, CountsZerosWithBothDenominators) {

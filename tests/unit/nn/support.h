@@ -9,11 +9,13 @@
 
 namespace compress::nn {
 
-inline ModelState tiny_bert(HeadKind head, int64_t layers = 2, int64_t heads = 4, int64_t hidden = 32) {
+inline ModelState tiny_bert(HeadKind head, int64_t layers = 2, int64_t heads = 4,
+                            int64_t hidden = 32) {
   ModelState state;
   ModelConfig& c = state.config;
   c.family = "bert";
-  c.vocab_size = 50, c.hidden_size = hidden, c.layers = layers, c.attention_heads = heads, c.intermediate_size = 64;
+  c.vocab_size = 50, c.hidden_size = hidden, c.layers = layers, c.attention_heads = heads,
+  c.intermediate_size = 64;
   c.max_positions = 64, c.type_vocab_size = 2;
   c.raw = Json::object();
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(7);
@@ -27,7 +29,8 @@ inline ModelState tiny_bert(HeadKind head, int64_t layers = 2, int64_t heads = 4
   add("embeddings.LayerNorm.bias", {hidden});
   for (int64_t i = 0; i < layers; ++i) {
     std::string p = compress::str("encoder.layer.", i, ".");
-    for (const char* part : {"attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"}) {
+    for (const char* part : {"attention.self.query", "attention.self.key", "attention.self.value",
+                             "attention.output.dense"}) {
       add(p + part + ".weight", {hidden, hidden});
       add(p + part + ".bias", {hidden});
     }
@@ -42,7 +45,9 @@ inline ModelState tiny_bert(HeadKind head, int64_t layers = 2, int64_t heads = 4
   }
   add("pooler.dense.weight", {hidden, hidden});
   add("pooler.dense.bias", {hidden});
-  set_head(state, head, head == HeadKind::classification ? std::vector<std::string>{"no", "yes"} : std::vector<std::string>{});
+  set_head(state, head,
+           head == HeadKind::classification ? std::vector<std::string>{"no", "yes"}
+                                            : std::vector<std::string>{});
   return state;
 }
 

@@ -132,9 +132,9 @@ TEST(Optimizers, StateOfAnotherModelIsRefused) {
 }
 
 TEST(Optimizers, WrongOptionsAreRefused) {
-  for (const char* text : {"adamw: {lr: 0}", "adamw: {lr: 1e-3, beta1: 1}",
-                           "adamw: {lr: 1e-3, weight_decay: -1}", "sgd: {momentum: 0.9}",
-                           "sgd: {lr: 1, momentum: 0, nesterov: true}"})
+  for (const char* text :
+       {"adamw: {lr: 0}", "adamw: {lr: 1e-3, beta1: 1}", "adamw: {lr: 1e-3, weight_decay: -1}",
+        "sgd: {momentum: 0.9}", "sgd: {lr: 1, momentum: 0, nesterov: true}"})
     EXPECT_EQ(failure([&] { made(optimizers(), text); }).kind(), ErrorKind::recipe) << text;
 }
 
