@@ -43,7 +43,7 @@ class StrictSax : public nlohmann::json_sax<json> {
  protected:
   [[noreturn]] void refuse(const std::string& what) const {
     throw Error(ErrorKind::model, subject() + " " + what, place(),
-                "the file is damaged or was not written as safetensors; fetch it again");
+                "the file is damaged or of another format; fetch it again");
   }
   virtual std::string subject() const = 0;
   virtual std::string place() const { return file_; }
@@ -149,15 +149,15 @@ class HeaderSax : public StrictSax {
 };
 
 // A name that stays in the index's own folder.
-bool plain_file_name(std::string_view name) {
-  return name.ends_with(".safetensors") &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == name.npos && !name.starts_with("..");
+bool plain_file_name(std::string_view name, std::string_view suffix) {
+  return name.ends_with(suffix) && name.find_first_of(std::string_view("/\\\0", 3)) == name.npos &&
+         !name.starts_with("..");
 }
 
 // Only "weight_map" matters; the rest of the document is walked over.
 class IndexSax : public StrictSax {
  public:
-  using StrictSax::StrictSax;
+  IndexSax(const std::string& file, std::string_view suffix) : StrictSax(file), suffix_(suffix) {}
   std::map<std::string, std::string> result;
   bool seen = false;
 
@@ -168,9 +168,9 @@ class IndexSax : public StrictSax {
   bool number_float(number_float_t, const string_t&) override { return other_value(); }
   bool string(string_t& shard) override {
     if (!in_map_) return other_value();
-    if (!plain_file_name(shard))
-      refuse("names the shard " + shown_name(shard) +
-             ", which is no .safetensors file of its own folder");
+    if (!plain_file_name(shard, suffix_))
+      refuse(str("names the shard ", shown_name(shard), ", which is no ", suffix_,
+                 " file of its own folder"));
     if (!result.emplace(key_, std::move(shard)).second)
       refuse("names the tensor " + shown_name(key_) + " twice");
     return true;
@@ -211,6 +211,7 @@ class IndexSax : public StrictSax {
   }
   std::string subject() const override { return "the index"; }
 
+  std::string_view suffix_;
   int depth_ = 0;
   bool in_map_ = false;
   std::string key_;
@@ -235,8 +236,9 @@ Header parse_header(std::string_view text, const std::string& file) {
   return std::move(sax.result);
 }
 
-std::map<std::string, std::string> parse_index(std::string_view text, const std::string& file) {
-  IndexSax sax(file);
+std::map<std::string, std::string> parse_index(std::string_view text, const std::string& file,
+                                               std::string_view suffix) {
+  IndexSax sax(file, suffix);
   parse(text, sax, file);
   if (!sax.seen) throw Error(ErrorKind::model, "the index has no weight_map", file);
   return std::move(sax.result);

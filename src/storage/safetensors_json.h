@@ -27,7 +27,9 @@ struct Header {
 // `file` is the place named by errors (Error{model}).
 Header parse_header(std::string_view json, const std::string& file);
 
-// The "weight_map" of an index: tensor name and shard file name, each file name free of path parts.
-std::map<std::string, std::string> parse_index(std::string_view json, const std::string& file);
+// The "weight_map" of an index: tensor name and shard file name, each file name free of path parts
+// and ending in `suffix`. Shards of torch files are listed in the same way.
+std::map<std::string, std::string> parse_index(std::string_view json, const std::string& file,
+                                               std::string_view suffix = ".safetensors");
 
 }  // namespace compress::storage

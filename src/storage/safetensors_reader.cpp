@@ -1,8 +1,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <numeric>
-#include <set>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
@@ -80,36 +78,12 @@ fs::path entry_file(const fs::path& path) {
 
 }  // namespace
 
-SafetensorsReader::SafetensorsReader(const fs::path& path) : path_(entry_file(path)) {
-  if (path_.string().ends_with(".index.json"))
-    read_shards(path_);
-  else
+SafetensorsReader::SafetensorsReader(const fs::path& path) : TensorReader(entry_file(path)) {
+  if (ends_with(path_.string(), ".index.json")) {
+    read_shards(".safetensors", [&](const fs::path& shard) { add_file(shard); });
+  } else {
     add_file(path_);
-  sort_names();
-}
-
-void SafetensorsReader::read_shards(const fs::path& index) {
-  std::map<std::string, std::string> weights =
-      parse_index(read_file(index, kLongestHeader), index.string());
-  std::set<std::string> shards;
-  for (const auto& [tensor, shard] : weights) shards.insert(shard);
-  std::map<std::string, size_t> first;  // shard -> its first tensor in tensors_
-  for (const std::string& shard : shards) {
-    first[shard] = tensors_.size();
-    add_file(index.parent_path() / shard);
-  }
-  sort_names();
-  for (const auto& [tensor, shard] : weights) {
-    const TensorView* view = find(tensor);
-    auto place = view == nullptr ? 0 : static_cast<size_t>(view - tensors_.data());
-    auto next = std::next(first.find(shard));
-    size_t end = next == first.end() ? tensors_.size() : next->second;
-    if (view == nullptr || place < first[shard] || place >= end)
-      throw Error(ErrorKind::model,
-                  str("the index puts the tensor ", shown_name(tensor), " in ", shard,
-                      ", which does not hold it"),
-                  index.string(),
-                  "the index and the shards are of different models; fetch them again");
+    sort_names();
   }
 }
 
@@ -125,49 +99,6 @@ void SafetensorsReader::add_file(const fs::path& file) {
     tensors_.push_back({std::move(entry.info.name), entry.info.dtype, std::move(entry.info.shape),
                         data + entry.begin, entry.end - entry.begin});
   metadata_.merge(header.metadata);
-}
-
-// Sorting finds duplicates as well, and crafted names cannot make it slow as they could a hash
-// table.
-void SafetensorsReader::sort_names() {
-  by_name_.resize(tensors_.size());
-  std::iota(by_name_.begin(), by_name_.end(), size_t{0});
-  auto name = [&](size_t at) -> const std::string& { return tensors_[at].name; };
-  std::sort(by_name_.begin(), by_name_.end(),
-            [&](size_t a, size_t b) { return name(a) < name(b); });
-  auto twice = std::adjacent_find(by_name_.begin(), by_name_.end(),
-                                  [&](size_t a, size_t b) { return name(a) == name(b); });
-  if (twice != by_name_.end())
-    throw Error(ErrorKind::model, str("the tensor ", shown_name(name(*twice)), " is there twice"),
-                path_.string(), kDamaged);
-}
-
-const TensorView* SafetensorsReader::find(std::string_view name) const {
-  auto at = std::lower_bound(
-      by_name_.begin(), by_name_.end(), name,
-      [&](size_t position, std::string_view wanted) { return tensors_[position].name < wanted; });
-  return at != by_name_.end() && tensors_[*at].name == name ? &tensors_[*at] : nullptr;
-}
-
-const TensorView& SafetensorsReader::at(std::string_view name) const {
-  if (const TensorView* view = find(name)) return *view;
-  std::vector<std::string> names;
-  for (const TensorView& view : tensors_) names.push_back(view.name.substr(0, 200));
-  std::string near = nearest(name, names);
-  throw Error(ErrorKind::model, str("has no tensor ", shown_name(name)), path_.string(),
-              near.empty() ? "" : str("the nearest name is ", shown_name(near)));
-}
-
-std::vector<fs::path> SafetensorsReader::files() const {
-  std::vector<fs::path> paths;
-  for (const auto& map : maps_) paths.push_back(map->path());
-  return paths;
-}
-
-uint64_t SafetensorsReader::total_bytes() const {
-  uint64_t total = 0;
-  for (const TensorView& view : tensors_) total += view.bytes;
-  return total;
 }
 
 }  // namespace compress::storage

@@ -1,5 +1,7 @@
 #include "compress/storage/tensor.h"
 
+#include "bytes.h"
+
 namespace compress::storage {
 
 namespace {
@@ -54,8 +56,10 @@ std::string shown_name(std::string_view name) {
     if (!text.empty() && (text.back() & 0x80) != 0) text.pop_back();
     text += "...";
   }
+  const bool readable = is_utf8(text);  // names in messages come from damaged files as well
   for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F || (!readable && (c & 0x80) != 0))
+      c = '?';
   return "'" + text + "'";
 }
 

@@ -15,6 +15,7 @@
 
 #include "compress/base/files.h"
 #include "compress/storage/tensor.h"
+#include "compress/storage/tensor_reader.h"
 
 namespace compress::storage {
 
@@ -22,36 +23,16 @@ namespace compress::storage {
 // length (at most 100 MB and inside the file), JSON (no duplicate key, no unknown field), types,
 // shapes, and offsets that cover the data without hole or overlap. What does not hold throws
 // Error{model} with the file (and tensor) as its place.
-class SafetensorsReader {
+class SafetensorsReader : public TensorReader {
  public:
   // `path` is a .safetensors file, an index (*.index.json), or a folder with model.safetensors or
   // model.safetensors.index.json (the former wins, as in the Hugging Face loader). Every tensor of
   // the shards that the index names is read; the index must not name one that its shard lacks.
+  // Tensors come in the order of the bytes; metadata() is "__metadata__".
   explicit SafetensorsReader(const std::filesystem::path& path);
 
-  // In the order of the bytes; shards in the order of their names.
-  const std::vector<TensorView>& tensors() const { return tensors_; }
-  // The tensor, or null.
-  const TensorView* find(std::string_view name) const;
-  // The tensor; throws Error{model} with the nearest name as the hint when there is none.
-  const TensorView& at(std::string_view name) const;
-  // The "__metadata__" pairs; of several shards, the first that has a key.
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  // The files that are mapped (no index).
-  std::vector<std::filesystem::path> files() const;
-  // The tensors' bytes, headers excluded.
-  uint64_t total_bytes() const;
-
  private:
-  void read_shards(const std::filesystem::path& index);
   void add_file(const std::filesystem::path& file);
-  void sort_names();
-
-  std::filesystem::path path_;
-  std::vector<std::unique_ptr<MappedFile>> maps_;
-  std::vector<TensorView> tensors_;
-  std::vector<size_t> by_name_;  // positions in tensors_, sorted by name
-  std::map<std::string, std::string> metadata_;
 };
 
 // Writes tensors as their bytes arrive: memory stays at one piece. All tensors are declared first,

@@ -54,7 +54,8 @@ struct TensorView {
   uint64_t elements() const { return bytes / element_size(dtype); }
 };
 
-// `name` in quotes for a message: cut to a readable length, control characters replaced.
+// `name` in quotes for a message: cut to a readable length; control characters, and all
+// but ASCII where it is not UTF-8, replaced.
 std::string shown_name(std::string_view name);
 
 }  // namespace compress::storage

@@ -1,0 +1,58 @@
+#pragma once
+// Reading little-endian values from mapped bytes, with every bound checked.
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+
+namespace compress::storage {
+
+// Walks over bytes; what would pass their end throws Error{model} with `file` as its place.
+class ByteReader {
+ public:
+  ByteReader(std::string_view bytes, const std::string& file, uint64_t at = 0)
+      : bytes_(bytes), file_(file), at_(at) {
+    if (at > bytes.size()) take(0);
+  }
+
+  uint64_t at() const { return at_; }
+  uint64_t left() const { return bytes_.size() - at_; }
+
+  std::string_view take(uint64_t count) {
+    if (at_ > bytes_.size() || count > left())
+      throw Error(ErrorKind::model,
+                  str("ends at byte ", bytes_.size(), ", inside what starts at byte ", at_), file_,
+                  "the file is damaged or incomplete; fetch it again");
+    std::string_view taken = bytes_.substr(at_, count);
+    at_ += count;
+    return taken;
+  }
+  template <class T>
+  T number() {
+    T value;
+    std::memcpy(&value, take(sizeof(T)).data(), sizeof(T));
+    return value;
+  }
+  // The text up to `end`, which is taken too.
+  std::string_view until(char end) {
+    size_t found = bytes_.find(end, at_);
+    if (found == bytes_.npos) take(left() + 1);
+    std::string_view text = take(found - at_);
+    take(1);
+    return text;
+  }
+
+ private:
+  std::string_view bytes_;
+  const std::string& file_;
+  uint64_t at_;
+};
+
+// Whether a name can be kept in JSON (strict UTF-8: no overlong forms, no surrogates).
+bool is_utf8(std::string_view text);
+
+}  // namespace compress::storage
