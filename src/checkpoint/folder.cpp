@@ -39,21 +39,6 @@ bool is_float(Dtype type) {
   return type == Dtype::f32 || type == Dtype::f16 || type == Dtype::bf16 || type == Dtype::f64;
 }
 
-std::unique_ptr<storage::SafetensorsReader> open_weights(const fs::path& folder) {
-  std::error_code ignored;
-  if (!fs::exists(folder / "model.safetensors", ignored) &&
-      !fs::exists(folder / "model.safetensors.index.json", ignored)) {
-    bool pickled = fs::exists(folder / "pytorch_model.bin", ignored) ||
-                   fs::exists(folder / "pytorch_model.bin.index.json", ignored);
-    throw Error(ErrorKind::model, "the folder has no model.safetensors", folder.string(),
-                pickled ? "pytorch_model.bin is there: convert it with transformers, "
-                          "AutoModel.from_pretrained(folder).save_pretrained(folder)"
-                        : "a model folder has config.json and model.safetensors (or its shards and "
-                          "their index)");
-  }
-  return std::make_unique<storage::SafetensorsReader>(folder);
-}
-
 // Names and types; what a quantised weight needs goes to its weight.
 void collect(Folder& folder, const nn::Family& family, Findings& findings) {
   const bool quantised = !folder.config.quantization.is_null();
@@ -173,7 +158,7 @@ Folder open_folder(const fs::path& path) {
   Folder folder;
   folder.config = read_config(path);
   check_quantization(folder.config.quantization, path / "config.json");
-  folder.reader = open_weights(path);
+  folder.reader = storage::open_tensors(path);
   const nn::Family& family = nn::family(folder.config.config.family);
   Findings findings;
   collect(folder, family, findings);

@@ -27,7 +27,7 @@ struct Source {
 
 struct Folder {
   ConfigFile config;
-  std::unique_ptr<storage::SafetensorsReader> reader;
+  std::unique_ptr<storage::TensorReader> reader;
   std::map<std::string, Source> weights;  // by canonical name: exactly the model's
   std::map<std::string, const storage::TensorView*>
       input_scales;  // by the canonical name of the weight

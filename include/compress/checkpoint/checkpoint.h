@@ -16,11 +16,12 @@
 
 namespace compress::checkpoint {
 
-// Reads config.json and model.safetensors (or shards): names with or without the family's prefix,
-// LayerNorm gamma/beta, tied weights, label maps. All tensors become float32. Dequantises an
-// int-quantized compressed-tensors folder (weight * scale) and leaves what it says of quantisation
-// in the state. Heads that the configured architecture does not use are left out. Every problem of
-// a folder (missing, unexpected, wrongly shaped tensors) is in one Error{model}.
+// Reads config.json and model.safetensors or, where there is none, pytorch_model.bin (or the shards
+// of either): names with or without the family's prefix, LayerNorm gamma/beta, tied weights, label
+// maps. All tensors become float32. Dequantises an int-quantized compressed-tensors folder (weight
+// * scale) and leaves what it says of quantisation in the state. Heads that the configured
+// architecture does not use are left out. Every problem of a folder (missing, unexpected, wrongly
+// shaped tensors) is in one Error{model}.
 nn::ModelState load_model(const std::filesystem::path& folder);
 // The config alone, for plans (reads no weights).
 nn::ModelConfig load_config(const std::filesystem::path& folder);
