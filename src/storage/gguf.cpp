@@ -76,9 +76,10 @@ Placed read_tensor(ByteReader& in, const std::string& file) {
   if (type == nullptr)
     refuse(str("has the type ", number, " ", unread_type_name(number), ", which is not read"),
            "quantise the model to Q8_0, Q4_K_M or another common type");
-  if (tensor.row_elements() % type->elements != 0)
-    refuse(str("its rows of ", tensor.row_elements(), " elements are no whole ", type->name,
-               " blocks of ", type->elements));
+  auto row = tensor.shape.empty() ? uint64_t{1} : static_cast<uint64_t>(tensor.shape.back());
+  if (row % type->elements != 0)
+    refuse(str("its rows of ", row, " elements are no whole ", type->name, " blocks of ",
+               type->elements));
   tensor.type = type->type;
   if (__builtin_mul_overflow(static_cast<uint64_t>(elements) / type->elements,
                              uint64_t{type->bytes}, &tensor.bytes))
@@ -124,6 +125,11 @@ const char* gguf_type_name(GgufType type) {
 uint64_t GgufTensor::elements() const {
   const BlockType* block = block_type(static_cast<uint32_t>(type));
   return bytes / block->bytes * block->elements;
+}
+
+uint64_t GgufTensor::row_elements() const {
+  if (bytes == 0) return 0;
+  return shape.empty() ? 1 : static_cast<uint64_t>(shape.back());
 }
 
 void dequantize(const GgufTensor& tensor, std::span<float> out, uint64_t first_row) {

@@ -45,7 +45,8 @@ struct GgufTensor {
   uint64_t bytes = 0;
 
   uint64_t elements() const;
-  uint64_t row_elements() const { return shape.empty() ? 1 : static_cast<uint64_t>(shape.back()); }
+  // A row is the last dimension. A tensor without elements has no rows, and they are empty.
+  uint64_t row_elements() const;
   uint64_t rows() const { return row_elements() == 0 ? 0 : elements() / row_elements(); }
 };
 

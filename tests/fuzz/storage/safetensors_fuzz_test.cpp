@@ -2,7 +2,6 @@
 // file.
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "compress/base/files.h"
 #include "compress/base/random.h"
 #include "compress/storage/safetensors.h"
+#include "fuzz/storage/fuzz_tools.h"
 
 namespace compress::storage {
 namespace {
@@ -33,7 +33,7 @@ std::string valid_file(const fs::path& path) {
 }
 
 // One to four edits, most of them in the header, where the decisions are.
-std::string damaged(std::string bytes, Random& random) {
+std::string damaged_header(std::string bytes, Random& random) {
   const char tokens[] = "{}[]\",:0123456789-.eE\\ \0F";
   uint64_t edits = 1 + random.below(4);
   for (uint64_t i = 0; i < edits && !bytes.empty(); ++i) {
@@ -68,24 +68,6 @@ std::string damaged(std::string bytes, Random& random) {
   return bytes;
 }
 
-// A file in memory: thousands of real ones would be slow.
-class MemoryFile {
- public:
-  MemoryFile() : descriptor_(::memfd_create("safetensors", MFD_CLOEXEC)) {}
-  ~MemoryFile() { ::close(descriptor_); }
-  MemoryFile(const MemoryFile&) = delete;
-  MemoryFile& operator=(const MemoryFile&) = delete;
-  fs::path path() const { return "/proc/self/fd/" + std::to_string(descriptor_); }
-  void set(std::string_view bytes) const {
-    ASSERT_EQ(::ftruncate(descriptor_, 0), 0);
-    ASSERT_EQ(::pwrite(descriptor_, bytes.data(), bytes.size(), 0),
-              static_cast<ssize_t>(bytes.size()));
-  }
-
- private:
-  int descriptor_;
-};
-
 std::string valid_file() {
   fs::path path = fs::path(testing::TempDir()) / ("compress_fuzz_" + std::to_string(::getpid()));
   std::string bytes = valid_file(path);
@@ -101,7 +83,7 @@ TEST(SafetensorsFuzz, DamageIsAnErrorOrStaysInBounds) {
   int accepted = 0, refused = 0;
   uint64_t sum = 0;
   for (int round = 0; round < 20000; ++round) {
-    std::string bytes = damaged(original, random);
+    std::string bytes = damaged_header(original, random);
     file.set(bytes);
     try {
       SafetensorsReader reader(path);

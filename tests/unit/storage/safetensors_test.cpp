@@ -46,7 +46,7 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
 template <class T>
 std::vector<T> values_of(const TensorView& view) {
   std::vector<T> values(view.bytes / sizeof(T));
-  std::memcpy(values.data(), view.data, view.bytes);
+  if (view.bytes > 0) std::memcpy(values.data(), view.data, view.bytes);
   return values;
 }
 

@@ -118,6 +118,12 @@ TEST_F(TorchFile, ReadsUntypedStorages) {
   EXPECT_EQ(reader.at("e").bytes, 2u);
 }
 
+TEST_F(TorchFile, ReadsWideArchives) {
+  std::string body = dict({text("w"), tensor(storage("0", 6), 0, {6}, {1})});
+  TorchReader reader(write("m.bin", zip({{"m/data.pkl", pickle(body)}, {"m/data/0", kSix}}, true)));
+  EXPECT_THAT(values_of(reader.at("w")), ElementsAre(0, 1, 2, 3, 4, 5));
+}
+
 TEST_F(TorchFile, ReadsShards) {
   auto shard = [](const char* name) {
     return zip_of(dict({text(name), tensor(storage("0", 6), 0, {6}, {1})}), kSix);

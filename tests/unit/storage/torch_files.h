@@ -72,24 +72,42 @@ struct ZipFile {
   std::string central_name{};  // empty: as `name`
 };
 
-inline std::string zip(const std::vector<ZipFile>& files) {
+// Where the directory is, as the 64-bit end record has it.
+inline std::string end64(uint64_t count, uint64_t size, uint64_t offset) {
+  return "PK\x06\x06" + raw(uint64_t{44}) + std::string(12, '\0') + raw(count) + raw(count) +
+         raw(size) + raw(offset);
+}
+inline std::string locator64(uint64_t at) {
+  return "PK\x06\x07" + raw(uint32_t{0}) + raw(at) + raw(uint32_t{1});
+}
+
+// With `wide`, the sizes and offsets of the directory are in 64-bit extensions.
+inline std::string zip(const std::vector<ZipFile>& files, bool wide = false) {
   std::string out, directory;
   for (const ZipFile& file : files) {
     auto size = static_cast<uint32_t>(file.data.size()), at = static_cast<uint32_t>(out.size());
-    auto head = [&](const std::string& name) {
-      return raw(file.flags) + raw(file.method) + std::string(8, '\0') + raw(size) + raw(size) +
-             raw(static_cast<uint16_t>(name.size())) + raw(uint16_t{0});
+    auto head = [&](const std::string& name, uint32_t shown, uint16_t extra) {
+      return raw(file.flags) + raw(file.method) + std::string(8, '\0') + raw(shown) + raw(shown) +
+             raw(static_cast<uint16_t>(name.size())) + raw(extra);
     };
     const std::string& listed = file.central_name.empty() ? file.name : file.central_name;
-    out += "PK\x03\x04" + raw(uint16_t{20}) + head(file.name) + file.name + file.data;
-    directory +=
-        "PK\x01\x02" + raw(uint32_t{20}) + head(listed) + std::string(10, '\0') + raw(at) + listed;
+    const uint32_t hidden = ~uint32_t{0};
+    out += "PK\x03\x04" + raw(uint16_t{20}) + head(file.name, size, 0) + file.name + file.data;
+    directory += "PK\x01\x02" + raw(uint32_t{20});
+    directory += head(listed, wide ? hidden : size, wide ? 28 : 0) + std::string(10, '\0');
+    directory += raw(wide ? hidden : at) + listed;
+    if (wide)
+      directory += raw(uint16_t{1}) + raw(uint16_t{24}) + raw(uint64_t{size}) +
+                   raw(uint64_t{size}) + raw(uint64_t{at});
   }
   auto count = static_cast<uint16_t>(files.size());
-  std::string end = "PK\x05\x06" + raw(uint32_t{0}) + raw(count) + raw(count) +
-                    raw(static_cast<uint32_t>(directory.size())) +
-                    raw(static_cast<uint32_t>(out.size())) + raw(uint16_t{0});
-  return out + directory + end;
+  uint64_t size = directory.size(), at = out.size();
+  out += directory;
+  if (wide) out += end64(count, size, at) + locator64(at + size);
+  std::string places = raw(static_cast<uint32_t>(size)) + raw(static_cast<uint32_t>(at));
+  if (wide) places = std::string(8, '\xff');
+  return out + "PK\x05\x06" + raw(uint32_t{0}) + raw(count) + raw(count) + places +
+         raw(uint16_t{0});
 }
 
 // A zip file of torch.save with one storage "0".

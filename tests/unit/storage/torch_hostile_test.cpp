@@ -185,6 +185,12 @@ const Case kTensors[] = {
      "properties that are not read"},
 };
 
+// An archive with 64-bit sizes, with `value` written at `back` bytes from its end.
+std::string wide(size_t back, uint64_t value) {
+  std::string bytes = zip({{"m/data.pkl", pickle(kGood)}, {"m/data/0", kData}}, true);
+  return bytes.replace(bytes.size() - back, 8, raw(value));
+}
+
 const Case kArchives[] = {
     {"nothing", "", "no file of torch.save"},
     {"text", "hello", "no file of torch.save"},
@@ -206,6 +212,15 @@ const Case kArchives[] = {
     {"count_high", patched(14, uint32_t{0x00FF00FF}), "directory outside"},
     {"count_low", patched(14, uint32_t{0x00020002}), "another length"},
     {"counts_differ", patched(14, uint32_t{0x00020003}), "one part of several"},
+    {"wide_record_far", wide(22 + 12, ~uint64_t{0}), "64-bit end record outside"},
+    {"wide_record_elsewhere", wide(22 + 12, 0), "no 64-bit end record"},
+    {"wide_directory_far", wide(22 + 20 + 8, ~uint64_t{0} - 5), "directory outside"},
+    {"wide_directory_long", wide(22 + 20 + 16, ~uint64_t{0}), "directory outside"},
+    {"wide_count", wide(22 + 20 + 24, 3), "two end records that differ"},
+    // The last entry's extension: offset, packed size, size.
+    {"wide_offset", wide(22 + 20 + 56 + 8, ~uint64_t{0}), "'m/data/0' outside"},
+    {"wide_size", wide(22 + 20 + 56 + 16, ~uint64_t{0}), "two sizes"},
+    {"wide_extension_missing", wide(22 + 20 + 56 + 28, 0), "lacks the 64-bit sizes"},
     {"other_disk", patched(18, uint32_t{0x00010001}), "one part of several"},
 };
 
