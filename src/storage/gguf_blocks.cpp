@@ -113,7 +113,7 @@ struct ScaleAndMinimum {
 
 // Eight scales and minimums of 6 bits in 12 bytes: the first four whole in bytes 0-3 and 4-7, the
 // others in the nibbles of bytes 8-11 and the upper two bits of the first.
-ScaleAndMinimum six_bits(const uint8_t* packed, int group) {
+ScaleAndMinimum six_bits(const uint8_t* packed, size_t group) {
   if (group < 4) return {packed[group] & 63, packed[group + 4] & 63};
   return {(packed[group + 4] & 15) | packed[group - 4] >> 6 << 4,
           packed[group + 4] >> 4 | packed[group] >> 6 << 4};
@@ -122,11 +122,11 @@ ScaleAndMinimum six_bits(const uint8_t* packed, int group) {
 // d [2], dmin [2], scales [12], values [128]: groups of 32, two from each 32 bytes.
 void q4_k(const uint8_t* from, float* to) {
   float d = half(from), dmin = half(from + 2);
-  for (int group = 0; group < 8; ++group) {
+  for (size_t group = 0; group < 8; ++group) {
     auto [scale, minimum] = six_bits(from + 4, group);
     float step = d * static_cast<float>(scale), low = dmin * static_cast<float>(minimum);
     const uint8_t* values = from + 16 + group / 2 * 32;
-    for (int i = 0; i < 32; ++i)
+    for (size_t i = 0; i < 32; ++i)
       to[group * 32 + i] = step * static_cast<float>(values[i] >> (group % 2 * 4) & 15) - low;
   }
 }
@@ -136,11 +136,11 @@ void q4_k(const uint8_t* from, float* to) {
 void q5_k(const uint8_t* from, float* to) {
   float d = half(from), dmin = half(from + 2);
   const uint8_t* high = from + 16;
-  for (int group = 0; group < 8; ++group) {
+  for (size_t group = 0; group < 8; ++group) {
     auto [scale, minimum] = six_bits(from + 4, group);
     float step = d * static_cast<float>(scale), low = dmin * static_cast<float>(minimum);
     const uint8_t* values = from + 48 + group / 2 * 32;
-    for (int i = 0; i < 32; ++i) {
+    for (size_t i = 0; i < 32; ++i) {
       int value = (values[i] >> (group % 2 * 4) & 15) | (high[i] >> group & 1) << 4;
       to[group * 32 + i] = step * static_cast<float>(value) - low;
     }

@@ -16,14 +16,32 @@ constexpr std::string_view kOpcodes(
     "(.0GJKMNQRTUXabcehjqrstu)]}\x80\x85\x86\x87\x88\x89\x8a\x8c"
     "\x93\x94\x95");
 
+// One of everything that the machine knows.
 std::string body() {
   std::string of = storage("0", 12) + "q\x01", again = "h\x01";
   std::string parameter = call(global("torch._utils", "_rebuild_parameter"),
                                {tensor(again, 0, {3, 4}, {1, 3}), "\x88", ordered_dict()});
-  return ordered_dict() + "(" + text("w") + tensor(of, 0, {3, 4}, {4, 1}) + text("p") + parameter +
-         text("t") + tensor(again, 2, {2, 2}, {3, 4}) + text("e") + tensor(again, 0, {0}, {1}) +
-         text("s") + tensor(again, 5, {}, {}) + "u" + dict({text("_metadata"), ordered_dict()}) +
-         "b";
+  std::string size = call(global("torch", "Size"), {numbers({3})});
+  std::string first =
+      call(global("torch._utils", "_rebuild_tensor"), {again, "K\x03", size, "K\x01\x85"});
+  std::string pairs =
+      "](](U\x01"
+      "f" +
+      first +
+      "e\x8c\x01"
+      "o" +
+      tensor(again, 5, {}, {}) +
+      "\x86"
+      "e";
+  std::string third = call(global("torch._utils", "_rebuild_tensor_v3"),
+                           {again, integer(1), numbers({2}), numbers({1}), "\x89", ordered_dict(),
+                            "\x8c\x05torch\x8c\x08"
+                            "bfloat16\x93",
+                            "}"});
+  return of + "0" + call(global("collections", "OrderedDict"), {pairs}) + "(" + text("w") +
+         tensor(again, 0, {3, 4}, {4, 1}) + text("p") + parameter + text("t") +
+         tensor(again, 2, {2, 2, 1}, {3, 4, 99}) + text("e") + tensor(again, 0, {0}, {1}) + "u" +
+         text("v") + third + "s" + dict({text("_metadata"), ordered_dict()}) + "b";
 }
 
 const std::string kData(48, '<');
