@@ -23,6 +23,11 @@ void JsonView::fail(const std::string& what, const std::string& key,
   throw Error(ErrorKind::model, what, place.empty() ? where_ : str(where_, " (", place, ")"), hint);
 }
 
+void JsonView::unsupported(const std::string& component, const std::string& supported) const {
+  fail(str(component, " '", string("type"), "' is not supported"), "type",
+       str("supported here: ", supported));
+}
+
 bool JsonView::has(const std::string& key) const {
   if (!value_.is_object()) fail("an object is expected here");
   auto found = value_.find(key);
@@ -77,6 +82,11 @@ json parse_json_file(const std::filesystem::path& path) {
   }
 }
 
+json parse_json_file_if_there(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored) ? parse_json_file(path) : json::object();
+}
+
 std::string special_token_name(const JsonView& config, const std::string& key,
                                const std::string& absent) {
   if (!config.has(key)) return absent;
@@ -84,18 +94,38 @@ std::string special_token_name(const JsonView& config, const std::string& key,
   return config.string(key);
 }
 
-void add_token(WordPieceParts& parts, std::unordered_map<std::string, int32_t>& known,
-               AddedToken token, int64_t stated, const JsonView& place) {
+KnownTokens::KnownTokens(const std::vector<std::string>& vocabulary, int64_t count) : next_(count) {
+  for (size_t id = 0; id < vocabulary.size(); ++id)
+    if (!vocabulary[id].empty()) ids_[vocabulary[id]] = static_cast<int32_t>(id);
+}
+
+int32_t KnownTokens::find(const std::string& token) const {
+  auto found = ids_.find(token);
+  return found == ids_.end() ? -1 : found->second;
+}
+
+void KnownTokens::add(AddedToken token, int64_t stated, const JsonView& place) {
   if (token.content.empty()) place.fail("an added token has no content");
-  for (const AddedToken& other : parts.added)
-    if (other.content == token.content)
-      place.fail(str("token '", token.content, "' is added twice"));
-  auto [entry, fresh] = known.emplace(token.content, static_cast<int32_t>(known.size()));
+  if (!contents_.insert(token.content).second)
+    place.fail(str("token '", token.content, "' is added twice"));
+  auto [entry, fresh] = ids_.emplace(token.content, static_cast<int32_t>(next_));
+  if (fresh) ++next_;
   token.id = entry->second;
   if (stated >= 0 && stated != token.id)
     place.fail(str("added token '", token.content, "' says id ", stated, " but has id ", token.id,
                    fresh ? ", the next free one" : " in the vocabulary"));
-  parts.added.push_back(std::move(token));
+  added.push_back(std::move(token));
+}
+
+AddedToken read_added_token(const JsonView& view) {
+  AddedToken token;
+  token.content = view.string("content");
+  token.special = view.boolean("special", false);
+  token.single_word = view.boolean("single_word", false);
+  token.lstrip = view.boolean("lstrip", false);
+  token.rstrip = view.boolean("rstrip", false);
+  token.normalized = view.boolean("normalized", !token.special);
+  return token;
 }
 
 }  // namespace compress::text

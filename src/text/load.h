@@ -1,18 +1,19 @@
 #pragma once
-// Tokenizer files to WordPieceParts. Files are hostile: everything is checked here.
+// Tokenizer files to tokenizers. Files are hostile: everything is checked here.
 
 #include <filesystem>
-
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
 
+#include "general.h"
 #include "wordpiece.h"
 
 namespace compress::text {
-
-// Both throw Error{model} naming the file, and Error{disk} when it cannot be read.
-WordPieceParts read_tokenizer_json(const std::filesystem::path& path);
-// `tokenizer_config.json` beside `path` gives the options, when it is there.
-WordPieceParts read_vocab_txt(const std::filesystem::path& path);
 
 // Members of a JSON object with their types checked. `where` is the file, `path` the place in it.
 class JsonView {
@@ -25,10 +26,13 @@ class JsonView {
   bool boolean(const std::string& key, bool absent) const;
   int64_t integer(const std::string& key, int64_t lowest, int64_t highest) const;
   const nlohmann::json& value() const { return value_; }
+  const std::string& where() const { return where_; }
   std::string path(const std::string& key = {}) const;
   std::vector<JsonView> items() const;  // of an array of objects
   [[noreturn]] void fail(const std::string& what, const std::string& key = {},
                          const std::string& hint = {}) const;
+  // "`component` 'X' is not supported", where X is the object's type.
+  [[noreturn]] void unsupported(const std::string& component, const std::string& supported) const;
 
  private:
   const nlohmann::json& value_;
@@ -37,18 +41,85 @@ class JsonView {
 
 // Parses a file of at most 64 MiB; it must hold an object. Throws Error{model}.
 nlohmann::json parse_json_file(const std::filesystem::path& path);
+// The same, {} when there is no such file.
+nlohmann::json parse_json_file_if_there(const std::filesystem::path& path);
 
 // The name of a special token in tokenizer_config.json: a string or {"content": ...}; `absent` when
 // it is missing or null.
 std::string special_token_name(const JsonView& config, const std::string& key,
                                const std::string& absent);
 
-// Gives `token` the id that the library would: that of the vocabulary, or the next free one.
-// `known` holds the ids of all tokens so far and gets the new one. `stated` is the file's id, -1
-// for none; another one than the library's is an error, as is a token that was added before.
-void add_token(WordPieceParts& parts, std::unordered_map<std::string, int32_t>& known,
-               AddedToken token, int64_t stated, const JsonView& place);
+// Ids of tokens while a file is read, and the tokens that were added to the vocabulary.
+class KnownTokens {
+ public:
+  // `count`: what the library calls the size of the vocabulary, the next free id.
+  KnownTokens(const std::vector<std::string>& vocabulary, int64_t count);
+
+  int32_t find(const std::string& token) const;  // -1: not there
+  size_t size() const { return static_cast<size_t>(next_); }
+  // Gives `token` the id that the library would: that of the vocabulary, or the next free one.
+  // `stated` is the file's id, -1 for none; another one than the library's is an error, as is a
+  // token that was added before.
+  void add(AddedToken token, int64_t stated, const JsonView& place);
+
+  std::vector<AddedToken> added;
+
+ private:
+  std::unordered_map<std::string, int32_t> ids_;
+  std::unordered_set<std::string> contents_;  // of `added`
+  int64_t next_;
+};
+
+// An object with content and flags.
+AddedToken read_added_token(const JsonView& view);
+
+// Components of tokenizer.json. `file` is the whole file; a component that is absent or null gives
+// the empty result.
+NormalizerStages read_normalizer(const JsonView& file);
+struct SplitterParts {
+  SplitStages stages;
+  bool bytes_last = false;  // a last stage, map_bytes(), was left out
+};
+SplitterParts read_splitter(const JsonView& file);
+std::optional<DecoderStages> read_decoder(const JsonView& file);
+NormalizerOptions read_bert_normalizer(const JsonView& view);
+struct ProcessorParts {
+  Template pattern;
+  std::vector<bool> trims;
+};
+ProcessorParts read_processor(const JsonView& file, size_t vocabulary_size);
+
+// A model and its vocabulary. `bytes`: words are to be bytes if the model can; it says so in the
+// result.
+struct ModelParts {
+  Vocabulary vocabulary;
+  int64_t count = 0;  // what the library calls the size of the vocabulary
+  int32_t unk = -1;
+  bool bytes = false;
+  std::string word_mark;  // GeneralParts::word_mark
+  std::unique_ptr<WordModel> model;
+  WordPieceOptions wordpiece;  // when it is one
+};
+ModelParts read_model(const JsonView& file, bool bytes);
+
+// The tokenizer that `content`, laid out like tokenizer.json, describes. `config` is
+// tokenizer_config.json; it names the special tokens. `where` is the file to name in errors.
+std::unique_ptr<Tokenizer> build_tokenizer(const nlohmann::json& content,
+                                           const nlohmann::json& config, const std::string& where,
+                                           const std::string& config_where);
+
+// Other files as tokenizer.json would say it.
+nlohmann::json convert_vocab_and_merges(const std::filesystem::path& folder,
+                                        const nlohmann::json& config);
+nlohmann::json convert_sentencepiece(const std::filesystem::path& file,
+                                     const nlohmann::json& config);
+
+// vocab.txt. Throws Error{model} naming the file, and Error{disk} when it cannot be read.
+// `tokenizer_config.json` beside `path` gives the options, when it is there.
+std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path);
 
 inline constexpr uint64_t kFileLimit = uint64_t{64} << 20;
+// Components inside components.
+inline constexpr int kDeepestSequence = 16;
 
 }  // namespace compress::text

@@ -33,6 +33,17 @@ class Trie {
     }
     return match;
   }
+  // Calls visit(value, length) for every key of `set` that `text` starts with, the shortest first.
+  template <class Visit>
+  void for_each_prefix(size_t set, std::string_view text, Visit&& visit) const {
+    int32_t node = static_cast<int32_t>(set);
+    for (uint32_t i = 0; i < text.size(); ++i) {
+      int32_t next = units_[node].base + static_cast<uint8_t>(text[i]);
+      if (units_[next].parent != node) break;
+      node = next;
+      if (units_[node].value >= 0) visit(units_[node].value, i + 1);
+    }
+  }
   // The value of exactly `key` in `set`, or -1.
   int32_t find(size_t set, std::string_view key) const;
 

@@ -7,6 +7,7 @@
 #include "compress/base/error.h"
 #include "compress/base/hash.h"
 #include "compress/base/strings.h"
+#include "decoders.h"
 #include "unicode.h"
 
 namespace compress::text {
@@ -26,33 +27,19 @@ std::array<Class, 128> make_ascii_classes() {
   return classes;
 }
 
-Trie make_trie(const WordPieceParts& parts) {
+}  // namespace
+
+Trie wordpiece_trie(const std::vector<std::string>& vocabulary, std::string_view prefix) {
   Trie::Keys starts, continuations;
-  for (size_t id = 0; id < parts.vocabulary.size(); ++id) {
-    std::string_view token = parts.vocabulary[id];
+  for (size_t id = 0; id < vocabulary.size(); ++id) {
+    std::string_view token = vocabulary[id];
     if (token.empty()) continue;
     starts.emplace_back(token, static_cast<int32_t>(id));
-    if (token.size() > parts.prefix.size() && token.starts_with(parts.prefix))
-      continuations.emplace_back(token.substr(parts.prefix.size()), static_cast<int32_t>(id));
+    if (token.size() > prefix.size() && token.starts_with(prefix))
+      continuations.emplace_back(token.substr(prefix.size()), static_cast<int32_t>(id));
   }
   return Trie({starts, continuations});
 }
-
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
-}
-
-// Spaces that English does without, in the library's order and one token at a time.
-void clean_up(std::string& token) {
-  static constexpr std::pair<std::string_view, std::string_view> kRules[] = {
-      {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
-      {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
-      {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
-  for (auto [from, to] : kRules) replace_all(token, from, to);
-}
-
-}  // namespace
 
 // Buffers that keep their memory from one text to the next; one set a thread.
 struct WordPiece::Scratch {
@@ -62,40 +49,18 @@ struct WordPiece::Scratch {
 };
 
 WordPiece::WordPiece(WordPieceParts parts, const std::string& where)
-    : parts_(std::move(parts)), normalizer_(parts_.normalizer), pieces_(make_trie(parts_)) {
-  index_added(where);
+    : parts_(std::move(parts)),
+      normalizer_(parts_.normalizer),
+      pieces_(wordpiece_trie(parts_.vocabulary, parts_.prefix)),
+      tokens_(
+          std::move(parts_.vocabulary), std::move(parts_.added),
+          [this](std::string_view content) {
+            Normalized buffer;
+            normalizer_.normalize(content, 0, false, buffer);
+            return buffer.text;
+          },
+          where) {
   hash_ = make_hash();
-}
-
-void WordPiece::index_added(const std::string& where) {
-  for (const std::string& token : parts_.vocabulary) tokens_.push_back(token);
-  std::vector<const AddedToken*> raw, normalized;
-  Normalized buffer;
-  for (AddedToken& token : parts_.added) {
-    token.pattern = token.content;
-    if (token.normalized) {
-      normalizer_.normalize(token.content, 0, false, buffer);
-      token.pattern = buffer.text;
-    }
-    (token.normalized ? normalized : raw).push_back(&token);
-    if (token.id == static_cast<int32_t>(tokens_.size())) tokens_.push_back(token.content);
-    added_ids_.emplace(token.content, token.id);
-    added_by_id_.emplace(token.id, &token);
-  }
-  for (auto* group : {&raw, &normalized}) {
-    std::unordered_map<std::string_view, const AddedToken*> seen;
-    for (const AddedToken* token : *group) {
-      auto [entry, fresh] = seen.emplace(token->pattern, token);
-      if (!fresh || token->pattern.empty())
-        throw Error(ErrorKind::model,
-                    fresh ? str("added token '", token->content, "' is empty once normalised")
-                          : str("added tokens '", entry->second->content, "' and '", token->content,
-                                "' look for the same text"),
-                    where);
-    }
-  }
-  raw_finder_ = AddedTokenFinder(raw);
-  normalized_finder_ = AddedTokenFinder(normalized);
 }
 
 std::string WordPiece::make_hash() const {
@@ -107,16 +72,9 @@ std::string WordPiece::make_hash() const {
   add(parts_.prefix);
   add(str(parts_.max_input_chars, " ", parts_.special.unk));
   add(parts_.pattern.text());
-  add(str(parts_.vocabulary.size()));
-  for (const std::string& token : parts_.vocabulary) add(token);
-  std::vector<const AddedToken*> added;
-  for (const AddedToken& token : parts_.added) added.push_back(&token);
-  std::sort(added.begin(), added.end(),
-            [](const AddedToken* a, const AddedToken* b) { return a->id < b->id; });
-  for (const AddedToken* t : added) {
-    add(t->content);
-    add(str(t->id, " ", t->single_word, t->lstrip, t->rstrip, t->normalized));
-  }
+  add(str(tokens_.vocabulary().size()));
+  for (const std::string& token : tokens_.vocabulary()) add(token);
+  for (const std::string& line : tokens_.description()) add(line);
   return hash.hex();
 }
 
@@ -139,7 +97,7 @@ void WordPiece::encode(std::string_view text, std::optional<std::string_view> pa
 // Added tokens that are looked for as written come first: they split the text before it is
 // normalised, each part by itself.
 void WordPiece::tokenize(std::string_view text, Sink sink, Scratch& scratch) const {
-  raw_finder_.split(text, scratch.raw);
+  tokens_.raw_finder().split(text, scratch.raw);
   for (const Stretch& stretch : scratch.raw) {
     if (stretch.token != nullptr) {
       add_token(stretch.token->id, {stretch.begin, stretch.end}, sink);
@@ -156,8 +114,8 @@ bool WordPiece::add_plain(std::string_view text, uint32_t base, Sink& sink,
   const Normalized& normalized = scratch.normalized;
   normalizer_.normalize(text, base, sink.offsets, scratch.normalized);
   uint32_t size = static_cast<uint32_t>(normalized.text.size());
-  if (normalized_finder_.empty()) return split_words(normalized, 0, size, sink);
-  normalized_finder_.split(normalized.text, scratch.inner);
+  if (tokens_.normalized_finder().empty()) return split_words(normalized, 0, size, sink);
+  tokens_.normalized_finder().split(normalized.text, scratch.inner);
   for (const Stretch& stretch : scratch.inner) {
     if (stretch.token != nullptr) {
       ByteRange range;
@@ -231,34 +189,19 @@ bool WordPiece::add_word(const Normalized& text, uint32_t begin, uint32_t end, S
 }
 
 std::optional<int32_t> WordPiece::token_to_id(std::string_view token) const {
-  auto added = added_ids_.find(token);
-  if (added != added_ids_.end()) return added->second;
+  if (auto added = tokens_.find_added(token)) return added;
   int32_t id = pieces_.find(0, token);
   if (id < 0) return std::nullopt;
   return id;
-}
-
-std::optional<std::string_view> WordPiece::id_to_token(int32_t id) const {
-  if (id < 0 || id >= static_cast<int32_t>(tokens_.size())) return std::nullopt;
-  return tokens_[static_cast<size_t>(id)];
-}
-
-bool WordPiece::is_special(std::string_view token) const {
-  auto added = added_ids_.find(token);
-  return added != added_ids_.end() && added_by_id_.at(added->second)->special;
 }
 
 std::string WordPiece::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::string out, token;
   bool first = true;
   for (int32_t id : ids) {
-    if (id < 0 || id >= static_cast<int32_t>(tokens_.size())) continue;
-    token = tokens_[static_cast<size_t>(id)];
-    auto added = added_by_id_.find(id);
-    if (added != added_by_id_.end()) {
-      token = added->second->pattern;
-      if (skip_special && is_special(token)) continue;
-    }
+    const auto text = tokens_.decoded(id, skip_special);
+    if (!text) continue;
+    token = *text;
     if (!first) {
       if (parts_.decoder && token.starts_with(parts_.decoder->prefix))
         token.erase(0, parts_.decoder->prefix.size());

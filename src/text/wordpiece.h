@@ -4,13 +4,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "added_tokens.h"
 #include "assemble.h"
 #include "compress/text/tokenizer.h"
 #include "normalizer.h"
+#include "token_table.h"
 #include "trie.h"
 
 namespace compress::text {
@@ -32,6 +32,9 @@ struct WordPieceParts {
   std::optional<Decoder> decoder;
 };
 
+// Set 0: pieces that start a word; set 1: pieces that continue one, less the prefix.
+Trie wordpiece_trie(const std::vector<std::string>& vocabulary, std::string_view prefix);
+
 class WordPiece final : public Tokenizer {
  public:
   // Throws Error{model} when two added tokens look for the same text or one for none; `where` is
@@ -41,9 +44,11 @@ class WordPiece final : public Tokenizer {
   using Tokenizer::encode;
   void encode(std::string_view text, std::optional<std::string_view> pair,
               const EncodeOptions& options, Encoding& out) const override;
-  int64_t vocabulary_size() const override { return static_cast<int64_t>(tokens_.size()); }
+  int64_t vocabulary_size() const override { return tokens_.size(); }
   std::optional<int32_t> token_to_id(std::string_view token) const override;
-  std::optional<std::string_view> id_to_token(int32_t id) const override;
+  std::optional<std::string_view> id_to_token(int32_t id) const override {
+    return tokens_.name(id);
+  }
   const SpecialIds& special_ids() const override { return parts_.special; }
   int64_t special_tokens_added(bool pair) const override { return parts_.pattern.added(pair); }
   std::string decode(std::span<const int32_t> ids, bool skip_special) const override;
@@ -58,8 +63,6 @@ class WordPiece final : public Tokenizer {
   };
   struct Scratch;
 
-  bool is_special(std::string_view token) const;
-  void index_added(const std::string& where);
   std::string make_hash() const;
   void tokenize(std::string_view text, Sink sink, Scratch& scratch) const;
   bool add_plain(std::string_view text, uint32_t base, Sink& sink, Scratch& scratch) const;
@@ -67,14 +70,11 @@ class WordPiece final : public Tokenizer {
   bool split_words(const Normalized& text, uint32_t begin, uint32_t end, Sink& sink) const;
   bool add_word(const Normalized& text, uint32_t begin, uint32_t end, Sink& sink) const;
 
-  WordPieceParts parts_;
+  WordPieceParts parts_;  // less the tokens
   Normalizer normalizer_;
-  Trie
-      pieces_;  // set 0: pieces that start a word; set 1: pieces that continue one, less the prefix
-  std::vector<std::string_view> tokens_;  // by id, added tokens included
-  std::unordered_map<std::string_view, int32_t> added_ids_;
-  std::unordered_map<int32_t, const AddedToken*> added_by_id_;
-  AddedTokenFinder raw_finder_, normalized_finder_;
+  // Set 0: pieces that start a word; set 1: pieces that continue one, less the prefix.
+  Trie pieces_;
+  TokenTable tokens_;
   std::string hash_;
 };
 

@@ -1,6 +1,6 @@
 #pragma once
-// Text to token ids. The ids are those of the Hugging Face fast tokenizers (`tokenizers` 0.23) for
-// every input; tests/interop/test_tokenizer.py compares the two.
+// Text to token ids. The ids are those of the Hugging Face fast tokenizers (`tokenizers` 0.23);
+// tests/interop/test_tokenizer*.py compare the two.
 
 #include <cstdint>
 #include <filesystem>
@@ -48,6 +48,7 @@ struct Encoding {
 // Ids of the tokens with a role; -1 where the vocabulary has none.
 struct SpecialIds {
   int32_t pad = -1, unk = -1, cls = -1, sep = -1, mask = -1;
+  int32_t bos = -1, eos = -1;
 };
 
 // A tokenizer is immutable after loading: every function may be called from many threads at once.
@@ -60,9 +61,11 @@ class Tokenizer {
 
   // Encodes one text, or a pair. `out` is overwritten; its memory is re-used. Texts are UTF-8; each
   // maximal ill-formed sequence counts as one U+FFFD (which BERT's clean_text then removes), with
-  // offsets of the bytes themselves. Throws Error{data} when a text has 4 GiB or more, when
-  // max_length has no room for the special tokens, or when only_first / only_second cannot bring
-  // the pair down to max_length.
+  // offsets of the bytes themselves. Throws Error{data} when a text has 4 GiB or more
+  // (1 GiB for other tokenizers than BERT's), when
+  // max_length has no room for the special tokens, when only_first / only_second cannot bring the
+  // pair down to max_length, or when a pattern of the tokenizer needs too many steps; Error{model}
+  // when the text needs an unknown token and the vocabulary has none.
   virtual void encode(std::string_view text, std::optional<std::string_view> pair,
                       const EncodeOptions& options, Encoding& out) const = 0;
   Encoding encode(std::string_view text, const EncodeOptions& options = {}) const;
@@ -78,8 +81,9 @@ class Tokenizer {
   // How many special tokens encode() adds to one text or to a pair.
   virtual int64_t special_tokens_added(bool pair) const = 0;
 
-  // Readable text of `ids`; ids outside the vocabulary are skipped, as are special tokens when
-  // `skip_special`. Case, accents and spacing that encoding removed do not come back.
+  // Readable text of `ids` as the tokenizer's decoder writes it; ids outside the vocabulary are
+  // skipped, as are special tokens when `skip_special`. What normalisation removed does not come
+  // back; bytes that are not UTF-8 become U+FFFD.
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special = true) const = 0;
 
   // SHA-256 over everything that decides the ids: equal hashes encode equally, from whichever files
@@ -87,12 +91,16 @@ class Tokenizer {
   virtual const std::string& hash() const = 0;
 };
 
-// Loads the tokenizer of a Hugging Face model folder: `tokenizer.json`, or else `vocab.txt` with
-// `tokenizer_config.json`. Supported: model WordPiece; normalizer BertNormalizer or none;
-// pre-tokenizer BertPreTokenizer; post-processor TemplateProcessing, BertProcessing or none;
-// decoder WordPiece or none; added tokens. The file's own truncation and padding sections are
-// ignored: EncodeOptions decides. With `tokenizer.json`, `tokenizer_config.json` only names the
-// special tokens. Throws Error{model} naming what is unsupported or malformed.
+// Loads the tokenizer of a Hugging Face model folder. The first of these that is there counts:
+// - `tokenizer.json`: models WordPiece, BPE and Unigram with the normalizers, pre-tokenizers,
+//   post-processors and decoders that docs/tokenizers.md lists. Its truncation and padding sections
+//   and BPE's dropout are ignored. `tokenizer_config.json` only names the special tokens.
+// - `vocab.txt`: BERT's WordPiece.
+// - `vocab.json` with `merges.txt`: byte-level BPE of GPT-2, RoBERTa or Qwen2.
+// - `spiece.model`, `sentencepiece.bpe.model`, `tokenizer.model`: SentencePiece with the ids of T5,
+//   XLM-R and Llama.
+// For the older files `tokenizer_config.json` gives options, and its tokenizer_class the family.
+// Chat templates are not read. Throws Error{model} naming what is unsupported or malformed.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 
 }  // namespace compress::text

@@ -35,18 +35,15 @@ TEST_P(BadFileTest, IsRefusedByName) {
 }
 
 const std::vector<Bad> kBad = {
-    {"model", [](json& f) { f["model"]["type"] = "BPE"; }, "model 'BPE' is not supported"},
+    {"model", [](json& f) { f["model"]["type"] = "WordLevel"; }, "model 'WordLevel'"},
     {"no_model", [](json& f) { f.erase("model"); }, "an object or array is missing"},
-    {"normalizer",
-     [](json& f) {
-       f["normalizer"] = {{"type", "NFKC"}};
-     },
-     "normalizer 'NFKC'"},
-    {"splitter", [](json& f) { f["pre_tokenizer"]["type"] = "Whitespace"; }, "'Whitespace'"},
-    {"no_splitter", [](json& f) { f["pre_tokenizer"] = nullptr; }, "pre_tokenizer 'none'"},
-    {"processor", [](json& f) { f["post_processor"]["type"] = "RobertaProcessing"; },
-     "'RobertaProcessing'"},
-    {"decoder", [](json& f) { f["decoder"]["type"] = "Metaspace"; }, "decoder 'Metaspace'"},
+    {"normalizer", [](json& f) { f["normalizer"]["type"] = "Romanise"; }, "normalizer 'Romanise'"},
+    {"splitter", [](json& f) { f["pre_tokenizer"]["type"] = "UnicodeScripts"; },
+     "pre_tokenizer 'UnicodeScripts'"},
+    {"processor", [](json& f) { f["post_processor"]["type"] = "Wrap"; }, "post_processor 'Wrap'"},
+    {"roberta", [](json& f) { f["post_processor"]["type"] = "RobertaProcessing"; },
+     "an object or array is missing"},
+    {"decoder", [](json& f) { f["decoder"]["type"] = "CTC"; }, "decoder 'CTC'"},
     {"version", [](json& f) { f["version"] = "2.0"; }, "version '2.0'"},
     {"no_unk", [](json& f) { f["model"]["unk_token"] = "<unk>"; }, "'<unk>' is not in"},
     {"gap", [](json& f) { f["model"]["vocab"]["hello"] = 1000; }, "'hello' has id 1000"},
