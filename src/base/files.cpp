@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -206,6 +207,23 @@ void AtomicFolder::commit() {
   }
   committed_ = true;
   sync(parent_of(target_));
+}
+
+FileLock::FileLock(const fs::path& path) {
+  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) fail(ErrorKind::disk, "cannot open the lock file", path, errno);
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
+  waited_ = errno == EWOULDBLOCK;
+  while (::flock(descriptor_, LOCK_EX) != 0)
+    if (errno != EINTR) {
+      const int code = errno;
+      ::close(descriptor_);
+      fail(ErrorKind::disk, "cannot lock", path, code);
+    }
+}
+
+FileLock::~FileLock() {
+  ::close(descriptor_);
 }
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {

@@ -96,14 +96,14 @@ class ScaleFunction : public torch::autograd::Function<ScaleFunction> {
 
 }  // namespace
 
-Tensor TokenInput::apply(const Tensor& input, bool) {
+Tensor TokenInput::apply(const Tensor& input, const nn::Rows&) {
   if (!phase_.active) return input;
   return wants_gradient(input) ? RowsFunction::apply(input) : by_rows(input);
 }
 
-Tensor TensorInput::apply(const Tensor& input, bool training) {
+Tensor TensorInput::apply(const Tensor& input, const nn::Rows& rows) {
   if (!phase_.active) return input;
-  if (training && !phase_.frozen && fixed_ == 0) observe(input);
+  if (rows.training && !phase_.frozen && fixed_ == 0) observe(rows.of(input));
   if (!seen_) return input;
   return wants_gradient(input) ? ScaleFunction::apply(input, static_cast<double>(scale()))
                                : by_scale(input, scale(), nullptr);

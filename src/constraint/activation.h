@@ -18,7 +18,7 @@ struct Phase {
 class TokenInput final : public nn::InputTransform {
  public:
   explicit TokenInput(const Phase& phase) : phase_(phase) {}
-  torch::Tensor apply(const torch::Tensor& input, bool training) override;
+  torch::Tensor apply(const torch::Tensor& input, const nn::Rows& rows) override;
   bool shareable() const override { return true; }
 
  private:
@@ -30,7 +30,7 @@ class TokenInput final : public nn::InputTransform {
 class TensorInput final : public nn::InputTransform {
  public:
   TensorInput(const Phase& phase, double averaging) : phase_(phase), averaging_(averaging) {}
-  torch::Tensor apply(const torch::Tensor& input, bool training) override;
+  torch::Tensor apply(const torch::Tensor& input, const nn::Rows& rows) override;
   bool seen() const { return seen_; }
   float scale() const;
   // A given scale, as if it had been observed.

@@ -44,7 +44,7 @@ class KeepPattern final : public Constraint {
     masks_.apply_to_latents();  // -0 becomes +0
   }
   std::vector<Match> matches() const override {
-    return masks_.matches("zeros kept (" + percent(sparsity()) + " of all targets)");
+    return masks_.matches("zeros kept where they are");
   }
   bool before_step(const Progress&, const Moments&) override {
     if (!checked_) check();

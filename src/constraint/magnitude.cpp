@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "components.h"
 #include "compress/base/error.h"
@@ -23,6 +24,7 @@ struct MagnitudeOptions {
   Duration begin = Duration::percent(0);
   Duration end = Duration::percent(50);
   Duration every = Duration::steps(10);
+  std::optional<Duration> until;
   std::string schedule = "cubic";
   std::string scope = "global";
   std::vector<std::string> targets = {"encoder"};
@@ -53,11 +55,14 @@ const recipe::Options<MagnitudeOptions>& MagnitudeOptions::options() {
           .required()
           .field("initial", &M::initial, "sparsity of the first step, at `begin`")
           .field("begin", &M::begin, "update of the first step")
-          .field("end", &M::end, "update of the last step; the pattern is fixed from there")
+          .field("end", &M::end, "update at which the full sparsity is reached")
           .field("every", &M::every, "updates between steps")
           .above(0)
+          .field("until", &M::until,
+                 "masks are chosen anew at the full sparsity up to this update; default: `end`. "
+                 "The pattern is fixed from there")
           .field("schedule", &M::schedule,
-                 "how sparsity grows; constant: all at once at `begin`, `end` and `every` unused")
+                 "how sparsity grows; constant: all at once at `begin`, `end` unused")
           .one_of({"cubic", "linear", "constant"})
           .field("scope", &M::scope, "rank weights over all targets, or prune each tensor alike")
           .one_of({"global", "uniform"})
@@ -87,7 +92,7 @@ class Magnitude final : public Constraint {
   void on_weights() override {
     if (!options_.regrowth) masks_.apply_to_latents();
   }
-  int64_t pattern_fixed_from() const override { return end_ + 1; }
+  int64_t pattern_fixed_from() const override { return until_ + 1; }
   nn::TensorMap state() const override { return masks_.state(); }
   void load_state(const nn::TensorMap& state) override { masks_.load_state(state); }
   void finish() override { masks_.apply_to_latents(); }
@@ -96,7 +101,8 @@ class Magnitude final : public Constraint {
  private:
   void resolve(const Progress& plan);
   bool due(int64_t step) const {
-    return step >= begin_ && step <= end_ && (step == end_ || (step - begin_) % every_ == 0);
+    return step >= begin_ && step <= until_ &&
+           (step == end_ || step == until_ || (step - begin_) % every_ == 0);
   }
   double target(int64_t step) const;
   // Masks `sparsity` of the weights of `part` exactly.
@@ -105,7 +111,7 @@ class Magnitude final : public Constraint {
 
   MagnitudeOptions options_;
   recipe::Mark mark_;
-  int64_t begin_ = 0, end_ = 0, every_ = 1;
+  int64_t begin_ = 0, end_ = 0, until_ = 0, every_ = 1;
   Masks masks_;
 };
 
@@ -128,6 +134,9 @@ void Magnitude::resolve(const Progress& plan) {
     refuse(str("pruning begins at update ", begin_, ", after its end at update ", end_));
   // The last step comes before an update, so that the weights that stay can follow.
   end_ = std::min(end_, plan.total_steps - 1);
+  until_ = std::min(options_.until ? steps(*options_.until) : end_, plan.total_steps - 1);
+  if (until_ < end_)
+    refuse(str("`until` is update ", until_, ", before pruning ends at update ", end_));
 }
 
 double Magnitude::target(int64_t step) const {
@@ -149,7 +158,7 @@ bool Magnitude::before_step(const Progress& progress, const Moments& moments) {
   }
   masks_.apply_to_moments(moments);
   if (!options_.regrowth) masks_.apply_to_latents();
-  if (progress.step == end_)
+  if (progress.step == until_)
     for (const Mask* mask : all)
       if (mask->zeros == mask->parameter->numel())
         log::warn(mask->parameter->name + " was pruned away as a whole");
@@ -208,8 +217,9 @@ void add_magnitude(PruningRegistry& registry) {
           "2210.06384",
           "Counts are exact: round(s n) zeros over all targets (global) or in each tensor "
           "(uniform); among equal magnitudes the earlier weight goes first. The mask is computed "
-          "anew before the updates begin, begin + every, ... and end; an end at the stage's last "
-          "update or after it counts as the last update. With regrowth a masked weight keeps its "
+          "anew before the updates begin, begin + every, ..., end and until; an end at the stage's "
+          "last update or after it counts as the last update. With regrowth a masked weight keeps "
+          "its "
           "value, gets no gradient and may return at the next step; without, it is zeroed for "
           "good. Optimizer moments of masked weights are zeroed at each step. Averaging must not "
           "begin before the pattern is fixed."),

@@ -49,6 +49,7 @@ const recipe::Options<QuantizationOptions>& QuantizationOptions::options() {
           .field("targets", &Q::targets,
                  "roles, groups of roles or globs over tensor names; a task head only by name")
           .field("exclude", &Q::exclude, "globs over tensor names")
+          .mark(&Q::mark)
           .check(check);
   return description;
 }
@@ -197,9 +198,8 @@ std::string Quantization::report() const {
              " layers: ", what, phase_.active ? "" : str(" (from update ", start_, " on)"));
 }
 
-std::unique_ptr<Constraint> make_quantization(const QuantizationOptions& options,
-                                              const recipe::Mark& mark) {
-  return std::make_unique<Quantization>(options, mark);
+std::unique_ptr<Constraint> make_quantization(const QuantizationOptions& options) {
+  return std::make_unique<Quantization>(options, options.mark);
 }
 
 void add_quantization(PruningRegistry& registry) {
@@ -219,7 +219,7 @@ void add_quantization(PruningRegistry& registry) {
           "never quantised, a task head only when a target names it. Static scales move in "
           "training passes between `start` and `freeze_observers`."),
       [](const recipe::Component& component) {
-        return make_quantization(component.as<QuantizationOptions>(), component.mark);
+        return make_quantization(component.as<QuantizationOptions>());
       });
 }
 

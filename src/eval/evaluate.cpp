@@ -43,6 +43,12 @@ void check_fit(const nn::ModelConfig& config, const data::Split& split) {
                 split.file.string(), "the data set's `task` and the model's `head` must agree");
 }
 
+void check_stop(const EvaluateOptions& options) {
+  if (options.stop == nullptr || !options.stop->load()) return;
+  throw Error(ErrorKind::interrupted, "stopped while a model was scored", {},
+              "run the same command again to go on from there");
+}
+
 // Perplexity of the original tokens at masked positions.
 void score_masked(nn::Model& model, const data::Split& split, const EvaluateOptions& options,
                   const std::vector<std::vector<int64_t>>& batches, Predictions& predictions) {
@@ -52,6 +58,7 @@ void score_masked(nn::Model& model, const data::Split& split, const EvaluateOpti
   masking->bind(*options.tokenizer);
   nn::Pass pass{false, 0, options.precision};
   for (const std::vector<int64_t>& rows : batches) {
+    check_stop(options);
     data::Batch batch = data::pack(split, rows);
     masking->apply(batch, stream_seed(0, "evaluation", static_cast<uint64_t>(rows.front())));
     batch = batch.to(model.device());
@@ -110,6 +117,7 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
     nn::Pass pass{false, 0, options.precision};
     Tensor order = torch::tensor(columns);
     for (const std::vector<int64_t>& rows : batches) {
+      check_stop(options);
       data::Batch batch = data::pack(split, rows).to(model.device());
       Tensor logits = model.forward(batch, {}, pass).logits.cpu().index_select(1, order);
       result.logits.index_copy_(0, torch::tensor(rows), logits);

@@ -219,6 +219,11 @@ void for_each_head(const std::vector<int64_t>& offsets, const AttentionShape& sh
   });
 }
 
+// Rows after the last token.
+void clear_tail(Tensor& rows, int64_t tokens) {
+  if (tokens < rows.size(0)) rows.narrow(0, tokens, rows.size(0) - tokens).zero_();
+}
+
 class PackedAttention : public torch::autograd::Function<PackedAttention> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& input,
@@ -227,6 +232,7 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
     Tensor qkv = input.contiguous();
     AttentionShape shape{heads, width, scale, dropout};
     Tensor out = torch::empty({qkv.size(0), heads * width}, qkv.options());
+    clear_tail(out, offsets.back());
     const int64_t hidden = heads * width;
     dispatch(qkv.scalar_type(), [&](auto sample) {
       using Scalar = decltype(sample);
@@ -255,6 +261,7 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
     AttentionShape shape{static_cast<int64_t>(s[0]), static_cast<int64_t>(s[1]), s[2], s[3]};
     std::vector<int64_t> offsets = context->saved_data["offsets"].toIntVector();
     Tensor d_qkv = torch::empty_like(qkv);
+    clear_tail(d_qkv, offsets.back());
     const int64_t hidden = shape.heads * shape.width;
     const auto seed = static_cast<uint64_t>(context->saved_data["seed"].toInt());
     const bool training = context->saved_data["training"].toBool();
@@ -282,8 +289,8 @@ torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batc
   const int64_t rows = batch.rows(), longest = batch.longest, heads = shape.heads,
                 width = shape.width;
   uint64_t seed = seeds.next();
-  Tensor grid =
-      torch::zeros({rows * longest, qkv.size(1)}, qkv.options()).index_copy(0, batch.slots, qkv);
+  Tensor grid = torch::zeros({rows * longest, qkv.size(1)}, qkv.options())
+                    .index_copy(0, batch.slots, qkv.narrow(0, 0, batch.tokens()));
   grid = grid.view({rows, longest, 3, heads, width}).permute({2, 0, 3, 1, 4});
   Tensor raw = torch::matmul(grid[0], grid[1].transpose(-1, -2)).to(torch::kFloat32) * shape.scale;
   if (scores != nullptr) *scores = raw;
@@ -294,7 +301,9 @@ torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batc
   Tensor mixed = torch::matmul(weights.to(qkv.scalar_type()), grid[2])
                      .transpose(1, 2)
                      .reshape({rows * longest, heads * width});
-  return mixed.index_select(0, batch.slots);
+  mixed = mixed.index_select(0, batch.slots);
+  const int64_t tail = qkv.size(0) - batch.tokens();
+  return tail == 0 ? mixed : at::constant_pad_nd(mixed, {0, 0, 0, tail});
 }
 
 torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch,

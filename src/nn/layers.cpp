@@ -46,36 +46,47 @@ class EmbeddingFunction : public torch::autograd::Function<EmbeddingFunction> {
   // `tables` holds the addresses of the word, position and segment parameters (0 = none).
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& word,
                         const Tensor& position, const Tensor& segment,
-                        const std::vector<int64_t>& tables, const std::vector<Tensor>& ids) {
+                        const std::vector<int64_t>& tables, const std::vector<Tensor>& ids,
+                        int64_t rows) {
     context->saved_data["tables"] = tables;
     context->saved_data["ids"] = ids;
-    Tensor sum = word.index_select(0, ids[0]);
+    const int64_t tokens = ids[0].size(0);
+    Tensor all = torch::empty({rows, word.size(1)}, word.options().requires_grad(false));
+    Tensor sum = all.narrow(0, 0, tokens);
+    at::index_select_out(sum, word, 0, ids[0]);
     sum += position.index_select(0, ids[1]);
     if (segment.defined()) sum += segment.index_select(0, ids[2]);
-    return sum;
+    if (tokens < rows) all.narrow(0, tokens, rows - tokens).zero_();
+    return all;
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     torch::NoGradGuard no_grad;
     std::vector<int64_t> tables = context->saved_data["tables"].toIntVector();
     std::vector<Tensor> ids = context->saved_data["ids"].toTensorVector();
-    Tensor rows = gradients[0].to(torch::kFloat32).contiguous();
+    Tensor rows = gradients[0].narrow(0, 0, ids[0].size(0)).to(torch::kFloat32).contiguous();
     for (size_t i = 0; i < tables.size(); ++i) {
       auto* table = reinterpret_cast<Parameter*>(tables[i]);
       if (table != nullptr && table->trainable) add_rows(*table, ids[i], rows);
     }
-    return {Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+    return {Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
 }  // namespace
 
-Tensor Linear::operator()(const Tensor& x, bool training) const {
-  Tensor input = weight->input != nullptr ? weight->input->apply(x, training) : x;
+int64_t computed_rows(int64_t tokens, Precision precision, torch::Device device) {
+  if (!device.is_cpu() || precision != Precision::bf16) return tokens;
+  const int64_t granule = tokens < 128 ? 8 : 32;
+  return (tokens + granule - 1) / granule * granule;
+}
+
+Tensor Linear::operator()(const Tensor& x, const Rows& rows) const {
+  Tensor input = weight->input != nullptr ? weight->input->apply(x, rows) : x;
   return product(input, weight->effective, bias != nullptr ? bias->effective : Tensor());
 }
 
-Tensor FusedLinear::operator()(const Tensor& x, bool training) const {
+Tensor FusedLinear::operator()(const Tensor& x, const Rows& rows) const {
   InputTransform* first = parts[0].weight->input;
   bool common = true;
   for (const Linear& part : parts) {
@@ -84,11 +95,11 @@ Tensor FusedLinear::operator()(const Tensor& x, bool training) const {
                                            input->shareable() && first->shareable()));
   }
   if (common && weight->effective.defined()) {
-    Tensor input = first != nullptr ? first->apply(x, training) : x;
+    Tensor input = first != nullptr ? first->apply(x, rows) : x;
     return product(input, weight->effective, bias->effective);
   }
   std::vector<Tensor> outputs;
-  for (const Linear& part : parts) outputs.push_back(part(x, training));
+  for (const Linear& part : parts) outputs.push_back(part(x, rows));
   return torch::cat(outputs, 1);
 }
 
@@ -97,12 +108,17 @@ Tensor LayerNorm::operator()(const Tensor& x) const {
   return at::layer_norm(x, {gain.size(0)}, gain, bias->effective, eps);
 }
 
-Tensor Embeddings::operator()(const data::Batch& batch) const {
+Tensor Embeddings::operator()(const data::Batch& batch, int64_t rows) const {
   auto address = [](Parameter* table) { return reinterpret_cast<int64_t>(table); };
   std::vector<int64_t> tables = {address(word), address(position), address(segment)};
   std::vector<Tensor> ids = {batch.token_ids, batch.positions, batch.segment_ids};
+  const Parameter* parameters[] = {word, position, segment};
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (parameters[i] != nullptr && parameters[i]->late != nullptr)
+      parameters[i]->late->settle(ids[i]);
   return EmbeddingFunction::apply(word->latent, position->latent,
-                                  segment != nullptr ? segment->latent : Tensor(), tables, ids);
+                                  segment != nullptr ? segment->latent : Tensor(), tables, ids,
+                                  rows);
 }
 
 Tensor activation(const Tensor& x, const std::string& name) {

@@ -1,7 +1,12 @@
+#include <ATen/Parallel.h>
+
 #include <array>
+#include <cmath>
+#include <memory>
 #include <unordered_map>
 
 #include "components.h"
+#include "late_rows.h"
 
 namespace compress::optim {
 
@@ -33,6 +38,8 @@ struct AdamWOptions {
   }
 };
 
+// On the CPU one pass of our own moves a weight, its moments and (where asked for) its average;
+// embeddings with row gradients move in the rows that are read. Elsewhere PyTorch's fused kernel.
 class AdamW final : public Optimizer {
  public:
   explicit AdamW(const AdamWOptions& options) : options_(options) {}
@@ -40,26 +47,52 @@ class AdamW final : public Optimizer {
   void bind(const std::vector<nn::Parameter*>& parameters) override {
     slots_.clear();
     index_.clear();
+    const kernels::AdamConstants constants = this->constants();
     for (nn::Parameter* parameter : parameters) {
       index_[parameter] = slots_.size();
       const auto options = parameter->latent.options().requires_grad(false);
-      slots_.push_back({parameter, torch::zeros_like(parameter->latent, options),
-                        torch::zeros_like(parameter->latent, options)});
+      Slot& slot = slots_.emplace_back();
+      slot.parameter = parameter;
+      slot.mean = torch::zeros_like(parameter->latent, options);
+      slot.square = torch::zeros_like(parameter->latent, options);
+      if (parameter->row_gradient && in_own_pass(*parameter) && parameter->latent.dim() == 2)
+        slot.late = std::make_unique<LateRows>(*parameter, slot.mean, slot.square, constants);
     }
+  }
+
+  std::vector<const nn::Parameter*> follow(Snapshots& snapshots, bool rows_only) override {
+    std::vector<const nn::Parameter*> followed;
+    for (Slot& slot : slots_) {
+      if (!in_own_pass(*slot.parameter) || (rows_only && !slot.late)) continue;
+      if (slot.late) slot.late->follow(&snapshots);
+      slot.followed = true;
+      followed.push_back(slot.parameter);
+    }
+    snapshots_ = &snapshots;
+    return followed;
+  }
+
+  void settle() override {
+    for (Slot& slot : slots_)
+      if (slot.late) slot.late->settle();
   }
 
   void step(double factor, int64_t step) override {
     torch::NoGradGuard no_grad;
-    // The kernel reads the update's number from a tensor per parameter; all of them are this one.
-    if (!slots_.empty() &&
-        (!count_.defined() || count_.device() != slots_[0].parameter->latent.device()))
-      count_ = torch::empty({}, slots_[0].parameter->latent.options().requires_grad(false));
-    if (count_.defined()) count_.fill_(static_cast<double>(step + 1));
+    std::vector<Piece> pieces;
     std::array<Lists, 2> groups;
     for (Slot& slot : slots_) {
       const torch::Tensor& gradient = slot.parameter->latent.grad();
-      if (gradient.defined()) groups[decays(*slot.parameter)].add(slot, gradient, count_);
+      if (!gradient.defined()) continue;
+      const bool decay = decays(*slot.parameter);
+      if (slot.late)
+        slot.late->update(scalars(factor, step, decay), touched_rows(*slot.parameter), gradient);
+      else if (in_own_pass(*slot.parameter) && gradient.is_contiguous())
+        cut(slot, gradient, decay, pieces);
+      else
+        groups[decay].add(slot, gradient, count(step));
     }
+    run(pieces, {scalars(factor, step, false), scalars(factor, step, true)});
     for (size_t decay = 0; decay < groups.size(); ++decay) {
       Lists& lists = groups[decay];
       if (lists.weights.empty()) continue;
@@ -91,13 +124,23 @@ class AdamW final : public Optimizer {
     for (Slot& slot : slots_) {
       load_tensor(state, "exp_avg." + slot.parameter->name, slot.mean);
       load_tensor(state, "exp_avg_sq." + slot.parameter->name, slot.square);
+      if (slot.late) slot.late->reset();
     }
   }
 
  private:
   struct Slot {
-    nn::Parameter* parameter;
+    nn::Parameter* parameter = nullptr;
     torch::Tensor mean, square;
+    std::unique_ptr<LateRows> late;
+    bool followed = false;  // its average is kept here
+  };
+  // A stretch of one parameter, for one thread.
+  struct Piece {
+    float *w, *m, *v, *average;
+    const float* g;
+    int64_t count;
+    bool decay;
   };
   struct Lists {
     std::vector<torch::Tensor> weights, gradients, means, squares, counts;
@@ -109,10 +152,64 @@ class AdamW final : public Optimizer {
       counts.push_back(count);
     }
   };
+
+  static bool in_own_pass(const nn::Parameter& parameter) {
+    return parameter.latent.is_cpu() && parameter.latent.is_contiguous();
+  }
+
+  kernels::AdamConstants constants() const {
+    return {static_cast<float>(options_.beta1), static_cast<float>(options_.beta2),
+            static_cast<float>(1 - options_.beta1), static_cast<float>(1 - options_.beta2),
+            static_cast<float>(options_.eps)};
+  }
+
+  kernels::AdamStep scalars(double factor, int64_t step, bool decay) const {
+    const double rate = options_.lr * factor, updates = static_cast<double>(step + 1);
+    const double mean = 1 - std::pow(options_.beta1, updates);
+    const double square = 1 - std::pow(options_.beta2, updates);
+    return {static_cast<float>(1 - (decay ? rate * options_.weight_decay : 0)),
+            static_cast<float>(rate / mean), static_cast<float>(1 / std::sqrt(square)),
+            snapshots_ != nullptr ? static_cast<float>(snapshots_->share(step + 1)) : 0.0f};
+  }
+
+  void cut(Slot& slot, const torch::Tensor& gradient, bool decay, std::vector<Piece>& pieces) {
+    constexpr int64_t longest = 1 << 14;
+    float* w = slot.parameter->latent.mutable_data_ptr<float>();
+    float* m = slot.mean.mutable_data_ptr<float>();
+    float* v = slot.square.mutable_data_ptr<float>();
+    float* average =
+        slot.followed ? snapshots_->average(*slot.parameter).mutable_data_ptr<float>() : nullptr;
+    const float* g = gradient.const_data_ptr<float>();
+    const int64_t count = slot.parameter->numel();
+    for (int64_t at = 0; at < count; at += longest)
+      pieces.push_back({w + at, m + at, v + at, average == nullptr ? nullptr : average + at, g + at,
+                        std::min(longest, count - at), decay});
+  }
+
+  void run(const std::vector<Piece>& pieces, const std::array<kernels::AdamStep, 2>& steps) const {
+    const kernels::AdamConstants constants = this->constants();
+    at::parallel_for(0, static_cast<int64_t>(pieces.size()), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Piece& piece = pieces[static_cast<size_t>(i)];
+        kernels::adam_update(constants, steps[piece.decay], piece.w, piece.g, piece.m, piece.v,
+                             piece.average, piece.count);
+      }
+    });
+  }
+
+  // The fused kernel reads the update's number from a tensor per parameter; all of them are this
+  // one.
+  const torch::Tensor& count(int64_t step) {
+    if (!count_.defined() || count_.device() != slots_[0].parameter->latent.device())
+      count_ = torch::empty({}, slots_[0].parameter->latent.options().requires_grad(false));
+    return count_.fill_(static_cast<double>(step + 1));
+  }
+
   AdamWOptions options_;
   std::vector<Slot> slots_;
   std::unordered_map<const nn::Parameter*, size_t> index_;
   torch::Tensor count_;
+  Snapshots* snapshots_ = nullptr;
 };
 
 }  // namespace
@@ -126,7 +223,9 @@ void add_adamw(OptimizerRegistry& registry) {
           "w <- w - lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps),  t = 1, 2, ...",
           "Loshchilov & Hutter 2019, arXiv 1711.05101, algorithm 2",
           "Only matrices and embeddings decay; norms and biases never do. A parameter without a "
-          "gradient is left alone. One fused kernel a group."),
+          "gradient is left alone. On the CPU the rows of an embedding that a batch does not read "
+          "catch up when they are next read: the same arithmetic, without touching their memory in "
+          "every update."),
       [](const recipe::Component& component) {
         return std::make_unique<AdamW>(component.as<AdamWOptions>());
       });

@@ -12,24 +12,46 @@ void SnapshotAverage::bind(const std::vector<nn::Parameter*>& parameters, const 
   count_ = 0;
   swapped_ = false;
   parameters_ = parameters;
-  live_.clear();
   averages_.clear();
+  index_.clear();
   for (nn::Parameter* parameter : parameters) {
-    live_.push_back(parameter->latent);
+    index_[parameter] = averages_.size();
     averages_.push_back(
         torch::zeros_like(parameter->latent, parameter->latent.options().requires_grad(false)));
   }
+  leave({});
+}
+
+void SnapshotAverage::leave(const std::vector<const nn::Parameter*>& parameters) {
+  own_live_.clear();
+  own_averages_.clear();
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (std::find(parameters.begin(), parameters.end(), parameters_[i]) != parameters.end())
+      continue;
+    own_live_.push_back(parameters_[i]->latent);
+    own_averages_.push_back(averages_[i]);
+  }
+}
+
+double SnapshotAverage::share(int64_t updates) const {
+  if (updates < start_ || (updates - start_) % every_ != 0) return 0;
+  const int64_t before = (updates - start_) / every_;
+  return before == 0 ? 1 : share_of_next(before);
+}
+
+torch::Tensor& SnapshotAverage::average(const nn::Parameter& parameter) {
+  return averages_[index_.at(&parameter)];
 }
 
 void SnapshotAverage::update(const Progress& progress) {
   if (swapped_) throw Error(ErrorKind::internal, "weights were averaged while exchanged");
   if (progress.step < start_ || (progress.step - start_) % every_ != 0) return;
   torch::NoGradGuard no_grad;
-  if (!live_.empty()) {
+  if (!own_live_.empty()) {
     if (count_ == 0)
-      at::_foreach_copy_(averages_, live_);
+      at::_foreach_copy_(own_averages_, own_live_);
     else
-      at::_foreach_lerp_(averages_, live_, share(count_));
+      at::_foreach_lerp_(own_averages_, own_live_, share_of_next(count_));
   }
   ++count_;
 }

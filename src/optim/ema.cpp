@@ -29,7 +29,7 @@ class Ema final : public SnapshotAverage {
       : SnapshotAverage(options.start, options.every), decay_(options.decay) {}
 
  protected:
-  double share(int64_t) const override { return 1 - decay_; }
+  double share_of_next(int64_t) const override { return 1 - decay_; }
 
  private:
   double decay_;

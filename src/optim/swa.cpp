@@ -33,7 +33,9 @@ class Swa final : public SnapshotAverage {
   std::optional<double> constant_rate() const override { return rate_; }
 
  protected:
-  double share(int64_t count) const override { return 1.0 / static_cast<double>(count + 1); }
+  double share_of_next(int64_t count) const override {
+    return 1.0 / static_cast<double>(count + 1);
+  }
 
  private:
   std::optional<double> rate_;

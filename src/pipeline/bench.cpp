@@ -4,8 +4,6 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "compress/checkpoint/checkpoint.h"
-#include "compress/teacher/teacher.h"
 #include "stages.h"
 
 namespace compress::pipeline {
@@ -28,34 +26,11 @@ BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t s
                   "run the recipe first and name its folder, or override the model with --set");
     return made;
   };
+  Workbench bench(
+      recipe, folder, [](const std::string& model) { return model; }, nullptr);
+  Prepared prepared = bench.prepare(*stage, TeacherCheck::for_timing);
+  train::Job& job = prepared.job;
   train::TrainOptions options = *stage->train;
-  const std::filesystem::path source = folder(options.model.from);
-  const data::DatasetOptions& data = recipe.dataset(options.data);
-  std::unique_ptr<text::Tokenizer> tokenizer = text::load_tokenizer(source);
-  data::Split split = data::load_split(data, "train", *tokenizer);
-  train::Job job;
-  job.stage = name;
-  job.seed = stage_seed(recipe, *stage);
-  job.device = train::resolve_device(options.device);
-  job.precision = train::resolve_precision(options.precision, job.device);
-  job.tokenizer = tokenizer.get();
-  job.data = &split;
-  job.rows = split.rows();
-  nn::ModelState state = checkpoint::load_model(source);
-  prepare_state(state, options.model, data, split.labels);
-  std::unique_ptr<nn::Model> student = nn::build(state, job.seed);
-  job.student = student.get();
-  std::unique_ptr<teacher::Teacher> frozen;
-  if (options.teacher) {
-    nn::ModelState teacher_state = checkpoint::load_model(folder(options.teacher->from));
-    if (teacher_state.config.head == nn::HeadKind::none)  // an untuned model serves for timing
-      nn::set_head(teacher_state, student->config().head, student->config().labels);
-    std::unique_ptr<nn::Model> model = nn::build(teacher_state, job.seed);
-    model->to(job.device);
-    frozen = teacher::frozen(std::move(model), student->config(), needs_logits(options),
-                             job.precision, {});
-    job.teacher = frozen.get();
-  }
   BenchResult result;
   // Warm-up and measured updates are two runs, so that the first does not count allocation and
   // thread start-up.
@@ -72,9 +47,8 @@ BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t s
   result.steps = timed.steps;
   result.samples_per_second = timed.samples_per_second;
   result.seconds = timed.seconds;
-  result.rows =
-      std::min<int64_t>(steps * options.batch,
-                        split.rows() * ((steps * options.batch + split.rows() - 1) / split.rows()));
+  result.rows = std::min<int64_t>(steps * options.batch,
+                                  job.rows * ((steps * options.batch + job.rows - 1) / job.rows));
   return result;
 }
 

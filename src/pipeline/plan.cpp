@@ -5,6 +5,7 @@
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/teacher/teacher.h"
 #include "stages.h"
+#include "workbench.h"
 
 namespace compress::pipeline {
 
@@ -86,7 +87,7 @@ class Planner {
     if (options.teacher) {
       std::unique_ptr<nn::Model> model = nn::build(source(options.teacher->from), 0);
       teacher_parameters = model->params().numel();
-      frozen = teacher::frozen(std::move(model), student->config(), needs_logits(options),
+      frozen = teacher::frozen(std::move(model), student->config(), teacher_use(options).logits,
                                job.precision, {});
       job.teacher = frozen.get();
     }

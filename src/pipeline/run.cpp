@@ -26,7 +26,10 @@ Runner::Runner(const Recipe& recipe, const RunOptions& options)
     : recipe_(recipe),
       options_(options),
       folder_(options.folder.empty() ? std::filesystem::path("runs") / recipe.options.name
-                                     : options.folder) {}
+                                     : options.folder),
+      bench_(
+          recipe, [this](const std::string& model) { return model_folder(model); },
+          [this](const std::string& model) { return model_identity(model); }, options.stop) {}
 
 RunResult Runner::run() {
   make_folder(folder_);
@@ -65,6 +68,7 @@ StageResult Runner::run_stage(const StageOptions& stage) {
     }
     log::info(compress::str(stage.name, ": its inputs changed, it runs again"));
   }
+  bench_.check_stop("stage '" + stage.name + "'");
   make_folder(stage_folder(stage.name));
   if (options_.fresh) std::filesystem::remove(stage_folder(stage.name) / "state.safetensors");
   std::filesystem::remove(record);
@@ -84,14 +88,7 @@ std::filesystem::path Runner::model_folder(const std::string& name) const {
 
 std::string Runner::model_identity(const std::string& name) {
   if (auto it = identities_.find(name); it != identities_.end()) return it->second;
-  Sha256 hash;
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(name))
-    if (entry.is_regular_file()) files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
-  for (const std::filesystem::path& file : files)
-    hash.update(file.filename().string() + " " + sha256_file(file) + "\n");
-  return identities_[name] = hash.hex();
+  return identities_[name] = content_hash(name);
 }
 
 std::string Runner::dataset_of(const StageOptions& stage) const {
@@ -124,22 +121,6 @@ std::string Runner::identity(const StageOptions& stage) {
   if (stage.evaluate) hash.update(model_identity(stage.evaluate->model));
   if (stage.exports) hash.update(model_identity(stage.exports->model));
   return hash.hex();
-}
-
-const text::Tokenizer& Runner::tokenizer(const std::filesystem::path& folder) {
-  auto& kept = tokenizers_[folder.string()];
-  if (!kept) kept = text::load_tokenizer(folder);
-  return *kept;
-}
-
-const data::Split& Runner::split(const std::string& dataset, const std::string& part,
-                                 const std::filesystem::path& tokenizer_folder) {
-  const text::Tokenizer& words = tokenizer(tokenizer_folder);
-  std::string key = dataset + "/" + part + "/" + words.hash();
-  auto it = splits_.find(key);
-  if (it == splits_.end())
-    it = splits_.emplace(key, data::load_split(recipe_.dataset(dataset), part, words)).first;
-  return it->second;
 }
 
 nn::Json Runner::provenance() const {

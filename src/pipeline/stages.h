@@ -4,13 +4,12 @@
 #include <map>
 #include <memory>
 
-#include "compress/data/dataset.h"
 #include "compress/pipeline/run.h"
-#include "compress/text/tokenizer.h"
+#include "workbench.h"
 
 namespace compress::pipeline {
 
-// One run: its folder, and tokenised data kept between stages.
+// One run: its folder and its workbench.
 class Runner {
  public:
   Runner(const Recipe& recipe, const RunOptions& options);
@@ -32,32 +31,19 @@ class Runner {
   std::string identity(const StageOptions& stage);
   // The data set that a stage works on.
   std::string dataset_of(const StageOptions& stage) const;
-  const data::Split& split(const std::string& dataset, const std::string& part,
-                           const std::filesystem::path& tokenizer_folder);
-  const text::Tokenizer& tokenizer(const std::filesystem::path& folder);
   void score(exports::LoadedModel& loaded, const std::string& dataset,
              const std::vector<std::string>& metrics, nn::Precision precision,
              const std::filesystem::path& tokenizer_folder, StageResult& result);
-  void check_teacher(nn::Model& teacher, const train::TrainOptions& options,
-                     nn::Precision precision, const std::filesystem::path& tokenizer_folder);
   nn::Json provenance() const;
 
   const Recipe& recipe_;
   const RunOptions& options_;
   std::filesystem::path folder_;
   std::map<std::string, std::string> identities_;
-  std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
-  std::map<std::string, data::Split> splits_;
-  std::map<std::string, torch::Tensor>
-      remembered_;  // teachers' logits, by teacher, data and precision
+  Workbench bench_;
   std::unique_ptr<MetricsLog> metrics_;
 };
 
-// The model that a stage trains: loaded (or, for plans, given as a state), edited, with its head.
-void prepare_state(nn::ModelState& state, const train::ModelOptions& options,
-                   const data::DatasetOptions& data, const std::vector<std::string>& labels);
-// Whether an objective of the stage reads the teacher's logits.
-bool needs_logits(const train::TrainOptions& options);
 // Whole number that a stage's random streams start from.
 uint64_t stage_seed(const Recipe& recipe, const StageOptions& stage);
 uint64_t folder_bytes(const std::filesystem::path& folder);

@@ -65,6 +65,7 @@ void read_map(const StructInfo& info, const Node& node, void* object, Problems& 
 
 void read_struct(const StructInfo& info, const Node& node, void* object, Problems& problems) {
   size_t before = problems.list().size();
+  if (info.set_mark) info.set_mark(object, node.mark);
   bool map = node.kind == Node::Kind::map || node.is_null();  // `adamw:` means all defaults
   if (map) {
     read_map(info, node, object, problems);

@@ -80,7 +80,8 @@ class Override {
     if (node.is_null()) node.kind = Node::Kind::map;
     if (node.kind == Node::Kind::scalar && node.scalar == segment.key && !last) expand(node);
     if (node.kind == Node::Kind::scalar)
-      fail(place(path) + " is " + internal::described(node) + ", it has no keys");
+      fail(place(path) + " is " + internal::described(node) + ", it has no keys",
+           "set the whole of it: --set " + path + "='{" + segment.key + ": ...}'");
     return node.kind == Node::Kind::list ? step_list(node, path) : step_map(node, path);
   }
 

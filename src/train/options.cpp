@@ -34,6 +34,12 @@ const recipe::Options<TeacherOptions>& TeacherOptions::options() {
           .field("remember", &TeacherOptions::remember,
                  "compute its logits once a row before training, where objectives need nothing "
                  "else and rows never change")
+          .field("cache", &TeacherOptions::cache,
+                 "folder that keeps remembered logits between runs and jobs; default: none")
+          .check([](const TeacherOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
+            if (!o.cache.empty() && !o.remember)
+              problems.add(mark, "a cache needs remembered logits", "remove `remember: false`");
+          })
           .shorthand("from");
   return description;
 }

@@ -43,6 +43,7 @@ void take_weights(const nn::TensorMap& from, const std::string& prefix, nn::Para
 
 void Trainer::save_state() {
   if (job_.state_file.empty()) return;
+  optimizer_->settle();
   checkpoint::RunState state;
   put_weights(state.tensors, "model/", weights());
   put_weights(state.tensors, "auxiliary/", auxiliary_);

@@ -25,6 +25,7 @@ Trainer::Trainer(const Job& job) : job_(job), options_(*job.options) {
 
 // Constraints hooked themselves into the student's parameters and end here.
 Trainer::~Trainer() {
+  if (optimizer_) optimizer_->settle();
   for (nn::Parameter& parameter : weights().list()) {
     parameter.transforms.clear();
     parameter.input = nullptr;
@@ -63,7 +64,7 @@ void Trainer::bind_constraints() {
   for (const recipe::Component& component : options_.pruning)
     constraints_.push_back(constraint::make(component));
   if (options_.quantization)
-    constraints_.push_back(constraint::make_quantization(*options_.quantization, {}));
+    constraints_.push_back(constraint::make_quantization(*options_.quantization));
   for (auto& constraint : constraints_) constraint->bind(*job_.student, progress_);
 }
 
@@ -84,6 +85,10 @@ void Trainer::bind_optimizer() {
   if (options_.averaging) {
     averaging_ = optim::averagings().maker(options_.averaging)(options_.averaging);
     averaging_->bind(weights().trainable(), progress_);
+    // A constraint acts between the update and the average: then only rows that wait are left to
+    // the optimizer, and constraints never hold embeddings.
+    if (optim::Snapshots* snapshots = averaging_->snapshots())
+      averaging_->leave(optimizer_->follow(*snapshots, !constraints_.empty()));
   }
 }
 
@@ -193,6 +198,7 @@ bool Trainer::finished_early() const {
 }
 
 void Trainer::evaluate() {
+  optimizer_->settle();
   bool averaged = averaging_ && averaging_->ready();
   if (averaged) averaging_->swap();
   Score score = job_.evaluate();
@@ -234,6 +240,7 @@ void Trainer::keep_if_best(const Score& score) {
 }
 
 void Trainer::restore_best(Result& result) {
+  optimizer_->settle();
   if (averaging_ && averaging_->ready()) averaging_->swap();
   result.best = best_.score;
   result.best_step = best_.step;

@@ -1,4 +1,6 @@
-// Encodes lines for test_tokenizer*.py. Usage: encode_lines MODEL_FOLDER [--plain] < in > out
+// Encodes lines for test_tokenizer*.py. Usage: encode_lines MODEL [--plain] < in > out
+// MODEL is a folder, or a file *.ggml.json with what a GGUF file says of its tokenizer.
+//        encode_lines --train wordpiece|bpe|unigram|sentencepiece-bpe SIZE FOLDER < lines
 // With --plain: lines of text in, lines of ids out. Else JSON:
 // In:  {"a": text, "b": text?, "max_length": n?, "truncation": name?, "special": bool?,
 //       "brief": bool?}, or
@@ -11,8 +13,11 @@
 #include <string>
 
 #include "compress/base/error.h"
+#include "compress/base/files.h"
 #include "compress/text/batch.h"
+#include "compress/text/ggml.h"
 #include "compress/text/tokenizer.h"
+#include "compress/text/train.h"
 
 using namespace compress;
 using nlohmann::json;
@@ -64,28 +69,68 @@ void encode_plain(const text::Tokenizer& tokenizer) {
   std::cout << out;
 }
 
+int train(const std::string& model, const std::string& size, const std::string& folder) {
+  static const std::map<std::string, text::TrainedModel> kModels = {
+      {"wordpiece", text::TrainedModel::wordpiece},
+      {"bpe", text::TrainedModel::bpe},
+      {"unigram", text::TrainedModel::unigram},
+      {"sentencepiece-bpe", text::TrainedModel::sentencepiece_bpe}};
+  text::TrainOptions options;
+  options.model = kModels.at(model);
+  options.vocabulary_size = std::stoll(size);
+  options.special = {"<extra>"};
+  auto next = [](std::string& line) { return static_cast<bool>(std::getline(std::cin, line)); };
+  text::write_tokenizer(text::train_tokenizer(next, options), folder);
+  return 0;
+}
+
+// A tokenizer as the metadata of a GGUF file, in JSON.
+std::unique_ptr<text::Tokenizer> load_ggml(const std::string& path) {
+  const json file = json::parse(read_file(path));
+  text::GgmlTokenizer parts;
+  parts.model = file.at("model");
+  parts.pre = file.value("pre", "");
+  parts.tokens = file.at("tokens").get<std::vector<std::string>>();
+  parts.types = file.at("types").get<std::vector<int32_t>>();
+  parts.scores = file.value("scores", std::vector<float>());
+  parts.merges = file.value("merges", std::vector<std::string>());
+  parts.bos = file.value("bos", int64_t{-1});
+  parts.eos = file.value("eos", int64_t{-1});
+  parts.unk = file.value("unk", int64_t{-1});
+  if (file.contains("add_bos")) parts.add_bos = file["add_bos"].get<bool>();
+  return text::load_ggml_tokenizer(parts, path);
+}
+
+void encode_json(const text::Tokenizer& tokenizer) {
+  for (std::string line; std::getline(std::cin, line);) {
+    try {
+      std::cout << answer(tokenizer, json::parse(line)).dump() << '\n';
+    } catch (const Error& e) {
+      std::cout << json{{"error", e.what()}}.dump() << '\n';
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool plain = argc == 3 && std::string_view(argv[2]) == "--plain";
-  if (argc != 2 && !plain) {
-    std::cerr << "usage: encode_lines MODEL_FOLDER [--plain] < lines\n";
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const bool plain = arguments.size() == 2 && arguments[1] == "--plain";
+  const bool train_one = arguments.size() == 4 && arguments[0] == "--train";
+  if (arguments.size() != 1 && !plain && !train_one) {
+    std::cerr << "usage: encode_lines MODEL [--plain] < lines\n";
     return 2;
   }
   std::ios::sync_with_stdio(false);
   try {
-    auto tokenizer = text::load_tokenizer(argv[1]);
-    if (plain) {
+    if (train_one) return train(arguments[1], arguments[2], arguments[3]);
+    const auto tokenizer = arguments[0].ends_with(".ggml.json")
+                               ? load_ggml(arguments[0])
+                               : text::load_tokenizer(arguments[0]);
+    if (plain)
       encode_plain(*tokenizer);
-      return 0;
-    }
-    for (std::string line; std::getline(std::cin, line);) {
-      try {
-        std::cout << answer(*tokenizer, json::parse(line)).dump() << '\n';
-      } catch (const Error& e) {
-        std::cout << json{{"error", e.what()}}.dump() << '\n';
-      }
-    }
+    else
+      encode_json(*tokenizer);
   } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';
     return 1;

@@ -53,6 +53,21 @@ class AtomicFolder {
   bool committed_ = false;
 };
 
+// Held by one process at a time: waits until the file at `path` (made when absent) can be locked.
+// The lock ends with the object, or with the process however that ends. Throws Error{disk}.
+class FileLock {
+ public:
+  explicit FileLock(const std::filesystem::path& path);
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+  bool waited() const { return waited_; }  // another process held it
+
+ private:
+  int descriptor_ = -1;
+  bool waited_ = false;
+};
+
 // Read-only memory map of a whole file. Throws Error{model} when it cannot be opened or mapped.
 class MappedFile {
  public:

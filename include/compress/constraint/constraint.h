@@ -82,10 +82,10 @@ struct QuantizationOptions {
   Duration freeze_observers = Duration::percent(100);  // static scales no longer move
   std::vector<std::string> targets = {"encoder"};
   std::vector<std::string> exclude;  // globs over tensor names
+  recipe::Mark mark;                 // where the recipe says so
   static const recipe::Options<QuantizationOptions>& options();
 };
-std::unique_ptr<Constraint> make_quantization(const QuantizationOptions& options,
-                                              const recipe::Mark& mark);
+std::unique_ptr<Constraint> make_quantization(const QuantizationOptions& options);
 // The quantization of a finished model, in force as soon as it is bound: what export_scheme() gave.
 // With "weights" null only activations are quantised (weights that were read back as int8 times
 // scale must not be quantised again). The scheme may come from a file: anything unfit is an

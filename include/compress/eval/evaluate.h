@@ -3,6 +3,7 @@
 
 #include "compress/data/torch.h"
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ struct EvaluateOptions {
   const text::Tokenizer* tokenizer =
       nullptr;        // needed for masked LM: 15% of the tokens are masked, the same each time
   int64_t limit = 0;  // first rows only; 0 = all
+  const std::atomic<bool>* stop = nullptr;  // when it turns true: Error{interrupted}
 };
 
 struct Evaluation {

@@ -25,6 +25,12 @@ class DropoutSeeds {
   bool training_;
 };
 
+// How many rows a forward pass computes for `tokens` tokens. Matrix products in bf16 on the CPU are
+// compiled for each number of rows, so there it is rounded up to one of few: up to 31 rows of zeros
+// follow the last token, take part in no attention, loss or observation, and are cut off what is
+// captured.
+int64_t computed_rows(int64_t tokens, Precision precision, torch::Device device);
+
 // y = x with each element zeroed with probability `p` (in steps of 1/65536) and the rest scaled by
 // 1/(1-p). The choice is a function of (seed, element index), so backward draws it again instead of
 // keeping it.
@@ -34,7 +40,7 @@ torch::Tensor dropout(const torch::Tensor& x, double p, uint64_t seed);
 struct Linear {
   Parameter* weight = nullptr;  // [out, in]
   Parameter* bias = nullptr;    // [out] or null
-  torch::Tensor operator()(const torch::Tensor& x, bool training) const;
+  torch::Tensor operator()(const torch::Tensor& x, const Rows& rows) const;
 };
 
 // Linear layers with a common input as one product; falls back to single ones where their input
@@ -43,7 +49,7 @@ struct FusedLinear {
   std::vector<Linear> parts;
   Fused* weight = nullptr;
   Fused* bias = nullptr;
-  torch::Tensor operator()(const torch::Tensor& x, bool training) const;  // [rows, sum of outs]
+  torch::Tensor operator()(const torch::Tensor& x, const Rows& rows) const;  // [rows, sum of outs]
 };
 
 struct LayerNorm {
@@ -53,19 +59,25 @@ struct LayerNorm {
   torch::Tensor operator()(const torch::Tensor& x) const;
 };
 
-// Sum of word, position and (optional) segment embeddings, [T, H] float32. Gradients go to touched
-// rows only.
+// norm(residual + dropout(x, p)); dropout acts in training and takes the next site's seed. One pass
+// over memory on the CPU; there the sum is rounded to the type of `x` once.
+torch::Tensor residual_norm(const torch::Tensor& x, const torch::Tensor& residual,
+                            const LayerNorm& norm, double p, DropoutSeeds& seeds);
+
+// Sum of word, position and (optional) segment embeddings, [rows, H] float32; rows after the last
+// token are 0. Gradients go to touched rows only.
 struct Embeddings {
   Parameter* word = nullptr;
   Parameter* position = nullptr;
   Parameter* segment = nullptr;
-  torch::Tensor operator()(const data::Batch& batch) const;
+  torch::Tensor operator()(const data::Batch& batch, int64_t rows) const;
 };
 
 torch::Tensor activation(const torch::Tensor& x, const std::string& name);
 
 // Multi-head self-attention over packed rows. `qkv` [T, 3 * heads * width] holds query, key, value
-// side by side; each row of the batch attends to itself. Returns [T, heads * width]. Dropout acts
+// side by side; each row of the batch attends to itself. Returns [T, heads * width]. Rows after the
+// last token give 0. Dropout acts
 // on the attention weights. `scores`, when given, receives [B, heads, longest, longest] float32:
 // scaled, before mask and softmax, differentiable.
 struct AttentionShape {

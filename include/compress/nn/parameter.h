@@ -51,14 +51,33 @@ class WeightTransform {
   virtual void backward(const Parameter& parameter, torch::Tensor& gradient) = 0;
 };
 
+// What the rows of a layer's input are.
+struct Rows {
+  bool training = false;
+  int64_t count = -1;  // those that mean something, at the beginning; -1: all
+  torch::Tensor of(const torch::Tensor& x) const {
+    return count < 0 || count == x.size(0) ? x : x.narrow(0, 0, count);
+  }
+};
+
 // Changes what a linear layer reads (fake quantisation of activations). `input` is [rows, in].
 class InputTransform {
  public:
   virtual ~InputTransform() = default;
-  virtual torch::Tensor apply(const torch::Tensor& input, bool training) = 0;
+  virtual torch::Tensor apply(const torch::Tensor& input, const Rows& rows) = 0;
   // Stateless: all shareable transforms compute the same, so that layers with one input (query,
   // key, value) may apply one of them for all.
   virtual bool shareable() const { return false; }
+};
+
+// Rows of an embedding that wait for updates until they are read.
+class RowUpdates {
+ public:
+  virtual ~RowUpdates() = default;
+  // Brings the rows `ids` (int64, on the CPU, repetitions allowed) up to date; call before reading
+  // them.
+  virtual void settle(const torch::Tensor& ids) = 0;
+  virtual void settle() = 0;  // all rows
 };
 
 struct Parameter {
@@ -76,6 +95,8 @@ struct Parameter {
   bool row_gradient = false;  // an embedding: gradients exist in touched rows only
   std::vector<torch::Tensor>
       touched;  // ids whose rows of latent.grad() are not zero (row_gradient)
+
+  RowUpdates* late = nullptr;  // who owes rows their updates; not owned
 
   torch::Tensor gradient_buffer;  // float32 memory that latent.grad() uses again each step
   torch::Tensor scratch;          // float32 memory for transforms

@@ -14,6 +14,16 @@
 
 namespace compress::optim {
 
+// An average of the weights that an optimizer may keep itself, in the pass that moves them.
+class Snapshots {
+ public:
+  virtual ~Snapshots() = default;
+  // Weight of the snapshot after `updates` updates: average <- average + share (w - average). 1 is
+  // a copy, 0 no snapshot.
+  virtual double share(int64_t updates) const = 0;
+  virtual torch::Tensor& average(const nn::Parameter& parameter) = 0;
+};
+
 // --- optimizer
 class Optimizer {
  public:
@@ -24,6 +34,15 @@ class Optimizer {
   // without a gradient are left alone. `step` counts from 0 (bias correction uses step + 1).
   virtual void step(double factor, int64_t step) = 0;
   virtual double learning_rate() const = 0;  // the base rate
+  // Takes over the average of the parameters that it returns: of those whose rows wait for their
+  // updates (see settle) and, unless `rows_only`, of all that it can.
+  virtual std::vector<const nn::Parameter*> follow(Snapshots& snapshots, bool rows_only) {
+    (void)snapshots, (void)rows_only;
+    return {};
+  }
+  // An optimizer may leave rows of an embedding behind until they are read (nn::RowUpdates). Brings
+  // all of them up to date: before weights, moments or averages are used as a whole.
+  virtual void settle() {}
   virtual std::vector<torch::Tensor> moments(const nn::Parameter& parameter) const = 0;
   virtual nn::TensorMap state() const = 0;
   virtual void load_state(const nn::TensorMap& state) = 0;
@@ -64,6 +83,9 @@ class Averaging {
   virtual void update(const Progress& progress) = 0;
   // The averages exist (at least one snapshot was taken).
   virtual bool ready() const = 0;
+  // The parameters whose average somebody else keeps through snapshots(); null: nobody can.
+  virtual Snapshots* snapshots() { return nullptr; }
+  virtual void leave(const std::vector<const nn::Parameter*>& parameters) { (void)parameters; }
   // Exchanges live and averaged weights, in place; call again to exchange back.
   virtual void swap() = 0;
   // The update at which averaging begins (pruning patterns must be fixed by then).

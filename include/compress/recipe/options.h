@@ -54,7 +54,8 @@ struct StructInfo {
   std::string shorthand;  // key that a bare scalar or list stands for, "" when there is none
   std::function<std::shared_ptr<void>()> make;
   std::vector<std::function<void(const void*, const Mark&, Problems&)>>
-      checks;  // across fields, after reading
+      checks;                                        // across fields, after reading
+  std::function<void(void*, const Mark&)> set_mark;  // keeps the struct's place; may be empty
 
   const Field* find(std::string_view key) const;
   std::vector<std::string> keys() const;
@@ -383,6 +384,13 @@ class Options {
     info_.checks.push_back([rule](const void* object, const Mark& mark, Problems& problems) {
       rule(*static_cast<const T*>(object), mark, problems);
     });
+    return *this;
+  }
+  // The member that receives the place of the struct in its file, for later errors.
+  Options& mark(Mark T::*member) {
+    info_.set_mark = [member](void* object, const Mark& place) {
+      static_cast<T*>(object)->*member = place;
+    };
     return *this;
   }
   Options& shorthand(std::string key) {

@@ -25,6 +25,7 @@ struct TeacherOptions {
   std::string from;
   std::optional<double> floor;  // refused when its score on the validation part is below
   std::string metric;           // of the floor; "" = the stage's
+  std::string cache;            // folder that keeps its logits between runs; "" = none
   bool remember = true;  // logits are computed once a training row, before training, where nothing
                          // else is asked for
   static const recipe::Options<TeacherOptions>& options();

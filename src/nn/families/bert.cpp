@@ -280,14 +280,17 @@ class Bert : public Model {
   Outputs forward(const data::Batch& batch, const Capture& capture, const Pass& pass) override {
     Outputs out;
     DropoutSeeds seeds(pass.dropout_seed, pass.training);
-    Tensor hidden = drop(embedding_norm_(embeddings_(batch)), config_.hidden_dropout, seeds)
-                        .to(dtype(pass.precision));
-    if (capture.hidden) out.hidden.push_back(hidden);
+    const int64_t computed = computed_rows(batch.tokens(), pass.precision, device());
+    const Rows rows{pass.training, batch.tokens()};
+    Tensor hidden =
+        drop(embedding_norm_(embeddings_(batch, computed)), config_.hidden_dropout, seeds)
+            .to(dtype(pass.precision));
+    if (capture.hidden) out.hidden.push_back(rows.of(hidden));
     for (const Layer& layer : layers_) {
-      hidden = run_layer(layer, hidden, batch, seeds, capture, out);
-      if (capture.hidden) out.hidden.push_back(hidden);
+      hidden = run_layer(layer, hidden, batch, rows, seeds, capture, out);
+      if (capture.hidden) out.hidden.push_back(rows.of(hidden));
     }
-    run_head(hidden, batch, seeds, capture, out);
+    run_head(rows.of(hidden), batch, seeds, capture, out);
     return out;
   }
 
@@ -337,21 +340,20 @@ class Bert : public Model {
     return seeds.training() ? dropout(x, p, seeds.next()) : x;
   }
 
-  Tensor run_layer(const Layer& layer, const Tensor& x, const data::Batch& batch,
+  Tensor run_layer(const Layer& layer, const Tensor& x, const data::Batch& batch, const Rows& rows,
                    DropoutSeeds& seeds, const Capture& capture, Outputs& out) const {
     const int64_t width = config_.hidden_size / config_.attention_heads;
     AttentionShape shape{config_.attention_heads, width,
                          1.0 / std::sqrt(static_cast<double>(width)), config_.attention_dropout};
     Tensor scores;
-    Tensor mixed = attention(layer.qkv(x, seeds.training()), batch, shape, seeds,
-                             capture.attention ? &scores : nullptr);
+    Tensor mixed =
+        attention(layer.qkv(x, rows), batch, shape, seeds, capture.attention ? &scores : nullptr);
     if (capture.attention) out.attention.push_back(scores);
-    Tensor attended =
-        drop(layer.attention_output(mixed, seeds.training()), config_.hidden_dropout, seeds);
-    Tensor middle = layer.attention_norm(attended.add(x));
-    Tensor inner = activation(layer.ffn_in(middle, seeds.training()), config_.activation);
-    Tensor outer = drop(layer.ffn_out(inner, seeds.training()), config_.hidden_dropout, seeds);
-    return layer.output_norm(outer.add(middle));
+    const double p = config_.hidden_dropout;
+    Tensor middle =
+        residual_norm(layer.attention_output(mixed, rows), x, layer.attention_norm, p, seeds);
+    Tensor inner = activation(layer.ffn_in(middle, rows), config_.activation);
+    return residual_norm(layer.ffn_out(inner, rows), middle, layer.output_norm, p, seeds);
   }
 
   // Mean over each row's tokens, or its first token; [B, H] float32.
@@ -377,10 +379,10 @@ class Bert : public Model {
       return;
     }
     if (pooler_.weight == nullptr) return;
-    Tensor pooled = torch::tanh(pooler_(pool(hidden, batch), seeds.training()));
+    Tensor pooled = torch::tanh(pooler_(pool(hidden, batch), {seeds.training()}));
     if (capture.pooled || classifier_.weight == nullptr) out.pooled = pooled;
     if (classifier_.weight != nullptr)
-      out.logits = classifier_(drop(pooled, config_.classifier_dropout, seeds), seeds.training());
+      out.logits = classifier_(drop(pooled, config_.classifier_dropout, seeds), {seeds.training()});
   }
 
   void run_masked_lm(const Tensor& hidden, const data::Batch& batch, Outputs& out) const {
@@ -392,8 +394,8 @@ class Bert : public Model {
     } else {
       out.token_index = torch::arange(hidden.size(0), batch.token_ids.options());
     }
-    Tensor x = transform_norm_(
-        activation(transform_(states.to(torch::kFloat32), false), config_.activation));
+    Tensor x =
+        transform_norm_(activation(transform_(states.to(torch::kFloat32), {}), config_.activation));
     const Tensor& table = embeddings_.word->effective;
     out.token_logits =
         at::linear(x.to(hidden.scalar_type()), table.to(hidden.scalar_type())).to(torch::kFloat32) +

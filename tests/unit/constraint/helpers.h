@@ -58,7 +58,7 @@ inline QuantizationOptions quantization_options(const std::string& text) {
 }
 
 inline std::unique_ptr<Constraint> quantizer(const std::string& text) {
-  return make_quantization(quantization_options(text), {});
+  return make_quantization(quantization_options(text));
 }
 
 // The text of the Error of `kind` that `run` throws.

@@ -308,6 +308,22 @@ TEST(Magnitude, MatchesAreWhatTargetsAndExcludeLeave) {
   EXPECT_EQ(matches[0].what, "pruned to 62.5% (global)");
 }
 
+TEST(Magnitude, PatternGoesOnChangingUntil) {
+  TinyModel model;
+  nn::Parameter& p = model.add(torch::arange(1.0f, 11.0f).view({2, 5}));
+  auto constraint =
+      pruner("magnitude: {sparsity: 50%, end: 30 steps, until: 60 steps, every: 10 steps}");
+  constraint->bind(model, at_step(0));
+  EXPECT_EQ(constraint->pattern_fixed_from(), 61);
+  EXPECT_TRUE(constraint->before_step(at_step(30), {}));
+  torch::Tensor before = effective(model, p) != 0;
+  p.latent.detach().neg_().add_(11);  // the order is now the other way round
+  EXPECT_TRUE(constraint->before_step(at_step(40), {}));
+  EXPECT_TRUE(torch::equal(effective(model, p) != 0, before.logical_not()));
+  EXPECT_TRUE(constraint->before_step(at_step(60), {}));
+  EXPECT_FALSE(constraint->before_step(at_step(70), {}));
+}
+
 TEST(KeepPattern, ZerosStayUnderManyUpdatesWithInt8) {
   TinyModel model;
   torch::manual_seed(2);

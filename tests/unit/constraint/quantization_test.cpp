@@ -151,13 +151,13 @@ TEST(Quantization, NothingHappensBeforeTheStart) {
   EXPECT_FALSE(constraint->before_step(at_step(19), {}));
   EXPECT_TRUE(torch::equal(effective(model, p), fixture()));
   torch::Tensor x = torch::randn({3, 6});
-  EXPECT_TRUE(p.input->apply(x, true).is_same(x));
+  EXPECT_TRUE(p.input->apply(x, {true}).is_same(x));
   EXPECT_TRUE(constraint->export_scheme().is_null());
   EXPECT_THAT(constraint->report(), HasSubstr("from update 20 on"));
   EXPECT_TRUE(constraint->before_step(at_step(20), {}));
   EXPECT_FALSE(constraint->before_step(at_step(21), {}));
   EXPECT_FALSE(torch::equal(effective(model, p), fixture()));
-  EXPECT_FALSE(p.input->apply(x, true).is_same(x));
+  EXPECT_FALSE(p.input->apply(x, {true}).is_same(x));
 }
 
 TEST(Quantization, TheMaskComesFirst) {
@@ -181,23 +181,23 @@ TEST(Quantization, DynamicActivationsHaveOneScaleAToken) {
   Bound b("{}");
   EXPECT_TRUE(b.p.input->shareable());
   torch::Tensor x = fixture().requires_grad_(true);
-  torch::Tensor y = b.p.input->apply(x, false);
+  torch::Tensor y = b.p.input->apply(x, {false});
   EXPECT_EQ(values(y), values(channel_values()));
   EXPECT_TRUE(torch::equal(x, fixture()));
   torch::Tensor gradient = torch::randn({4, 6});
   y.backward(gradient);
   EXPECT_TRUE(torch::equal(x.grad(), gradient));
   torch::Tensor wide = fixture().to(torch::kDouble);  // the way of other devices
-  EXPECT_EQ(values(b.p.input->apply(wide, false)), values(channel_values()));
-  EXPECT_EQ(b.p.input->apply(torch::empty({0, 6}), true).numel(), 0);
+  EXPECT_EQ(values(b.p.input->apply(wide, {false})), values(channel_values()));
+  EXPECT_EQ(b.p.input->apply(torch::empty({0, 6}), {true}).numel(), 0);
 }
 
 TEST(Quantization, Bfloat16ActivationsRoundOnce) {
   Bound b("{}");
   torch::manual_seed(4);
   torch::Tensor x = torch::randn({9, 101}).to(torch::kBFloat16);
-  torch::Tensor exact = b.p.input->apply(x.to(torch::kFloat32), false);
-  torch::Tensor y = b.p.input->apply(x, false);
+  torch::Tensor exact = b.p.input->apply(x.to(torch::kFloat32), {false});
+  torch::Tensor y = b.p.input->apply(x, {false});
   EXPECT_EQ(y.scalar_type(), torch::kBFloat16);
   EXPECT_TRUE(torch::equal(y, exact.to(torch::kBFloat16)));
 }
@@ -206,29 +206,29 @@ TEST(Quantization, StaticActivationsFollowAMovingRange) {
   Bound b("{activation_scale: static, averaging: 0.25, freeze_observers: 50 steps}");
   EXPECT_FALSE(b.p.input->shareable());
   torch::Tensor unseen = torch::ones({1, 6});
-  EXPECT_TRUE(b.p.input->apply(unseen, false).is_same(unseen));
+  EXPECT_TRUE(b.p.input->apply(unseen, {false}).is_same(unseen));
   EXPECT_THAT(error_of(ErrorKind::recipe, [&] { b.constraint->export_scheme(); }),
               HasSubstr("never observed"));
   auto scale = [&] { return b.constraint->export_scheme()["input_scales"][module].get<double>(); };
-  b.p.input->apply(torch::tensor({{-51.f, 0.f, 25.5f}}), true);  // the first batch as it is
+  b.p.input->apply(torch::tensor({{-51.f, 0.f, 25.5f}}), {true});  // the first batch as it is
   EXPECT_FLOAT_EQ(scale(), 0.4);
-  b.p.input->apply(torch::tensor({{1.f, 2.f, 3.f}}), true);  // low: -51 + 0.25 * 52 = -38
+  b.p.input->apply(torch::tensor({{1.f, 2.f, 3.f}}), {true});  // low: -51 + 0.25 * 52 = -38
   EXPECT_FLOAT_EQ(scale(), 38 / 127.5);
-  b.p.input->apply(torch::full({1, 3}, 1e6f), false);  // no training pass
+  b.p.input->apply(torch::full({1, 3}, 1e6f), {false});  // no training pass
   EXPECT_FLOAT_EQ(scale(), 38 / 127.5);
   b.constraint->before_step(at_step(50), {});
-  b.p.input->apply(torch::full({1, 3}, 1e6f), true);  // frozen
+  b.p.input->apply(torch::full({1, 3}, 1e6f), {true});  // frozen
   EXPECT_FLOAT_EQ(scale(), 38 / 127.5);
 }
 
 TEST(Quantization, StaticGradientsStopWhereValuesWereClamped) {
   Bound b("{activation_scale: static, freeze_observers: 50 steps}");
-  b.p.input->apply(torch::tensor({{-127.5f, 100.f}}), true);  // scale 1
+  b.p.input->apply(torch::tensor({{-127.5f, 100.f}}), {true});  // scale 1
   b.constraint->before_step(at_step(60), {});
   for (torch::ScalarType type : {torch::kFloat32, torch::kDouble, torch::kBFloat16}) {
     torch::Tensor x = torch::tensor({{-129.f, -128.f, 0.375f, 2.5f, 127.f, 127.5f, 300.f}}, type);
     x.requires_grad_(true);
-    torch::Tensor y = b.p.input->apply(x, true);
+    torch::Tensor y = b.p.input->apply(x, {true});
     EXPECT_THAT(values(y), ElementsAre(-128, -128, 0, 2, 127, 127, 127));
     y.backward(torch::full({1, 7}, 3.f, type));
     EXPECT_THAT(values(x.grad()), ElementsAre(0, 3, 3, 3, 3, 0, 0));
@@ -239,10 +239,10 @@ TEST(Quantization, StaticStateIsRestoredToTheBit) {
   const std::string text = "{activation_scale: static}";
   Bound a(text), b(text);
   torch::manual_seed(6);
-  for (int i = 0; i < 5; ++i) a.p.input->apply(torch::randn({4, 6}), true);
+  for (int i = 0; i < 5; ++i) a.p.input->apply(torch::randn({4, 6}), {true});
   b.constraint->load_state(a.constraint->state());
   torch::Tensor x = torch::randn({4, 6}) * 3;
-  EXPECT_TRUE(torch::equal(a.p.input->apply(x, true), b.p.input->apply(x, true)));
+  EXPECT_TRUE(torch::equal(a.p.input->apply(x, {true}), b.p.input->apply(x, {true})));
   EXPECT_EQ(a.constraint->export_scheme(), b.constraint->export_scheme());
   auto refused = [&](const nn::TensorMap& state) {
     return error_of(ErrorKind::model, [&] { b.constraint->load_state(state); });
@@ -304,7 +304,7 @@ TEST(Quantization, ATaskHeadMustBeNamed) {
 TEST(Scheme, DescribesAndBringsBackTheQuantization) {
   for (const char* text : {"{}", "{activation_scale: static, weight_granularity: tensor}"}) {
     Bound trained(text);
-    trained.p.input->apply(torch::randn({4, 6}), true);
+    trained.p.input->apply(torch::randn({4, 6}), {true});
     nn::Json scheme = trained.constraint->export_scheme();
     EXPECT_EQ(scheme["num_bits"], 8);
     EXPECT_EQ(scheme["modules"], nn::Json::array({module}));
@@ -314,14 +314,14 @@ TEST(Scheme, DescribesAndBringsBackTheQuantization) {
     loaded->bind(model, {});
     EXPECT_TRUE(torch::equal(effective(model, p), effective(trained.model, trained.p)));
     torch::Tensor x = torch::randn({4, 6});
-    EXPECT_TRUE(torch::equal(p.input->apply(x, false), trained.p.input->apply(x, false)));
+    EXPECT_TRUE(torch::equal(p.input->apply(x, {false}), trained.p.input->apply(x, {false})));
     EXPECT_EQ(loaded->export_scheme(), scheme);
   }
 }
 
 TEST(Scheme, FilesThatDoNotFitAreRefused) {
   Bound trained("{activation_scale: static}");
-  trained.p.input->apply(torch::randn({4, 6}), true);
+  trained.p.input->apply(torch::randn({4, 6}), {true});
   const nn::Json good = trained.constraint->export_scheme();
   auto refused = [&](const std::function<void(nn::Json&)>& spoil) {
     nn::Json bad = good;

@@ -1,0 +1,115 @@
+#include "compress/nn/memory.h"
+
+#include <c10/core/CPUAllocator.h>
+#include <c10/util/Exception.h>
+
+#include <cstdlib>
+#include <map>
+#include <mutex>
+
+namespace compress::nn {
+
+namespace {
+
+constexpr size_t line = 64;         // alignment, and the room of a header
+constexpr size_t small = 16 << 10;  // malloc is good at what is smaller
+constexpr size_t step = 4 << 10;    // sizes are whole multiples
+
+// Before the data of a block.
+struct Header {
+  size_t bytes;  // of the data; 0 = not kept when freed
+};
+static_assert(sizeof(Header) <= line);
+
+class Keeper final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    const c10::Device cpu(c10::DeviceType::CPU);
+    if (bytes == 0) return {nullptr, nullptr, &release, cpu};
+    void* data = bytes < small ? fresh(bytes, 0) : take((bytes + step - 1) / step * step);
+    return {data, data, &release, cpu};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void* to, const void* from, size_t bytes) const override {
+    default_copy_data(to, from, bytes);
+  }
+  TensorMemory report() {
+    std::lock_guard lock(mutex_);
+    return {static_cast<int64_t>(used_), static_cast<int64_t>(peak_), static_cast<int64_t>(kept_)};
+  }
+  static Keeper& instance() {
+    static auto* keeper = new Keeper;  // tensors may outlive static objects
+    return *keeper;
+  }
+
+ private:
+  static void* fresh(size_t bytes, size_t known) {
+    void* block = std::aligned_alloc(line, line + (bytes + line - 1) / line * line);
+    TORCH_CHECK_WITH(OutOfMemoryError, block != nullptr, "the machine has no memory for ", bytes,
+                     " more bytes");
+    static_cast<Header*>(block)->bytes = known;
+    return static_cast<char*>(block) + line;
+  }
+  static Header* header(void* data) {
+    return reinterpret_cast<Header*>(static_cast<char*>(data) - line);
+  }
+
+  // The smallest kept block that fits and is not far too large.
+  void* take(size_t bytes) {
+    std::lock_guard lock(mutex_);
+    auto it = blocks_.lower_bound(bytes);
+    if (it == blocks_.end() || it->first > 2 * bytes) {
+      used_ += bytes;
+      peak_ = std::max(peak_, used_);
+      return fresh(bytes, bytes);
+    }
+    void* data = it->second;
+    kept_ -= it->first;
+    used_ += it->first;
+    peak_ = std::max(peak_, used_);
+    blocks_.erase(it);
+    return data;
+  }
+
+  void keep(void* data, size_t bytes) {
+    std::lock_guard lock(mutex_);
+    used_ -= bytes;
+    kept_ += bytes;
+    blocks_.emplace(bytes, data);
+    // Small blocks are the most and the least use: they go first.
+    while (used_ + kept_ > peak_ + peak_ / 2) {
+      auto first = blocks_.begin();
+      kept_ -= first->first;
+      std::free(header(first->second));
+      blocks_.erase(first);
+    }
+  }
+
+  static void release(void* data) {
+    if (data == nullptr) return;
+    const size_t bytes = header(data)->bytes;
+    if (bytes == 0)
+      std::free(header(data));
+    else
+      instance().keep(data, bytes);
+  }
+
+  std::mutex mutex_;
+  std::multimap<size_t, void*> blocks_;
+  size_t used_ = 0, peak_ = 0, kept_ = 0;
+};
+
+bool installed = false;
+
+}  // namespace
+
+void keep_tensor_memory() {
+  installed = true;
+  c10::SetCPUAllocator(&Keeper::instance(), /*priority=*/1);
+}
+
+TensorMemory tensor_memory() {
+  return installed ? Keeper::instance().report() : TensorMemory{};
+}
+
+}  // namespace compress::nn

@@ -1,0 +1,217 @@
+#include "workbench.h"
+
+#include <chrono>
+
+#include "compress/base/error.h"
+#include "compress/base/hash.h"
+#include "compress/base/log.h"
+#include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
+#include "compress/eval/evaluate.h"
+#include "compress/export/export.h"
+#include "compress/objective/objective.h"
+#include "compress/surgery/surgery.h"
+#include "stages.h"
+
+namespace compress::pipeline {
+
+namespace {
+
+bool predicts_rows(const nn::ModelConfig& config) {
+  return config.head == nn::HeadKind::classification || config.head == nn::HeadKind::regression;
+}
+
+std::unique_ptr<nn::Model> load_teacher(const std::filesystem::path& folder,
+                                        const nn::ModelConfig& student, TeacherCheck check) {
+  exports::LoadedModel loaded = exports::load(folder);
+  if (check == TeacherCheck::score || loaded.model->config().head != nn::HeadKind::none)
+    return std::move(loaded.model);
+  nn::ModelState state = loaded.model->state();
+  nn::set_head(state, student.head, student.labels);
+  return nn::build(state, 0);
+}
+
+}  // namespace
+
+std::string content_hash(const std::filesystem::path& folder) {
+  Sha256 hash;
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  for (const std::filesystem::path& file : files)
+    hash.update(file.filename().string() + " " + sha256_file(file) + "\n");
+  return hash.hex();
+}
+
+TeacherUse teacher_use(const train::TrainOptions& options) {
+  TeacherUse use;
+  for (const recipe::Component& component : options.objectives) {
+    std::unique_ptr<objective::Objective> term = objective::make(component);
+    use.captures = use.captures | term->captures();
+    use.logits = use.logits || (term->needs_teacher() && term->needs_teacher_logits());
+  }
+  return use;
+}
+
+void prepare_state(nn::ModelState& state, const train::ModelOptions& options,
+                   const data::DatasetOptions& data, const std::vector<std::string>& labels) {
+  surgery::apply(options.surgery, state);
+  nn::HeadKind wanted = state.config.head;
+  if (!options.head.empty()) {
+    wanted = nn::parse_head(options.head);
+  } else if (data.task == "classification") {
+    wanted = nn::HeadKind::classification;
+  } else if (data.task == "regression") {
+    wanted = nn::HeadKind::regression;
+  }
+  nn::set_head(state, wanted,
+               wanted == nn::HeadKind::classification ? labels : std::vector<std::string>{},
+               options.pooling);
+}
+
+Workbench::Workbench(const Recipe& recipe, Folder folder, Identity identity,
+                     const std::atomic<bool>* stop)
+    : recipe_(recipe), folder_(std::move(folder)), identity_(std::move(identity)), stop_(stop) {}
+
+void Workbench::check_stop(const std::string& what) const {
+  if (stop_ == nullptr || !stop_->load()) return;
+  throw Error(ErrorKind::interrupted, "stopped before " + what + "; finished stages are kept", {},
+              "run the same command again to go on from there");
+}
+
+const text::Tokenizer& Workbench::tokenizer(const std::filesystem::path& folder) {
+  auto& kept = tokenizers_[folder.string()];
+  if (!kept) kept = text::load_tokenizer(folder);
+  return *kept;
+}
+
+const data::Split& Workbench::split(const std::string& dataset, const std::string& part,
+                                    const std::filesystem::path& tokenizer_folder) {
+  const text::Tokenizer& words = tokenizer(tokenizer_folder);
+  std::string key = dataset + "/" + part + "/" + words.hash();
+  auto it = splits_.find(key);
+  if (it == splits_.end())
+    it = splits_.emplace(key, data::load_split(recipe_.dataset(dataset), part, words)).first;
+  return it->second;
+}
+
+Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
+  const train::TrainOptions& options = *stage.train;
+  Prepared prepared;
+  prepared.source = folder_(options.model.from);
+  train::Job& job = prepared.job;
+  job.stage = stage.name;
+  job.options = &options;
+  job.seed = stage_seed(recipe_, stage);
+  job.device = train::resolve_device(options.device);
+  job.precision = train::resolve_precision(options.precision, job.device);
+  job.tokenizer = &tokenizer(prepared.source);
+  job.data = &split(options.data, "train", prepared.source);
+  job.rows = job.data->rows();
+  job.stop = stop_;
+  nn::ModelState state = checkpoint::load_model(prepared.source);
+  prepare_state(state, options.model, recipe_.dataset(options.data), job.data->labels);
+  prepared.student = nn::build(state, job.seed);
+  job.student = prepared.student.get();
+  if (options.teacher) add_teacher(stage, check, prepared);
+  job.teacher = prepared.teacher.get();
+  return prepared;
+}
+
+void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepared& prepared) {
+  const train::TrainOptions& options = *stage.train;
+  const train::Job& job = prepared.job;
+  const nn::ModelConfig& student = prepared.student->config();
+  const std::filesystem::path from = folder_(options.teacher->from);
+  if (tokenizer(from).hash() != job.tokenizer->hash())
+    throw Error(ErrorKind::recipe,
+                compress::str("the teacher '", options.teacher->from,
+                              "' has another tokenizer than the student"),
+                recipe_.file.string(), "teacher and student must read the same tokens");
+  std::unique_ptr<nn::Model> model = load_teacher(from, student, check);
+  model->to(job.device);
+  if (check == TeacherCheck::score) score_teacher(*model, stage, prepared);
+  const TeacherUse use = teacher_use(options);
+  prepared.teacher = teacher::frozen(std::move(model), student, use.logits, job.precision, {});
+  const nn::Capture& seen = use.captures;
+  const bool logits_only =
+      predicts_rows(student) && !seen.hidden && !seen.attention && !seen.pooled;
+  if (options.teacher->remember && logits_only && options.augment.empty())
+    prepared.teacher = remember(std::move(prepared.teacher), options, prepared);
+}
+
+// The teacher is scored before anything is trained: a wrong one (not fine-tuned, labels in another
+// order) shows here.
+void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage,
+                              const Prepared& prepared) {
+  const train::TrainOptions& options = *stage.train;
+  const nn::ModelConfig& config = teacher.config();
+  if (recipe_.dataset(options.data).validation.empty() || !predicts_rows(config)) return;
+  eval::EvaluateOptions how;
+  how.precision = prepared.job.precision;
+  how.batch = 64;
+  how.stop = stop_;
+  std::string select =
+      !options.teacher->metric.empty() ? options.teacher->metric : options.evaluate.select;
+  how.metrics = select.empty() ? eval::default_metrics(config) : std::vector<std::string>{select};
+  eval::Evaluation found =
+      eval::evaluate(teacher, split(options.data, "validation", prepared.source), how);
+  const Metric& metric = found.metrics.front();
+  log::info(compress::str(stage.name, "  teacher '", options.teacher->from, "' on validation: ",
+                          metric.name, " ", fixed(metric.value, 4), "  n ", metric.n));
+  if (!options.teacher->floor) return;
+  bool good = higher_is_better(metric.name) ? metric.value >= *options.teacher->floor
+                                            : metric.value <= *options.teacher->floor;
+  if (!good)
+    throw Error(ErrorKind::recipe,
+                compress::str("the teacher '", options.teacher->from, "' scores ", metric.name, " ",
+                              fixed(metric.value, 4), " on validation, and the recipe's floor is ",
+                              shortest(*options.teacher->floor)),
+                recipe_.file.string(), "train the teacher on this task first, or check its labels");
+}
+
+// Everything that a teacher's logits are a function of.
+std::string Workbench::cache_key(const train::TrainOptions& options, const Prepared& prepared) {
+  const train::Job& job = prepared.job;
+  nn::Json key = {{"teacher", content_hash(folder_(options.teacher->from))},
+                  {"data", data::source_hash(recipe_.dataset(options.data), "train")},
+                  {"tokenizer", job.tokenizer->hash()},
+                  {"labels", job.data->labels},
+                  {"rows", job.rows},
+                  {"precision", nn::precision_name(job.precision)},
+                  {"device", job.device.is_cpu() ? "cpu" : "cuda"}};
+  return key.dump();
+}
+
+// The teacher's logits are all that objectives read, and a row is the same in every epoch: they are
+// computed once, and serve later stages of the run, too.
+std::unique_ptr<teacher::Teacher> Workbench::remember(std::unique_ptr<teacher::Teacher> teacher,
+                                                      const train::TrainOptions& options,
+                                                      const Prepared& prepared) {
+  const train::Job& job = prepared.job;
+  torch::Tensor& logits = remembered_[compress::str(
+      identity_(options.teacher->from), "/", options.data, "/", nn::precision_name(job.precision),
+      "/", join(job.data->labels, ","))];
+  if (!logits.defined()) {
+    check_stop("stage '" + job.stage + "'");
+    auto compute = [&] {
+      auto started = std::chrono::steady_clock::now();
+      torch::Tensor all = teacher::all_logits(*teacher, *job.data);
+      const double seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+      log::info(compress::str(job.stage, "  teacher '", options.teacher->from, "' answered ",
+                              with_commas(job.rows), " training rows in ", human_seconds(seconds)));
+      return all;
+    };
+    auto told = [&](const std::string& line) { log::info(job.stage + "  teacher cache: " + line); };
+    const std::string& cache = options.teacher->cache;
+    logits = cache.empty()
+                 ? compute()
+                 : teacher::cached_logits(cache, cache_key(options, prepared), job.rows,
+                                          prepared.student->config().outputs(), compute, told);
+  }
+  return teacher::remembered(std::move(teacher), logits);
+}
+
+}  // namespace compress::pipeline

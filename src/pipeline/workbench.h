@@ -1,0 +1,81 @@
+#pragma once
+// What the stages of one run share, and the making of what a training stage needs.
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "compress/data/dataset.h"
+#include "compress/pipeline/recipe.h"
+#include "compress/teacher/teacher.h"
+#include "compress/text/tokenizer.h"
+#include "compress/train/train.h"
+
+namespace compress::pipeline {
+
+// A training stage before its first update. The job points to the models and to data of the
+// workbench that made it; keep both while it runs.
+struct Prepared {
+  std::unique_ptr<nn::Model> student;
+  std::unique_ptr<teacher::Teacher> teacher;  // null without one
+  std::filesystem::path source;               // folder of the student's tokenizer
+  train::Job job;  // options, models, data, device, precision and seed are set
+};
+
+// How a teacher that was never tuned on the task is treated.
+enum class TeacherCheck {
+  score,       // it is scored on the validation part, and refused below its floor
+  for_timing,  // it is not scored; without a head it gets a random one
+};
+
+// Tokenizers, tokenised data and teachers' logits, each made once.
+class Workbench {
+ public:
+  using Folder = std::function<std::filesystem::path(const std::string& model)>;
+  using Identity = std::function<std::string(const std::string& model)>;
+
+  // `folder` finds a model that a recipe names (an earlier stage or a path); `identity` is a hash
+  // of what it is. `stop` may be null.
+  Workbench(const Recipe& recipe, Folder folder, Identity identity, const std::atomic<bool>* stop);
+
+  const text::Tokenizer& tokenizer(const std::filesystem::path& folder);
+  const data::Split& split(const std::string& dataset, const std::string& part,
+                           const std::filesystem::path& tokenizer_folder);
+  Prepared prepare(const StageOptions& stage, TeacherCheck check);
+  // Throws Error{interrupted} when a stop was asked for; `what` is what stays undone.
+  void check_stop(const std::string& what) const;
+
+ private:
+  void add_teacher(const StageOptions& stage, TeacherCheck check, Prepared& prepared);
+  void score_teacher(nn::Model& teacher, const StageOptions& stage, const Prepared& prepared);
+  std::unique_ptr<teacher::Teacher> remember(std::unique_ptr<teacher::Teacher> teacher,
+                                             const train::TrainOptions& options,
+                                             const Prepared& prepared);
+
+  std::string cache_key(const train::TrainOptions& options, const Prepared& prepared);
+
+  const Recipe& recipe_;
+  Folder folder_;
+  Identity identity_;
+  const std::atomic<bool>* stop_;
+  std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
+  std::map<std::string, data::Split> splits_;
+  std::map<std::string, torch::Tensor> remembered_;  // logits, by teacher, data and precision
+};
+
+// The model that a stage trains: loaded (or, for plans, given as a state), edited, with its head.
+void prepare_state(nn::ModelState& state, const train::ModelOptions& options,
+                   const data::DatasetOptions& data, const std::vector<std::string>& labels);
+
+// Hash of the names and contents of the files in a folder.
+std::string content_hash(const std::filesystem::path& folder);
+
+// What the objectives of a stage read of a teacher.
+struct TeacherUse {
+  bool logits = false;
+  nn::Capture captures;  // of all objectives, with or without a teacher
+};
+TeacherUse teacher_use(const train::TrainOptions& options);
+
+}  // namespace compress::pipeline

@@ -1,0 +1,82 @@
+"""The loss curve of every recipe in configs/, on a few rows, is the one that was recorded.
+
+    .venv/bin/python tests/golden/test_golden.py [--record]
+
+Each recipe runs in float32 on the first rows of its data, for a few steps a stage. A change of the
+mathematics anywhere on the way moves a curve; another processor or thread count moves it by the
+rounding of float32 sums, which grows along a stage, hence the tolerance. --record writes the curves
+anew: look at the difference before you commit it. COMPRESS_BIN names the executable.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
+CURVES = pathlib.Path(__file__).with_name("curves.json")
+STEPS = 20
+TOLERANCE = 0.05  # of the loss
+FLOOR = 1e-5
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def recipes():
+    return sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
+
+
+def curve(name):
+    """[[stage, step, loss], ...] of a short run."""
+    recipe = ROOT / "configs" / f"{name}.yaml"
+    text = recipe.read_text(encoding="utf-8")
+    stages = re.findall(r"- name: (\S+)\n\s+train:", text)
+    datasets = re.findall(r"^  (\w+): ?(?:\{|$)", text[text.index("data:"):text.index("stages:")],
+                          re.MULTILINE)
+    words = [f"data.{data}.limit=160" for data in datasets]
+    for stage in stages:
+        words += [f"stages.{stage}.train.for={STEPS} steps",
+                  f"stages.{stage}.train.precision=float32", f"stages.{stage}.train.batch=16"]
+        if "floor" in text and re.search(rf"name: {stage}\n(?:(?!- name).)*floor", text, re.DOTALL):
+            words.append(f"stages.{stage}.train.teacher.floor=0")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [BINARY, "run", str(recipe), "--out", folder, "--quiet"]
+        for word in words:
+            command += ["--set", word]
+        done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+        # 7: a run of 20 steps does not reach the numbers that the recipe expects.
+        if done.returncode not in (0, 7):
+            raise AssertionError(f"{name}: exit {done.returncode}\n{done.stderr}")
+        lines = (pathlib.Path(folder) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    points = [json.loads(line) for line in lines]
+    return [[p["stage"], p["step"], p["loss"]] for p in points if "loss" in p]
+
+
+class Golden(unittest.TestCase):
+    maxDiff = None
+
+    def check(self, name):
+        recorded = json.loads(CURVES.read_text(encoding="utf-8"))
+        self.assertIn(name, recorded, "record the new recipe: tests/golden/test_golden.py --record")
+        now = curve(name)
+        self.assertEqual([p[:2] for p in now], [p[:2] for p in recorded[name]])
+        for (stage, step, loss), (_, _, before) in zip(now, recorded[name]):
+            bound = TOLERANCE * before + FLOOR
+            self.assertAlmostEqual(loss, before, delta=bound, msg=f"{name} {stage} {step}")
+
+
+for recipe_name in recipes():
+    setattr(Golden, f"test_{recipe_name.replace('-', '_')}",
+            lambda self, name=recipe_name: self.check(name))
+
+if __name__ == "__main__":
+    if "--record" in sys.argv:
+        curves = {name: curve(name) for name in recipes()}
+        lines = [f"{json.dumps(name)}: {json.dumps(points)}" for name, points in curves.items()]
+        CURVES.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    else:
+        unittest.main()

@@ -1,0 +1,44 @@
+#include "compress/nn/memory.h"
+
+#include <gtest/gtest.h>
+
+#include "compress/data/torch.h"
+
+namespace compress::nn {
+namespace {
+
+// Installed for the whole process, so one test looks at all of it.
+TEST(TensorMemory, IsKeptAndBounded) {
+  torch::Tensor before = torch::ones({1000});
+  EXPECT_EQ(tensor_memory().peak, 0);
+  keep_tensor_memory();
+  EXPECT_EQ(before.sum().item<float>(), 1000);  // older tensors stay what they were
+  before = torch::Tensor();
+
+  void* first = nullptr;
+  {
+    torch::Tensor big = torch::zeros({1 << 20});
+    first = big.data_ptr();
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(first) % 64, 0u);
+    EXPECT_EQ(tensor_memory().used, 4 << 20);
+  }
+  EXPECT_EQ(tensor_memory().used, 0);
+  EXPECT_EQ(tensor_memory().kept, 4 << 20);
+  {
+    torch::Tensor again = torch::empty({(1 << 20) - 5000});  // a little smaller: the same block
+    EXPECT_EQ(again.data_ptr(), first);
+    torch::Tensor tiny = torch::empty({16});
+    EXPECT_EQ(tensor_memory().used, 4 << 20) << "small tensors are malloc's";
+    torch::Tensor far_smaller = torch::empty({1 << 18});
+    EXPECT_NE(far_smaller.data_ptr(), first);
+  }
+  // Many sizes in turn do not add up: at most half as much as the peak is kept beside what is used.
+  for (int64_t i = 1; i < 200; ++i) torch::empty({i * 5000});
+  const TensorMemory memory = tensor_memory();
+  EXPECT_EQ(memory.used, 0);
+  EXPECT_LE(memory.kept, memory.peak + memory.peak / 2);
+  EXPECT_EQ(torch::empty({0}).numel(), 0);
+}
+
+}  // namespace
+}  // namespace compress::nn
