@@ -1,0 +1,156 @@
+"""The peer's training step (transformers on PyTorch), and the matrix products of such a step."""
+
+import time
+
+from peers import MODEL, shuffled
+
+import torch
+import transformers
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+functional = torch.nn.functional
+KEPT = (0, 2, 4)
+
+
+def classifier(layers=None, folder=MODEL):
+    load = transformers.AutoModelForSequenceClassification.from_pretrained
+    model = load(folder, num_labels=2)
+    if layers is not None:
+        kept = torch.nn.ModuleList(model.bert.encoder.layer[i] for i in layers)
+        model.bert.encoder.layer = kept
+        model.config.num_hidden_layers = len(kept)
+    return model
+
+
+def rate(entry, steps, warm=1):
+    """Samples per second of an entry's steps, after some that are not timed."""
+    for index in range(warm):
+        entry.step(index)
+    begin = time.perf_counter()
+    for index in range(1, steps + 1):
+        entry.step(index)
+    return steps * entry.batch / (time.perf_counter() - begin)
+
+
+class HuggingFace:
+    """The usual loop: padded batches in random order, AdamW, clipping at 1.
+
+    layers: those of the student (None: all). teacher: half soft (temperature 2), half hard labels.
+    change: edits the student first. rho: sharpness-aware minimisation as two passes in Python.
+    """
+
+    def __init__(self, batch, layers=None, teacher=False, bf16=False, compiled=False, change=None,
+                 rho=0.0):
+        torch.manual_seed(13)
+        self.bf16, self.batch, self.rho, self.compiled = bf16, batch, rho, compiled
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL)
+        self.student = classifier(layers).train()
+        if change is not None:
+            change(self.student)
+        self.parameters = list(self.student.parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=5e-5, weight_decay=0.01)
+        self.run_student = self.student
+        self.run_teacher = classifier().eval() if teacher else None
+        if compiled:
+            self.run_student = torch.compile(self.student, dynamic=True)
+            if teacher:
+                self.run_teacher = torch.compile(self.run_teacher, dynamic=True)
+        self.rows = shuffled()
+
+    def texts(self, index):
+        start = index * self.batch % max(1, len(self.rows) - self.batch)
+        return zip(*self.rows[start : start + self.batch])
+
+    def inputs(self, index):
+        texts, labels = self.texts(index)
+        inputs = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=128, return_tensors="pt"
+        )
+        return inputs, torch.tensor(labels)
+
+    def autocast(self):
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16)
+
+    def backward(self, inputs, labels, target):
+        with self.autocast():
+            logits = self.run_student(**inputs).logits.float()
+        loss = functional.cross_entropy(logits, labels)
+        if target is not None:
+            student, teacher = (logits / 2).log_softmax(-1), (target / 2).log_softmax(-1)
+            soft = functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+            loss = 0.5 * soft * 4 + 0.5 * loss
+        loss.backward()
+
+    def climb(self):
+        """Moves the weights along the gradient; returns what undoes it."""
+        moved = [p for p in self.parameters if p.grad is not None]
+        with torch.no_grad():
+            norm = torch.stack([p.grad.norm() for p in moved]).norm()
+            steps = [p.grad * (self.rho / (norm + 1e-12)) for p in moved]
+            saved = [p.clone() for p in moved]
+            for p, step in zip(moved, steps):
+                p.add_(step)
+        return moved, saved
+
+    def step(self, index):
+        inputs, labels = self.inputs(index)
+        target = None
+        if self.run_teacher is not None:
+            with torch.no_grad(), self.autocast():
+                target = self.run_teacher(**inputs).logits.float()
+        self.backward(inputs, labels, target)
+        if self.rho > 0:
+            moved, saved = self.climb()
+            self.optimizer.zero_grad()
+            self.backward(inputs, labels, target)
+            with torch.no_grad():
+                for p, value in zip(moved, saved):
+                    p.copy_(value)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def measure(self, steps):
+        return rate(self, steps, warm=3 if self.compiled else 1)
+
+
+class Products:
+    """The matrix products of the linear layers of one step and nothing else, packed (no padding).
+
+    Forward through the teacher's layers; forward, gradient of the input and gradient of the weight
+    through the student's, into buffers that are made once, at the token counts of the peer's
+    batches. Attention's own small products are left out, so the limit is not within reach.
+    """
+
+    def __init__(self, peer, teacher, student, dtype, width=384, inner=1536):
+        self.batch = peer.batch
+        texts = [text for text, _ in peer.rows]
+        self.lengths = [
+            len(ids) for ids in peer.tokenizer(texts, truncation=True, max_length=128)["input_ids"]
+        ]
+        shapes = [(width, width)] * 4 + [(width, inner), (inner, width)]
+        self.layers = [
+            (trained, [torch.randn(out, into).to(dtype) for into, out in shapes])
+            for trained in [False] * teacher + [True] * student
+        ]
+        size = self.batch * 128
+        self.state = {n: torch.randn(size, n).to(dtype) for n in (width, inner)}
+        self.result = {n: torch.empty(size, n, dtype=dtype) for n in (width, inner)}
+        self.gradients = {shape: torch.empty(shape[::-1], dtype=dtype) for shape in shapes}
+
+    def step(self, index):
+        start = index * self.batch % max(1, len(self.lengths) - self.batch)
+        tokens = sum(self.lengths[start : start + self.batch])
+        for trained, weights in self.layers:
+            for weight in weights:
+                out, into = weight.shape
+                x = self.state[into][:tokens]
+                torch.mm(x, weight.t(), out=self.result[out][:tokens])
+                if trained:
+                    dy = self.state[out][:tokens]
+                    torch.mm(dy, weight, out=self.result[into][:tokens])
+                    torch.mm(dy.t(), x, out=self.gradients[into, out])
+
+    def measure(self, steps):
+        return rate(self, steps)
