@@ -50,6 +50,7 @@ struct Scratch {
   std::vector<Symbol> symbols;
   std::vector<Candidate> queue;
   std::string buffer;
+  std::vector<uint32_t> places;
 };
 
 // The bytes that byte-level vocabularies spell `token` for; nothing when it has another character.
@@ -174,11 +175,12 @@ class Bpe final : public WordModel {
       unknown = 0;
     };
     for (size_t at = 0; at < word.size();) {
-      const uint32_t length = options_.bytes ? 1 : char_length(word, at);
+      uint32_t length = options_.bytes ? 1 : char_length(word, at);
       const std::string_view character = word.substr(at, length);
       std::string_view whole = character;  // what the fallback spells
       const int32_t id = symbol_id(character, at == 0, at + length == word.size(), scratch.buffer);
       at += length;
+      if (options_.bytes) length = spelled_length(character[0]);
       if (id >= 0) {
         flush();
         push(symbols, id, length);
@@ -194,6 +196,22 @@ class Bpe final : public WordModel {
       unknown += length;
     }
     flush();
+  }
+
+  // Bytes of the character that byte-level vocabularies write for a byte.
+  static uint32_t spelled_length(char byte) { return byte > ' ' && byte <= '~' ? 1 : 2; }
+
+  // Spans from number `first` on were counted in the vocabulary's spelling: bytes of the word
+  // instead. Where a byte without a token was left out, they are shifted as in the library.
+  static void count_bytes(std::string_view word, Scratch& scratch, size_t first, WordTokens& out) {
+    std::vector<uint32_t>& places = scratch.places;
+    places.clear();
+    for (uint32_t at = 0; at < word.size(); ++at)
+      places.insert(places.end(), spelled_length(word[at]), at);
+    for (size_t i = first; i < out.spans.size(); ++i) {
+      TokenSpan& span = out.spans[i];
+      span = {places[span.begin], places[span.end - 1] + 1};
+    }
   }
 
   void rank_pair(std::vector<Symbol>& symbols, int32_t at) const {
@@ -275,12 +293,14 @@ class Bpe final : public WordModel {
       merge_short(symbols);
     else
       merge_long(scratch);
+    const size_t first = out.ids.size();
     uint32_t begin = 0;
     for (int32_t at = 0; at >= 0; at = symbols[static_cast<size_t>(at)].next) {
       const Symbol& symbol = symbols[static_cast<size_t>(at)];
       out.add(symbol.id, begin, begin + symbol.length);
       begin += symbol.length;
     }
+    if (options_.bytes) count_bytes(word, scratch, first, out);
   }
 
   BpeOptions options_;

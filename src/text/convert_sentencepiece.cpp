@@ -149,10 +149,14 @@ json convert_llama(const Model& model, const JsonView& config) {
 
 }  // namespace
 
-json convert_sentencepiece(const std::filesystem::path& file, const json& config_content) {
+json convert_sentencepiece(const std::filesystem::path& file, const json& config) {
+  return convert_sentencepiece(read_file(file, kFileLimit), file, config);
+}
+
+json convert_sentencepiece(std::string_view bytes, const std::filesystem::path& file,
+                           const json& config_content) {
   const JsonView config(config_content, (file.parent_path() / "tokenizer_config.json").string(),
                         "");
-  const std::string bytes = read_file(file, kFileLimit);
   Model model;
   try {
     model = parse_sentencepiece(bytes);

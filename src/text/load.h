@@ -113,6 +113,9 @@ nlohmann::json convert_vocab_and_merges(const std::filesystem::path& folder,
                                         const nlohmann::json& config);
 nlohmann::json convert_sentencepiece(const std::filesystem::path& file,
                                      const nlohmann::json& config);
+// The same for the bytes of the file.
+nlohmann::json convert_sentencepiece(std::string_view bytes, const std::filesystem::path& file,
+                                     const nlohmann::json& config);
 
 // vocab.txt. Throws Error{model} naming the file, and Error{disk} when it cannot be read.
 // `tokenizer_config.json` beside `path` gives the options, when it is there.

@@ -12,7 +12,7 @@ namespace {
 using nlohmann::json;
 
 int32_t checked_id(const JsonView& place, const json& value, size_t size) {
-  if (!value.is_number_unsigned() || value.get<uint64_t>() >= size)
+  if (!value.is_number_integer() || value < 0 || value.get<uint64_t>() >= size)
     place.fail(str("id ", value.dump(), " is not in the vocabulary of ", size, " tokens"));
   return value.get<int32_t>();
 }

@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "compress/base/error.h"
+#include "compress/base/files.h"
+#include "compress/text/files.h"
 #include "load.h"
 
 namespace compress::text {
@@ -18,6 +20,12 @@ Encoding Tokenizer::encode(std::string_view text, std::string_view pair,
   Encoding out;
   encode(text, pair, options, out);
   return out;
+}
+
+void write_tokenizer(const TokenizerFiles& files, const std::filesystem::path& folder) {
+  make_folder(folder);
+  write_file(folder / "tokenizer.json", files.tokenizer_json);
+  write_file(folder / "tokenizer_config.json", files.tokenizer_config_json);
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {

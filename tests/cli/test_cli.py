@@ -23,7 +23,8 @@ MOVIES = "data/movies/test.tsv"
 QUICKSTART = "configs/quickstart.yaml"
 # Waiting threads of OpenMP sleep instead of spinning: other programs may share the machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-SUBCOMMANDS = ["run", "plan", "evaluate", "inspect", "export", "explain", "schema", "bench"]
+SUBCOMMANDS = ["run", "plan", "evaluate", "inspect", "export", "explain", "schema", "bench",
+               "tokenizer"]
 
 RECIPE = """\
 name: test
@@ -308,6 +309,17 @@ class Information(Case):
         kept = pathlib.Path("docs/methods.md").read_text()
         self.assertEqual(kept, self.succeeds("explain", "--markdown-all"),
                          "run: compress explain --markdown-all > docs/methods.md")
+
+    def test_recipe_document_is_current(self):
+        kept = pathlib.Path("docs/recipe.md").read_text()
+        printed = command("explain", "--markdown-recipe").stdout
+        self.assertEqual(kept, printed, "run: compress explain --markdown-recipe > docs/recipe.md")
+
+    def test_explain_tells_sections_of_a_recipe(self):
+        text = command("explain", "teacher").stdout
+        for word in ("from", "floor", "cache", "remember"):
+            self.assertIn(word, text)
+        self.assertIn("objectives", command("explain", "train").stdout)
 
     def test_errors_document_names_every_code(self):
         header = pathlib.Path("include/compress/base/error.h").read_text()

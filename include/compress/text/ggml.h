@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "compress/text/files.h"
 #include "compress/text/tokenizer.h"
 
 namespace compress::text {
@@ -32,9 +33,6 @@ std::unique_ptr<Tokenizer> load_ggml_tokenizer(const GgmlTokenizer& parts,
                                                const std::string& where);
 
 // The same tokenizer as the files of a Hugging Face folder.
-struct TokenizerFiles {
-  std::string tokenizer_json, tokenizer_config_json;
-};
 TokenizerFiles ggml_tokenizer_files(const GgmlTokenizer& parts, const std::string& where);
 
 }  // namespace compress::text
