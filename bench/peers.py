@@ -123,7 +123,7 @@ def table(title, found, digits=1):
 
 
 def best(found, prefix, lower=False):
-    """The entry with the best median among those whose name starts with the prefix."""
+    """The entry with the best median among those whose name starts with the prefix (or one)."""
     names = [name for name in found if name.startswith(prefix)]
     if not names:
         fail(f"nothing that starts with '{prefix}' could be measured")

@@ -3,12 +3,13 @@
 
     .venv/bin/python bench/sparse_int8.py [--steps 30] [--rounds 3] [--batch 32] [--no-compile]
 
-The step is that of bench/distillation.py. Both sides multiply the encoder's weights by a mask with
-80% zeros (the smallest magnitudes of all matrices together) and quantise weights (int8, one scale an
-output row) and activations (int8, one scale a token) with straight-through gradients. torchao is not
-pinned in requirements.txt: the peer's linear layers use torch.fake_quantize_per_channel_affine with
-the same scales (largest magnitude / 127.5, codes -128..127). Ours is timed with a mask that is fixed
-from the first update; "gradual" also computes a new mask every 10 updates. Prices compare medians.
+The step is that of bench/distillation.py. Both sides multiply the encoder's weights by a mask
+with 80% zeros (the smallest magnitudes of all matrices together) and quantise weights (int8, one
+scale an output row) and activations (int8, one scale a token) with straight-through gradients.
+torchao is not pinned in requirements.txt: the peer's linear layers use
+torch.fake_quantize_per_channel_affine with the same scales (largest magnitude / 127.5, codes
+-128..127). Ours is timed with a mask that is fixed from the first update; "gradually" also computes
+a new mask every 10 updates. Prices compare medians.
 """
 
 import peers

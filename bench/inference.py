@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Inference of a six-layer model, its three-layer student and the student in int8.
+
+    .venv/bin/python bench/inference.py [--rounds 3] [--rows 256] [--no-compile] [--models DIR]
+
+Peers: transformers (eager and torch.compile, float32 and bf16 autocast) and onnxruntime (float32,
+and int8 with dynamic quantisation, see onnx_export.py). Batch 1 is reported as milliseconds a
+sentence, batch 32 as sentences per second; both sides get the same movie sentences, tokenised
+before, and the peers' batches of 32 are sorted by length. The peers' batch 1 is the median of single calls. Ours is
+`compress evaluate`, which reports the seconds of all rows together: its batch 1 is a mean, which
+counts the making of the batches and the metric; a median of single calls is not measurable yet.
+The models come from bench/inference.yaml, made in a temporary folder or in --models.
+"""
+
+import json
+import pathlib
+import statistics
+import tempfile
+import time
+
+import peers
+
+class Peer:
+    """Times forward(inputs), made by `make` at the first measurement, on padded batches."""
+
+    def __init__(self, make, given, batches, size):
+        self.make, self.given, self.batches, self.size = make, given, batches, size
+        self.forward = None
+
+    def measure(self, _):
+        if self.forward is None:
+            self.forward = self.make(*self.given)
+        for inputs in self.batches[:: max(1, len(self.batches) // 4)]:
+            self.forward(inputs)
+        seconds = []
+        for inputs in self.batches:
+            begin = time.perf_counter()
+            self.forward(inputs)
+            seconds.append(time.perf_counter() - begin)
+        if self.size == 1:
+            return 1000 * statistics.median(seconds)
+        return sum(len(b["input_ids"]) for b in self.batches) / sum(seconds)
+
+
+class Ours:
+    def __init__(self, folder, size, count, precision):
+        self.size = size
+        self.words = ["evaluate", folder, "--data", peers.MOVIES, "--text", "sentence", "--limit",
+                      count, "--batch", size, "--precision", precision, "--json"]
+
+    def measure(self, _):
+        out, _, _ = peers.compress(*self.words)
+        found = json.loads(out)
+        if self.size == 1:
+            return 1000 * found["seconds"] / found["rows"]
+        return found["samples_per_second"]
+
+
+def make(folder):
+    """Folders of the three models, made where they are not there yet."""
+    recipe = peers.ROOT / "bench/inference.yaml"
+    peers.compress("run", recipe, "--out", folder, "--quiet")
+    found = {}
+    for name in ("teacher", "student", "int8"):
+        configs = sorted(pathlib.Path(folder, "stages", f"release-{name}").rglob("config.json"))
+        if not configs:
+            peers.fail(f"bench/inference.yaml left no export of {name} in {folder}")
+        found[name] = configs[0].parent
+    return found
+
+
+def torch_forward(model, bf16):
+    import torch
+
+    def forward(inputs):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return model(**inputs).logits
+
+    return forward
+
+
+def onnx_forward(folder, path, int8, threads):
+    import onnx_export
+    import onnxruntime
+    import transformers
+
+    load = transformers.AutoModelForSequenceClassification.from_pretrained
+    model = load(folder, attn_implementation="eager").eval()
+    if int8:
+        onnx_export.quantise(model.bert.encoder)
+    onnx_export.export(model, path)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
+    return lambda inputs: session.run(None, inputs)
+
+
+def batches(tokenizer, count, size):
+    found = tokenizer([text for text, _ in peers.rows()[:count]], truncation=True, max_length=128)
+    order = sorted(range(count), key=lambda i: len(found["input_ids"][i]))
+    for start in range(0, count, size):
+        some = order[start : start + size]
+        chosen = [{"input_ids": found["input_ids"][i]} for i in some]
+        padded = tokenizer.pad(chosen, return_tensors="pt")
+        yield {name: padded[name] for name in ("input_ids", "attention_mask")}
+
+
+def main():
+    more = peers.NO_COMPILE | {
+        "--rows": {"type": int, "default": 256, "help": "sentences a round"},
+        "--models": {"help": "folder that keeps the three models"},
+    }
+    options = peers.arguments(__doc__, steps=None, batch=None, more=more)
+    import torch
+    import training
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(peers.MODEL)
+    threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        models = make(options.models or pathlib.Path(folder, "models"))
+        for size, digits in ((1, 2), (32, 0)):
+            tensors = list(batches(tokenizer, options.rows, size))
+            arrays = [{name: x.numpy() for name, x in inputs.items()} for inputs in tensors]
+            for name in ("teacher", "student", "int8"):
+                entries = {}
+                source = models["student" if name == "int8" else name]
+                if name != "int8":
+                    model = training.classifier(folder=source).eval()
+                    forms = {"": model}
+                    if not options.no_compile:
+                        forms[" torch.compile"] = torch.compile(model, dynamic=True)
+                    for form, run in forms.items():
+                        for bf16 in (False, True):
+                            label = f"transformers{form} {'bf16' if bf16 else 'float32'}"
+                            entries[label] = Peer(torch_forward, (run, bf16), tensors, size)
+                kind = "int8 (dynamic)" if name == "int8" else "float32"
+                given = (source, pathlib.Path(folder, f"{name}.onnx"), name == "int8", threads)
+                entries[f"onnxruntime {kind}"] = Peer(onnx_forward, given, arrays, size)
+                for precision in ("float32", "bf16"):
+                    ours = Ours(models[name], size, options.rows, precision)
+                    entries[f"compress {precision}"] = ours
+                found = peers.alternate(entries, None, options.rounds)
+                unit = "ms a sentence" if size == 1 else "samples/s"
+                peers.table(f"{name}, batch {size}, {threads} threads, {unit}", found, digits)
+                peers.ratio(found, peer=("transformers", "onnxruntime"), lower=size == 1)
+    print("a median of single calls at batch 1 is not measurable yet for compress: see --help")
+
+
+if __name__ == "__main__":
+    main()
