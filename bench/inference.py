@@ -6,10 +6,11 @@
 Peers: transformers (eager and torch.compile, float32 and bf16 autocast) and onnxruntime (float32,
 and int8 with dynamic quantisation, see onnx_export.py). Batch 1 is reported as milliseconds a
 sentence, batch 32 as sentences per second; both sides get the same movie sentences, tokenised
-before, and the peers' batches of 32 are sorted by length. The peers' batch 1 is the median of single calls. Ours is
-`compress evaluate`, which reports the seconds of all rows together: its batch 1 is a mean, which
-counts the making of the batches and the metric; a median of single calls is not measurable yet.
-The models come from bench/inference.yaml, made in a temporary folder or in --models.
+before, and the peers' batches of 32 are sorted by length. The peers' batch 1 is the median of
+single calls. Ours is `compress evaluate`, which reports the seconds of all rows together: its batch
+1 is a mean, which counts the making of the batches and the metric; a median of single calls is not
+measurable yet. The models come from bench/inference.yaml, made in a temporary folder or in
+--models.
 """
 
 import json
