@@ -13,13 +13,15 @@ namespace {
 
 struct ExplainFlags {
   std::string component;
-  bool markdown_all = false;
+  bool markdown_all = false, markdown_recipe = false;
 };
 
 std::string overview() {
   Table table({"role", "component", "meaning"});
   for (const recipe::ComponentInfo* info : pipeline::all_components())
     table.row({info->role, info->name, info->summary});
+  for (const recipe::ComponentInfo& info : pipeline::recipe_sections())
+    table.row({info.role, info.name, info.summary});
   return table.text();
 }
 
@@ -30,6 +32,10 @@ std::string explain_one(const std::string& name) {
   for (const recipe::ComponentInfo* info : pipeline::all_components()) {
     names.push_back(info->name);
     if (info->name == name) text += (text.empty() ? "" : "\n") + recipe::explain_text(*info);
+  }
+  for (const recipe::ComponentInfo& info : pipeline::recipe_sections()) {
+    names.push_back(info.name);
+    if (info.name == name) text += (text.empty() ? "" : "\n") + recipe::explain_text(info);
   }
   if (text.empty())
     throw Error(ErrorKind::recipe, "there is no component '" + name + "'", {},
@@ -42,13 +48,16 @@ std::string explain_one(const std::string& name) {
 void add_explain(CLI::App& app, Action& action) {
   auto flags = std::make_shared<ExplainFlags>();
   CLI::App* sub = app.add_subcommand(
-      "explain", "Tells what a component does: equation, options, defaults, paper");
+      "explain",
+      "Tells what a component or a section of a recipe does: equation, options, defaults");
   sub->add_option("COMPONENT", flags->component, "Its name; default: a table of all");
   sub->add_flag("--markdown-all", flags->markdown_all, "Prints docs/methods.md");
+  sub->add_flag("--markdown-recipe", flags->markdown_recipe, "Prints docs/recipe.md");
   sub->footer("Example: compress explain soft_labels");
   sub->callback([flags, &action] {
     action = [flags] {
       print(flags->markdown_all        ? pipeline::methods_document()
+            : flags->markdown_recipe   ? pipeline::recipe_document()
             : flags->component.empty() ? overview()
                                        : explain_one(flags->component));
       return 0;

@@ -134,6 +134,8 @@ void Magnitude::resolve(const Progress& plan) {
     refuse(str("pruning begins at update ", begin_, ", after its end at update ", end_));
   // The last step comes before an update, so that the weights that stay can follow.
   end_ = std::min(end_, plan.total_steps - 1);
+  if (options_.until && steps(*options_.until) > plan.total_steps)
+    refuse(str("`until` is update ", steps(*options_.until), ", after the stage"));
   until_ = std::min(options_.until ? steps(*options_.until) : end_, plan.total_steps - 1);
   if (until_ < end_)
     refuse(str("`until` is update ", until_, ", before pruning ends at update ", end_));

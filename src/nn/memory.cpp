@@ -59,9 +59,11 @@ class Keeper final : public c10::Allocator {
     std::lock_guard lock(mutex_);
     auto it = blocks_.lower_bound(bytes);
     if (it == blocks_.end() || it->first > 2 * bytes) {
+      void* data = fresh(bytes, bytes);
       used_ += bytes;
       peak_ = std::max(peak_, used_);
-      return fresh(bytes, bytes);
+      trim();
+      return data;
     }
     void* data = it->second;
     kept_ -= it->first;
@@ -76,8 +78,12 @@ class Keeper final : public c10::Allocator {
     used_ -= bytes;
     kept_ += bytes;
     blocks_.emplace(bytes, data);
-    // Small blocks are the most and the least use: they go first.
-    while (used_ + kept_ > peak_ + peak_ / 2) {
+    trim();
+  }
+
+  // Small blocks are the most and the least use: they go first.
+  void trim() {
+    while (!blocks_.empty() && used_ + kept_ > peak_ + peak_ / 2) {
       auto first = blocks_.begin();
       kept_ -= first->first;
       std::free(header(first->second));

@@ -64,6 +64,8 @@ class AdamW final : public Optimizer {
     std::vector<const nn::Parameter*> followed;
     for (Slot& slot : slots_) {
       if (!in_own_pass(*slot.parameter) || (rows_only && !slot.late)) continue;
+      if (!snapshots.average(*slot.parameter).defined())
+        continue;  // a trained helper: not averaged
       if (slot.late) slot.late->follow(&snapshots);
       slot.followed = true;
       followed.push_back(slot.parameter);
@@ -81,16 +83,20 @@ class AdamW final : public Optimizer {
     torch::NoGradGuard no_grad;
     std::vector<Piece> pieces;
     std::array<Lists, 2> groups;
+    std::vector<Slot*> rest;
     for (Slot& slot : slots_) {
       const torch::Tensor& gradient = slot.parameter->latent.grad();
-      if (!gradient.defined()) continue;
+      if (!gradient.defined()) {
+        snapshot(slot, step);
+        continue;
+      }
       const bool decay = decays(*slot.parameter);
       if (slot.late)
         slot.late->update(scalars(factor, step, decay), touched_rows(*slot.parameter), gradient);
       else if (in_own_pass(*slot.parameter) && gradient.is_contiguous())
         cut(slot, gradient, decay, pieces);
       else
-        groups[decay].add(slot, gradient, count(step));
+        groups[decay].add(slot, gradient, count(step)), rest.push_back(&slot);
     }
     run(pieces, {scalars(factor, step, false), scalars(factor, step, true)});
     for (size_t decay = 0; decay < groups.size(); ++decay) {
@@ -101,6 +107,7 @@ class AdamW final : public Optimizer {
                         decay != 0 ? options_.weight_decay : 0.0, options_.eps,
                         /*amsgrad=*/false, /*maximize=*/false);
     }
+    for (Slot* slot : rest) snapshot(*slot, step);
   }
 
   double learning_rate() const override { return options_.lr; }
@@ -170,6 +177,18 @@ class AdamW final : public Optimizer {
     return {static_cast<float>(1 - (decay ? rate * options_.weight_decay : 0)),
             static_cast<float>(rate / mean), static_cast<float>(1 / std::sqrt(square)),
             snapshots_ != nullptr ? static_cast<float>(snapshots_->share(step + 1)) : 0.0f};
+  }
+
+  // The average of a weight that did not move in our own pass.
+  void snapshot(Slot& slot, int64_t step) {
+    const double share = slot.followed ? snapshots_->share(step + 1) : 0;
+    if (share == 0) return;
+    if (slot.late) slot.late->settle();
+    torch::Tensor& average = snapshots_->average(*slot.parameter);
+    if (share == 1)
+      average.copy_(slot.parameter->latent);
+    else
+      average.lerp_(slot.parameter->latent, share);
   }
 
   void cut(Slot& slot, const torch::Tensor& gradient, bool decay, std::vector<Piece>& pieces) {

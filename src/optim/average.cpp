@@ -40,7 +40,9 @@ double SnapshotAverage::share(int64_t updates) const {
 }
 
 torch::Tensor& SnapshotAverage::average(const nn::Parameter& parameter) {
-  return averages_[index_.at(&parameter)];
+  static torch::Tensor none;
+  auto it = index_.find(&parameter);
+  return it == index_.end() ? none : averages_[it->second];
 }
 
 void SnapshotAverage::update(const Progress& progress) {

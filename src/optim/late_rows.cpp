@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+
 namespace compress::optim {
 
 namespace {
@@ -61,6 +64,12 @@ void LateRows::settle(const torch::Tensor& ids) {
   if (steps_.empty()) return;
   std::vector<Waiting> waiting;
   const int64_t* id = ids.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < ids.numel(); ++i)
+    if (id[i] < 0 || id[i] >= rows_)
+      throw Error(ErrorKind::data,
+                  str("the batch asks for row ", id[i], " of ", parameter_.name, ", which has ",
+                      rows_, " rows"),
+                  {}, "check max_length against the model's positions, and the tokenizer");
   const auto now = static_cast<int32_t>(steps_.size());
   for (int64_t i = 0; i < ids.numel(); ++i) {
     int32_t& done = done_[static_cast<size_t>(id[i])];

@@ -49,7 +49,8 @@ void Runner::score(exports::LoadedModel& loaded, const std::string& dataset,
   how.precision = precision;
   how.batch = 64;
   how.tokenizer = &bench_.tokenizer(tokenizer_folder);
-  how.stop = options_.stop;
+  // After training, a score is always waited for: a stop would lose what was trained.
+  if (result.kind == "evaluate") how.stop = options_.stop;
   if (!data.validation.empty())
     result.validation =
         eval::evaluate(*loaded.model, bench_.split(dataset, "validation", tokenizer_folder), how)

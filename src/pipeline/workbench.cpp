@@ -21,14 +21,16 @@ bool predicts_rows(const nn::ModelConfig& config) {
   return config.head == nn::HeadKind::classification || config.head == nn::HeadKind::regression;
 }
 
-std::unique_ptr<nn::Model> load_teacher(const std::filesystem::path& folder,
-                                        const nn::ModelConfig& student, TeacherCheck check) {
+exports::LoadedModel load_teacher(const std::filesystem::path& folder,
+                                  const nn::ModelConfig& student, TeacherCheck check) {
   exports::LoadedModel loaded = exports::load(folder);
   if (check == TeacherCheck::score || loaded.model->config().head != nn::HeadKind::none)
-    return std::move(loaded.model);
+    return loaded;
   nn::ModelState state = loaded.model->state();
   nn::set_head(state, student.head, student.labels);
-  return nn::build(state, 0);
+  exports::LoadedModel fresh;
+  fresh.model = nn::build(state, 0);
+  return fresh;
 }
 
 }  // namespace
@@ -129,7 +131,9 @@ void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepa
                 compress::str("the teacher '", options.teacher->from,
                               "' has another tokenizer than the student"),
                 recipe_.file.string(), "teacher and student must read the same tokens");
-  std::unique_ptr<nn::Model> model = load_teacher(from, student, check);
+  exports::LoadedModel loaded = load_teacher(from, student, check);
+  prepared.teacher_quantization = std::move(loaded.quantization);
+  std::unique_ptr<nn::Model> model = std::move(loaded.model);
   model->to(job.device);
   if (check == TeacherCheck::score) score_teacher(*model, stage, prepared);
   const TeacherUse use = teacher_use(options);
@@ -174,7 +178,8 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage,
 // Everything that a teacher's logits are a function of.
 std::string Workbench::cache_key(const train::TrainOptions& options, const Prepared& prepared) {
   const train::Job& job = prepared.job;
-  nn::Json key = {{"teacher", content_hash(folder_(options.teacher->from))},
+  nn::Json key = {{"format", 1},  // raised when the program's forward pass changes
+                  {"teacher", content_hash(folder_(options.teacher->from))},
                   {"data", data::source_hash(recipe_.dataset(options.data), "train")},
                   {"tokenizer", job.tokenizer->hash()},
                   {"labels", job.data->labels},
@@ -196,6 +201,7 @@ std::unique_ptr<teacher::Teacher> Workbench::remember(std::unique_ptr<teacher::T
   if (!logits.defined()) {
     check_stop("stage '" + job.stage + "'");
     auto compute = [&] {
+      check_stop("stage '" + job.stage + "'");  // another job may have kept us waiting
       auto started = std::chrono::steady_clock::now();
       torch::Tensor all = teacher::all_logits(*teacher, *job.data);
       const double seconds =

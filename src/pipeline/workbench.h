@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "compress/constraint/constraint.h"
 #include "compress/data/dataset.h"
 #include "compress/pipeline/recipe.h"
 #include "compress/teacher/teacher.h"
@@ -18,6 +19,8 @@ namespace compress::pipeline {
 // workbench that made it; keep both while it runs.
 struct Prepared {
   std::unique_ptr<nn::Model> student;
+  // What the parameters of a quantised teacher point to.
+  std::unique_ptr<constraint::Constraint> teacher_quantization;
   std::unique_ptr<teacher::Teacher> teacher;  // null without one
   std::filesystem::path source;               // folder of the student's tokenizer
   train::Job job;  // options, models, data, device, precision and seed are set

@@ -51,6 +51,9 @@ torch::Tensor cached_logits(const std::filesystem::path& folder, const std::stri
   }
   checkpoint::RunState state;
   torch::Tensor logits = state.tensors["logits"] = compute();
+  if (!logits.isfinite().all().item<bool>())
+    throw Error(ErrorKind::diverged, "the teacher's logits are not finite", file.string(),
+                "compute them in float32, or look at the teacher");
   state.texts[key_name] = key;
   checkpoint::save_state(state, file);
   told(str("logits of ", with_commas(rows), " rows kept in ", file.string(), ", ",

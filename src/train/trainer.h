@@ -75,10 +75,10 @@ class Trainer {
   std::vector<std::unique_ptr<augment::Augment>> augments_;
   std::vector<std::unique_ptr<objective::Objective>> objectives_;
   std::vector<std::unique_ptr<constraint::Constraint>> constraints_;
+  std::unique_ptr<optim::Averaging> averaging_;  // outlives the optimizer, which may keep it
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<optim::Schedule> schedule_;
   std::unique_ptr<optim::Sharpness> sharpness_;
-  std::unique_ptr<optim::Averaging> averaging_;
   std::vector<nn::Parameter*> trained_;  // of the student, then auxiliary
   nn::Capture captures_;
   bool needs_teacher_ = false;

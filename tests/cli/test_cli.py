@@ -310,6 +310,17 @@ class Information(Case):
         self.assertEqual(kept, self.succeeds("explain", "--markdown-all"),
                          "run: compress explain --markdown-all > docs/methods.md")
 
+    def test_recipe_document_is_current(self):
+        kept = pathlib.Path("docs/recipe.md").read_text()
+        printed = self.succeeds("explain", "--markdown-recipe")
+        self.assertEqual(kept, printed, "run: compress explain --markdown-recipe > docs/recipe.md")
+
+    def test_explain_tells_sections_of_a_recipe(self):
+        text = self.succeeds("explain", "teacher")
+        for word in ("from", "floor", "cache", "remember"):
+            self.assertIn(word, text)
+        self.assertIn("objectives", self.succeeds("explain", "train"))
+
     def test_errors_document_names_every_code(self):
         header = pathlib.Path("include/compress/base/error.h").read_text()
         document = pathlib.Path("docs/errors.md").read_text()

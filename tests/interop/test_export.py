@@ -77,7 +77,7 @@ class Folder(unittest.TestCase):
     def assert_int8(self, short, differences, scale, noise, what):
         equal = sum(difference <= INT8_EQUAL * scale for difference in short)
         self.assertGreaterEqual(equal, len(short) / 2, what)
-        self.assertLessEqual(max(differences), 2 * noise, what)
+        self.assertLessEqual(max(differences), max(2 * noise, INT8_EQUAL * scale), what)
 
     def own_noise(self, model, run):
         """How far `run` moves when the last bits of the embeddings' output change."""

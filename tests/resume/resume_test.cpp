@@ -140,6 +140,9 @@ INSTANTIATE_TEST_SUITE_P(
         "for: 12 steps\nobjectives: [labels: {}]\n",
         "for: 12 steps\nobjectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}]\n"
         "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\naccumulate: 3\n",
+        // A trained helper beside an average.
+        "for: 12 steps\nobjectives: [logits_mse: {}, hidden_states: {projection: always}]\n"
+        "averaging: {swa: {start: 4 steps}}\n",
         "for: 12 steps\nobjectives: [soft_labels: {}]\noptimizer: {sgd: {lr: 0.01, momentum: "
         "0.9}}\n"
         "pruning: {magnitude: {sparsity: 60%, begin: 2 steps, end: 8 steps, every: 2 steps}}\n"

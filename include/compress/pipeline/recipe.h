@@ -83,5 +83,9 @@ recipe::Json recipe_schema();
 std::vector<const recipe::ComponentInfo*> all_components();
 // docs/methods.md.
 std::string methods_document();
+// The recipe's own sections (data, train, teacher, ...) in the form of components, and
+// docs/recipe.md.
+const std::vector<recipe::ComponentInfo>& recipe_sections();
+std::string recipe_document();
 
 }  // namespace compress::pipeline

@@ -156,5 +156,59 @@ TEST(AdamW, KeepsTheAverageOfDenseWeights) {
   for (size_t i = 0; i < own.size(); ++i) EXPECT_LT(furthest(own[i], taken[i]), 1e-6);
 }
 
+// A head that no objective reads has no gradient, and stays in the average what it is.
+TEST(AdamW, AveragesWeightsWithoutAGradient) {
+  for (const char* average : {"swa: {start: 1 step}", "ema: {decay: 0.5, start: 2 steps}"}) {
+    SmallModel model;
+    const torch::Tensor bias = model.bias->latent.detach().clone();
+    auto optimizer = made(optimizers(), "adamw: {lr: 0.05}");
+    auto averaging = made(averagings(), average);
+    optimizer->bind(model.all());
+    averaging->bind(model.all(), {0, 6, 3});
+    averaging->leave(optimizer->follow(*averaging->snapshots(), false));
+    for (int64_t step = 0; step < 6; ++step) {
+      model.random_gradients();
+      model.bias->latent.mutable_grad().reset();
+      optimizer->step(1, step);
+      averaging->update({step + 1, 6, 3});
+    }
+    averaging->swap();
+    EXPECT_LT(furthest(model.bias->latent, bias), 1e-6) << average;
+    EXPECT_GT(model.matrix->latent.abs().min().item<float>(), 0);
+    averaging->swap();
+  }
+}
+
+// Projections and other helpers are trained, but not averaged.
+TEST(AdamW, FollowsOnlyWhatIsAveraged) {
+  SmallModel model;
+  nn::ParamTable helpers;
+  helpers.add("projection.weight", nn::Role::other, -1, torch::randn({3, 4}));
+  std::vector<nn::Parameter*> all = model.all();
+  all.push_back(&helpers.list().front());
+  auto optimizer = made(optimizers(), "adamw: {lr: 0.05}");
+  auto swa = made(averagings(), "swa: {start: 1 step}");
+  optimizer->bind(all);
+  swa->bind(model.all(), {0, 4, 2});
+  auto taken = optimizer->follow(*swa->snapshots(), false);
+  EXPECT_EQ(taken.size(), model.all().size());
+  swa->leave(taken);
+  for (int64_t step = 0; step < 4; ++step) {
+    model.random_gradients();
+    all.back()->latent.mutable_grad() = torch::ones({3, 4});
+    optimizer->step(1, step);
+    swa->update({step + 1, 4, 2});
+  }
+  EXPECT_TRUE(swa->ready());
+}
+
+TEST(LateRows, RefuseRowsThatAreNotThere) {
+  Embedding late(true, "adamw: {lr: 0.01}", "");
+  late.update(0);
+  for (int64_t id : {int64_t{-1}, rows})
+    EXPECT_EQ(failure([&] { late.words->late->settle(torch::tensor({id})); }).kind(),
+              ErrorKind::data);
+}
+
 }  // namespace
 }  // namespace compress::optim
