@@ -14,6 +14,8 @@ namespace {
 constexpr std::string_view kAny = R"(\x{0}-\x{10FFFF})";
 constexpr std::string_view kSpaces =
     R"(\x09-\x0D\x20\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
+// What \w has besides outside a class: numbers of Latin-1.
+constexpr std::string_view kLatinNumbers = R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
 // Alphabetic characters that are neither letters nor marks nor numbers.
 constexpr std::string_view kWordExtra =
     R"(\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
@@ -142,12 +144,13 @@ class Translator {
     bool negated = false;
     const size_t start = at_;
     if (std::string members = shorthand(negated); !members.empty()) {
+      if (in_[start] == 'w' || in_[start] == 'W') members += kLatinNumbers;
       out_ += (negated ? "[^" : "[") + members + "]";
       return;
     }
     at_ = start;
     const char c = take();
-    const std::string word = "[" + word_members() + "]";
+    const std::string word = "[" + word_members() + std::string(kLatinNumbers) + "]";
     if (c == 'b')
       out_ += "(?:(?<=" + word + ")(?!" + word + ")|(?<!" + word + ")(?=" + word + "))";
     else if (c == 'B')
@@ -229,7 +232,7 @@ class Translator {
     if (key == "alnum") return "\\p{Alphabetic}" + newer("L") + category("Nd");
     if (key == "upper") return "\\p{Uppercase}" + newer("Lu");
     if (key == "lower") return "\\p{Lowercase}" + newer("Ll");
-    if (key == "punct") return category("P") + "$+<=>^`|~";
+    if (key == "punct") return category("P") + category("S");
     if (key == "han") return "\\p{sc:Han}" + newer("Lo", 0x20000);
     if (key.starts_with("emoji") || key.starts_with("extended") || key == "alphabetic")
       return str("\\p{", key, "}");

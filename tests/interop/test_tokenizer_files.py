@@ -30,7 +30,7 @@ class Files(common.WithHelper):
     def setUpClass(cls):
         super().setUpClass()
         cls.sentences = kinds.sentences()
-        cls.some = cls.sentences[::9]
+        cls.some = cls.sentences[::16]
         cls.odd = common.odd_strings(21, 700) + odd_words(22, 1500)
 
     def check(self, model, reference, texts=None):
