@@ -27,7 +27,7 @@ class Kinds(common.WithHelper):
         cls.odd = common.odd_strings(11, ODD_COUNT) + odd_words(12, ODD_COUNT)
 
     def check(self, tokenizer, step):
-        """Ids of every `step`-th line; segments, offsets, cuts and text for some and odd strings."""
+        """Ids of every `step`-th line; segments, offsets, cuts and text for some and odd."""
         with tempfile.TemporaryDirectory() as folder:
             tokenizer.save(f"{folder}/tokenizer.json")
             self.check_ids(folder, tokenizer, (self.sentences + self.descriptions)[::step])
