@@ -4,7 +4,7 @@
     .venv/bin/python bench/inference.py [--rounds 3] [--rows 256] [--no-compile] [--models DIR]
 
 Peers: transformers (eager and torch.compile, float32 and bf16 autocast) and onnxruntime (float32,
-and int8 with dynamic quantisation, see onnx_export.py). Batch 1 is reported as milliseconds a
+and int8 with dynamic quantisation, see graphs.py). Batch 1 is reported as milliseconds a
 sentence, batch 32 as sentences per second; both sides get the same movie sentences, tokenised
 before, and the peers' batches of 32 are sorted by length. The peers' batch 1 is the median of
 single calls. Ours is `compress evaluate`, which reports the seconds of all rows together: its batch
@@ -70,32 +70,6 @@ def make(folder):
     return found
 
 
-def torch_forward(model, bf16):
-    import torch
-
-    def forward(inputs):
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            return model(**inputs).logits
-
-    return forward
-
-
-def onnx_forward(folder, path, int8, threads):
-    import onnx_export
-    import onnxruntime
-    import transformers
-
-    load = transformers.AutoModelForSequenceClassification.from_pretrained
-    model = load(folder, attn_implementation="eager").eval()
-    if int8:
-        onnx_export.quantise(model.bert.encoder)
-    onnx_export.export(model, path)
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
-    return lambda inputs: session.run(None, inputs)
-
-
 def batches(tokenizer, count, size):
     found = tokenizer([text for text, _ in peers.rows()[:count]], truncation=True, max_length=128)
     order = sorted(range(count), key=lambda i: len(found["input_ids"][i]))
@@ -112,6 +86,7 @@ def main():
         "--models": {"help": "folder that keeps the three models"},
     }
     options = peers.arguments(__doc__, steps=None, batch=None, more=more)
+    import graphs
     import torch
     import training
     import transformers
@@ -134,10 +109,10 @@ def main():
                     for form, run in forms.items():
                         for bf16 in (False, True):
                             label = f"transformers{form} {'bf16' if bf16 else 'float32'}"
-                            entries[label] = Peer(torch_forward, (run, bf16), tensors, size)
+                            entries[label] = Peer(graphs.torch_forward, (run, bf16), tensors, size)
                 kind = "int8 (dynamic)" if name == "int8" else "float32"
                 given = (source, pathlib.Path(folder, f"{name}.onnx"), name == "int8", threads)
-                entries[f"onnxruntime {kind}"] = Peer(onnx_forward, given, arrays, size)
+                entries[f"onnxruntime {kind}"] = Peer(graphs.onnx_forward, given, arrays, size)
                 for precision in ("float32", "bf16"):
                     ours = Ours(models[name], size, options.rows, precision)
                     entries[f"compress {precision}"] = ours

@@ -42,6 +42,7 @@ def lengths(folder):
 def widths(folder):
     import transformers
 
+    transformers.logging.disable_progress_bar()
     for width in (128, 256, 384, 512, 768):
         target = folder / f"width-{width}"
         config = transformers.BertConfig.from_pretrained(peers.MODEL)

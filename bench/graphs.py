@@ -12,7 +12,10 @@ import io
 import unittest.mock
 import warnings
 
+import onnxruntime
 import torch
+import training
+import transformers
 
 
 class Int8MatMul(torch.autograd.Function):
@@ -76,3 +79,36 @@ def export(model, path):
             input_names=names, output_names=["logits"],
             dynamic_axes={name: {0: "rows", 1: "tokens"} for name in names},
         )
+
+
+def torch_forward(model, bf16):
+    def forward(inputs):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return model(**inputs).logits
+
+    return forward
+
+
+def onnx_forward(folder, path, int8, threads):
+    load = transformers.AutoModelForSequenceClassification.from_pretrained
+    model = load(folder, attn_implementation="eager").eval()
+    if int8:
+        quantise(model.bert.encoder)
+    export(model, path)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
+    check_graph(session, folder, int8)
+    return lambda inputs: session.run(None, inputs)
+
+
+def check_graph(session, folder, int8):
+    """The graph must give the model's logits, or in int8 nearly so, with padding too."""
+    ids = torch.randint(1000, 20000, (3, 21), generator=torch.Generator().manual_seed(13))
+    mask = (torch.arange(21) < torch.tensor([[21], [12], [5]])).long()
+    model = training.classifier(folder=folder).eval()
+    expected = torch_forward(model, False)({"input_ids": ids, "attention_mask": mask})
+    found = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})[0]
+    apart = float((torch.from_numpy(found) - expected).abs().max())
+    if apart > (0.2 if int8 else 1e-4):
+        raise ValueError(f"its logits are {apart:.2g} from those of the model")
