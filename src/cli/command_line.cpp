@@ -37,19 +37,26 @@ void refuse_leftovers(const CLI::App& app) {
   std::vector<std::string> left = app.remaining(/*recurse=*/true);
   if (left.empty()) return;
   const std::string name = left.front().substr(0, left.front().find('='));
-  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  // The innermost subcommand that was chosen.
+  const CLI::App* chosen = &app;
+  std::string path = "compress";
+  while (!chosen->get_subcommands().empty()) {
+    chosen = chosen->get_subcommands().front();
+    path += " " + chosen->get_name();
+  }
   if (starts_with(name, "-")) {
     std::vector<std::string> known = flag_names(app);
-    if (!chosen.empty())
-      for (std::string& flag : flag_names(*chosen.front())) known.insert(known.begin(), flag);
+    if (chosen != &app)
+      for (std::string& flag : flag_names(*chosen)) known.insert(known.begin(), flag);
     throw Error(ErrorKind::recipe, "unknown option '" + name + "'", {},
                 suggestion(name, known, "options"));
   }
-  if (chosen.empty())
+  const std::vector<std::string> below = subcommand_names(*chosen);
+  if (!below.empty())
     throw Error(ErrorKind::recipe, "unknown subcommand '" + name + "'", {},
-                suggestion(name, subcommand_names(app), "subcommands"));
+                suggestion(name, below, "subcommands"));
   throw Error(ErrorKind::recipe, "unexpected argument '" + left.front() + "'", {},
-              "see `compress " + chosen.front()->get_name() + " --help`");
+              "see `" + path + " --help`");
 }
 
 void add_globals(CLI::App& app, Globals& globals) {
