@@ -17,27 +17,10 @@ import peers
 
 def main():
     options = peers.arguments(__doc__, more=peers.NO_COMPILE)
-    import torch
+    import step
     import training
 
-    def peer(**how):
-        return training.HuggingFace(options.batch, training.KEPT, teacher=True, **how)
-
-    def ours(precision):
-        return peers.Ours("distillation.yaml", "student", options.batch, precision)
-
-    entries = {"Hugging Face float32": peer(), "Hugging Face bf16 autocast": peer(bf16=True)}
-    if not options.no_compile:
-        entries["Hugging Face bf16 torch.compile"] = peer(bf16=True, compiled=True)
-    entries |= {"compress float32": ours("float32"), "compress bf16": ours("bf16")}
-    first = entries["Hugging Face float32"]
-    for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
-        entries[f"matrix products {name}"] = training.Products(first, 6, 3, dtype)
-    found = peers.alternate(entries, options.steps, options.rounds)
-    threads = torch.get_num_threads()
-    peers.table(f"distillation step, batch {options.batch}, {threads} threads, samples/s", found)
-    peers.ratio(found)
-    peers.ratio(found, peer="matrix products")
+    step.compare(options, "distillation step", "distillation.yaml", "student", training.KEPT, True)
 
 
 if __name__ == "__main__":

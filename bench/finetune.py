@@ -12,27 +12,9 @@ import peers
 
 def main():
     options = peers.arguments(__doc__, more=peers.NO_COMPILE)
-    import torch
-    import training
+    import step
 
-    def peer(**how):
-        return training.HuggingFace(options.batch, **how)
-
-    def ours(precision):
-        return peers.Ours("finetune.yaml", "model", options.batch, precision)
-
-    entries = {"Hugging Face float32": peer(), "Hugging Face bf16 autocast": peer(bf16=True)}
-    if not options.no_compile:
-        entries["Hugging Face bf16 torch.compile"] = peer(bf16=True, compiled=True)
-    entries |= {"compress float32": ours("float32"), "compress bf16": ours("bf16")}
-    first = entries["Hugging Face float32"]
-    for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
-        entries[f"matrix products {name}"] = training.Products(first, 0, 6, dtype)
-    found = peers.alternate(entries, options.steps, options.rounds)
-    threads = torch.get_num_threads()
-    peers.table(f"fine-tuning step, batch {options.batch}, {threads} threads, samples/s", found)
-    peers.ratio(found)
-    peers.ratio(found, peer="matrix products")
+    step.compare(options, "fine-tuning step", "finetune.yaml", "model", None, False)
 
 
 if __name__ == "__main__":

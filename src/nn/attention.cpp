@@ -86,11 +86,8 @@ COMPRESS_INLINE void softmax_rows(float* scores, const HeadTask& task, int64_t c
 COMPRESS_INLINE void drop_row(float* values, const HeadTask& task, int64_t i, int64_t columns) {
   uint64_t row_seed = task.seed + static_cast<uint64_t>(i) * 0x9E3779B97F4A7C15ull;
   for (int64_t j = 0; j < columns; j += lanes) {
-    uint64_t words[lanes / 4];
     uint16_t random[lanes];
-    for (int64_t w = 0; w < lanes / 4; ++w)
-      words[w] = simd::random_block(row_seed, static_cast<uint64_t>(j / 4 + w));
-    std::memcpy(random, words, sizeof random);
+    simd::random_lanes<lanes>(row_seed, static_cast<uint64_t>(j / 4), random);
     for (int64_t l = 0; l < lanes; ++l)
       values[j + l] *= random[l] >= task.threshold ? task.keep_scale : 0.0f;
   }
@@ -183,16 +180,6 @@ COMPRESS_CLONES void head_backward(const HeadTask& task, const BFloat16* q, cons
   backward_body(task, q, k, v, stride, d_out, out_stride, dq, dk, dv, memory);
 }
 
-// Calls work(value of the element type) for the two types that are packed.
-template <class Work>
-void dispatch(torch::ScalarType type, const Work& work) {
-  if (type == torch::kBFloat16) {
-    work(BFloat16());
-  } else {
-    work(float());
-  }
-}
-
 // Calls work(task, element offset in qkv, element offset in the output, workspace) for every row
 // and head.
 template <class Work>
@@ -234,7 +221,7 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
     Tensor out = torch::empty({qkv.size(0), heads * width}, qkv.options());
     clear_tail(out, offsets.back());
     const int64_t hidden = heads * width;
-    dispatch(qkv.scalar_type(), [&](auto sample) {
+    simd::dispatch(qkv.scalar_type(), [&](auto sample) {
       using Scalar = decltype(sample);
       const Scalar* x = qkv.const_data_ptr<Scalar>();
       Scalar* y = out.mutable_data_ptr<Scalar>();
@@ -265,7 +252,7 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
     const int64_t hidden = shape.heads * shape.width;
     const auto seed = static_cast<uint64_t>(context->saved_data["seed"].toInt());
     const bool training = context->saved_data["training"].toBool();
-    dispatch(qkv.scalar_type(), [&](auto sample) {
+    simd::dispatch(qkv.scalar_type(), [&](auto sample) {
       using Scalar = decltype(sample);
       const Scalar* x = qkv.const_data_ptr<Scalar>();
       const Scalar* g = upstream.const_data_ptr<Scalar>();

@@ -13,12 +13,9 @@ constexpr int64_t chunk = 64;
 template <class T>
 COMPRESS_INLINE void drop_body(const T* x, T* y, int64_t begin, int64_t end, uint64_t seed,
                                uint32_t threshold, float scale) {
-  uint64_t words[chunk / 4];
   uint16_t random[chunk];
   for (int64_t at = begin; at < end; at += chunk) {
-    for (int64_t i = 0; i < chunk / 4; ++i)
-      words[i] = simd::random_block(seed, static_cast<uint64_t>(at / 4 + i));
-    std::memcpy(random, words, sizeof random);
+    simd::random_lanes<chunk>(seed, static_cast<uint64_t>(at / 4), random);
     int64_t count = std::min(chunk, end - at);
     if (count == chunk) {
       for (int64_t i = 0; i < chunk; ++i)

@@ -25,12 +25,9 @@ struct NormTask {
 COMPRESS_INLINE void draw(const NormTask& task, int64_t row, float* factor) {
   constexpr int64_t chunk = 64;
   const auto first = static_cast<uint64_t>(row * task.width / 4);
-  uint64_t words[chunk / 4];
   uint16_t random[chunk];
   for (int64_t at = 0; at < task.width; at += chunk) {
-    for (int64_t i = 0; i < chunk / 4; ++i)
-      words[i] = simd::random_block(task.seed, first + static_cast<uint64_t>(at / 4 + i));
-    std::memcpy(random, words, sizeof random);
+    simd::random_lanes<chunk>(task.seed, first + static_cast<uint64_t>(at / 4), random);
     const int64_t count = std::min(chunk, task.width - at);
     for (int64_t i = 0; i < count; ++i)
       factor[at + i] = random[i] >= task.threshold ? task.keep_scale : 0.0f;
@@ -139,14 +136,6 @@ COMPRESS_CLONES void backward_rows(const NormTask& task, int64_t begin, int64_t 
                  d_residual + r * n, d_gain, d_bias, work);
 }
 
-template <class Work>
-void dispatch(torch::ScalarType type, const Work& work) {
-  if (type == torch::kBFloat16)
-    work(BFloat16());
-  else
-    work(float());
-}
-
 NormTask task_of(const Tensor& x, double eps, double p, uint64_t seed) {
   const uint32_t threshold = simd::drop_threshold(p);
   return {x.size(1), static_cast<float>(eps), threshold,
@@ -164,7 +153,7 @@ class ResidualNormFunction : public torch::autograd::Function<ResidualNormFuncti
     const NormTask task = task_of(x, eps, p, static_cast<uint64_t>(seed));
     Tensor sum = torch::empty_like(x), y = torch::empty_like(x);
     Tensor stats = torch::empty({x.size(0), 2}, torch::kFloat32);
-    dispatch(x.scalar_type(), [&](auto sample) {
+    simd::dispatch(x.scalar_type(), [&](auto sample) {
       using T = decltype(sample);
       at::parallel_for(0, x.size(0), rows_a_part, [&](int64_t begin, int64_t end) {
         std::vector<float> work(static_cast<size_t>(2 * task.width));
@@ -197,7 +186,7 @@ class ResidualNormFunction : public torch::autograd::Function<ResidualNormFuncti
     Tensor dx = task.threshold > 0 ? torch::empty_like(sum) : d_residual;
     Tensor partial = torch::zeros({2, parts, n}, torch::kFloat32);
     float* slots = partial.mutable_data_ptr<float>();
-    dispatch(sum.scalar_type(), [&](auto sample) {
+    simd::dispatch(sum.scalar_type(), [&](auto sample) {
       using T = decltype(sample);
       at::parallel_for(0, parts, 1, [&](int64_t first, int64_t last) {
         std::vector<float> work(static_cast<size_t>(3 * n));

@@ -8,17 +8,11 @@
 #include <cstdint>
 #include <cstring>
 
+#include "compress/base/clones.h"
 #include "compress/base/hash.h"
 
 // The vectors never cross a call: everything is inlined.
 #pragma GCC diagnostic ignored "-Wpsabi"
-
-#define COMPRESS_INLINE inline __attribute__((always_inline))
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define COMPRESS_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define COMPRESS_CLONES
-#endif
 
 namespace compress::nn::simd {
 
@@ -114,9 +108,26 @@ COMPRESS_INLINE void multiply(int64_t m, int64_t n, int64_t k, const float* a, i
 COMPRESS_INLINE uint64_t random_block(uint64_t seed, uint64_t block) {
   return mix64(seed ^ (block * 0xD1B54A32D192ED03ull));
 }
+// The lanes of `count` elements (a multiple of 4) from element 4 * block of the stream on.
+template <int64_t count>
+COMPRESS_INLINE void random_lanes(uint64_t seed, uint64_t block, uint16_t* lane) {
+  uint64_t words[count / 4];
+  for (int64_t i = 0; i < count / 4; ++i)
+    words[i] = random_block(seed, block + static_cast<uint64_t>(i));
+  std::memcpy(lane, words, sizeof words);
+}
 // An element is dropped when its lane is below this.
 COMPRESS_INLINE uint32_t drop_threshold(double p) {
   return static_cast<uint32_t>(p * 65536.0 + 0.5);
+}
+
+// Calls work(value of the element type) for the two types that have kernels.
+template <class Work>
+void dispatch(c10::ScalarType type, const Work& work) {
+  if (type == c10::ScalarType::BFloat16)
+    work(c10::BFloat16());
+  else
+    work(float());
 }
 
 }  // namespace compress::nn::simd

@@ -7,12 +7,7 @@
 #include <cmath>
 #include <cstring>
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define COMPRESS_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define COMPRESS_CLONES
-#endif
-#define COMPRESS_INLINE inline __attribute__((always_inline))
+#include "compress/base/clones.h"
 
 namespace compress::optim::kernels {
 

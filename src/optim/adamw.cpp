@@ -96,14 +96,16 @@ class AdamW final : public Optimizer {
       else if (in_own_pass(*slot.parameter) && gradient.is_contiguous())
         cut(slot, gradient, decay, pieces);
       else
-        groups[decay].add(slot, gradient, count(step)), rest.push_back(&slot);
+        groups[decay].add(slot, gradient), rest.push_back(&slot);
     }
     run(pieces, {scalars(factor, step, false), scalars(factor, step, true)});
+    const torch::Tensor counted = rest.empty() ? torch::Tensor() : count(step);
     for (size_t decay = 0; decay < groups.size(); ++decay) {
       Lists& lists = groups[decay];
       if (lists.weights.empty()) continue;
-      at::_fused_adamw_(lists.weights, lists.gradients, lists.means, lists.squares, {},
-                        lists.counts, options_.lr * factor, options_.beta1, options_.beta2,
+      const std::vector<torch::Tensor> counts(lists.weights.size(), counted);
+      at::_fused_adamw_(lists.weights, lists.gradients, lists.means, lists.squares, {}, counts,
+                        options_.lr * factor, options_.beta1, options_.beta2,
                         decay != 0 ? options_.weight_decay : 0.0, options_.eps,
                         /*amsgrad=*/false, /*maximize=*/false);
     }
@@ -150,13 +152,12 @@ class AdamW final : public Optimizer {
     bool decay;
   };
   struct Lists {
-    std::vector<torch::Tensor> weights, gradients, means, squares, counts;
-    void add(Slot& slot, const torch::Tensor& gradient, const torch::Tensor& count) {
+    std::vector<torch::Tensor> weights, gradients, means, squares;
+    void add(Slot& slot, const torch::Tensor& gradient) {
       weights.push_back(slot.parameter->latent);
       gradients.push_back(gradient);
       means.push_back(slot.mean);
       squares.push_back(slot.square);
-      counts.push_back(count);
     }
   };
 

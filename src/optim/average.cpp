@@ -47,13 +47,14 @@ torch::Tensor& SnapshotAverage::average(const nn::Parameter& parameter) {
 
 void SnapshotAverage::update(const Progress& progress) {
   if (swapped_) throw Error(ErrorKind::internal, "weights were averaged while exchanged");
-  if (progress.step < start_ || (progress.step - start_) % every_ != 0) return;
+  const double part = share(progress.step);
+  if (part == 0) return;
   torch::NoGradGuard no_grad;
   if (!own_live_.empty()) {
-    if (count_ == 0)
+    if (part == 1)
       at::_foreach_copy_(own_averages_, own_live_);
     else
-      at::_foreach_lerp_(own_averages_, own_live_, share_of_next(count_));
+      at::_foreach_lerp_(own_averages_, own_live_, part);
   }
   ++count_;
 }

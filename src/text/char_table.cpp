@@ -2,11 +2,7 @@
 
 #include <utf8proc.h>
 
-#include <map>
 #include <string>
-#include <string_view>
-
-#include "unicode.h"
 
 namespace compress::text {
 namespace {
@@ -49,9 +45,7 @@ void mark_second_places(std::string& all) {
   }
 }
 
-}  // namespace
-
-CharTable::CharTable() {
+std::string all_properties() {
   std::string all(kCodePoints, '\0');
   for (char32_t c = 0; c < kCodePoints; ++c) {
     uint8_t bits = properties_of(c);
@@ -76,15 +70,12 @@ CharTable::CharTable() {
     change(range, kNewer, true);
   }
   mark_second_places(all);
-
-  std::map<std::string_view, uint16_t> seen;
-  for (size_t at = 0; at < all.size(); at += 256) {
-    std::string_view block(all.data() + at, 256);
-    auto [entry, added] = seen.emplace(block, static_cast<uint16_t>(seen.size()));
-    if (added) blocks_.insert(blocks_.end(), block.begin(), block.end());
-    index_.push_back(entry->second);
-  }
+  return all;
 }
+
+}  // namespace
+
+CharTable::CharTable() : BlockTable(all_properties()) {}
 
 const CharTable& CharTable::get() {
   static const CharTable table;

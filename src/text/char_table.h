@@ -3,8 +3,8 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
+#include "unicode.h"
 #include "unicode_tables.h"
 
 namespace compress::text {
@@ -21,16 +21,13 @@ enum CharProperty : uint8_t {
   kComposes = 128,   // NFC may join it to what precedes, or move it
 };
 
-// The properties of all code points, in blocks of 256 of which equal ones are stored once.
-class CharTable {
+// The properties of all code points.
+class CharTable : public BlockTable {
  public:
-  uint8_t operator[](char32_t c) const { return blocks_[index_[c >> 8] << 8 | (c & 0xFF)]; }
   static const CharTable& get();
 
  private:
   CharTable();
-  std::vector<uint16_t> index_;
-  std::vector<uint8_t> blocks_;
 };
 
 // A range of code points with its general category, for instance "Lu".

@@ -1,7 +1,6 @@
 #include "convert.h"
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "compress/base/strings.h"
@@ -43,23 +42,11 @@ void AddedTokenList::add(const JsonView& config, const std::string& key,
 }
 
 void AddedTokenList::add_decoder(const JsonView& config) {
-  if (!config.has("added_tokens_decoder")) return;
-  const JsonView view = config.at("added_tokens_decoder");
-  if (!view.value().is_object()) view.fail("an object of id to token is expected here");
-  std::vector<std::pair<int64_t, std::string>> order;
-  for (const auto& [key, unused] : view.value().items()) {
-    int64_t id = -1;
-    auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-    if (error != std::errc() || end != key.data() + key.size() || id < 0)
-      view.fail(str("'", key, "' is not an id"));
-    order.emplace_back(id, key);
-  }
-  std::sort(order.begin(), order.end());
-  for (const auto& [id, key] : order) {
-    const AddedToken token = read_added_token(view.at(key));
+  for (const auto& [id, item] : added_tokens_decoder(config)) {
+    const AddedToken token = read_added_token(item);
     add(token);
     if (const int32_t given = find(token.content); given != id)
-      view.fail(str("token '", token.content, "' says id ", id, " but has id ", given), key);
+      item.fail(str("token '", token.content, "' says id ", id, " but has id ", given));
   }
 }
 

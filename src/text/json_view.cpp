@@ -1,4 +1,7 @@
+#include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
@@ -126,6 +129,24 @@ AddedToken read_added_token(const JsonView& view) {
   token.rstrip = view.boolean("rstrip", false);
   token.normalized = view.boolean("normalized", !token.special);
   return token;
+}
+
+std::vector<std::pair<int32_t, JsonView>> added_tokens_decoder(const JsonView& config) {
+  if (!config.has("added_tokens_decoder")) return {};
+  const JsonView view = config.at("added_tokens_decoder");
+  if (!view.value().is_object()) view.fail("an object of id to token is expected here");
+  std::vector<std::pair<int32_t, std::string>> order;
+  for (const auto& [key, unused] : view.value().items()) {
+    int32_t id = -1;
+    auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (error != std::errc() || end != key.data() + key.size() || id < 0)
+      view.fail(str("'", key, "' is not an id"));
+    order.emplace_back(id, key);
+  }
+  std::sort(order.begin(), order.end());
+  std::vector<std::pair<int32_t, JsonView>> entries;
+  for (const auto& [id, key] : order) entries.emplace_back(id, view.at(key));
+  return entries;
 }
 
 }  // namespace compress::text

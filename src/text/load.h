@@ -72,6 +72,8 @@ class KnownTokens {
 
 // An object with content and flags.
 AddedToken read_added_token(const JsonView& view);
+// The entries of added_tokens_decoder in tokenizer_config.json, {"id": {"content": ...}}, by id.
+std::vector<std::pair<int32_t, JsonView>> added_tokens_decoder(const JsonView& config);
 
 // Components of tokenizer.json. `file` is the whole file; a component that is absent or null gives
 // the empty result.

@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <limits>
 
 #include "compress/base/error.h"
@@ -42,22 +41,8 @@ std::vector<std::string> read_lines(const std::filesystem::path& path) {
 
 // Tokens that a later version of the model's makers added, {"id": {"content": ...}}, by id.
 void read_added_decoder(const JsonView& config, KnownTokens& known) {
-  if (!config.has("added_tokens_decoder")) return;
-  JsonView view = config.at("added_tokens_decoder");
-  if (!view.value().is_object()) view.fail("an object of id to token is expected here");
-  std::vector<std::pair<int32_t, std::string>> order;
-  for (const auto& [key, unused] : view.value().items()) {
-    int32_t id = -1;
-    auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-    if (error != std::errc() || end != key.data() + key.size() || id < 0)
-      view.fail(str("'", key, "' is not an id"));
-    order.emplace_back(id, key);
-  }
-  std::sort(order.begin(), order.end());
-  for (const auto& [id, key] : order) {
-    JsonView item = view.at(key);
+  for (const auto& [id, item] : added_tokens_decoder(config))
     known.add(read_added_token(item), id, item);
-  }
 }
 
 // The id of a special token; one that is not in the vocabulary gets the next id.

@@ -69,7 +69,19 @@ bool valid_utf8(std::string_view text) {
   return true;
 }
 
-PropertyTable::PropertyTable() {
+BlockTable::BlockTable(std::string_view all) {
+  std::map<std::string_view, uint16_t> seen;
+  for (size_t at = 0; at < all.size(); at += 256) {
+    std::string_view block = all.substr(at, 256);
+    auto [entry, added] = seen.emplace(block, static_cast<uint16_t>(seen.size()));
+    if (added) blocks_.insert(blocks_.end(), block.begin(), block.end());
+    index_.push_back(entry->second);
+  }
+}
+
+namespace {
+
+std::string all_properties() {
   std::string all(kCodePoints, '\0');
   auto mark = [&](std::span<const Range> ranges, uint8_t bit) {
     for (const Range& r : ranges)
@@ -84,15 +96,12 @@ PropertyTable::PropertyTable() {
   mark(combining_ranges(), kCombining);
   const Range hangul[] = {{kHangulFirst, kHangulLast}};
   mark(hangul, kDecomposes);
-
-  std::map<std::string_view, uint16_t> seen;
-  for (size_t at = 0; at < all.size(); at += 256) {
-    std::string_view block(all.data() + at, 256);
-    auto [entry, added] = seen.emplace(block, static_cast<uint16_t>(seen.size()));
-    if (added) blocks_.insert(blocks_.end(), block.begin(), block.end());
-    index_.push_back(entry->second);
-  }
+  return all;
 }
+
+}  // namespace
+
+PropertyTable::PropertyTable() : BlockTable(all_properties()) {}
 
 const PropertyTable& PropertyTable::get() {
   static const PropertyTable table;

@@ -33,16 +33,25 @@ enum Property : uint8_t {
   kCombining = 64,
 };
 
-// The properties of all code points, in blocks of 256 of which equal ones are stored once.
-class PropertyTable {
+// A byte for each code point, in blocks of 256 of which equal ones are stored once.
+class BlockTable {
  public:
+  // `all` holds kCodePoints bytes.
+  explicit BlockTable(std::string_view all);
   uint8_t operator[](char32_t c) const { return blocks_[index_[c >> 8] << 8 | (c & 0xFF)]; }
+
+ private:
+  std::vector<uint16_t> index_;
+  std::vector<uint8_t> blocks_;
+};
+
+// The properties of all code points.
+class PropertyTable : public BlockTable {
+ public:
   static const PropertyTable& get();
 
  private:
   PropertyTable();
-  std::vector<uint16_t> index_;
-  std::vector<uint8_t> blocks_;
 };
 
 bool is_white_space(char32_t c);

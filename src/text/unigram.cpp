@@ -42,13 +42,9 @@ class Unigram final : public WordModel {
   }
 
   void encode(std::string_view word, WordTokens& out) const override {
-    if (word.size() > WordCache::kLongestWord) return encode_word(word, out);
-    WordCache& cache = WordCache::of(serial_);
-    const uint64_t hash = WordCache::hash(word);
-    if (cache.find(word, hash, out)) return;
-    const size_t first = out.ids.size();
-    encode_word(word, out);
-    cache.keep(word, hash, out, first);
+    WordCache::through(serial_, word, out, [this](std::string_view missed, WordTokens& tokens) {
+      encode_word(missed, tokens);
+    });
   }
 
   int32_t find(std::string_view token) const override { return pieces_.find(0, token); }

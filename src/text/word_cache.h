@@ -56,6 +56,20 @@ class WordCache {
     entries_[hash & kMask] = fresh;
   }
 
+  // Appends the tokens of `word` as `encode(word, out)` does, from the table of the model `serial`
+  // where it has them.
+  template <class Encode>
+  static void through(uint64_t serial, std::string_view word, WordTokens& out,
+                      const Encode& encode) {
+    if (word.size() > kLongestWord) return encode(word, out);
+    WordCache& cache = of(serial);
+    const uint64_t hash = WordCache::hash(word);
+    if (cache.find(word, hash, out)) return;
+    const size_t first = out.ids.size();
+    encode(word, out);
+    cache.keep(word, hash, out, first);
+  }
+
   // This thread's table for the model with number `serial`. A thread keeps those of a few models.
   static WordCache& of(uint64_t serial);
   // A number for a new model.

@@ -8,6 +8,7 @@
 #include "compress/base/files.h"
 #include "compress/storage/gguf.h"
 #include "unit/storage/gguf_files.h"
+#include "unit/storage/hostile.h"
 
 namespace compress::storage {
 namespace {
@@ -16,11 +17,7 @@ namespace fs = std::filesystem;
 using namespace gguf_files;
 using testing::HasSubstr;
 
-struct Case {
-  const char* name;
-  std::string content;
-  const char* message;
-};
+using Case = HostileCase;
 
 const std::string kData(64, 'd');
 constexpr uint64_t kHuge = ~uint64_t{0};
@@ -104,14 +101,7 @@ TEST_P(GgufHostile, IsRefused) {
   fs::path file = fs::path(testing::TempDir()) /
                   ("compress_gguf_" + std::to_string(::getpid()) + "_" + GetParam().name);
   write_file(file, GetParam().content);
-  try {
-    GgufReader reader(file);
-    ADD_FAILURE() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::model);
-    EXPECT_THAT(error.message(), HasSubstr(GetParam().message));
-    EXPECT_THAT(error.where(), HasSubstr(file.string()));
-  }
+  expect_refused<GgufReader>(file, GetParam().message, file);
   fs::remove(file);
 }
 

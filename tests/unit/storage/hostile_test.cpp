@@ -7,6 +7,7 @@
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/storage/safetensors.h"
+#include "unit/storage/hostile.h"
 
 namespace compress::storage {
 namespace {
@@ -14,11 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-struct Case {
-  const char* name;
-  std::string content;
-  const char* message;
-};
+using Case = HostileCase;
 
 std::string file_of(uint64_t length, std::string_view header, std::string_view data) {
   std::string bytes(reinterpret_cast<const char*>(&length), 8);
@@ -195,16 +192,6 @@ class Hostile : public testing::TestWithParam<Case> {
     make_folder(folder_);
   }
   void TearDown() override { fs::remove_all(folder_); }
-  void expect_refused(const fs::path& path) {
-    try {
-      SafetensorsReader reader(path);
-      FAIL() << "accepted";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::model);
-      EXPECT_THAT(error.message(), HasSubstr(GetParam().message));
-      EXPECT_THAT(error.where(), HasSubstr(folder_.string()));
-    }
-  }
   fs::path folder_;
 };
 
@@ -213,7 +200,7 @@ class HostileIndex : public Hostile {};
 
 TEST_P(HostileFile, IsRefused) {
   write_file(folder_ / "f.safetensors", GetParam().content);
-  expect_refused(folder_ / "f.safetensors");
+  expect_refused<SafetensorsReader>(folder_ / "f.safetensors", GetParam().message, folder_);
 }
 
 TEST_P(HostileIndex, IsRefused) {
@@ -224,7 +211,7 @@ TEST_P(HostileIndex, IsRefused) {
              with_header(R"({"o":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},)"
                          R"("t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})"));
   write_file(folder_ / "model.safetensors.index.json", GetParam().content);
-  expect_refused(folder_);
+  expect_refused<SafetensorsReader>(folder_, GetParam().message, folder_);
 }
 
 auto case_name = [](const auto& info) { return std::string(info.param.name); };

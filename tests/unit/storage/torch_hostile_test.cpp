@@ -10,6 +10,7 @@
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/storage/torch_file.h"
+#include "unit/storage/hostile.h"
 #include "unit/storage/torch_files.h"
 
 namespace compress::storage {
@@ -17,13 +18,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace torch_files;
-using testing::HasSubstr;
 
-struct Case {
-  const char* name;
-  std::string content;
-  const char* message;
-};
+using Case = HostileCase;
 
 const std::string kData(24, 'd');  // six floats
 constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
@@ -254,14 +250,7 @@ TEST_P(TorchHostile, IsRefused) {
   fs::path file = fs::path(testing::TempDir()) /
                   ("compress_torch_" + std::to_string(::getpid()) + "_" + GetParam().name);
   write_file(file, GetParam().content);
-  try {
-    TorchReader reader(file);
-    ADD_FAILURE() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::model);
-    EXPECT_THAT(error.message(), HasSubstr(GetParam().message));
-    EXPECT_THAT(error.where(), HasSubstr(file.string()));
-  }
+  expect_refused<TorchReader>(file, GetParam().message, file);
   fs::remove(file);
 }
 

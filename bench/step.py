@@ -1,0 +1,29 @@
+"""A stage's step beside Hugging Face's and beside its matrix products."""
+
+import peers
+import torch
+import training
+
+
+def compare(options, title, recipe, stage, layers, taught):
+    """layers: those of the student (None: all six). taught: by the six-layer model."""
+
+    def peer(**how):
+        return training.HuggingFace(options.batch, layers, teacher=taught, **how)
+
+    entries = {"Hugging Face float32": peer(), "Hugging Face bf16 autocast": peer(bf16=True)}
+    if not options.no_compile:
+        entries["Hugging Face bf16 torch.compile"] = peer(bf16=True, compiled=True)
+    for precision in ("float32", "bf16"):
+        entries[f"compress {precision}"] = peers.Ours(recipe, stage, options.batch, precision)
+    first = entries["Hugging Face float32"]
+    trained = len(first.student.bert.encoder.layer)
+    for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
+        entries[f"matrix products {name}"] = training.Products(
+            first, 6 if taught else 0, trained, dtype
+        )
+    found = peers.alternate(entries, options.steps, options.rounds)
+    threads = torch.get_num_threads()
+    peers.table(f"{title}, batch {options.batch}, {threads} threads, samples/s", found)
+    peers.ratio(found)
+    peers.ratio(found, peer="matrix products")
