@@ -31,13 +31,35 @@ struct Loader::State {
       for (int64_t epoch = step / steps, first = step % steps;; ++epoch, first = 0) {
         auto batches = epoch_batches(split, options, epoch);
         for (int64_t i = first; i < steps; ++i)
-          if (!hand_over(pack(split, batches[i], pin))) return;
+          if (!hand_over(share(batches[i]))) return;
       }
     } catch (...) {
       std::lock_guard lock(mutex);
       failure = std::current_exception();
       changed.notify_all();
     }
+  }
+
+  // This process's share of a batch.
+  Batch share(std::span<const int64_t> rows) const {
+    if (options.world == 1) return pack(split, rows, pin);
+    const auto count = static_cast<int64_t>(rows.size());
+    int64_t begin = count * options.rank / options.world,
+            end = count * (options.rank + 1) / options.world;
+    Part part;
+    part.counts = begin < end;
+    if (!part.counts) begin = 0, end = 1;
+    part.first_row = begin;
+    part.rows = count;
+    part.tokens = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      if (i == begin) part.first_token = part.tokens;
+      part.tokens += split.length(rows[static_cast<size_t>(i)]);
+    }
+    Batch batch = pack(
+        split, rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), pin);
+    batch.part = part;
+    return batch;
   }
 
   // Queues a batch once there is room; false when the loader is being destroyed.
@@ -57,7 +79,7 @@ Loader::Loader(const Split& split, SamplerOptions options, int64_t first_step, b
                        .pin = pin,
                        .depth = static_cast<size_t>(std::max(depth, 1))}) {
   if (split.rows() < 1) throw Error(ErrorKind::data, "a split without rows", split.file.string());
-  if (options.batch < 1 || first_step < 0)
+  if (options.batch < 1 || first_step < 0 || options.rank < 0 || options.rank >= options.world)
     throw Error(ErrorKind::internal,
                 str("a loader for batches of ", options.batch, " from step ", first_step));
   state_->thread = std::thread(&State::work, state_.get(), first_step);

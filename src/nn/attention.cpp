@@ -180,24 +180,33 @@ COMPRESS_CLONES void head_backward(const HeadTask& task, const BFloat16* q, cons
   backward_body(task, q, k, v, stride, d_out, out_stride, dq, dk, dv, memory);
 }
 
+// Draws of dropout: none without `training`; the batch's first token is number `first_token` of its
+// update.
+struct Draws {
+  bool training;
+  int64_t seed, first_token;
+};
+
 // Calls work(task, element offset in qkv, element offset in the output, workspace) for every row
 // and head.
 template <class Work>
-void for_each_head(const std::vector<int64_t>& offsets, const AttentionShape& shape, uint64_t seed,
-                   bool training, const Work& work) {
+void for_each_head(const std::vector<int64_t>& offsets, const AttentionShape& shape,
+                   const Draws& draws, const Work& work) {
   const int64_t rows = static_cast<int64_t>(offsets.size()) - 1, heads = shape.heads,
                 width = shape.width;
-  const uint32_t threshold = training ? simd::drop_threshold(shape.dropout) : 0;
+  const uint32_t threshold = draws.training ? simd::drop_threshold(shape.dropout) : 0;
+  const auto seed = static_cast<uint64_t>(draws.seed);
   at::parallel_for(0, rows * heads, 8, [&](int64_t begin, int64_t end) {
     thread_local Workspace workspace;
     for (int64_t item = begin; item < end; ++item) {
       const int64_t row = item / heads, head = item % heads;
-      HeadTask task{offsets[row + 1] - offsets[row],
-                    width,
-                    static_cast<float>(shape.scale),
-                    threshold,
-                    static_cast<float>(65536.0 / (65536.0 - threshold)),
-                    mix64(seed ^ static_cast<uint64_t>(offsets[row] * heads + head))};
+      HeadTask task{
+          offsets[row + 1] - offsets[row],
+          width,
+          static_cast<float>(shape.scale),
+          threshold,
+          static_cast<float>(65536.0 / (65536.0 - threshold)),
+          mix64(seed ^ static_cast<uint64_t>((draws.first_token + offsets[row]) * heads + head))};
       const int64_t n = task.length, w = padded(width), c = padded(n);
       float* memory = workspace.take(4 * n * w + w * c + 2 * n * c);
       work(task, offsets[row] * 3 * heads * width + head * width,
@@ -215,7 +224,8 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& input,
                         const std::vector<int64_t>& offsets, int64_t heads, int64_t width,
-                        double scale, double dropout, bool training, int64_t seed) {
+                        double scale, double dropout, bool training, int64_t seed,
+                        int64_t first_token) {
     Tensor qkv = input.contiguous();
     AttentionShape shape{heads, width, scale, dropout};
     Tensor out = torch::empty({qkv.size(0), heads * width}, qkv.options());
@@ -225,7 +235,7 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
       using Scalar = decltype(sample);
       const Scalar* x = qkv.const_data_ptr<Scalar>();
       Scalar* y = out.mutable_data_ptr<Scalar>();
-      for_each_head(offsets, shape, static_cast<uint64_t>(seed), training,
+      for_each_head(offsets, shape, {training, seed, first_token},
                     [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
                       head_forward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden,
                                    y + to, hidden, memory);
@@ -237,6 +247,7 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
         std::vector<double>{static_cast<double>(heads), static_cast<double>(width), scale, dropout};
     context->saved_data["training"] = training;
     context->saved_data["seed"] = seed;
+    context->saved_data["first_token"] = first_token;
     return out;
   }
 
@@ -250,21 +261,20 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
     Tensor d_qkv = torch::empty_like(qkv);
     clear_tail(d_qkv, offsets.back());
     const int64_t hidden = shape.heads * shape.width;
-    const auto seed = static_cast<uint64_t>(context->saved_data["seed"].toInt());
-    const bool training = context->saved_data["training"].toBool();
+    const Draws draws{context->saved_data["training"].toBool(), context->saved_data["seed"].toInt(),
+                      context->saved_data["first_token"].toInt()};
     simd::dispatch(qkv.scalar_type(), [&](auto sample) {
       using Scalar = decltype(sample);
       const Scalar* x = qkv.const_data_ptr<Scalar>();
       const Scalar* g = upstream.const_data_ptr<Scalar>();
       Scalar* d = d_qkv.mutable_data_ptr<Scalar>();
-      for_each_head(offsets, shape, seed, training,
-                    [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
-                      head_backward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden,
-                                    g + to, hidden, d + in, d + in + hidden, d + in + 2 * hidden,
-                                    memory);
-                    });
+      for_each_head(
+          offsets, shape, draws, [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
+            head_backward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden, g + to,
+                          hidden, d + in, d + in + hidden, d + in + 2 * hidden, memory);
+          });
     });
-    return {d_qkv, Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+    return {d_qkv, Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -275,7 +285,9 @@ torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batc
                                torch::Tensor* scores) {
   const int64_t rows = batch.rows(), longest = batch.longest, heads = shape.heads,
                 width = shape.width;
+  // The grid's shape depends on the batch's longest row, so parts of an update draw for themselves.
   uint64_t seed = seeds.next();
+  if (seeds.first_token() != 0) seed = mix64(seed ^ static_cast<uint64_t>(seeds.first_token()));
   Tensor grid = torch::zeros({rows * longest, qkv.size(1)}, qkv.options())
                     .index_copy(0, batch.slots, qkv.narrow(0, 0, batch.tokens()));
   grid = grid.view({rows, longest, 3, heads, width}).permute({2, 0, 3, 1, 4});
@@ -300,7 +312,7 @@ torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch,
   if (!packed) return padded_attention(qkv, batch, shape, seeds, scores);
   return PackedAttention::apply(qkv, batch.row_offsets, shape.heads, shape.width, shape.scale,
                                 shape.dropout, seeds.training() && shape.dropout > 0,
-                                static_cast<int64_t>(seeds.next()));
+                                static_cast<int64_t>(seeds.next()), seeds.first_token());
 }
 
 }  // namespace compress::nn

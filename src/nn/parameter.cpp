@@ -230,6 +230,18 @@ void ParamTable::to(torch::Device device) {
   }
 }
 
+std::vector<torch::Tensor> ParamTable::leaves() {
+  std::vector<torch::Tensor> leaves;
+  for (Parameter& parameter : list_) {
+    if (!parameter.trainable || parameter.row_gradient) continue;
+    if (parameter.fused == nullptr)
+      leaves.push_back(parameter.effective);
+    else if (parameter.fused->members.front() == &parameter)
+      leaves.push_back(parameter.fused->effective);
+  }
+  return leaves;
+}
+
 std::vector<Parameter*> ParamTable::trainable() {
   std::vector<Parameter*> chosen;
   for (Parameter& parameter : list_)

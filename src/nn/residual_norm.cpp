@@ -19,12 +19,13 @@ struct NormTask {
   uint32_t threshold;  // of dropout; 0 = none
   float keep_scale;
   uint64_t seed;
+  int64_t first_row;  // number of row 0 among those that the draws count
 };
 
 // factor[j] = 0 or keep_scale for the elements of row `row`; the same draws as dropout().
 COMPRESS_INLINE void draw(const NormTask& task, int64_t row, float* factor) {
   constexpr int64_t chunk = 64;
-  const auto first = static_cast<uint64_t>(row * task.width / 4);
+  const auto first = static_cast<uint64_t>((task.first_row + row) * task.width / 4);
   uint16_t random[chunk];
   for (int64_t at = 0; at < task.width; at += chunk) {
     simd::random_lanes<chunk>(task.seed, first + static_cast<uint64_t>(at / 4), random);
@@ -136,10 +137,11 @@ COMPRESS_CLONES void backward_rows(const NormTask& task, int64_t begin, int64_t 
                  d_residual + r * n, d_gain, d_bias, work);
 }
 
-NormTask task_of(const Tensor& x, double eps, double p, uint64_t seed) {
+NormTask task_of(const Tensor& x, double eps, double p, uint64_t seed, int64_t first_row) {
   const uint32_t threshold = simd::drop_threshold(p);
-  return {x.size(1), static_cast<float>(eps), threshold,
-          static_cast<float>(65536.0 / (65536.0 - threshold)), seed};
+  return {x.size(1), static_cast<float>(eps),
+          threshold, static_cast<float>(65536.0 / (65536.0 - threshold)),
+          seed,      first_row};
 }
 
 constexpr int64_t rows_a_part = 64;
@@ -148,9 +150,9 @@ class ResidualNormFunction : public torch::autograd::Function<ResidualNormFuncti
  public:
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& input,
                         const Tensor& residual_input, const Tensor& gain, const Tensor& bias,
-                        double eps, double p, int64_t seed) {
+                        double eps, double p, int64_t seed, int64_t first_row) {
     Tensor x = input.contiguous(), residual = residual_input.contiguous();
-    const NormTask task = task_of(x, eps, p, static_cast<uint64_t>(seed));
+    const NormTask task = task_of(x, eps, p, static_cast<uint64_t>(seed), first_row);
     Tensor sum = torch::empty_like(x), y = torch::empty_like(x);
     Tensor stats = torch::empty({x.size(0), 2}, torch::kFloat32);
     simd::dispatch(x.scalar_type(), [&](auto sample) {
@@ -167,6 +169,7 @@ class ResidualNormFunction : public torch::autograd::Function<ResidualNormFuncti
     context->saved_data["p"] = p;
     context->saved_data["eps"] = eps;
     context->saved_data["seed"] = seed;
+    context->saved_data["first_row"] = first_row;
     return y;
   }
 
@@ -177,7 +180,8 @@ class ResidualNormFunction : public torch::autograd::Function<ResidualNormFuncti
     Tensor dy = gradients[0].contiguous();
     const NormTask task =
         task_of(sum, context->saved_data["eps"].toDouble(), context->saved_data["p"].toDouble(),
-                static_cast<uint64_t>(context->saved_data["seed"].toInt()));
+                static_cast<uint64_t>(context->saved_data["seed"].toInt()),
+                context->saved_data["first_row"].toInt());
     // Partial sums belong to fixed stretches of rows: the result does not depend on the number of
     // threads.
     const int64_t rows = sum.size(0), n = task.width;
@@ -199,7 +203,7 @@ class ResidualNormFunction : public torch::autograd::Function<ResidualNormFuncti
       });
     });
     Tensor sums = partial.sum(1);
-    return {dx, d_residual, sums[0], sums[1], Tensor(), Tensor(), Tensor()};
+    return {dx, d_residual, sums[0], sums[1], Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -214,9 +218,11 @@ Tensor residual_norm(const Tensor& x, const Tensor& residual, const LayerNorm& n
   const bool own = x.is_cpu() && x.dim() == 2 && x.size(1) % 4 == 0 &&
                    residual.scalar_type() == type && gain.scalar_type() == torch::kFloat32 &&
                    (type == torch::kFloat32 || type == torch::kBFloat16);
-  if (!own) return norm((rate > 0 ? dropout(x, rate, seed) : x).add(residual));
+  if (!own)
+    return norm(
+        (rate > 0 ? dropout(x, rate, seed, seeds.first_token() * x.size(1)) : x).add(residual));
   return ResidualNormFunction::apply(x, residual, gain, bias, norm.eps, rate,
-                                     static_cast<int64_t>(seed));
+                                     static_cast<int64_t>(seed), seeds.first_token());
 }
 
 }  // namespace compress::nn

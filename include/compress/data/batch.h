@@ -16,6 +16,14 @@ struct Targets {
   torch::Tensor token_labels;  // [T] int64, -100 = not predicted (masked LM)
 };
 
+// Where a batch lies in its update when it is not all of it: a micro-batch, the share of one of
+// several processes, or both.
+struct Part {
+  int64_t first_row = 0, first_token = 0;  // of the batch, counted in the whole update
+  int64_t rows = -1, tokens = -1;          // of the whole update; -1: the batch is all of it
+  bool counts = true;  // false: a row that stands in for a share without rows, of weight 0
+};
+
 // B rows of together T tokens, one after the other.
 struct Batch {
   torch::Tensor token_ids;    // [T] int64
@@ -28,11 +36,21 @@ struct Batch {
   int64_t longest = 0;               // tokens of the longest row
   std::vector<int64_t> example_ids;  // [B] row numbers in the data set, stable over epochs and runs
   Targets targets;
+  Part part;
 
   int64_t rows() const { return static_cast<int64_t>(example_ids.size()); }
   int64_t tokens() const { return row_offsets.empty() ? 0 : row_offsets.back(); }
+  // The share of the update's rows (tokens) that these are: weights of means over them.
+  double row_share() const { return share(rows(), part.rows); }
+  double token_share() const { return share(tokens(), part.tokens); }
   // The same batch on another device (asynchronously where the host memory is pinned).
   Batch to(torch::Device device) const;
+
+ private:
+  double share(int64_t mine, int64_t all) const {
+    if (!part.counts) return 0;
+    return all < 0 ? 1 : static_cast<double>(mine) / static_cast<double>(all);
+  }
 };
 
 // Rows begin .. end - 1 of a batch as a batch of its own, for gradient accumulation: the same as

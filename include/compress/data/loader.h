@@ -15,6 +15,9 @@ struct SamplerOptions {
   uint64_t seed = 0;
   int64_t window = 50;  // batches whose rows are sorted by length together; 1 = no sorting
   bool shuffle = true;  // false = file order, unsorted
+  // Of several processes that share each batch: this one packs rows [n rank / world, n (rank + 1) /
+  // world) of the n rows (a share without rows: the first row, which does not count).
+  int64_t rank = 0, world = 1;
 };
 
 // The batches of one epoch as row numbers: a seeded permutation of all rows, windows of `window`

@@ -12,16 +12,26 @@
 
 namespace compress::nn {
 
-// Seeds of the dropout sites of one forward pass: each call gives the next site's seed.
+// Seeds of the dropout sites of one forward pass: each call gives the next site's seed. Draws are
+// functions of the seed and of an element's place in the whole update, so that the parts of an
+// update (data::Part) draw what the update as one batch would.
 class DropoutSeeds {
  public:
-  DropoutSeeds(uint64_t seed, bool training) : seed_(seed), training_(training) {}
+  DropoutSeeds(uint64_t seed, bool training, const data::Part& part = {})
+      : seed_(seed),
+        first_token_(part.first_token),
+        first_row_(part.first_row),
+        training_(training) {}
   bool training() const { return training_; }
   uint64_t next() { return seed_ + 0x9E3779B97F4A7C15ull * ++site_; }
+  // The batch's first token and row in the update.
+  int64_t first_token() const { return first_token_; }
+  int64_t first_row() const { return first_row_; }
 
  private:
   uint64_t seed_;
   uint64_t site_ = 0;
+  int64_t first_token_, first_row_;
   bool training_;
 };
 
@@ -33,8 +43,9 @@ int64_t computed_rows(int64_t tokens, Precision precision, torch::Device device)
 
 // y = x with each element zeroed with probability `p` (in steps of 1/65536) and the rest scaled by
 // 1/(1-p). The choice is a function of (seed, element index), so backward draws it again instead of
-// keeping it.
-torch::Tensor dropout(const torch::Tensor& x, double p, uint64_t seed);
+// keeping it. `first` is the index of x's first element: a part of a larger tensor draws what the
+// larger one would (on the CPU, where `first` is a multiple of 4; else draws of its own).
+torch::Tensor dropout(const torch::Tensor& x, double p, uint64_t seed, int64_t first = 0);
 
 // Y = X W^T + b. Applies the weight's input transform.
 struct Linear {

@@ -148,6 +148,10 @@ class ParamTable {
   // Forgets gradients: embedding rows that were touched are zeroed, other gradients are dropped.
   void clear_gradients();
   std::vector<Parameter*> trainable();
+  // The tensors whose gradients autograd accumulates, in the order of the table: effective weights,
+  // groups of them once, without embeddings with row gradients. After the first refresh; the same
+  // tensors until the precision or device changes.
+  std::vector<torch::Tensor> leaves();
   void to(torch::Device device);
 
  private:

@@ -279,12 +279,12 @@ class Bert : public Model {
 
   Outputs forward(const data::Batch& batch, const Capture& capture, const Pass& pass) override {
     Outputs out;
-    DropoutSeeds seeds(pass.dropout_seed, pass.training);
+    DropoutSeeds seeds(pass.dropout_seed, pass.training, batch.part);
     const int64_t computed = computed_rows(batch.tokens(), pass.precision, device());
     const Rows rows{pass.training, batch.tokens()};
-    Tensor hidden =
-        drop(embedding_norm_(embeddings_(batch, computed)), config_.hidden_dropout, seeds)
-            .to(dtype(pass.precision));
+    Tensor hidden = drop(embedding_norm_(embeddings_(batch, computed)), config_.hidden_dropout,
+                         seeds, seeds.first_token())
+                        .to(dtype(pass.precision));
     if (capture.hidden) out.hidden.push_back(rows.of(hidden));
     for (const Layer& layer : layers_) {
       hidden = run_layer(layer, hidden, batch, rows, seeds, capture, out);
@@ -336,8 +336,9 @@ class Bert : public Model {
     }
   }
 
-  static Tensor drop(const Tensor& x, double p, DropoutSeeds& seeds) {
-    return seeds.training() ? dropout(x, p, seeds.next()) : x;
+  // `first`: number of the first row of x among the tokens or rows of the update.
+  static Tensor drop(const Tensor& x, double p, DropoutSeeds& seeds, int64_t first) {
+    return seeds.training() ? dropout(x, p, seeds.next(), first * x.size(1)) : x;
   }
 
   Tensor run_layer(const Layer& layer, const Tensor& x, const data::Batch& batch, const Rows& rows,
@@ -382,7 +383,8 @@ class Bert : public Model {
     Tensor pooled = torch::tanh(pooler_(pool(hidden, batch), {seeds.training()}));
     if (capture.pooled || classifier_.weight == nullptr) out.pooled = pooled;
     if (classifier_.weight != nullptr)
-      out.logits = classifier_(drop(pooled, config_.classifier_dropout, seeds), {seeds.training()});
+      out.logits = classifier_(drop(pooled, config_.classifier_dropout, seeds, seeds.first_row()),
+                               {seeds.training()});
   }
 
   void run_masked_lm(const Tensor& hidden, const data::Batch& batch, Outputs& out) const {
