@@ -8,6 +8,7 @@ foreach(module recipe storage text)
 endforeach()
 
 compress_test_executable(resume_test "resume" "${CMAKE_SOURCE_DIR}/tests/resume" compress_train TRUE)
+compress_test_executable(processes_test "processes" "${CMAKE_SOURCE_DIR}/tests/processes" compress_train TRUE)
 
 # Small programs through which the ecosystem's own libraries are compared with ours.
 function(compress_interop_program name library torch)
@@ -44,5 +45,6 @@ compress_python_test(export interop tests/interop/test_export.py 900)
 compress_python_test(fetch interop tests/interop/test_fetch.py 300)
 compress_python_test(structure unit tests/structure/test_structure.py 60)
 compress_python_test(golden golden tests/golden/test_golden.py 900)
+compress_python_test(launched processes tests/processes/test_launched.py 900)
 compress_python_test(command_line cli tests/cli/test_cli.py 1500)
 compress_python_test(tokenizer_command cli tests/cli/test_tokenizer.py 120)

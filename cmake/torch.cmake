@@ -35,3 +35,14 @@ file(GLOB gomp "${COMPRESS_TORCH_DIR}/lib/libgomp*.so*" "${COMPRESS_TORCH_DIR}/.
 list(APPEND gomp gomp)  # the compiler's, where LibTorch brings none
 list(GET gomp 0 gomp)
 target_link_libraries(compress_libtorch INTERFACE ${gomp})
+# NCCL between processes on CUDA devices: its headers come with the wheel, the code is in libtorch_cuda.
+get_filename_component(site "${COMPRESS_TORCH_DIR}/.." ABSOLUTE)
+file(GLOB nccl_include "${site}/nvidia/nccl/include")
+file(GLOB cuda_include "${site}/nvidia/cu13/include")
+if(nccl_include AND cuda_include AND EXISTS "${COMPRESS_TORCH_DIR}/lib/libtorch_cuda.so")
+  add_library(compress_nccl INTERFACE)
+  target_include_directories(compress_nccl SYSTEM INTERFACE "${nccl_include}" "${cuda_include}")
+  target_compile_definitions(compress_nccl INTERFACE COMPRESS_WITH_NCCL USE_C10D_NCCL)
+  target_link_libraries(compress_nccl INTERFACE "-Wl,--no-as-needed" torch_cuda c10_cuda "-Wl,--as-needed")
+  set(COMPRESS_NCCL compress_nccl)
+endif()

@@ -34,6 +34,8 @@ int exit_code(ErrorKind kind) {
       return 8;
     case ErrorKind::device:
       return 9;
+    case ErrorKind::process:
+      return 10;
   }
   return 1;
 }
@@ -58,6 +60,8 @@ const char* kind_name(ErrorKind kind) {
       return "disk error";
     case ErrorKind::device:
       return "device error";
+    case ErrorKind::process:
+      return "lost process";
   }
   return "error";
 }

@@ -23,6 +23,7 @@ namespace {
 struct State {
   std::mutex mutex;
   Level level = Level::info;
+  std::string prefix;
   std::unique_ptr<spdlog::logger> file;
   bool status_shown = false;
   bool file_failed = false;
@@ -48,7 +49,7 @@ spdlog::level::level_enum spdlog_level(Level level) {
   return spdlog::level::info;
 }
 
-const char* prefix(Level level) {
+const char* level_name(Level level) {
   switch (level) {
     case Level::debug:
       return "debug: ";
@@ -74,7 +75,7 @@ void write(Level level, std::string_view line) {
   State& s = state();
   std::lock_guard lock(s.mutex);
   if (s.file) s.file->log(spdlog_level(level), spdlog::string_view_t(line.data(), line.size()));
-  if (level >= s.level) to_terminal(s, str(prefix(level), line, "\n"));
+  if (level >= s.level) to_terminal(s, str(s.prefix, level_name(level), line, "\n"));
 }
 
 // The first `columns` code points.
@@ -98,6 +99,16 @@ void set_level(Level level) {
   std::lock_guard lock(s.mutex);
   s.level = level;
   if (s.file) s.file->set_level(level == Level::debug ? spdlog::level::debug : spdlog::level::info);
+}
+
+void set_prefix(std::string prefix) {
+  State& s = state();
+  std::lock_guard lock(s.mutex);
+  s.prefix = std::move(prefix);
+}
+
+const std::string& prefix() {
+  return state().prefix;
 }
 
 void add_file(const std::filesystem::path& file) {

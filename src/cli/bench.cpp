@@ -6,6 +6,7 @@
 #include "compress/cli/commands.h"
 #include "compress/nn/model.h"
 #include "compress/pipeline/run.h"
+#include "session.h"
 
 namespace compress::cli {
 
@@ -18,12 +19,13 @@ struct BenchFlags {
   bool json = false;
 };
 
-int bench(const BenchFlags& flags) {
+int bench_with(const BenchFlags& flags, parallel::Processes* processes) {
   pipeline::Recipe recipe = pipeline::load_recipe(flags.recipe, flags.overrides);
   std::filesystem::path folder = flags.folder;
   if (folder.empty()) folder = std::filesystem::path("runs") / recipe.options.name;
   const pipeline::BenchResult result =
-      pipeline::bench_stage(recipe, flags.stage, flags.steps, folder);
+      pipeline::bench_stage(recipe, flags.stage, flags.steps, folder, processes);
+  if (!parallel::is_first(processes)) return 0;
   if (flags.json) {
     nn::Json json = {{"stage", flags.stage},
                      {"steps", result.steps},
@@ -39,6 +41,11 @@ int bench(const BenchFlags& flags) {
              fixed(result.samples_per_second, 1), fixed(result.seconds_to_first_step, 2)});
   print(table.text());
   return 0;
+}
+
+int bench(const BenchFlags& flags) {
+  return with_processes(
+      [&](parallel::Processes* processes) { return bench_with(flags, processes); });
 }
 
 }  // namespace

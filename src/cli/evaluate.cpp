@@ -10,6 +10,7 @@
 #include "compress/export/export.h"
 #include "compress/train/train.h"
 #include "data_flags.h"
+#include "session.h"
 
 namespace compress::cli {
 
@@ -74,12 +75,12 @@ std::string as_text(const data::Split& split, const eval::Evaluation& found) {
                             " samples/s\n");
 }
 
-int evaluate(const EvaluateFlags& flags) {
+int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   if (!flags.data.given())
     throw Error(ErrorKind::recipe, "no data was named", {},
                 "give --data FILE, or --recipe RECIPE --dataset NAME");
   check_metrics(flags.metrics);
-  const torch::Device device = train::resolve_device(flags.device);
+  const torch::Device device = train::resolve_device(flags.device, processes);
   exports::LoadedModel loaded = exports::load(flags.model);
   check_head(loaded.model->config(), flags.model);
   std::unique_ptr<text::Tokenizer> tokenizer = text::load_tokenizer(flags.model);
@@ -90,9 +91,16 @@ int evaluate(const EvaluateFlags& flags) {
   how.batch = flags.batch;
   how.precision = train::resolve_precision(flags.precision, device);
   how.tokenizer = tokenizer.get();
+  how.processes = processes;
   const eval::Evaluation found = eval::evaluate(*loaded.model, split, how);
-  print(flags.json ? as_json(flags, split, found) : as_text(split, found));
+  if (parallel::is_first(processes))
+    print(flags.json ? as_json(flags, split, found) : as_text(split, found));
   return 0;
+}
+
+int evaluate(const EvaluateFlags& flags) {
+  return with_processes(
+      [&](parallel::Processes* processes) { return evaluate_with(flags, processes); });
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ int report(const Error& error) {
   log::progress("");  // wipes a running line
   std::string kind = kind_name(error.kind());
   if (ends_with(kind, " error")) kind.resize(kind.size() - 6);
-  std::string text = str("error: ", kind, ": ", error.message(), "\n");
+  std::string text = str(log::prefix(), "error: ", kind, ": ", error.message(), "\n");
   if (!error.where().empty()) text += "  at: " + error.where() + "\n";
   if (!error.hint().empty()) text += "  hint: " + error.hint() + "\n";
   std::fwrite(text.data(), 1, text.size(), stderr);

@@ -11,6 +11,7 @@
 #include "compress/base/strings.h"
 #include "compress/cli/commands.h"
 #include "compress/pipeline/run.h"
+#include "session.h"
 
 namespace compress::cli {
 
@@ -26,12 +27,16 @@ struct RunFlags {
 std::atomic<bool> stop_wanted{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets it");
 
+// Several processes stop together, and launchers repeat their signals: there the first one counts.
+void on_shared_signal(int) {
+  stop_wanted = true;
+}
+
 // The first signal asks the training loop to save its state and leave; the second one has its
 // ordinary effect at once. Only functions that are safe in a signal handler are called.
 void on_signal(int) {
   stop_wanted = true;
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  for (int signal : {SIGINT, SIGTERM, SIGUSR1}) std::signal(signal, SIG_DFL);
   constexpr std::string_view text = "\nstopping after this update; once more to end at once\n";
   [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
 }
@@ -54,17 +59,20 @@ void require_held(const std::vector<pipeline::Expectation>& expectations,
               "the run is complete and its results are kept; lines marked MISSED tell by how much");
 }
 
-int run(const RunFlags& flags) {
+int run_with(const RunFlags& flags, parallel::Processes* processes) {
   if (flags.quiet) log::set_level(log::Level::warning);
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  for (int signal : {SIGINT, SIGTERM, SIGUSR1})
+    std::signal(signal, processes == nullptr ? on_signal : on_shared_signal);
+  const bool first = parallel::is_first(processes);
   pipeline::RunOptions options;
   options.folder = flags.out;
   options.fresh = flags.fresh;
   options.stop = &stop_wanted;
+  options.processes = processes;
   if (!flags.seeds.empty()) {
     pipeline::SeedsResult result =
         pipeline::run_seeds(flags.recipe, flags.overrides, flags.seeds, options);
+    if (!first) return 0;
     print(result.table + (result.expectations.empty() ? "" : "\n") +
           expectations_text(result.expectations));
     require_held(result.expectations, flags.recipe);
@@ -72,9 +80,14 @@ int run(const RunFlags& flags) {
   }
   pipeline::RunResult result =
       pipeline::run(pipeline::load_recipe(flags.recipe, flags.overrides), options);
+  if (!first) return 0;
   print(pipeline::result_text(result));
   require_held(result.expectations, flags.recipe);
   return 0;
+}
+
+int run(const RunFlags& flags) {
+  return with_processes([&](parallel::Processes* processes) { return run_with(flags, processes); });
 }
 
 }  // namespace

@@ -122,6 +122,11 @@ void TensorInput::observe(const Tensor& input) {
     Tensor both = torch::stack({low, high}).to(torch::kCPU, torch::kFloat32);
     now = {both.const_data_ptr<float>()[0], both.const_data_ptr<float>()[1]};
   }
+  if (phase_.processes != nullptr) {  // the range of the whole batch
+    Tensor range = torch::tensor({-now.low, now.high});
+    phase_.processes->maximum(range);
+    now = {-range.const_data_ptr<float>()[0], range.const_data_ptr<float>()[1]};
+  }
   const double weight = seen_ ? averaging_ : 1;
   low_ = static_cast<float>(low_ + weight * (static_cast<double>(now.low) - low_));
   high_ = static_cast<float>(high_ + weight * (static_cast<double>(now.high) - high_));

@@ -4,13 +4,15 @@
 #include "compress/data/torch.h"
 
 #include "compress/nn/parameter.h"
+#include "compress/parallel/processes.h"
 
 namespace compress::constraint {
 
 // What the transforms of one constraint have in common.
 struct Phase {
-  bool active = false;  // before the start nothing is quantised
-  bool frozen = false;  // static scales no longer move
+  bool active = false;                       // before the start nothing is quantised
+  bool frozen = false;                       // static scales no longer move
+  parallel::Processes* processes = nullptr;  // that share the observed batches; null: one alone
 };
 
 // int8, one scale a row from the row itself. Straight-through: nothing is clipped but half a step

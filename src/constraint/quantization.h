@@ -15,6 +15,7 @@ class Quantization : public Constraint {
  public:
   Quantization(const QuantizationOptions& options, recipe::Mark mark);
   void bind(nn::Model& model, const Progress& plan) override;
+  void share(parallel::Processes* processes) override { phase_.processes = processes; }
   std::vector<Match> matches() const override;
   bool before_step(const Progress& progress, const Moments& moments) override;
   nn::TensorMap state() const override;

@@ -43,6 +43,17 @@ void check_fit(const nn::ModelConfig& config, const data::Split& split) {
                 split.file.string(), "the data set's `task` and the model's `head` must agree");
 }
 
+// The batches of this process.
+std::vector<std::vector<int64_t>> share(std::vector<std::vector<int64_t>> batches,
+                                        const parallel::Processes* processes) {
+  if (processes == nullptr) return batches;
+  std::vector<std::vector<int64_t>> mine;
+  for (size_t i = static_cast<size_t>(processes->rank()); i < batches.size();
+       i += static_cast<size_t>(processes->world()))
+    mine.push_back(std::move(batches[i]));
+  return mine;
+}
+
 void check_stop(const EvaluateOptions& options) {
   if (options.stop == nullptr || !options.stop->load()) return;
   throw Error(ErrorKind::interrupted, "stopped while a model was scored", {},
@@ -68,6 +79,12 @@ void score_masked(nn::Model& model, const data::Split& split, const EvaluateOpti
         at::cross_entropy_loss(out.token_logits, targets, {}, at::Reduction::Sum).item<double>();
     predictions.tokens += targets.size(0);
   }
+  if (options.processes == nullptr) return;
+  Tensor sums = torch::tensor({predictions.nll_sum, static_cast<double>(predictions.tokens)},
+                              torch::kFloat64);
+  options.processes->sum(sums);
+  predictions.nll_sum = sums[0].item<double>();
+  predictions.tokens = static_cast<int64_t>(sums[1].item<double>());
 }
 
 }  // namespace
@@ -100,6 +117,7 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
       std::iota(rows.begin(), rows.end(), row);
     }
   }
+  batches = share(std::move(batches), options.processes);
   Evaluation result;
   Predictions predictions;
   if (config.head == HeadKind::masked_lm) {
@@ -113,7 +131,7 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
                                        : std::vector<int64_t>{0};
     const auto width = static_cast<int64_t>(columns.size());
     const int64_t count = options.limit > 0 ? std::min(options.limit, split.rows()) : split.rows();
-    result.logits = torch::empty({count, width});
+    result.logits = torch::zeros({count, width});
     nn::Pass pass{false, 0, options.precision};
     Tensor order = torch::tensor(columns);
     for (const std::vector<int64_t>& rows : batches) {
@@ -122,6 +140,7 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
       Tensor logits = model.forward(batch, {}, pass).logits.cpu().index_select(1, order);
       result.logits.index_copy_(0, torch::tensor(rows), logits);
     }
+    if (options.processes != nullptr) options.processes->sum(result.logits);  // others hold zeros
     result.rows = count;
     if (config.head == HeadKind::classification) {
       if (split.classes.empty())

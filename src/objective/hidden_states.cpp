@@ -77,6 +77,8 @@ class HiddenStates final : public Objective {
     return total;
   }
 
+  bool over_tokens() const override { return true; }
+
   std::string summary() const override {
     std::vector<std::string> parts;
     for (const Pair& pair : pairs_) parts.push_back(str(pair.student, "<-", pair.teacher));

@@ -44,6 +44,8 @@ class Labels final : public Objective {
                   "remove it");
   }
 
+  bool over_tokens() const override { return head_ == HeadKind::masked_lm; }
+
   torch::Tensor compute(const Signals& signals) override {
     const torch::Tensor& logits = head_output(signals.student, head_);
     const data::Targets& targets = signals.batch.targets;

@@ -9,6 +9,7 @@ struct AsamOptions {
   double rho = 0.5;
   double eta = 0.01;
   std::string accumulation = "exact";
+  std::string processes = "synchronised";
 
   static const recipe::Options<AsamOptions>& options() {
     static const auto description =
@@ -19,6 +20,8 @@ struct AsamOptions {
             .at_least(0)
             .field("accumulation", &AsamOptions::accumulation, accumulation_doc)
             .one_of(accumulation_names)
+            .field("processes", &AsamOptions::processes, processes_doc)
+            .one_of(processes_names)
             .shorthand("rho");
     return description;
   }
@@ -27,7 +30,7 @@ struct AsamOptions {
 class Asam final : public Ascent {
  public:
   Asam(const AsamOptions& options, const recipe::Mark& mark)
-      : Ascent(options.rho, options.accumulation, mark), eta_(options.eta) {}
+      : Ascent(options.rho, options.accumulation, options.processes, mark), eta_(options.eta) {}
 
  protected:
   double norm(const std::vector<Piece>& pieces) override {

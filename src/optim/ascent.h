@@ -11,16 +11,26 @@ inline constexpr const char* accumulation_doc =
     "exact: one perturbation from the whole batch's gradient, then a replay; per_micro_batch: each "
     "micro-batch perturbs for itself (cheaper, a noisier ascent)";
 
+inline const std::vector<std::string> processes_names = {"synchronised", "per_process"};
+inline constexpr const char* processes_doc =
+    "with several processes: one perturbation along the gradient of the whole batch, or each "
+    "process along that of its own share (one reduction less, a noisier ascent)";
+
 class Ascent : public Sharpness {
  public:
-  Ascent(double rho, const std::string& accumulation, recipe::Mark mark)
-      : rho_(rho), per_micro_batch_(accumulation == "per_micro_batch"), mark_(std::move(mark)) {}
+  Ascent(double rho, const std::string& accumulation, const std::string& processes,
+         recipe::Mark mark)
+      : rho_(rho),
+        per_micro_batch_(accumulation == "per_micro_batch"),
+        per_process_(processes == "per_process"),
+        mark_(std::move(mark)) {}
 
   void bind(const std::vector<nn::Parameter*>& parameters, nn::Precision precision) override;
   bool active(const Progress&) const override { return rho_ > 0; }
   void ascend() override;
   void restore() override;
   bool per_micro_batch() const override { return per_micro_batch_; }
+  bool per_process() const override { return per_process_; }
 
  protected:
   // Memory of one parameter, used again each step. An embedding's buffers hold its touched rows,
@@ -49,7 +59,7 @@ class Ascent : public Sharpness {
   Piece take(Slot& slot);
   void check_precision() const;
 
-  bool per_micro_batch_;
+  bool per_micro_batch_, per_process_;
   recipe::Mark mark_;
   std::vector<Slot> slots_;
   std::vector<Piece> moved_;

@@ -7,6 +7,7 @@ namespace {
 struct SamOptions {
   double rho = 0.05;
   std::string accumulation = "exact";
+  std::string processes = "synchronised";
 
   static const recipe::Options<SamOptions>& options() {
     static const auto description =
@@ -15,6 +16,8 @@ struct SamOptions {
             .at_least(0)
             .field("accumulation", &SamOptions::accumulation, accumulation_doc)
             .one_of(accumulation_names)
+            .field("processes", &SamOptions::processes, processes_doc)
+            .one_of(processes_names)
             .shorthand("rho");
     return description;
   }
@@ -23,7 +26,7 @@ struct SamOptions {
 class Sam final : public Ascent {
  public:
   Sam(const SamOptions& options, const recipe::Mark& mark)
-      : Ascent(options.rho, options.accumulation, mark) {}
+      : Ascent(options.rho, options.accumulation, options.processes, mark) {}
 
  protected:
   double norm(const std::vector<Piece>& pieces) override {

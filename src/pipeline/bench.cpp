@@ -9,7 +9,7 @@
 namespace compress::pipeline {
 
 BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t steps,
-                        const std::filesystem::path& run_folder) {
+                        const std::filesystem::path& run_folder, parallel::Processes* processes) {
   auto begin = std::chrono::steady_clock::now();
   const StageOptions* stage = recipe.stage(name);
   if (stage == nullptr || !stage->train)
@@ -27,7 +27,7 @@ BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t s
     return made;
   };
   Workbench bench(
-      recipe, folder, [](const std::string& model) { return model; }, nullptr);
+      recipe, folder, [](const std::string& model) { return model; }, nullptr, processes);
   Prepared prepared = bench.prepare(*stage, TeacherCheck::for_timing);
   train::Job& job = prepared.job;
   train::TrainOptions options = *stage->train;

@@ -29,13 +29,16 @@ Runner::Runner(const Recipe& recipe, const RunOptions& options)
                                      : options.folder),
       bench_(
           recipe, [this](const std::string& model) { return model_folder(model); },
-          [this](const std::string& model) { return model_identity(model); }, options.stop) {}
+          [this](const std::string& model) { return model_identity(model); }, options.stop,
+          options.processes) {}
 
 RunResult Runner::run() {
-  make_folder(folder_);
-  log::add_file(folder_ / "log.txt");
-  write_file(folder_ / "recipe.yaml", recipe_.resolved);
-  metrics_ = std::make_unique<MetricsLog>(folder_);
+  if (first()) {
+    make_folder(folder_);
+    log::add_file(folder_ / "log.txt");
+    write_file(folder_ / "recipe.yaml", recipe_.resolved);
+    metrics_ = std::make_unique<MetricsLog>(folder_);
+  }
   RunResult result;
   result.name = recipe_.options.name;
   result.seed = recipe_.options.seed;
@@ -45,11 +48,31 @@ RunResult Runner::run() {
     result.stages.push_back(run_stage(stage));
     result.seconds += result.stages.back().seconds;
   }
+  if (!first()) return result;
   result.expectations = judge(recipe_.options.expect, result.stages);
   write_file(folder_ / "result.json", to_json(result, recipe_).dump(2) + "\n");
   write_file(folder_ / "result.md", result_markdown(result, recipe_));
   log::close_file();
   return result;
+}
+
+bool Runner::agreed(bool mine) const {
+  if (options_.processes == nullptr) return mine;
+  return options_.processes->from_first(mine ? "yes" : "no") == "yes";
+}
+
+std::optional<StageResult> Runner::earlier(const std::string& name,
+                                           const std::string& identity) const {
+  const std::filesystem::path record = stage_folder(name) / "stage.json";
+  if (options_.fresh || !std::filesystem::exists(record)) return std::nullopt;
+  nn::Json json = nn::Json::parse(read_file(record), nullptr, false);
+  if (json.is_discarded() || json.value("identity", "") != identity) {
+    log::info(compress::str(name, ": its inputs changed, it runs again"));
+    return std::nullopt;
+  }
+  StageResult found = stage_from_json(json);
+  found.skipped = true;
+  return found;
 }
 
 StageResult Runner::run_stage(const StageOptions& stage) {
@@ -58,26 +81,26 @@ StageResult Runner::run_stage(const StageOptions& stage) {
   result.identity = identity(stage);
   identities_[stage.name] = result.identity;
   const std::filesystem::path record = stage_folder(stage.name) / "stage.json";
-  if (!options_.fresh && std::filesystem::exists(record)) {
-    nn::Json json = nn::Json::parse(read_file(record), nullptr, false);
-    if (!json.is_discarded() && json.value("identity", "") == result.identity) {
-      StageResult earlier = stage_from_json(json);
-      earlier.skipped = true;
-      log::info(compress::str(stage.name, ": unchanged since an earlier run, skipped"));
-      return earlier;
-    }
-    log::info(compress::str(stage.name, ": its inputs changed, it runs again"));
+  std::optional<StageResult> finished;
+  if (first()) finished = earlier(stage.name, result.identity);
+  if (agreed(finished.has_value())) {
+    log::info(compress::str(stage.name, ": unchanged since an earlier run, skipped"));
+    return finished.value_or(result);
   }
   bench_.check_stop("stage '" + stage.name + "'");
-  make_folder(stage_folder(stage.name));
-  if (options_.fresh) std::filesystem::remove(stage_folder(stage.name) / "state.safetensors");
-  std::filesystem::remove(record);
+  parallel::first_only(options_.processes, [&] {
+    make_folder(stage_folder(stage.name));
+    if (options_.fresh) std::filesystem::remove(stage_folder(stage.name) / "state.safetensors");
+    std::filesystem::remove(record);
+  });
   if (stage.train) result = run_train(stage, std::move(result));
   if (stage.evaluate) result = run_evaluate(stage, std::move(result));
   if (stage.exports) result = run_export(stage, std::move(result));
-  write_file(record, to_json(result).dump(2) + "\n");
-  if (in_progress(stage_folder(stage.name)))
-    std::filesystem::remove(stage_folder(stage.name) / "state.safetensors");
+  parallel::first_only(options_.processes, [&] {
+    write_file(record, to_json(result).dump(2) + "\n");
+    if (in_progress(stage_folder(stage.name)))
+      std::filesystem::remove(stage_folder(stage.name) / "state.safetensors");
+  });
   return result;
 }
 

@@ -49,8 +49,9 @@ void Runner::score(exports::LoadedModel& loaded, const std::string& dataset,
   how.precision = precision;
   how.batch = 64;
   how.tokenizer = &bench_.tokenizer(tokenizer_folder);
+  how.processes = options_.processes;
   // After training, a score is always waited for: a stop would lose what was trained.
-  if (result.kind == "evaluate") how.stop = options_.stop;
+  if (result.kind == "evaluate" && options_.processes == nullptr) how.stop = options_.stop;
   if (!data.validation.empty())
     result.validation =
         eval::evaluate(*loaded.model, bench_.split(dataset, "validation", tokenizer_folder), how)
@@ -86,6 +87,7 @@ StageResult Runner::run_train(const StageOptions& stage, StageResult result) {
       how.batch = options.evaluate.batch;
       how.precision = job.precision;
       how.tokenizer = job.tokenizer;
+      how.processes = options_.processes;
       eval::Evaluation found = eval::evaluate(*job.student, *validation, how);
       train::Score score;
       for (const Metric& metric : found.metrics)
@@ -99,7 +101,8 @@ StageResult Runner::run_train(const StageOptions& stage, StageResult result) {
   job.state_file = stage_folder(stage.name) / "state.safetensors";
   job.identity = result.identity;
   job.metrics = metrics_.get();
-  job.events = folder_ / "events" / stage.name;
+  job.quiet = !first();
+  if (first()) job.events = folder_ / "events" / stage.name;
   train::Result trained = train::run(job);
 
   result.steps = trained.steps;
@@ -111,8 +114,10 @@ StageResult Runner::run_train(const StageOptions& stage, StageResult result) {
   for (const std::string& edit : prepared.student->history()) result.notes.push_back(edit);
   exports::LoadedModel finished = exports::with_scheme(std::move(prepared.student), trained.scheme);
   score(finished, options.data, metrics, job.precision, source, result);
-  exports::save_stage_model(*finished.model, trained.scheme, stage_folder(stage.name) / "model",
-                            source);
+  parallel::first_only(options_.processes, [&] {
+    exports::save_stage_model(*finished.model, trained.scheme, stage_folder(stage.name) / "model",
+                              source);
+  });
   result.bytes = static_cast<int64_t>(weight_bytes(stage_folder(stage.name) / "model"));
   result.seconds = trained.earlier_seconds + since(begin);
   log::info(compress::str(stage.name, ": done in ", human_seconds(result.seconds), ", ",
@@ -152,6 +157,7 @@ StageResult Runner::run_export(const StageOptions& stage, StageResult result) {
   }
   for (const std::string& format : stage.exports->formats) {
     bench_.check_stop("the export '" + stage.name + "' was complete");
+    if (!first()) continue;  // the others wait at the next check
     exports::Report report =
         exports::write(format, loaded, folder, stage_folder(stage.name) / format, check,
                        provenance(), stage.exports->tolerance);

@@ -21,6 +21,12 @@ class Runner {
   StageResult run_evaluate(const StageOptions& stage, StageResult result);
   StageResult run_export(const StageOptions& stage, StageResult result);
 
+  // The process that writes and judges.
+  bool first() const { return parallel::is_first(options_.processes); }
+  // What rank 0 says, on all.
+  bool agreed(bool mine) const;
+  // The result of an earlier run with this identity, or nothing.
+  std::optional<StageResult> earlier(const std::string& name, const std::string& identity) const;
   std::filesystem::path stage_folder(const std::string& name) const {
     return folder_ / "stages" / name;
   }

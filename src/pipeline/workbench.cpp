@@ -73,11 +73,17 @@ void prepare_state(nn::ModelState& state, const train::ModelOptions& options,
 }
 
 Workbench::Workbench(const Recipe& recipe, Folder folder, Identity identity,
-                     const std::atomic<bool>* stop)
-    : recipe_(recipe), folder_(std::move(folder)), identity_(std::move(identity)), stop_(stop) {}
+                     const std::atomic<bool>* stop, parallel::Processes* processes)
+    : recipe_(recipe),
+      folder_(std::move(folder)),
+      identity_(std::move(identity)),
+      stop_(stop),
+      processes_(processes) {}
 
 void Workbench::check_stop(const std::string& what) const {
-  if (stop_ == nullptr || !stop_->load()) return;
+  bool stop = stop_ != nullptr && stop_->load();
+  if (processes_ != nullptr) stop = processes_->any(stop);
+  if (!stop) return;
   throw Error(ErrorKind::interrupted, "stopped before " + what + "; finished stages are kept", {},
               "run the same command again to go on from there");
 }
@@ -106,7 +112,8 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   job.stage = stage.name;
   job.options = &options;
   job.seed = stage_seed(recipe_, stage);
-  job.device = train::resolve_device(options.device);
+  job.device = train::resolve_device(options.device, processes_);
+  job.processes = processes_;
   job.precision = train::resolve_precision(options.precision, job.device);
   job.tokenizer = &tokenizer(prepared.source);
   job.data = &split(options.data, "train", prepared.source);
@@ -155,7 +162,9 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage,
   eval::EvaluateOptions how;
   how.precision = prepared.job.precision;
   how.batch = 64;
-  how.stop = stop_;
+  how.stop =
+      processes_ == nullptr ? stop_ : nullptr;  // one that left would leave the others waiting
+  how.processes = processes_;
   std::string select =
       !options.teacher->metric.empty() ? options.teacher->metric : options.evaluate.select;
   how.metrics = select.empty() ? eval::default_metrics(config) : std::vector<std::string>{select};
@@ -203,7 +212,7 @@ std::unique_ptr<teacher::Teacher> Workbench::remember(std::unique_ptr<teacher::T
     auto compute = [&] {
       check_stop("stage '" + job.stage + "'");  // another job may have kept us waiting
       auto started = std::chrono::steady_clock::now();
-      torch::Tensor all = teacher::all_logits(*teacher, *job.data);
+      torch::Tensor all = teacher::all_logits(*teacher, *job.data, 64, processes_);
       const double seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
       log::info(compress::str(job.stage, "  teacher '", options.teacher->from, "' answered ",

@@ -39,14 +39,16 @@ class Workbench {
   using Identity = std::function<std::string(const std::string& model)>;
 
   // `folder` finds a model that a recipe names (an earlier stage or a path); `identity` is a hash
-  // of what it is. `stop` may be null.
-  Workbench(const Recipe& recipe, Folder folder, Identity identity, const std::atomic<bool>* stop);
+  // of what it is. `stop` and `processes` may be null.
+  Workbench(const Recipe& recipe, Folder folder, Identity identity, const std::atomic<bool>* stop,
+            parallel::Processes* processes);
 
   const text::Tokenizer& tokenizer(const std::filesystem::path& folder);
   const data::Split& split(const std::string& dataset, const std::string& part,
                            const std::filesystem::path& tokenizer_folder);
   Prepared prepare(const StageOptions& stage, TeacherCheck check);
-  // Throws Error{interrupted} when a stop was asked for; `what` is what stays undone.
+  // Throws Error{interrupted} when a stop was asked for, of any process; `what` is what stays
+  // undone. A collective call.
   void check_stop(const std::string& what) const;
 
  private:
@@ -62,6 +64,7 @@ class Workbench {
   Folder folder_;
   Identity identity_;
   const std::atomic<bool>* stop_;
+  parallel::Processes* processes_;
   std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
   std::map<std::string, data::Split> splits_;
   std::map<std::string, torch::Tensor> remembered_;  // logits, by teacher, data and precision

@@ -30,13 +30,23 @@ class Remembered : public Teacher {
 
 }  // namespace
 
-torch::Tensor all_logits(Teacher& teacher, const data::Split& split, int64_t batch) {
+torch::Tensor all_logits(Teacher& teacher, const data::Split& split, int64_t batch,
+                         parallel::Processes* processes) {
   torch::Tensor logits;
-  for (const std::vector<int64_t>& rows : data::evaluation_batches(split, batch)) {
+  const std::vector<std::vector<int64_t>> batches = data::evaluation_batches(split, batch);
+  const size_t rank = processes != nullptr ? static_cast<size_t>(processes->rank()) : 0;
+  const size_t world = processes != nullptr ? static_cast<size_t>(processes->world()) : 1;
+  for (size_t i = rank; i < batches.size(); i += world) {
+    const std::vector<int64_t>& rows = batches[i];
     torch::Tensor part =
         teacher.signals(data::pack(split, rows).to(teacher.model().device()), {}).logits.cpu();
-    if (!logits.defined()) logits = torch::empty({split.rows(), part.size(1)});
+    if (!logits.defined()) logits = torch::zeros({split.rows(), part.size(1)});
     logits.index_copy_(0, torch::tensor(rows), part);
+  }
+  if (processes != nullptr) {
+    if (!logits.defined())  // fewer batches than processes
+      logits = torch::zeros({split.rows(), teacher.config().outputs()});
+    processes->sum(logits);  // of each row all but one are zeros
   }
   return logits;
 }

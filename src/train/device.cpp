@@ -26,17 +26,19 @@ bool fast_bf16() {
 
 }  // namespace
 
-torch::Device resolve_device(const std::string& name) {
-  if (name == "auto")
-    return torch::cuda::is_available() ? torch::Device(torch::kCUDA, 0)
-                                       : torch::Device(torch::kCPU);
+torch::Device resolve_device(const std::string& name, const parallel::Processes* processes) {
+  if (name == "auto" && !torch::cuda::is_available()) return torch::kCPU;
   if (name == "cpu") return torch::kCPU;
-  if (name == "cuda" || starts_with(name, "cuda:")) {
-    int64_t index = 0;
+  if (name == "auto" || name == "cuda" || starts_with(name, "cuda:")) {
+    int64_t index = processes != nullptr ? processes->local_rank() : 0;
+    if (processes != nullptr && starts_with(name, "cuda:"))
+      throw Error(ErrorKind::recipe,
+                  "`device: " + name + "` names one device for several processes", {},
+                  "use `device: cuda`: each process takes the device of its number");
     if (name.size() > 5 && name.find_first_not_of("0123456789", 5) == std::string::npos &&
         name.size() < 9)
       index = std::stoll(name.substr(5));
-    else if (name != "cuda")
+    else if (starts_with(name, "cuda:"))
       throw Error(ErrorKind::recipe, "unknown device '" + name + "'", {},
                   "auto, cpu, cuda or cuda:<n>");
     auto count = static_cast<int64_t>(torch::cuda::device_count());
@@ -44,7 +46,9 @@ torch::Device resolve_device(const std::string& name) {
       throw Error(
           ErrorKind::device,
           compress::str("device '", name, "' is not there: ", count, " CUDA devices were found"),
-          {}, "use `device: auto` or `cpu`");
+          {},
+          processes != nullptr ? "start no more processes on a machine than it has devices"
+                               : "use `device: auto` or `cpu`");
     return torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
   }
   throw Error(ErrorKind::recipe, "unknown device '" + name + "'", {},

@@ -61,11 +61,15 @@ void Trainer::save_state() {
   state.texts["progress"] = json.dump();
   state.texts["identity"] = job_.identity;
   if (job_.metrics != nullptr) job_.metrics->sync();
-  checkpoint::save_state(state, job_.state_file);
+  // All wait: whoever ended earlier would make a launcher end the one that writes.
+  parallel::first_only(processes_, [&] { checkpoint::save_state(state, job_.state_file); });
 }
 
 bool Trainer::load_state() {
-  if (job_.state_file.empty() || !std::filesystem::exists(job_.state_file)) return false;
+  if (job_.state_file.empty()) return false;
+  bool there = std::filesystem::exists(job_.state_file);
+  if (processes_ != nullptr) there = processes_->from_first(there ? "there" : "") == "there";
+  if (!there) return false;
   checkpoint::RunState state = checkpoint::load_state(job_.state_file);
   if (state.texts["identity"] != job_.identity) {
     log::info(

@@ -26,10 +26,10 @@ void Trainer::update(const data::Batch& original) {
   if (ascent && sharpness_->per_micro_batch()) {
     forward_backward_perturbed(batch);
   } else {
-    forward_backward(batch, true);
+    forward_backward(batch, true, !ascent || !sharpness_->per_process());
     if (ascent) {
       ascend();
-      forward_backward(batch, false);
+      forward_backward(batch, false, true);
       sharpness_->restore();
     }
   }
@@ -55,29 +55,39 @@ void Trainer::clear_gradients() {
   auxiliary_.clear_gradients();
 }
 
-void Trainer::for_each_part(
-    const data::Batch& batch,
-    const std::function<void(const data::Batch&, double, int64_t)>& work) const {
-  const int64_t rows = batch.rows(), parts = std::min(options_.accumulate, rows);
+int64_t Trainer::parts_of(const data::Batch& batch) const {
+  const int64_t rows = processes_ == nullptr ? batch.rows() : batch.part.rows / processes_->world();
+  return std::clamp<int64_t>(options_.accumulate, 1, std::max<int64_t>(rows, 1));
+}
+
+void Trainer::for_each_part(const data::Batch& batch,
+                            const std::function<void(const data::Batch&, int64_t)>& work) const {
+  const int64_t rows = batch.rows(), parts = parts_of(batch);
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t begin = rows * part / parts, end = rows * (part + 1) / parts;
-    work(parts == 1 ? batch : data::slice(batch, begin, end),
-         static_cast<double>(end - begin) / static_cast<double>(rows), part);
+    work(parts == 1 ? batch : data::slice(batch, begin, end), part);
   }
 }
 
-void Trainer::forward_backward(const data::Batch& batch, bool record) {
-  for_each_part(batch, [&](const data::Batch& part, double share, int64_t index) {
-    backward_part(part, share, index, index > 0, record);
+void Trainer::forward_backward(const data::Batch& batch, bool record, bool reduce) {
+  const bool overlap = reduce && parts_of(batch) == 1;
+  for_each_part(batch, [&](const data::Batch& part, int64_t index) {
+    backward_part(part, index > 0, record, overlap);
   });
+  if (reduce && !overlap) average_gradients();
+  if (reduce) average_rows();
 }
 
 void Trainer::forward_backward_perturbed(const data::Batch& batch) {
   std::vector<Tensor> sums(trained_.size());
-  for_each_part(batch, [&](const data::Batch& part, double share, int64_t index) {
-    backward_part(part, share, index, false, true);
+  for_each_part(batch, [&](const data::Batch& part, int64_t) {
+    backward_part(part, false, true, false);
+    if (!sharpness_->per_process()) {
+      average_gradients();
+      average_rows();
+    }
     ascend();
-    backward_part(part, share, index, false, false);
+    backward_part(part, false, false, false);
     sharpness_->restore();
     weights().refresh(job_.precision);
     torch::NoGradGuard no_grad;
@@ -88,6 +98,12 @@ void Trainer::forward_backward_perturbed(const data::Batch& batch) {
     }
     clear_gradients();
   });
+  if (processes_ != nullptr) {
+    std::vector<Tensor> whole;
+    for (const Tensor& sum : sums)
+      if (sum.defined()) whole.push_back(sum);
+    processes_->average(whole);
+  }
   for (size_t i = 0; i < trained_.size(); ++i) {
     if (!sums[i].defined()) continue;
     Tensor& gradient = trained_[i]->latent.mutable_grad();
@@ -100,11 +116,8 @@ void Trainer::forward_backward_perturbed(const data::Batch& batch) {
   }
 }
 
-void Trainer::backward_part(const data::Batch& part, double share, int64_t index, bool accumulate,
-                            bool record) {
-  nn::Pass pass{true,
-                stream_seed(job_.seed, "dropout", static_cast<uint64_t>(progress_.step),
-                            static_cast<uint64_t>(index)),
+void Trainer::backward_part(const data::Batch& part, bool accumulate, bool record, bool overlap) {
+  nn::Pass pass{true, stream_seed(job_.seed, "dropout", static_cast<uint64_t>(progress_.step), 0),
                 job_.precision};
   nn::Outputs teacher;
   if (needs_teacher_) teacher = job_.teacher->signals(part, captures_);
@@ -114,7 +127,8 @@ void Trainer::backward_part(const data::Batch& part, double share, int64_t index
   for (size_t i = 0; i < objectives_.size(); ++i) {
     const double weight = objectives_[i]->weight(progress_);
     if (weight == 0) continue;
-    Tensor value = objectives_[i]->compute(signals) * share;
+    Tensor value = objectives_[i]->compute(signals) *
+                   (objectives_[i]->over_tokens() ? part.token_share() : part.row_share());
     loss = loss.defined() ? loss + value * weight : value * weight;
     if (!record) continue;
     Tensor seen = value.detach();
@@ -128,7 +142,7 @@ void Trainer::backward_part(const data::Batch& part, double share, int64_t index
     }
   }
   if (!loss.defined()) return;  // every weight is zero at this point of its schedule
-  loss.backward();
+  run_backward(loss, overlap);
   if (record) total_ = total_.defined() ? total_ + loss.detach() : loss.detach();
   weights().collect_gradients(accumulate);
   auxiliary_.collect_gradients(accumulate);
@@ -149,10 +163,17 @@ double Trainer::rate_factor() const {
   return schedule_->factor(progress_);
 }
 
-void Trainer::check_finite(const data::Batch& batch) const {
+void Trainer::check_finite(const data::Batch& batch) {
   // Reading the loss waits for the device; there the check runs every tenth update.
-  if (!total_.defined() || (!total_.is_cpu() && progress_.step % 10 != 0)) return;
-  if (std::isfinite(total_.item<double>())) return;
+  if (!job_.device.is_cpu() && progress_.step % 10 != 0) return;
+  const bool finite = !total_.defined() || std::isfinite(total_.item<double>());
+  agree(finite);
+  if (finite && all_finite_) return;
+  if (finite)
+    throw Error(ErrorKind::diverged,
+                compress::str("the loss of another process is not finite at step ", progress_.step,
+                              " of stage '", job_.stage, "'"),
+                {}, "its message names the examples");
   std::vector<std::string> ids;
   for (int64_t id : batch.example_ids) ids.push_back(job_.data->place(id));
   if (ids.size() > 8) {
@@ -173,6 +194,12 @@ NamedValues Trainer::losses() const {
   if (terms_.size() > 1)
     for (const auto& [name, value] : terms_)
       values.emplace_back("loss/" + name, value.item<double>());
+  if (processes_ == nullptr) return values;
+  Tensor sums = torch::zeros({static_cast<int64_t>(values.size())}, torch::kFloat64);
+  for (size_t i = 0; i < values.size(); ++i) sums[static_cast<int64_t>(i)] = values[i].second;
+  processes_->sum(sums);  // each process's share of a mean over the batch
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i].second = sums[static_cast<int64_t>(i)].item<double>();
   return values;
 }
 

@@ -7,7 +7,7 @@
 
 namespace compress::train {
 
-Trainer::Trainer(const Job& job) : job_(job), options_(*job.options) {
+Trainer::Trainer(const Job& job) : job_(job), options_(*job.options), processes_(job.processes) {
   progress_.steps_per_epoch = data::steps_per_epoch(job.rows, options_.batch);
   progress_.total_steps =
       options_.length.resolve(progress_.steps_per_epoch, progress_.steps_per_epoch);
@@ -65,7 +65,10 @@ void Trainer::bind_constraints() {
     constraints_.push_back(constraint::make(component));
   if (options_.quantization)
     constraints_.push_back(constraint::make_quantization(*options_.quantization));
-  for (auto& constraint : constraints_) constraint->bind(*job_.student, progress_);
+  for (auto& constraint : constraints_) {
+    constraint->share(processes_);
+    constraint->bind(*job_.student, progress_);
+  }
 }
 
 void Trainer::bind_optimizer() {
@@ -131,13 +134,15 @@ Plan Trainer::plan() const {
 
 Result Trainer::run() {
   load_state();
+  check_equal();
   started_ = std::chrono::steady_clock::now();
   const int64_t first = progress_.step;
   if (job_.metrics != nullptr) job_.metrics->start_stage(job_.stage, first > 0 ? first : -1);
   std::optional<TensorBoardWriter> events;
   if (!job_.events.empty()) events.emplace(job_.events, first > 0 ? first : -1);
-  data::Loader loader(*job_.data, {options_.batch, job_.seed, options_.length_window, true}, first,
-                      job_.device.is_cuda());
+  data::SamplerOptions order{options_.batch, job_.seed, options_.length_window, true};
+  if (processes_ != nullptr) order.rank = processes_->rank(), order.world = processes_->world();
+  data::Loader loader(*job_.data, order, first, job_.device.is_cuda());
   ProgressLine line(job_.stage, progress_);
   const int64_t evaluate_every = std::max<int64_t>(
       1, options_.evaluate.every.resolve(progress_.steps_per_epoch, progress_.total_steps));
@@ -152,20 +157,23 @@ Result Trainer::run() {
     double rate = optimizer_->learning_rate() * rate_factor();
     update(batch);
     training += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    samples += batch.rows();
+    const int64_t rows = batch.part.rows < 0 ? batch.rows() : batch.part.rows;
+    samples += rows;
 
     const bool last = progress_.step == progress_.total_steps;
-    auto read = [this] { return losses(); };
-    if (!job_.quiet) line.update(progress_, batch.rows(), rate, read);
+    if (progress_.step % 10 == 0 || last) shown_ = losses();
+    auto read = [this] { return processes_ == nullptr ? losses() : shown_; };
+    if (!job_.quiet) line.update(progress_, rows, rate, read);
     if (progress_.step % 10 == 0 || last) {
-      NamedValues values = losses();
+      NamedValues values = shown_;
       values.emplace_back("learning_rate", rate);
       if (job_.metrics != nullptr)
         job_.metrics->write(progress_.step, progress_.epoch(), seconds(), values);
       if (events) events->write(progress_.step, values);
     }
+    if (progress_.step % 100 == 0 || last) check_equal();
     if (job_.evaluate && (progress_.step % evaluate_every == 0 || last)) evaluate();
-    const bool stop = job_.stop != nullptr && job_.stop->load();
+    const bool stop = stop_wanted();
     if (stop || (progress_.step % save_every == 0 && !last)) save_state();
     if (stop && !last)
       throw Error(ErrorKind::interrupted,

@@ -38,21 +38,38 @@ class Trainer {
   // --- one update (step.cpp)
   void update(const data::Batch& batch);
   // Forward and backward of one batch, in `accumulate` parts; losses are recorded when `record`.
-  void forward_backward(const data::Batch& batch, bool record);
+  // With `reduce` the gradients are those of all processes.
+  void forward_backward(const data::Batch& batch, bool record, bool reduce);
   // The same with every part perturbed for itself (m-sharpness): the gradients of the perturbed
   // passes are added.
   void forward_backward_perturbed(const data::Batch& batch);
-  // Runs work(rows, share of the batch, index) for each of the `accumulate` parts.
+  // How many parts a batch is cut into; the same for every process.
+  int64_t parts_of(const data::Batch& batch) const;
+  // Runs work(rows, index) for each of them.
   void for_each_part(const data::Batch& batch,
-                     const std::function<void(const data::Batch&, double, int64_t)>& work) const;
-  void backward_part(const data::Batch& part, double share, int64_t index, bool accumulate,
-                     bool record);
+                     const std::function<void(const data::Batch&, int64_t)>& work) const;
+  // `overlap`: gradients are averaged over processes while the backward pass runs.
+  void backward_part(const data::Batch& part, bool accumulate, bool record, bool overlap);
   void ascend();
   void clear_gradients();
   void constrain_gradients();
   double rate_factor() const;
-  void check_finite(const data::Batch& batch) const;
+  void check_finite(const data::Batch& batch);
+  // Of the last update, over all processes.
   NamedValues losses() const;
+
+  // --- several processes (processes.cpp); nothing happens when there is one
+  void run_backward(const torch::Tensor& loss, bool overlap);
+  // Averages complete gradients of latents; those of embeddings by rows.
+  void average_gradients();
+  void average_rows();
+  void average_tables(const std::vector<nn::Parameter*>& tables);
+  void average_touched(const std::vector<nn::Parameter*>& tables);
+  // All learn whether a loss somewhere is not finite, and whether all are to stop.
+  void agree(bool finite);
+  // Error{process} when weights, masks or averages are not the same bits everywhere.
+  void check_equal();
+  bool stop_wanted() const;
 
   // --- evaluation and selection (trainer.cpp)
   void evaluate();
@@ -84,8 +101,12 @@ class Trainer {
   bool needs_teacher_ = false;
 
   std::vector<std::pair<std::string, torch::Tensor>>
-      terms_;            // detached sums over the parts of the last update
-  torch::Tensor total_;  // weighted sum of the terms
+      terms_;                             // detached sums over the parts of the last update
+  torch::Tensor total_;                   // weighted sum of the terms
+  NamedValues shown_;                     // losses when they were last read
+  parallel::Processes* const processes_;  // null: alone
+  std::unique_ptr<parallel::GradientAverage> overlap_;  // made when the first gradients are
+  bool all_stop_ = false, all_finite_ = true;           // as last agreed
   Best best_;
   std::chrono::steady_clock::time_point started_;
   double earlier_seconds_ = 0;  // of sittings before a resume

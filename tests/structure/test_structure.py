@@ -9,7 +9,7 @@ LEVELS = [
     ["base"],
     ["recipe", "storage", "text"],
     ["data"],
-    ["nn"],
+    ["nn", "parallel"],
     ["checkpoint"],
     ["objective", "constraint", "optim", "surgery", "teacher", "augment"],
     ["train", "eval"],

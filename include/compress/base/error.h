@@ -17,6 +17,7 @@ enum class ErrorKind {
   expectation,  // exit 7: the run finished and an expected number did not hold
   disk,         // exit 8: cannot write or no space
   device,       // exit 9: the device or a precision on it is not available
+  process,      // exit 10: another process of the run ended or does not answer
 };
 
 int exit_code(ErrorKind kind);

@@ -4,6 +4,7 @@
 // library).
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace compress::log {
@@ -13,6 +14,10 @@ enum class Level { debug, info, warning, error };
 // The lowest level that the terminal shows (info at the start). The log file holds info and above
 // whatever the terminal shows, and debug lines only when the level is debug.
 void set_level(Level level);
+// Stands in front of every later line on the terminal, "[process 3] " for instance; report() uses
+// it as well.
+void set_prefix(std::string prefix);
+const std::string& prefix();
 // Appends every later line to `file` as well. Throws Error{disk} when it cannot be opened.
 void add_file(const std::filesystem::path& file);
 void close_file();

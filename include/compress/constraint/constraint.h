@@ -8,6 +8,7 @@
 
 #include "compress/base/progress.h"
 #include "compress/nn/model.h"
+#include "compress/parallel/processes.h"
 #include "compress/recipe/options.h"
 
 namespace compress::constraint {
@@ -31,6 +32,9 @@ class Constraint {
   // allocates state and hooks transforms into the model's parameters. `plan` has total_steps and
   // steps_per_epoch set, step = 0.
   virtual void bind(nn::Model& model, const Progress& plan) = 0;
+  // Before bind(): the processes that share each batch (null: one alone), for what is observed of
+  // batches. Masks need none: they follow from weights, which are the same everywhere.
+  virtual void share(parallel::Processes* processes) { (void)processes; }
   virtual std::vector<Match> matches() const = 0;
   // Before the forward pass of the update that `progress.step` counts (0-based): new masks or
   // scales where the schedule asks for them. Deterministic; the same on every rank. Returns true

@@ -11,6 +11,7 @@
 #include "compress/data/dataset.h"
 #include "compress/eval/metrics.h"
 #include "compress/nn/model.h"
+#include "compress/parallel/processes.h"
 #include "compress/text/tokenizer.h"
 
 namespace compress::eval {
@@ -23,6 +24,8 @@ struct EvaluateOptions {
       nullptr;        // needed for masked LM: 15% of the tokens are masked, the same each time
   int64_t limit = 0;  // first rows only; 0 = all
   const std::atomic<bool>* stop = nullptr;  // when it turns true: Error{interrupted}
+  // The processes that share the rows; all get the same scores. Null: this one alone.
+  parallel::Processes* processes = nullptr;
 };
 
 struct Evaluation {

@@ -72,6 +72,9 @@ class Sharpness {
   // `exact`: all micro-batches first, one perturbation, replay; `per_micro_batch`: each perturbs
   // for itself.
   virtual bool per_micro_batch() const = 0;
+  // Of several processes each perturbs along the gradient of its own share of the batch
+  // (m-sharpness over processes); otherwise all along the gradient of the whole.
+  virtual bool per_process() const { return false; }
 };
 
 // --- averaging

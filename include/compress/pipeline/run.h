@@ -49,6 +49,10 @@ struct RunOptions {
   std::filesystem::path folder;             // of the run; "" = runs/<name>
   bool fresh = false;                       // ignore finished stages and saved states
   const std::atomic<bool>* stop = nullptr;  // set by a signal handler
+  // The processes that work together, all with the same recipe; null: this one alone. The folder
+  // must be on a file system that all see; rank 0 writes into it. Only rank 0's result has
+  // expectations.
+  parallel::Processes* processes = nullptr;
 };
 
 // Runs the stages in order. Finished stages with the same identity are skipped, an interrupted one
@@ -84,7 +88,8 @@ struct BenchResult {
   double seconds_to_first_step = 0;
 };
 BenchResult bench_stage(const Recipe& recipe, const std::string& stage, int64_t steps,
-                        const std::filesystem::path& run_folder);
+                        const std::filesystem::path& run_folder,
+                        parallel::Processes* processes = nullptr);
 
 // The program, for provenance: version and commit.
 std::string program_version();

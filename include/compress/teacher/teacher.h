@@ -9,6 +9,7 @@
 
 #include "compress/data/dataset.h"
 #include "compress/nn/model.h"
+#include "compress/parallel/processes.h"
 #include "compress/recipe/options.h"
 
 namespace compress::teacher {
@@ -33,7 +34,9 @@ std::unique_ptr<Teacher> frozen(std::unique_ptr<nn::Model> model, const nn::Mode
 
 // The teacher's logits for every row of a split, [N, C] float32 on the CPU, computed in a fixed
 // order: a function of the teacher and the split alone, so that a resumed run reads the same bits.
-torch::Tensor all_logits(Teacher& teacher, const data::Split& split, int64_t batch = 64);
+// Several processes share the work, and all get the same.
+torch::Tensor all_logits(Teacher& teacher, const data::Split& split, int64_t batch = 64,
+                         parallel::Processes* processes = nullptr);
 // The logits that `folder` keeps under `key`, or those that `compute` gives, which are then kept
 // there for later runs. `key` says in full what they are a function of (teacher, data, tokenizer,
 // ...); files are named after its hash. Of several processes that want the same logits at once, one

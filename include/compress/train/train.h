@@ -12,6 +12,7 @@
 #include "compress/constraint/constraint.h"
 #include "compress/data/dataset.h"
 #include "compress/nn/model.h"
+#include "compress/parallel/processes.h"
 #include "compress/teacher/teacher.h"
 #include "compress/text/tokenizer.h"
 #include "compress/train/options.h"
@@ -46,6 +47,9 @@ struct Job {
   const std::atomic<bool>* stop =
       nullptr;         // optional: set by a signal; the state is saved and the loop leaves
   bool quiet = false;  // no progress line
+  // The processes that share each batch; null: this one alone. All run the same job; metrics,
+  // events and the state file are the first one's business.
+  parallel::Processes* processes = nullptr;
 };
 
 struct Result {
@@ -79,7 +83,9 @@ Result run(const Job& job);
 
 // The device and precision that a stage gets from its options. Error{device} when they cannot be
 // had.
-torch::Device resolve_device(const std::string& name);
+// Of several processes each gets the CUDA device of its number on its machine.
+torch::Device resolve_device(const std::string& name,
+                             const parallel::Processes* processes = nullptr);
 nn::Precision resolve_precision(const std::string& name, torch::Device device);
 
 }  // namespace compress::train

@@ -1,0 +1,173 @@
+// Processes that share each batch train the model that one process trains on the whole of it.
+
+#include "processes/together.h"
+#include "unit/train/stage.h"
+
+namespace compress::train {
+namespace {
+
+using parallel::Processes;
+
+// The stage's weights on every rank.
+std::vector<nn::TensorMap> shared(int world, const std::string& yaml) {
+  std::vector<nn::TensorMap> weights(static_cast<size_t>(world));
+  parallel::all_together(world, [&](Processes& processes) {
+    Bench bench(yaml);
+    bench.job.processes = &processes;
+    run(bench.job);
+    weights[static_cast<size_t>(processes.rank())] = bench.weights();
+  });
+  return weights;
+}
+
+double largest_difference(const nn::TensorMap& a, const nn::TensorMap& b) {
+  double largest = 0;
+  for (const auto& [name, value] : a)
+    largest = std::max(largest, (value - b.at(name)).abs().max().item<double>());
+  return largest;
+}
+
+int64_t moved_zeros(const nn::TensorMap& a, const nn::TensorMap& b) {
+  int64_t count = 0;
+  for (const auto& [name, value] : a)
+    count += value.eq(0).ne(b.at(name).eq(0)).sum().item<int64_t>();
+  return count;
+}
+
+// 50 rows in batches of 8: an epoch ends with a batch of two rows, of which three processes have
+// one without any.
+constexpr const char* sgd = "for: 10 steps\noptimizer: {sgd: {lr: 0.05, momentum: 0.9}}\n";
+
+class Share : public testing::TestWithParam<std::string> {};
+
+TEST_P(Share, EqualsTheWholeBatch) {
+  const std::string yaml = sgd + GetParam();
+  Bench whole(yaml);
+  const nn::TensorMap before = whole.weights();
+  run(whole.job);
+  ASSERT_GT(largest_difference(before, whole.weights()), 1e-3);
+  for (int world : {2, 3}) {
+    const std::vector<nn::TensorMap> ranks = shared(world, yaml);
+    for (int rank = 1; rank < world; ++rank)
+      expect_equal(ranks[0], ranks[static_cast<size_t>(rank)]);  // to the bit
+    // Sums in another order: float32 rounding, carried through ten updates.
+    EXPECT_LT(largest_difference(ranks[0], whole.weights()), 2e-6) << world << " processes";
+    EXPECT_EQ(moved_zeros(ranks[0], whole.weights()), 0) << world << " processes";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Recipes, Share,
+    testing::Values("objectives: [labels: {}]\n",
+                    "objectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}]\n"
+                    "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\n",
+                    "objectives: [labels: {}]\naccumulate: 2\n",
+                    "objectives: [soft_labels: {}]\naccumulate: 2\nsharpness: {asam: {rho: 0.5}}\n",
+                    "objectives: [logits_mse: {}, hidden_states: {projection: always}]\n"
+                    "averaging: {ema: {start: 5 steps}}\n",
+                    "objectives: [soft_labels: {}]\n"
+                    "pruning: {magnitude: {sparsity: 60%, begin: 0%, end: 60%, every: 2 steps}}\n"
+                    "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 80%}}\n"));
+
+// Rounding to integers turns differences of float32 rounding into whole steps now and then, so the
+// whole run is compared more coarsely; ranks agree to the bit all the same.
+class ShareQuantized : public testing::TestWithParam<std::string> {};
+
+TEST_P(ShareQuantized, StaysNearTheWholeBatch) {
+  const std::string yaml = sgd + GetParam();
+  Bench whole(yaml);
+  run(whole.job);
+  for (int world : {2, 3}) {
+    const std::vector<nn::TensorMap> ranks = shared(world, yaml);
+    for (int rank = 1; rank < world; ++rank)
+      expect_equal(ranks[0], ranks[static_cast<size_t>(rank)]);
+    EXPECT_LT(largest_difference(ranks[0], whole.weights()), 1e-3) << world << " processes";
+    EXPECT_EQ(moved_zeros(ranks[0], whole.weights()), 0) << world << " processes";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Recipes, ShareQuantized,
+    testing::Values(
+        "objectives: [soft_labels: {}]\nquantization: {}\nsharpness: {sam: {rho: 0.05}}\n"
+        "averaging: {swa: {start: 80%}}\n"
+        "pruning: {magnitude: {sparsity: 60%, begin: 0%, end: 20%, every: 1 step}}\n",
+        "objectives: [labels: {}]\nquantization: {activation_scale: static}\n"));
+
+TEST(ShareAdam, EqualsTheWholeBatchWhereGradientsAreNotTiny) {
+  const std::string yaml =
+      "for: 10 steps\noptimizer: {adamw: {lr: 1e-3, eps: 1e-4}}\nobjectives: [labels: {}]\n";
+  Bench whole(yaml);
+  run(whole.job);
+  for (int world : {2, 3}) {
+    const std::vector<nn::TensorMap> ranks = shared(world, yaml);
+    expect_equal(ranks[0], ranks[1]);
+    EXPECT_LT(largest_difference(ranks[0], whole.weights()), 2e-5) << world << " processes";
+  }
+}
+
+TEST(ShareSam, PerturbsByProcessWhereAskedTo) {
+  const std::string yaml = std::string(sgd) + "objectives: [labels: {}]\n";
+  const auto synchronised = shared(2, yaml + "sharpness: {sam: {rho: 0.5}}\n");
+  const auto own = shared(2, yaml + "sharpness: {sam: {rho: 0.5, processes: per_process}}\n");
+  const auto parts = shared(
+      2, yaml + "accumulate: 2\nsharpness: {sam: {rho: 0.5, accumulation: per_micro_batch}}\n");
+  expect_equal(own[0], own[1]);
+  expect_equal(parts[0], parts[1]);
+  EXPECT_GT(largest_difference(synchronised[0], own[0]), 1e-4);
+}
+
+TEST(ShareStop, OneStopsAll) {
+  const auto folder =
+      std::filesystem::temp_directory_path() / compress::str("compress-share-", getpid());
+  std::filesystem::create_directories(folder);
+  const std::string yaml = std::string(sgd) + "objectives: [labels: {}]\n";
+  const auto expected = shared(2, yaml);
+  const auto thrown = parallel::together(2, [&](Processes& processes) {
+    std::atomic<bool> stop{processes.rank() == 1};
+    Bench bench(yaml);
+    bench.job.processes = &processes;
+    bench.job.stop = &stop;
+    bench.job.state_file = folder / "state";
+    run(bench.job);
+  });
+  for (const std::exception_ptr& one : thrown) {
+    ASSERT_TRUE(one);
+    try {
+      std::rethrow_exception(one);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::interrupted) << error.message();
+    }
+  }
+  parallel::all_together(2, [&](Processes& processes) {
+    Bench bench(yaml);
+    bench.job.processes = &processes;
+    bench.job.state_file = folder / "state";
+    EXPECT_EQ(run(bench.job).steps, 10);
+    expect_equal(expected[0], bench.weights());
+  });
+  std::filesystem::remove_all(folder);
+}
+
+TEST(ShareCheck, DifferentModelsAreRefused) {
+  const auto thrown = parallel::together(2, [&](Processes& processes) {
+    Bench bench("for: 10 steps\nobjectives: [labels: {}]\n");
+    bench.job.processes = &processes;
+    torch::NoGradGuard no_grad;
+    if (processes.rank() == 1)
+      bench.student->params().find("classifier.weight")->latent[0][0] += 1e-6;
+    run(bench.job);
+  });
+  for (const std::exception_ptr& one : thrown) {
+    ASSERT_TRUE(one);
+    try {
+      std::rethrow_exception(one);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::process);
+      EXPECT_NE(error.message().find("classifier.weight"), std::string::npos) << error.message();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace compress::train
