@@ -17,8 +17,8 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 JOB_FILE = ROOT / "scripts/slurm/compress.sbatch"
 
-# FAKE_SRUN: a code to end with at once, or "wait" to end with 6 after SIGUSR1 (or, as the real ranks
-# do when Slurm cancels a job, after SIGTERM).
+# FAKE_SRUN: a code to end with at once, or "wait" to end with 6 after SIGUSR1 (or, as the real
+# ranks do when Slurm cancels a job, after SIGTERM).
 SRUN = """\
 #!/usr/bin/env bash
 printf '%s\\n' "$@" > "$FAKE/srun.arguments"
