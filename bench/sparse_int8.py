@@ -15,6 +15,8 @@ Ours is timed with a mask that is fixed from the first update; "gradually" also 
 every 10 updates. Prices compare medians.
 """
 
+import importlib.util
+
 import peers
 
 PRUNED = "{magnitude: {sparsity: 80%, schedule: constant, begin: 0%}}"
@@ -86,6 +88,9 @@ def main():
     import torch
     import training
 
+    if importlib.util.find_spec("torchao") is None:
+        peers.fail("torchao is missing: run scripts/setup, which installs requirements.txt")
+
     def peer(change, **how):
         return training.HuggingFace(
             options.batch, training.KEPT, teacher=True, change=change, **how
@@ -100,7 +105,6 @@ def main():
         entries[f"Hugging Face {name} float32"] = peer(change)
         entries[f"Hugging Face {name} bf16"] = peer(change, bf16=True)
         if not options.no_compile:
-            entries[f"Hugging Face {name} compiled"] = peer(change, compiled=True)
             entries[f"Hugging Face {name} bf16 compiled"] = peer(change, bf16=True, compiled=True)
     entries |= {
         "dense float32": ours(),
