@@ -5,7 +5,6 @@ import csv
 import json
 import os
 import pathlib
-import random
 import statistics
 import subprocess
 import sys
@@ -87,15 +86,17 @@ def bench(recipe, stage, steps, settings=None):
 
 
 class Ours:
-    """Samples per second of a stage of a recipe."""
+    """Samples per second of a stage of a recipe, over an epoch of as many rows as the steps take:
+    the same rows that the peer sees, whatever the order in which they come."""
 
     def __init__(self, recipe, stage, batch, precision="float32", **train):
         train = {"batch": batch, "precision": precision} | train
-        self.recipe, self.stage = recipe, stage
+        self.recipe, self.stage, self.batch = recipe, stage, batch
         self.settings = {f"stages.{stage}.train.{key}": value for key, value in train.items()}
 
     def measure(self, steps):
-        return bench(self.recipe, self.stage, steps, self.settings)["samples_per_second"]
+        settings = {"data.reviews.limit": steps * self.batch} | self.settings
+        return bench(self.recipe, self.stage, steps, settings)["samples_per_second"]
 
 
 def alternate(entries, steps, rounds):
@@ -142,9 +143,3 @@ def price(found, plain, names):
     for name in names:
         more = statistics.median(found[plain]) / statistics.median(found[name]) - 1
         print(f"price of {name} over {plain}: {100 * more:+.1f}%")
-
-
-def shuffled(seed=13):
-    chosen = rows()
-    random.Random(seed).shuffle(chosen)
-    return chosen

@@ -7,7 +7,9 @@ Every row of a table is fine-tuning (bench/finetune.yaml) with one thing changed
 384 wide, batch 32 and movie sentences; one table distils into 1 to 5 layers
 (bench/distillation.yaml). Lengths: rows of random words that fill max_length exactly. Widths:
 untrained models of six layers with heads of 32, made in a temporary folder. Data: the movie
-sentences repeated. Printed are the median samples per second, the seconds to the first update
+sentences repeated. Where neither lengths nor rows are what is changed, the steps are one epoch over
+as many rows, 128 at least: batches hold rows of like length, so that a few of them may be short or
+long ones. Printed are the median samples per second, the seconds to the first update
 (which hold the tokenisation) and the peak memory.
 """
 
@@ -102,9 +104,13 @@ def main():
                 if options.largest and value > options.largest:
                     continue
                 settings = {f"stages.{stage}.train.precision": options.precision} | settings
+                steps = options.steps
+                if name not in ("length", "data"):
+                    size = value if name == "batch" else 32
+                    steps = max(steps, 128 // size)
+                    settings["data.reviews.limit"] = steps * size
                 found = [
-                    peers.bench(recipe, stage, options.steps, settings)
-                    for _ in range(options.rounds)
+                    peers.bench(recipe, stage, steps, settings) for _ in range(options.rounds)
                 ]
                 speed = [one["samples_per_second"] for one in found]
                 first = statistics.median(one["seconds_to_first_step"] for one in found)

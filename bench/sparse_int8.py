@@ -6,11 +6,16 @@
 The step is that of bench/distillation.py. Both sides multiply the encoder's weights by a mask
 with 80% zeros (the smallest magnitudes of all matrices together) and quantise weights (int8, one
 scale an output row) and activations (int8, one scale a token) with straight-through gradients.
-torchao is not pinned in requirements.txt: the peer's linear layers use
-torch.fake_quantize_per_channel_affine with the same scales (largest magnitude / 127.5, codes
--128..127). Ours is timed with a mask that is fixed from the first update; "gradually" also computes
-a new mask every 10 updates. Prices compare medians.
+Scales are the largest magnitude / 127.5, codes -128..127.
+
+There are two peers. "torchao" prepares the encoder's linear layers by torchao's QATConfig; its
+per-token activations are asymmetric (a scale and a zero point a token), as it has no symmetric
+ones. "by hand" uses torch.fake_quantize_per_channel_affine, one fused kernel, with our arithmetic.
+Ours is timed with a mask that is fixed from the first update; "gradually" also computes a new mask
+every 10 updates. Prices compare medians.
 """
+
+import importlib.util
 
 import peers
 
@@ -19,7 +24,18 @@ GRADUAL = "{magnitude: {sparsity: 80%, initial: 50%, begin: 0%, end: 100%, every
 INT8 = "{weights: int8, activations: int8}"
 
 
-def quantise(model):
+def masks(model):
+    """(linear layer of the encoder, its mask): the smallest 80% of all their weights are zero."""
+    import torch
+
+    layers = [m for m in model.bert.encoder.modules() if type(m) is torch.nn.Linear]
+    with torch.no_grad():
+        sizes = torch.cat([layer.weight.abs().flatten() for layer in layers])
+        threshold = sizes.kthvalue(int(0.8 * len(sizes))).values
+        return [(layer, (layer.weight.abs() > threshold).float()) for layer in layers]
+
+
+def by_hand(model):
     """Puts masks and fake quantisation into the encoder's linear layers."""
     import torch
 
@@ -34,13 +50,37 @@ def quantise(model):
             rows = fake(x.flatten(0, -2).float()).view(x.shape)
             return torch.nn.functional.linear(rows, weight, self.bias)
 
-    layers = [m for m in model.bert.encoder.modules() if type(m) is torch.nn.Linear]
-    with torch.no_grad():
-        sizes = torch.cat([layer.weight.abs().flatten() for layer in layers])
-        threshold = sizes.kthvalue(int(0.8 * len(sizes))).values
-        for layer in layers:
-            layer.register_buffer("mask", (layer.weight.abs() > threshold).float())
-            layer.__class__ = Linear
+    for layer, mask in masks(model):
+        layer.register_buffer("mask", mask)
+        layer.__class__ = Linear
+
+
+def by_torchao(model):
+    """The same by torchao's fake quantisers."""
+    import torch
+    from torchao.quantization import quantize_
+    from torchao.quantization.qat import (
+        FakeQuantizedLinear, IntxFakeQuantizeConfig, QATConfig,
+    )
+
+    class Linear(FakeQuantizedLinear):
+        def forward(self, x):
+            weight = self.weight_fake_quantizer(self.weight * self.mask)
+            return torch.nn.functional.linear(
+                self.activation_fake_quantizer(x), weight, self.bias
+            )
+
+    kept = [mask for _, mask in masks(model)]
+    config = QATConfig(
+        activation_config=IntxFakeQuantizeConfig(torch.int8, "per_token", is_symmetric=False),
+        weight_config=IntxFakeQuantizeConfig(torch.int8, "per_channel", is_symmetric=True),
+        step="prepare",
+    )
+    quantize_(model.bert.encoder, config, lambda m, _: type(m) is torch.nn.Linear)
+    layers = [m for m in model.bert.encoder.modules() if isinstance(m, torch.nn.Linear)]
+    for layer, mask in zip(layers, kept, strict=True):
+        layer.register_buffer("mask", mask)
+        layer.__class__ = Linear
 
 
 def main():
@@ -48,18 +88,24 @@ def main():
     import torch
     import training
 
-    def peer(**how):
+    if importlib.util.find_spec("torchao") is None:
+        peers.fail("torchao is missing: run scripts/setup, which installs requirements.txt")
+
+    def peer(change, **how):
         return training.HuggingFace(
-            options.batch, training.KEPT, teacher=True, change=quantise, **how
+            options.batch, training.KEPT, teacher=True, change=change, **how
         )
 
     def ours(**how):
         return peers.Ours("distillation.yaml", "student", options.batch, **how)
 
     both = {"pruning": PRUNED, "quantization": INT8}
-    entries = {"Hugging Face float32": peer(), "Hugging Face bf16 autocast": peer(bf16=True)}
-    if not options.no_compile:
-        entries["Hugging Face float32 torch.compile"] = peer(compiled=True)
+    entries = {}
+    for name, change in (("torchao", by_torchao), ("by hand", by_hand)):
+        entries[f"Hugging Face {name} float32"] = peer(change)
+        entries[f"Hugging Face {name} bf16"] = peer(change, bf16=True)
+        if not options.no_compile:
+            entries[f"Hugging Face {name} bf16 compiled"] = peer(change, bf16=True, compiled=True)
     entries |= {
         "dense float32": ours(),
         "pruned float32": ours(pruning=PRUNED),
@@ -76,7 +122,8 @@ def main():
         "  (Hugging Face's rows: pruned and int8; the other rows are this program's)",
         found,
     )
-    peers.ratio(found)
+    peers.ratio(found, peer="Hugging Face torchao")
+    peers.ratio(found, peer="Hugging Face by hand")
     parts = ("pruned float32", "pruned gradually float32", "int8 float32")
     peers.price(found, "dense float32", (*parts, "compress pruned int8 float32"))
     peers.price(found, "dense bf16", ("compress pruned int8 bf16",))

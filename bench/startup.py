@@ -19,7 +19,9 @@ import peers
 def child(batch):
     import training
 
-    training.HuggingFace(batch).step(0)
+    peer = training.HuggingFace(batch)
+    peer.prepare(1)
+    peer.step(0)
     print(time.time())
 
 

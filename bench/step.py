@@ -11,7 +11,11 @@ def compare(options, title, recipe, stage, layers, taught):
     def peer(**how):
         return training.HuggingFace(options.batch, layers, teacher=taught, **how)
 
-    entries = {"Hugging Face float32": peer(), "Hugging Face bf16 autocast": peer(bf16=True)}
+    entries = {
+        "Hugging Face float32": peer(),
+        "Hugging Face bf16, random order": peer(bf16=True, by_length=False),
+        "Hugging Face bf16": peer(bf16=True),
+    }
     if not options.no_compile:
         entries["Hugging Face bf16 torch.compile"] = peer(bf16=True, compiled=True)
     for precision in ("float32", "bf16"):

@@ -1,8 +1,9 @@
 """The peer's training step (transformers on PyTorch), and the matrix products of such a step."""
 
+import random
 import time
 
-from peers import MODEL, shuffled
+from peers import MODEL, rows
 
 import torch
 import transformers
@@ -24,7 +25,8 @@ def classifier(layers=None, folder=MODEL):
 
 
 def rate(entry, steps, warm=1):
-    """Samples per second of an entry's steps, after some that are not timed."""
+    """Samples per second of an entry's steps, which are one round over its batches, after some that
+    are not timed."""
     for index in range(warm):
         entry.step(index)
     begin = time.perf_counter()
@@ -34,39 +36,56 @@ def rate(entry, steps, warm=1):
 
 
 class HuggingFace:
-    """The usual loop: padded batches in random order, AdamW, clipping at 1.
+    """The usual loop: rows tokenised before, padded batches, fused AdamW, clipping at 1.
 
     layers: those of the student (None: all). teacher: half soft (temperature 2), half hard labels.
     change: edits the student first. rho: sharpness-aware minimisation as two passes in Python.
+    by_length: windows of 50 batches are sorted by length and the batches shuffled, as ours are;
+    otherwise rows come in random order.
     """
 
     def __init__(self, batch, layers=None, teacher=False, bf16=False, compiled=False, change=None,
-                 rho=0.0):
+                 rho=0.0, by_length=True):
         torch.manual_seed(13)
         self.bf16, self.batch, self.rho, self.compiled = bf16, batch, rho, compiled
+        self.by_length = by_length
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL)
         self.student = classifier(layers).train()
         if change is not None:
             change(self.student)
         self.parameters = list(self.student.parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=5e-5, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=5e-5, weight_decay=0.01, fused=True
+        )
         self.run_student = self.student
         self.run_teacher = classifier().eval() if teacher else None
         if compiled:
+            torch._dynamo.config.recompile_limit = 64  # or layers fall back to eager mode
             self.run_student = torch.compile(self.student, dynamic=True)
             if teacher:
                 self.run_teacher = torch.compile(self.run_teacher, dynamic=True)
-        self.rows = shuffled()
+        self.batches = []
 
-    def texts(self, index):
-        start = index * self.batch % max(1, len(self.rows) - self.batch)
-        return zip(*self.rows[start : start + self.batch])
+    def prepare(self, steps):
+        """Batches of the rows that ours trains on: the first steps * batch of the file."""
+        if len(self.batches) == steps:
+            return
+        chosen = rows()[: steps * self.batch]
+        ids = self.tokenizer(
+            [text for text, _ in chosen], truncation=True, max_length=128
+        )["input_ids"]
+        order = list(zip(ids, (label for _, label in chosen)))
+        draw = random.Random(13)
+        draw.shuffle(order)
+        window = 50 * self.batch if self.by_length else 1
+        order = [row for start in range(0, len(order), window)
+                 for row in sorted(order[start : start + window], key=lambda row: len(row[0]))]
+        self.batches = [order[i : i + self.batch] for i in range(0, len(order), self.batch)]
+        draw.shuffle(self.batches)
 
     def inputs(self, index):
-        texts, labels = self.texts(index)
-        inputs = self.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=128, return_tensors="pt"
-        )
+        ids, labels = zip(*self.batches[index % len(self.batches)])
+        inputs = self.tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt")
         return inputs, torch.tensor(labels)
 
     def autocast(self):
@@ -112,6 +131,7 @@ class HuggingFace:
         self.optimizer.zero_grad()
 
     def measure(self, steps):
+        self.prepare(steps)
         return rate(self, steps, warm=3 if self.compiled else 1)
 
 
@@ -124,11 +144,7 @@ class Products:
     """
 
     def __init__(self, peer, teacher, student, dtype, width=384, inner=1536):
-        self.batch = peer.batch
-        texts = [text for text, _ in peer.rows]
-        self.lengths = [
-            len(ids) for ids in peer.tokenizer(texts, truncation=True, max_length=128)["input_ids"]
-        ]
+        self.peer, self.batch = peer, peer.batch
         shapes = [(width, width)] * 4 + [(width, inner), (inner, width)]
         self.layers = [
             (trained, [torch.randn(out, into).to(dtype) for into, out in shapes])
@@ -140,8 +156,8 @@ class Products:
         self.gradients = {shape: torch.empty(shape[::-1], dtype=dtype) for shape in shapes}
 
     def step(self, index):
-        start = index * self.batch % max(1, len(self.lengths) - self.batch)
-        tokens = sum(self.lengths[start : start + self.batch])
+        batches = self.peer.batches
+        tokens = sum(len(ids) for ids, _ in batches[index % len(batches)])
         for trained, weights in self.layers:
             for weight in weights:
                 out, into = weight.shape
@@ -153,4 +169,5 @@ class Products:
                     torch.mm(dy.t(), x, out=self.gradients[into, out])
 
     def measure(self, steps):
+        self.peer.prepare(steps)
         return rate(self, steps)

@@ -26,8 +26,9 @@ target_compile_definitions(compress_libtorch INTERFACE USE_C10D_GLOO USE_DISTRIB
 target_link_directories(compress_libtorch INTERFACE "${COMPRESS_TORCH_DIR}/lib")
 # --no-as-needed keeps libtorch.so, through which the CUDA library comes in where it is present. libstdc++ comes first:
 # libtorch.so exports some std::filesystem symbols of its own, which must not shadow the real ones.
-target_link_libraries(compress_libtorch INTERFACE
-  "-Wl,--no-as-needed" stdc++ torch torch_cpu c10 "-Wl,--as-needed" "-Wl,-rpath,${COMPRESS_TORCH_DIR}/lib")
+target_link_libraries(compress_libtorch INTERFACE "-Wl,--no-as-needed" stdc++ torch torch_cpu c10 "-Wl,--as-needed")
+# Where executables of the build tree find it; `cmake --install` replaces that by where the bundle's do (CMakeLists.txt).
+set(CMAKE_BUILD_RPATH "${COMPRESS_TORCH_DIR}/lib")
 # at::parallel_for is inlined into our code and is parallel only where OpenMP is on. The runtime is LibTorch's own copy, so
 # that there is one pool of threads.
 target_compile_options(compress_libtorch INTERFACE -fopenmp)
