@@ -23,15 +23,16 @@ import peers
 # Script: (its options, its options with --quick).
 RUNS = {
     "distillation": ("--steps 12 --rounds 3", "--steps 2 --rounds 1 --no-compile"),
-    "finetune": ("--steps 12 --rounds 3", "--steps 2 --rounds 1 --no-compile"),
-    "sparse_int8": ("--steps 6 --rounds 3", "--steps 2 --rounds 1 --no-compile"),
-    "sam": ("--steps 8 --rounds 3", "--steps 2 --rounds 1 --no-compile"),
+    "finetune": ("--steps 12 --rounds 2", "--steps 2 --rounds 1 --no-compile"),
+    "sparse_int8": ("--steps 6 --rounds 2", "--steps 2 --rounds 1 --no-compile"),
+    "sam": ("--steps 8 --rounds 2", "--steps 2 --rounds 1 --no-compile"),
     "tokenisation": ("--rounds 3 --repeat 10", "--rounds 1 --repeat 1"),
     "startup": ("--rounds 3", "--rounds 1"),
     "checkpoint": ("--rounds 3", "--rounds 1"),
     "memory": ("--steps 5", "--steps 1"),
     "inference": ("--rounds 2 --rows 128", "--rounds 1 --rows 8 --no-compile"),
-    "scaling": ("--steps 4 --rounds 1", "--steps 1 --rounds 1 --only batch --largest 4"),
+    "scaling": ("--steps 4 --rounds 1 --only batch,length,layers,width,data",
+                "--steps 1 --rounds 1 --only batch --largest 4"),
 }
 PACKAGES = ("torch", "transformers", "tokenizers", "torchao", "onnxruntime")
 
