@@ -27,9 +27,10 @@ class Masking : public Augment {
     torch::Tensor labels = torch::full_like(ids, -100);
     auto* id = ids.mutable_data_ptr<int64_t>();
     auto* label = labels.mutable_data_ptr<int64_t>();
-    Random random(seed);
     std::vector<int64_t> candidates;
     for (int64_t row = 0; row < batch.rows(); ++row) {
+      const auto example = static_cast<uint64_t>(batch.example_ids[static_cast<size_t>(row)]);
+      Random random(stream_seed(seed, "row", example));
       candidates.clear();
       bool any = false;
       for (int64_t t = batch.row_offsets[row]; t < batch.row_offsets[row + 1]; ++t) {
@@ -45,6 +46,8 @@ class Masking : public Augment {
     batch.token_ids = ids;
     batch.targets.token_labels = labels;
   }
+
+  bool fixed() const override { return options_.fixed; }
 
  private:
   void replace(int64_t* id, int64_t* label, int64_t t, Random& random) const {
@@ -75,6 +78,9 @@ const recipe::Options<MaskingOptions>& MaskingOptions::options() {
           .field("random", &MaskingOptions::random,
                  "share of the chosen that become a random token")
           .range(0, 1)
+          .field("fixed", &MaskingOptions::fixed,
+                 "the same tokens of a row in every epoch, stage and run, drawn by its number in "
+                 "the data set alone; what a teacher says of them can then be cached")
           .check([](const MaskingOptions& options, const recipe::Mark& mark,
                     recipe::Problems& problems) {
             if (options.masked.value + options.random.value > 1)

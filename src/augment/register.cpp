@@ -1,4 +1,5 @@
 #include "compress/augment/augment.h"
+#include "compress/base/random.h"
 
 namespace compress::augment {
 
@@ -21,6 +22,14 @@ const recipe::RegistryOf<Maker>& augments() {
 
 const recipe::Registry& registry() {
   return augments();
+}
+
+void apply_all(const std::vector<std::unique_ptr<Augment>>& list, data::Batch& batch, uint64_t seed,
+               int64_t step) {
+  for (size_t i = 0; i < list.size(); ++i)
+    list[i]->apply(batch, list[i]->fixed()
+                              ? stream_seed(0, "mask", 0, i)
+                              : stream_seed(seed, "mask", static_cast<uint64_t>(step), i));
 }
 
 std::unique_ptr<Augment> make(const recipe::Component& component) {

@@ -79,6 +79,12 @@ class HiddenStates final : public Objective {
 
   bool over_tokens() const override { return true; }
 
+  std::vector<int64_t> teacher_layers() const override {
+    std::vector<int64_t> layers;
+    for (const Pair& pair : pairs_) layers.push_back(pair.teacher);
+    return layers;
+  }
+
   std::string summary() const override {
     std::vector<std::string> parts;
     for (const Pair& pair : pairs_) parts.push_back(str(pair.student, "<-", pair.teacher));

@@ -44,6 +44,8 @@ class LogitsMse final : public Objective {
     require_same_outputs(student, *teacher, name_, mark_);
   }
 
+  bool over_tokens() const override { return head_ == HeadKind::masked_lm; }
+
   torch::Tensor compute(const Signals& signals) override {
     const torch::Tensor& student = head_output(signals.student, head_);
     const int64_t rows = student.size(0);

@@ -108,6 +108,10 @@ class Planner {
     if (options.teacher)
       out_ += compress::str("teacher       ", options.teacher->from, ": ",
                             with_commas(teacher_parameters), " parameters, frozen\n");
+    if (options.teacher && options.teacher->cache)
+      out_ += compress::str("its cache     ", options.teacher->cache->folder, ": ",
+                            wanted_answers(options, student.config(), job.teacher->config()).text(),
+                            "\n");
     const Progress& p = plan.progress;
     out_ += compress::str(
         "length        ", options.length.text(), " = ", with_commas(p.total_steps), " updates of ",

@@ -234,9 +234,18 @@ const std::vector<recipe::ComponentInfo>& recipe_sections() {
       describe<train::TeacherOptions>(
           "section", "teacher", "`teacher:` of a training stage: a frozen model to imitate", "", "",
           "`teacher: big` is short for `teacher: {from: big}`. It is scored on the validation part "
-          "before anything is trained; its classes are matched to the student's by name. A cached "
-          "file is named after a hash of the teacher's files, the data, the tokenizer and the "
-          "precision; one that does not fit is refused."),
+          "before anything is trained; its classes are matched to the student's by name."),
+      describe<train::CacheOptions>(
+          "section", "cache", "`cache:` of a teacher: its answers on disk, computed once", "", "",
+          "`cache: answers/` is short for `cache: {folder: answers/}`. Kept is what the stage's "
+          "objectives read: logits (float32), pooled and hidden states (float16), of a masked LM's "
+          "logits the most probable tokens (float16 log-probabilities) and the others' mass, each "
+          "in a safetensors file that is read by rows, never as a whole. They lie in a folder "
+          "named "
+          "after a hash of the teacher's files, the data and how it is read, the tokenizer, the "
+          "masking and the precision; a file with another key is refused, an entry that holds less "
+          "than is asked is extended. Jobs that want the same answers at once wait for the first. "
+          "Masking needs `fixed: true`. Entries that are no longer wanted are deleted by hand."),
       describe<train::EvaluationOptions>("section", "evaluation",
                                          "`evaluate:` of a training stage: scoring while training"),
       describe<train::CheckpointOptions>("section", "checkpoint",

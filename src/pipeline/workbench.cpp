@@ -1,7 +1,5 @@
 #include "workbench.h"
 
-#include <chrono>
-
 #include "compress/base/error.h"
 #include "compress/base/hash.h"
 #include "compress/base/log.h"
@@ -9,7 +7,6 @@
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
-#include "compress/objective/objective.h"
 #include "compress/surgery/surgery.h"
 #include "stages.h"
 
@@ -44,16 +41,6 @@ std::string content_hash(const std::filesystem::path& folder) {
   for (const std::filesystem::path& file : files)
     hash.update(file.filename().string() + " " + sha256_file(file) + "\n");
   return hash.hex();
-}
-
-TeacherUse teacher_use(const train::TrainOptions& options) {
-  TeacherUse use;
-  for (const recipe::Component& component : options.objectives) {
-    std::unique_ptr<objective::Objective> term = objective::make(component);
-    use.captures = use.captures | term->captures();
-    use.logits = use.logits || (term->needs_teacher() && term->needs_teacher_logits());
-  }
-  return use;
 }
 
 void prepare_state(nn::ModelState& state, const train::ModelOptions& options,
@@ -145,11 +132,7 @@ void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepa
   if (check == TeacherCheck::score) score_teacher(*model, stage, prepared);
   const TeacherUse use = teacher_use(options);
   prepared.teacher = teacher::frozen(std::move(model), student, use.logits, job.precision, {});
-  const nn::Capture& seen = use.captures;
-  const bool logits_only =
-      predicts_rows(student) && !seen.hidden && !seen.attention && !seen.pooled;
-  if (options.teacher->remember && logits_only && options.augment.empty())
-    prepared.teacher = remember(std::move(prepared.teacher), options, prepared);
+  if (options.teacher->remember) remember(options, prepared);
 }
 
 // The teacher is scored before anything is trained: a wrong one (not fine-tuned, labels in another
@@ -182,51 +165,6 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage,
                               fixed(metric.value, 4), " on validation, and the recipe's floor is ",
                               shortest(*options.teacher->floor)),
                 recipe_.file.string(), "train the teacher on this task first, or check its labels");
-}
-
-// Everything that a teacher's logits are a function of.
-std::string Workbench::cache_key(const train::TrainOptions& options, const Prepared& prepared) {
-  const train::Job& job = prepared.job;
-  nn::Json key = {{"format", 1},  // raised when the program's forward pass changes
-                  {"teacher", content_hash(folder_(options.teacher->from))},
-                  {"data", data::source_hash(recipe_.dataset(options.data), "train")},
-                  {"tokenizer", job.tokenizer->hash()},
-                  {"labels", job.data->labels},
-                  {"rows", job.rows},
-                  {"precision", nn::precision_name(job.precision)},
-                  {"device", job.device.is_cpu() ? "cpu" : "cuda"}};
-  return key.dump();
-}
-
-// The teacher's logits are all that objectives read, and a row is the same in every epoch: they are
-// computed once, and serve later stages of the run, too.
-std::unique_ptr<teacher::Teacher> Workbench::remember(std::unique_ptr<teacher::Teacher> teacher,
-                                                      const train::TrainOptions& options,
-                                                      const Prepared& prepared) {
-  const train::Job& job = prepared.job;
-  torch::Tensor& logits = remembered_[compress::str(
-      identity_(options.teacher->from), "/", options.data, "/", nn::precision_name(job.precision),
-      "/", join(job.data->labels, ","))];
-  if (!logits.defined()) {
-    check_stop("stage '" + job.stage + "'");
-    auto compute = [&] {
-      check_stop("stage '" + job.stage + "'");  // another job may have kept us waiting
-      auto started = std::chrono::steady_clock::now();
-      torch::Tensor all = teacher::all_logits(*teacher, *job.data, 64, processes_);
-      const double seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-      log::info(compress::str(job.stage, "  teacher '", options.teacher->from, "' answered ",
-                              with_commas(job.rows), " training rows in ", human_seconds(seconds)));
-      return all;
-    };
-    auto told = [&](const std::string& line) { log::info(job.stage + "  teacher cache: " + line); };
-    const std::string& cache = options.teacher->cache;
-    logits = cache.empty()
-                 ? compute()
-                 : teacher::cached_logits(cache, cache_key(options, prepared), job.rows,
-                                          prepared.student->config().outputs(), compute, told);
-  }
-  return teacher::remembered(std::move(teacher), logits);
 }
 
 }  // namespace compress::pipeline

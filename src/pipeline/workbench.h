@@ -9,6 +9,7 @@
 #include "compress/constraint/constraint.h"
 #include "compress/data/dataset.h"
 #include "compress/pipeline/recipe.h"
+#include "compress/teacher/answers.h"
 #include "compress/teacher/teacher.h"
 #include "compress/text/tokenizer.h"
 #include "compress/train/train.h"
@@ -32,7 +33,7 @@ enum class TeacherCheck {
   for_timing,  // it is not scored; without a head it gets a random one
 };
 
-// Tokenizers, tokenised data and teachers' logits, each made once.
+// Tokenizers, tokenised data and teachers' answers, each made once.
 class Workbench {
  public:
   using Folder = std::function<std::filesystem::path(const std::string& model)>;
@@ -54,11 +55,9 @@ class Workbench {
  private:
   void add_teacher(const StageOptions& stage, TeacherCheck check, Prepared& prepared);
   void score_teacher(nn::Model& teacher, const StageOptions& stage, const Prepared& prepared);
-  std::unique_ptr<teacher::Teacher> remember(std::unique_ptr<teacher::Teacher> teacher,
-                                             const train::TrainOptions& options,
-                                             const Prepared& prepared);
-
-  std::string cache_key(const train::TrainOptions& options, const Prepared& prepared);
+  // Replaces the teacher by its answers where a row's are the same in every epoch (remember.cpp).
+  void remember(const train::TrainOptions& options, Prepared& prepared);
+  nn::Json cache_key(const train::TrainOptions& options, const Prepared& prepared);
 
   const Recipe& recipe_;
   Folder folder_;
@@ -67,7 +66,8 @@ class Workbench {
   parallel::Processes* processes_;
   std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
   std::map<std::string, data::Split> splits_;
-  std::map<std::string, torch::Tensor> remembered_;  // logits, by teacher, data and precision
+  // Logits in memory, by teacher, data, changes to it and precision.
+  std::map<std::string, std::shared_ptr<const teacher::Answers>> remembered_;
 };
 
 // The model that a stage trains: loaded (or, for plans, given as a state), edited, with its head.
@@ -83,5 +83,9 @@ struct TeacherUse {
   nn::Capture captures;  // of all objectives, with or without a teacher
 };
 TeacherUse teacher_use(const train::TrainOptions& options);
+// The answers that they read, as a cache keeps them. Error{recipe} for an objective that reads what
+// no cache keeps.
+teacher::Wanted wanted_answers(const train::TrainOptions& options, const nn::ModelConfig& student,
+                               const nn::ModelConfig& teacher);
 
 }  // namespace compress::pipeline

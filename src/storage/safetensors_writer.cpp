@@ -127,6 +127,14 @@ void SafetensorsWriter::lay_out(size_t shard_count) {
   }
 }
 
+AtomicFile& SafetensorsWriter::opened(Shard& shard) {
+  if (!shard.file) {
+    shard.file = std::make_unique<AtomicFile>(shard.path);
+    shard.file->append(std::exchange(shard.header, {}));
+  }
+  return *shard.file;
+}
+
 // Moves on over tensors that have all their bytes, empty ones included.
 void SafetensorsWriter::skip_complete() {
   while (next_ < slots_.size() && done_ == slots_[next_].bytes) ++next_, done_ = 0;
@@ -139,13 +147,10 @@ void SafetensorsWriter::append(std::span<const std::byte> bytes) {
   const Slot& slot = slots_[next_];
   if (bytes.size() > slot.bytes - done_)
     misuse(str("gets ", done_ + bytes.size(), " bytes of ", slot.bytes), tensors_[next_].name);
-  Shard& shard = shards_[slot.shard];
-  if (!shard.file) {
-    shard.file = std::make_unique<AtomicFile>(shard.path);
-    shard.file->append(std::exchange(shard.header, {}));
-  }
-  if (done_ == 0) shard.file->seek(slot.offset);
-  shard.file->append({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (parts_ > 0) misuse("is written in order after others in parts", tensors_[next_].name);
+  AtomicFile& file = opened(shards_[slot.shard]);
+  if (done_ == 0) file.seek(slot.offset);
+  file.append({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   done_ += bytes.size();
   skip_complete();
 }
@@ -165,17 +170,31 @@ void SafetensorsWriter::write(std::string_view name, std::span<const std::byte> 
   append(bytes);
 }
 
+void SafetensorsWriter::write_part(std::string_view name, uint64_t at,
+                                   std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  auto found = std::find_if(tensors_.begin(), tensors_.end(),
+                            [&](const TensorInfo& tensor) { return tensor.name == name; });
+  if (found == tensors_.end()) misuse("is not declared", std::string(name));
+  const Slot& slot = slots_[static_cast<size_t>(found - tensors_.begin())];
+  if (at > slot.bytes || bytes.size() > slot.bytes - at)
+    misuse(str("gets bytes ", at, " to ", at + bytes.size(), " of ", slot.bytes), found->name);
+  AtomicFile& file = opened(shards_[slot.shard]);
+  file.seek(slot.offset + at);
+  file.append({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  parts_ += bytes.size();
+}
+
 void SafetensorsWriter::commit() {
-  if (next_ != slots_.size())
+  uint64_t total = 0;
+  for (const Slot& slot : slots_) total += slot.bytes;
+  if (parts_ > 0 && parts_ != total)
+    misuse(str("and the others have ", parts_, " of ", total, " bytes at the end"),
+           tensors_.front().name);
+  if (parts_ == 0 && next_ != slots_.size())
     misuse(str("has ", done_, " of ", slots_[next_].bytes, " bytes at the end"),
            tensors_[next_].name);
-  for (Shard& shard : shards_) {
-    if (!shard.file) {  // no tensor with bytes
-      shard.file = std::make_unique<AtomicFile>(shard.path);
-      shard.file->append(shard.header);
-    }
-    shard.file->commit();
-  }
+  for (Shard& shard : shards_) opened(shard).commit();  // also one whose tensors have no bytes
   if (!index_path_.empty()) write_file(index_path_, index());
   if (stale_path_.empty()) return;
   std::error_code code;

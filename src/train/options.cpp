@@ -22,6 +22,27 @@ const recipe::Options<ModelOptions>& ModelOptions::options() {
   return description;
 }
 
+const recipe::Options<CacheOptions>& CacheOptions::options() {
+  static const auto description =
+      recipe::Options<CacheOptions>("cache")
+          .field("folder", &CacheOptions::folder, "shared by any stages, runs and jobs")
+          .required()
+          .field("hidden", &CacheOptions::hidden,
+                 "layers whose hidden states are kept where objectives read some: auto, those that "
+                 "they read; all, for stages with other maps")
+          .one_of({"auto", "all"})
+          .field("top_k", &CacheOptions::top_k,
+                 "of a masked LM's logits: this many most probable tokens a position and the "
+                 "probability of all others together")
+          .range(1, 65536)
+          .field("missing", &CacheOptions::missing,
+                 "where the folder lacks an answer: compute and keep it, or refuse to run")
+          .one_of({"compute", "refuse"})
+          .mark(&CacheOptions::mark)
+          .shorthand("folder");
+  return description;
+}
+
 const recipe::Options<TeacherOptions>& TeacherOptions::options() {
   static const auto description =
       recipe::Options<TeacherOptions>("teacher")
@@ -35,10 +56,11 @@ const recipe::Options<TeacherOptions>& TeacherOptions::options() {
                  "compute its logits once a row before training, where objectives need nothing "
                  "else and rows never change")
           .field("cache", &TeacherOptions::cache,
-                 "folder that keeps remembered logits between runs and jobs; default: none")
+                 "folder that keeps what objectives read of it between runs and jobs; default: "
+                 "none")
           .check([](const TeacherOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
-            if (!o.cache.empty() && !o.remember)
-              problems.add(mark, "a cache needs remembered logits", "remove `remember: false`");
+            if (o.cache && !o.remember)
+              problems.add(mark, "a cache needs remembered answers", "remove `remember: false`");
           })
           .shorthand("from");
   return description;
@@ -118,6 +140,14 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
             if (o.accumulate > o.batch)
               problems.add(mark, "accumulate is larger than batch",
                            "a batch is split into that many parts");
+            if (!o.teacher || !o.teacher->cache) return;
+            for (const recipe::Component& component : o.augment)
+              if (component && !augment::make(component)->fixed())
+                problems.add(component.mark,
+                             component.name() +
+                                 " changes rows in every epoch anew, so the teacher's answers "
+                                 "cannot be cached",
+                             "set `fixed: true`, or remove the teacher's `cache`");
           });
   return description;
 }

@@ -13,9 +13,7 @@ using torch::Tensor;
 
 void Trainer::update(const data::Batch& original) {
   data::Batch batch = original;
-  for (size_t i = 0; i < augments_.size(); ++i)
-    augments_[i]->apply(batch,
-                        stream_seed(job_.seed, "mask", static_cast<uint64_t>(progress_.step), i));
+  augment::apply_all(augments_, batch, job_.seed, progress_.step);
   for (auto& constraint : constraints_) constraint->before_step(progress_, moments());
   weights().refresh(job_.precision);
   auxiliary_.refresh(job_.precision);

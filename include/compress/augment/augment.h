@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "compress/data/batch.h"
 #include "compress/recipe/options.h"
@@ -19,7 +20,15 @@ class Augment {
   // Changes `batch` in place (its tensors are replaced, never written to). The same seed gives the
   // same change.
   virtual void apply(data::Batch& batch, uint64_t seed) const = 0;
+  // A row is changed in the same way in every epoch, whatever else is in its batch: what a teacher
+  // says of it can be kept.
+  virtual bool fixed() const { return false; }
 };
+
+// What update `step` of a stage does to its batch: each of `list` in order, drawn from the stream
+// "mask". Fixed ones draw the same in every step of every stage and run.
+void apply_all(const std::vector<std::unique_ptr<Augment>>& list, data::Batch& batch, uint64_t seed,
+               int64_t step);
 
 using Maker = std::function<std::unique_ptr<Augment>(const recipe::Component&)>;
 const recipe::RegistryOf<Maker>& augments();  // masking
@@ -29,11 +38,13 @@ std::unique_ptr<Augment> make(const recipe::Component& component);
 // Masked language modelling as in BERT (Devlin et al. 2019, arXiv 1810.04805, section 3.1): of all
 // tokens that are not special, each is chosen with `probability`; a chosen one becomes [MASK]
 // (`masked`), a random token (`random`) or stays. token_labels holds the original at chosen
-// positions and -100 elsewhere. A row without a chosen token gets one.
+// positions and -100 elsewhere. A row without a chosen token gets one. With `fixed` the draws are a
+// function of the row's number in the data set alone.
 struct MaskingOptions {
   recipe::Fraction probability{0.15};
   recipe::Fraction masked{0.8};
   recipe::Fraction random{0.1};
+  bool fixed = false;
   static const recipe::Options<MaskingOptions>& options();
 };
 std::unique_ptr<Augment> make_masking(const MaskingOptions& options);

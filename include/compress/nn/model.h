@@ -59,11 +59,20 @@ struct Capture {
   }
 };
 
+// What is kept of a distribution over a vocabulary where keeping all of it would be too much: its
+// most probable tokens and the mass of the others. Natural logarithms at temperature 1.
+struct TopTokens {
+  torch::Tensor ids;        // [M, k] int64, the most probable first
+  torch::Tensor log_probs;  // [M, k] float32
+  torch::Tensor tail;       // [M] float32: logarithm of the probability of all other tokens
+};
+
 struct Outputs {
   torch::Tensor logits;        // [B, C] float32: classification, regression (C = 1)
   torch::Tensor token_logits;  // [M, V] float32: masked LM, at positions with a label (all T when
                                // there are no targets)
   torch::Tensor token_index;   // [M] int64: packed positions of token_logits' rows
+  TopTokens top_tokens;        // of the same positions, instead of token_logits: a teacher's cache
   torch::Tensor pooled;        // [B, H] float32: the pooler's output, or the pooled embedding
   std::vector<torch::Tensor> hidden;  // L + 1 of [T, H]; 0 = embedding output
   std::vector<torch::Tensor>

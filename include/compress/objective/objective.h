@@ -28,11 +28,15 @@ class Objective {
   virtual bool needs_teacher() const { return false; }
   // Of a term with a teacher: it reads the teacher's logits (and not its hidden states alone).
   virtual bool needs_teacher_logits() const { return needs_teacher(); }
+  // Of a term that reads a teacher's logits over a vocabulary: Outputs::top_tokens will do instead.
+  virtual bool takes_top_tokens() const { return false; }
   // Checks that the term fits the models (head kinds, label names, layer counts), resolves layer
   // maps and adds trained helpers (projections) to `auxiliary`: trained with the student, never
   // exported. `teacher` is null without one. Throws Error{recipe} at `mark`.
   virtual void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher,
                     nn::ParamTable& auxiliary, uint64_t seed);
+  // After bind(): indices into the teacher's Outputs::hidden that the term reads.
+  virtual std::vector<int64_t> teacher_layers() const { return {}; }
   // Scalar float32, averaged over the batch's rows (or over what the component's description
   // states).
   virtual torch::Tensor compute(const Signals& signals) = 0;

@@ -36,10 +36,10 @@ class SafetensorsReader : public TensorReader {
 };
 
 // Writes tensors as their bytes arrive: memory stays at one piece. All tensors are declared first,
-// then their bytes follow in the declared order. Inside a file the tensors lie by falling element
-// size, so that each is aligned. Nothing appears before commit(), which flushes and renames (an
-// index comes last). Disk failures throw Error{disk}; a declaration or a sequence of bytes that
-// makes no sense is Error{internal}.
+// then their bytes follow in the declared order (append, write), or in any order (write_part).
+// Inside a file the tensors lie by falling element size, so that each is aligned. Nothing appears
+// before commit(), which flushes and renames (an index comes last). Disk failures throw
+// Error{disk}; a declaration or a sequence of bytes that makes no sense is Error{internal}.
 class SafetensorsWriter {
  public:
   // One file at `file`. The metadata is {"format": "pt"} and the pairs given.
@@ -56,6 +56,9 @@ class SafetensorsWriter {
   void append(std::span<const std::byte> bytes);
   // A whole tensor; checks that it is the turn of `name`.
   void write(std::string_view name, std::span<const std::byte> bytes);
+  // Bytes `at` .. `at` + bytes.size() of a tensor, for tensors that grow together. A file is
+  // written by parts or in order, never both; parts must not overlap.
+  void write_part(std::string_view name, uint64_t at, std::span<const std::byte> bytes);
   // Throws Error{internal} when a tensor is not complete.
   void commit();
 
@@ -75,6 +78,7 @@ class SafetensorsWriter {
   void check_names() const;
   size_t assign_shards(uint64_t max_shard_bytes);  // returns how many
   void lay_out(size_t shard_count);
+  AtomicFile& opened(Shard& shard);
   void skip_complete();
   std::string index() const;
 
@@ -85,6 +89,7 @@ class SafetensorsWriter {
   std::filesystem::path index_path_, stale_path_;  // empty: none
   size_t next_ = 0;                                // the tensor whose bytes are expected
   uint64_t done_ = 0;                              // bytes of it that came
+  uint64_t parts_ = 0;                             // bytes that came by write_part
 };
 
 }  // namespace compress::storage

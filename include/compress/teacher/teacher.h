@@ -2,14 +2,10 @@
 // Role `teacher`: the target signal. A frozen model in evaluation mode, whose class order is
 // matched to the student's by label name.
 
-#include <filesystem>
-#include <functional>
 #include <memory>
-#include <string>
 
-#include "compress/data/dataset.h"
+#include "compress/data/batch.h"
 #include "compress/nn/model.h"
-#include "compress/parallel/processes.h"
 #include "compress/recipe/options.h"
 
 namespace compress::teacher {
@@ -31,24 +27,5 @@ class Teacher {
 std::unique_ptr<Teacher> frozen(std::unique_ptr<nn::Model> model, const nn::ModelConfig& student,
                                 bool needs_logits, nn::Precision precision,
                                 const recipe::Mark& mark);
-
-// The teacher's logits for every row of a split, [N, C] float32 on the CPU, computed in a fixed
-// order: a function of the teacher and the split alone, so that a resumed run reads the same bits.
-// Several processes share the work, and all get the same.
-torch::Tensor all_logits(Teacher& teacher, const data::Split& split, int64_t batch = 64,
-                         parallel::Processes* processes = nullptr);
-// The logits that `folder` keeps under `key`, or those that `compute` gives, which are then kept
-// there for later runs. `key` says in full what they are a function of (teacher, data, tokenizer,
-// ...); files are named after its hash. Of several processes that want the same logits at once, one
-// computes them while the others wait. `rows` and `classes` are what is expected: a file that holds
-// another shape, or another key under the same name, is an Error{model}. `told` is called with a
-// line for the log.
-torch::Tensor cached_logits(const std::filesystem::path& folder, const std::string& key,
-                            int64_t rows, int64_t classes,
-                            const std::function<torch::Tensor()>& compute,
-                            const std::function<void(const std::string&)>& told);
-// Answers with rows of `logits` instead of running the model. Captures are refused
-// (Error{internal}).
-std::unique_ptr<Teacher> remembered(std::unique_ptr<Teacher> teacher, torch::Tensor logits);
 
 }  // namespace compress::teacher

@@ -20,12 +20,22 @@ struct ModelOptions {
   static const recipe::Options<ModelOptions>& options();
 };
 
+// `cache: FOLDER`, or `cache: {folder: ..., hidden: all, top_k: 128}`.
+struct CacheOptions {
+  std::string folder;
+  std::string hidden = "auto";      // auto | all
+  int64_t top_k = 64;               // tokens a position, of outputs over a vocabulary
+  std::string missing = "compute";  // compute | refuse
+  recipe::Mark mark;
+  static const recipe::Options<CacheOptions>& options();
+};
+
 // `teacher: teacher`, or `teacher: {from: ..., floor: 0.85}`.
 struct TeacherOptions {
   std::string from;
-  std::optional<double> floor;  // refused when its score on the validation part is below
-  std::string metric;           // of the floor; "" = the stage's
-  std::string cache;            // folder that keeps its logits between runs; "" = none
+  std::optional<double> floor;        // refused when its score on the validation part is below
+  std::string metric;                 // of the floor; "" = the stage's
+  std::optional<CacheOptions> cache;  // keeps its answers between runs
   bool remember = true;  // logits are computed once a training row, before training, where nothing
                          // else is asked for
   static const recipe::Options<TeacherOptions>& options();

@@ -174,6 +174,69 @@ TEST(SoftLabels, MaskedLmAveragesOverPositions) {
   EXPECT_EQ(term({}, student, &teacher).item<double>(), 0);
 }
 
+// The k most probable tokens of logits, as a teacher's cache gives them.
+nn::TopTokens top_of(const torch::Tensor& logits, int64_t k) {
+  torch::Tensor log_probs = torch::log_softmax(logits, 1);
+  auto [values, ids] = log_probs.topk(k, 1);
+  return {ids, values, log_probs.scatter(1, ids, -INFINITY).logsumexp(1)};
+}
+
+TEST(SoftLabels, TopTokensByHand) {
+  const auto config = model(HeadKind::masked_lm);
+  nn::Outputs student, teacher;
+  student.token_logits = torch::zeros({1, 3});  // p = 1/3 each: kept 1/3, others 2/3
+  teacher.top_tokens = {torch::tensor({{1}}), torch::tensor({{std::log(0.5f)}}),
+                        torch::tensor({std::log(0.5f)})};
+  Bound plain("soft_labels", config, config);
+  EXPECT_NEAR(plain({}, student, &teacher).item<double>(), 0.5 * std::log(9.0 / 8), 1e-6);
+  // T = 2: the teacher stays at (1/2, 1/2), the student's square roots are 1 : sqrt 2.
+  const double kept = 1 / (1 + std::sqrt(2.0));
+  Bound soft("soft_labels: {temperature: 2}", config, config);
+  EXPECT_NEAR(soft({}, student, &teacher).item<double>(),
+              4 * 0.5 * std::log(0.25 / (kept * (1 - kept))), 1e-6);
+  Bound bare("soft_labels: {temperature: 2, scale_t2: false}", config, config);
+  EXPECT_NEAR(bare({}, student, &teacher).item<double>(),
+              0.5 * std::log(0.25 / (kept * (1 - kept))), 1e-6);
+}
+
+TEST(SoftLabels, AllTokensButOneAreAllLogits) {
+  const auto config = model(HeadKind::masked_lm);
+  torch::manual_seed(4);
+  const torch::Tensor taught = torch::randn({6, 5}) * 3;
+  nn::Outputs all, top;
+  all.token_logits = taught;
+  top.top_tokens = top_of(taught, 4);
+  for (const char* text : {"soft_labels", "soft_labels: {temperature: 3}"}) {
+    nn::Outputs one, two;
+    one.token_logits = torch::randn({6, 5}).requires_grad_(true);
+    two.token_logits = one.token_logits.detach().clone().requires_grad_(true);
+    torch::Tensor a = Bound(text, config, config)({}, one, &all),
+                  b = Bound(text, config, config)({}, two, &top);
+    EXPECT_NEAR(a.item<double>(), b.item<double>(), 1e-5);
+    a.backward();
+    b.backward();
+    EXPECT_TRUE(torch::allclose(one.token_logits.grad(), two.token_logits.grad(), 1e-4, 1e-6));
+  }
+}
+
+TEST(SoftLabels, FewTokensNeverRaiseTheLoss) {
+  const auto config = model(HeadKind::masked_lm);
+  torch::manual_seed(5);
+  nn::Outputs student, all, top;
+  student.token_logits = torch::randn({50, 9});
+  all.token_logits = torch::randn({50, 9}) * 2;
+  Bound term("soft_labels", config, config);
+  const double full = term({}, student, &all).item<double>();
+  double less = 0;
+  for (int64_t k : {1, 3, 6}) {
+    top.top_tokens = top_of(all.token_logits, k);
+    const double loss = term({}, student, &top).item<double>();
+    EXPECT_LT(loss, full);
+    EXPECT_GT(loss, less) << "each token more tells more";
+    less = loss;
+  }
+}
+
 TEST(SoftLabels, WrongUses) {
   const auto two = model(HeadKind::classification), three = model(HeadKind::classification, 3);
   Error alone = failure([&] { Bound("soft_labels", two); });
@@ -208,6 +271,14 @@ TEST(LogitsMse, ByHand) {
 std::string layer_map(const std::string& text, int64_t ours, int64_t theirs) {
   return Bound(text, model(HeadKind::none, 0, ours), model(HeadKind::none, 0, theirs))
       .term->summary();
+}
+
+TEST(HiddenStates, TellTheTeachersLayersThatTheyRead) {
+  const auto student = model(HeadKind::classification, 2, 2), teacher = model(HeadKind::none, 0, 6);
+  Bound term("hidden_states: {layers: uniform, include_embeddings: true}", student, teacher);
+  EXPECT_THAT(term.term->teacher_layers(), ElementsAre(0, 3, 6));
+  Bound soft("soft_labels", student, student);
+  EXPECT_THAT(soft.term->teacher_layers(), testing::IsEmpty());
 }
 
 TEST(HiddenStates, LayerMaps) {

@@ -159,6 +159,32 @@ TEST_F(Safetensors, RoundTripInPiecesOfEveryType) {
   }
 }
 
+TEST_F(Safetensors, TensorsMayGrowTogether) {
+  const std::vector<float> rows{1, 2, 3, 4};
+  const std::vector<int16_t> counts{5, 6};
+  const std::vector<TensorInfo> infos = {{"counts", Dtype::i16, {2}}, {"rows", Dtype::f32, {2, 2}}};
+  SafetensorsWriter parts(folder_ / "parts.safetensors", infos);
+  const auto float_bytes = bytes_of(rows), count_bytes = bytes_of(counts);
+  parts.write_part("rows", 8, float_bytes.subspan(8));
+  parts.write_part("counts", 0, count_bytes.first(2));
+  EXPECT_FALSE(fs::exists(folder_ / "parts.safetensors"));
+  EXPECT_THAT(caught([&] { parts.commit(); }).message(), HasSubstr("10 of 20 bytes"));
+  EXPECT_THAT(caught([&] { parts.append(count_bytes); }).message(), HasSubstr("in parts"));
+  EXPECT_THAT(caught([&] { parts.write_part("rows", 12, float_bytes.first(8)); }).message(),
+              HasSubstr("bytes 12 to 20 of 16"));
+  EXPECT_THAT(caught([&] { parts.write_part("row", 0, float_bytes); }).message(),
+              HasSubstr("not declared"));
+  parts.write_part("counts", 2, count_bytes.subspan(2));
+  parts.write_part("rows", 0, float_bytes.first(8));
+  parts.commit();
+
+  SafetensorsWriter whole(folder_ / "whole.safetensors", infos);
+  whole.write("counts", count_bytes);
+  whole.write("rows", float_bytes);
+  whole.commit();
+  EXPECT_EQ(read_file(folder_ / "parts.safetensors"), read_file(folder_ / "whole.safetensors"));
+}
+
 TEST_F(Safetensors, EmptyModelAndEmptyTensors) {
   SafetensorsWriter nothing(folder_ / "none", {});
   nothing.commit();

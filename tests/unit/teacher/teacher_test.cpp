@@ -3,15 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
-#include <atomic>
 #include <functional>
-#include <future>
-#include <thread>
 
 #include "compress/base/error.h"
-#include "compress/base/strings.h"
 
 namespace compress::teacher {
 namespace {
@@ -159,79 +153,6 @@ TEST(Teacher, WeightsAreCastOnce) {
   teacher->signals({}, {});
   EXPECT_EQ(weight.effective.data_ptr(), memory);
   EXPECT_EQ(dynamic_cast<Fake&>(teacher->model()).last_pass.precision, nn::Precision::bf16);
-}
-
-class CachedLogits : public testing::Test {
- protected:
-  std::filesystem::path folder_ =
-      std::filesystem::path(testing::TempDir()) / str("teacher_cache_", ::getpid());
-  int computed_ = 0;
-  std::vector<std::string> told_;
-
-  ~CachedLogits() override { std::filesystem::remove_all(folder_); }
-  torch::Tensor get(const std::string& key, int64_t rows = 5) {
-    return cached_logits(
-        folder_, key, rows, 2,
-        [&] {
-          ++computed_;
-          return torch::arange(2.0f * static_cast<float>(rows)).view({rows, 2});
-        },
-        [&](const std::string& line) { told_.push_back(line); });
-  }
-  std::filesystem::path file() {
-    for (const auto& entry : std::filesystem::directory_iterator(folder_))
-      if (entry.path().extension() == ".safetensors") return entry.path();
-    return {};
-  }
-};
-
-TEST_F(CachedLogits, AreComputedOnce) {
-  torch::Tensor first = get("a"), second = get("a");
-  EXPECT_EQ(computed_, 1);
-  EXPECT_TRUE(torch::equal(first, second));
-  EXPECT_THAT(told_[0], HasSubstr("kept in"));
-  EXPECT_THAT(told_[1], HasSubstr("read from"));
-  get("b");
-  EXPECT_EQ(computed_, 2) << "another key is another file";
-}
-
-TEST_F(CachedLogits, OfSomethingElseAreRefused) {
-  get("a");
-  EXPECT_THAT(failure([&] { get("a", 6); }).what(), HasSubstr("no float32 logits of 6 rows"));
-  // Another key under the same name, as after a copy by hand.
-  const std::filesystem::path kept = file();
-  get("b");
-  for (const auto& entry : std::filesystem::directory_iterator(folder_))
-    if (entry.path().extension() == ".safetensors" && entry.path() != kept)
-      std::filesystem::copy_file(kept, entry.path(),
-                                 std::filesystem::copy_options::overwrite_existing);
-  Error error = failure([&] { get("b"); });
-  EXPECT_EQ(error.kind(), ErrorKind::model);
-  EXPECT_THAT(error.what(), HasSubstr("another teacher"));
-  EXPECT_THAT(error.hint(), HasSubstr("remove the file"));
-}
-
-TEST_F(CachedLogits, ADamagedFileIsRefused) {
-  get("a");
-  std::filesystem::resize_file(file(), std::filesystem::file_size(file()) / 2);
-  EXPECT_EQ(failure([&] { get("a"); }).kind(), ErrorKind::model);
-}
-
-TEST_F(CachedLogits, OfTwoJobsAtOnceOneComputes) {
-  std::atomic<int> computed{0};
-  auto job = [&] {
-    return cached_logits(
-        folder_, "both", 3, 2,
-        [&] {
-          ++computed;
-          std::this_thread::sleep_for(std::chrono::milliseconds(200));
-          return torch::ones({3, 2});
-        },
-        [](const std::string&) {});
-  };
-  auto one = std::async(std::launch::async, job), two = std::async(std::launch::async, job);
-  EXPECT_TRUE(torch::equal(one.get(), two.get()));
-  EXPECT_EQ(computed, 1);
 }
 
 }  // namespace

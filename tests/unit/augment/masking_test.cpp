@@ -1,0 +1,110 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "compress/augment/augment.h"
+#include "unit/data/support.h"
+#include "unit/nn/support.h"
+
+namespace compress::augment {
+namespace {
+
+using testing::HasSubstr;
+
+// Ids 0 .. 49; 1, 2 and 3 are special, 3 is the mask.
+class Words final : public text::Tokenizer {
+ public:
+  explicit Words(bool mask = true) {
+    ids_.cls = 1, ids_.sep = 2;
+    if (mask) ids_.mask = 3;
+  }
+  void encode(std::string_view, std::optional<std::string_view>, const text::EncodeOptions&,
+              text::Encoding&) const override {}
+  int64_t vocabulary_size() const override { return 50; }
+  std::optional<int32_t> token_to_id(std::string_view) const override { return std::nullopt; }
+  std::optional<std::string_view> id_to_token(int32_t) const override { return std::nullopt; }
+  const text::SpecialIds& special_ids() const override { return ids_; }
+  int64_t special_tokens_added(bool) const override { return 0; }
+  std::string decode(std::span<const int32_t>, bool) const override { return {}; }
+  const std::string& hash() const override { return hash_; }
+
+ private:
+  text::SpecialIds ids_;
+  std::string hash_ = "words";
+};
+
+std::vector<std::unique_ptr<Augment>> made(const std::string& text) {
+  recipe::Component component;
+  recipe::Problems problems;
+  registry().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
+  problems.raise();
+  std::vector<std::unique_ptr<Augment>> list;
+  list.push_back(make(component));
+  list.back()->bind(Words());
+  return list;
+}
+
+data::Batch changed(const std::vector<std::unique_ptr<Augment>>& list, data::Batch batch,
+                    uint64_t seed, int64_t step) {
+  apply_all(list, batch, seed, step);
+  return batch;
+}
+
+TEST(Masking, SpecialTokensStayAndChosenOnesAreLabelled) {
+  const data::Batch batch = nn::random_batch(std::vector<int64_t>(40, 30));
+  const data::Batch after = changed(made("masking"), batch, 1, 0);
+  const torch::Tensor label = after.targets.token_labels, chosen = label.ne(-100);
+  EXPECT_TRUE(torch::equal(label.masked_select(chosen), batch.token_ids.masked_select(chosen)));
+  EXPECT_TRUE(
+      torch::equal(after.token_ids.masked_select(~chosen), batch.token_ids.masked_select(~chosen)));
+  for (int64_t special : {1, 2, 3})
+    EXPECT_FALSE(chosen.masked_select(batch.token_ids.eq(special)).any().item<bool>());
+  EXPECT_NEAR(chosen.to(torch::kFloat).mean().item<double>(), 0.15 * 47 / 50, 0.04);
+  const torch::Tensor hidden = after.token_ids.masked_select(chosen).eq(3);
+  EXPECT_NEAR(hidden.to(torch::kFloat).mean().item<double>(), 0.8, 0.1);
+}
+
+TEST(Masking, IsDrawnAnewInEveryStepUnlessFixed) {
+  const data::Batch batch = nn::random_batch({20, 25, 30});
+  const auto plain = made("masking"), fixed = made("masking: {fixed: true}");
+  EXPECT_FALSE(plain[0]->fixed());
+  EXPECT_TRUE(fixed[0]->fixed());
+  const torch::Tensor first = changed(plain, batch, 1, 0).token_ids;
+  EXPECT_TRUE(torch::equal(first, changed(plain, batch, 1, 0).token_ids));
+  EXPECT_FALSE(torch::equal(first, changed(plain, batch, 1, 1).token_ids));
+  EXPECT_FALSE(torch::equal(first, changed(plain, batch, 2, 0).token_ids));
+  const data::Batch kept = changed(fixed, batch, 1, 0);
+  for (auto [seed, step] : {std::pair<uint64_t, int64_t>{1, 1}, {2, 0}, {3, 700}}) {
+    const data::Batch again = changed(fixed, batch, seed, step);
+    EXPECT_TRUE(torch::equal(kept.token_ids, again.token_ids));
+    EXPECT_TRUE(torch::equal(kept.targets.token_labels, again.targets.token_labels));
+  }
+}
+
+TEST(Masking, FixedDoesNotDependOnTheRestOfTheBatch) {
+  const data::Batch batch = nn::random_batch({20, 25, 30});
+  const auto fixed = made("masking: {fixed: true}");
+  const data::Batch whole = changed(fixed, batch, 1, 0);
+  for (int64_t row = 0; row < 3; ++row) {
+    const data::Batch alone = changed(fixed, data::slice(batch, row, row + 1), 1, 0);
+    const int64_t begin = batch.row_offsets[row], end = batch.row_offsets[row + 1];
+    EXPECT_TRUE(torch::equal(alone.token_ids, whole.token_ids.slice(0, begin, end)));
+    EXPECT_TRUE(
+        torch::equal(alone.targets.token_labels, whole.targets.token_labels.slice(0, begin, end)));
+  }
+  // Other rows are masked at other places.
+  data::Batch renamed = batch;
+  renamed.example_ids = {7, 8, 9};
+  EXPECT_FALSE(torch::equal(changed(fixed, renamed, 1, 0).token_ids, whole.token_ids));
+}
+
+TEST(Masking, WrongUses) {
+  EXPECT_THAT(
+      data::error_of(ErrorKind::recipe, [] { made("masking: {masked: 0.9, random: 0.2}"); }),
+      HasSubstr("exceed 100%"));
+  EXPECT_THAT(
+      data::error_of(ErrorKind::recipe, [] { make_masking({})->bind(Words(/*mask=*/false)); }),
+      HasSubstr("mask token"));
+}
+
+}  // namespace
+}  // namespace compress::augment
