@@ -1,7 +1,6 @@
 #include "compress/eval/evaluate.h"
 
 #include <chrono>
-#include <numeric>
 
 #include "compress/augment/augment.h"
 #include "compress/base/error.h"
@@ -51,7 +50,7 @@ void check_stop(const EvaluateOptions& options) {
 
 // Perplexity of the original tokens at masked positions.
 void score_masked(nn::Model& model, const data::Split& split, const EvaluateOptions& options,
-                  const std::vector<std::vector<int64_t>>& batches, Predictions& predictions) {
+                  const data::Batches& batches, Predictions& predictions) {
   if (options.tokenizer == nullptr)
     throw Error(ErrorKind::internal, "a masked LM is evaluated with its tokenizer");
   auto masking = augment::make_masking({});
@@ -91,15 +90,7 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   const nn::ModelConfig& config = model.config();
   check_fit(config, split);
   model.params().refresh(options.precision);
-  std::vector<std::vector<int64_t>> batches = data::evaluation_batches(split, options.batch);
-  if (options.limit > 0 && options.limit < split.rows()) {
-    batches.clear();
-    for (int64_t row = 0; row < options.limit; row += options.batch) {
-      std::vector<int64_t>& rows =
-          batches.emplace_back(std::min(options.batch, options.limit - row));
-      std::iota(rows.begin(), rows.end(), row);
-    }
-  }
+  const data::Batches batches = data::evaluation_batches(split, options.batch, options.limit);
   Evaluation result;
   Predictions predictions;
   if (config.head == HeadKind::masked_lm) {
