@@ -7,6 +7,8 @@ foreach(module recipe storage text)
   compress_test_executable(${module}_fuzz "fuzz" "${CMAKE_SOURCE_DIR}/tests/fuzz/${module}" compress_${module} FALSE)
 endforeach()
 
+compress_test_executable(data_fuzz "fuzz" "${CMAKE_SOURCE_DIR}/tests/fuzz/data" compress_data TRUE)
+
 compress_test_executable(resume_test "resume" "${CMAKE_SOURCE_DIR}/tests/resume" compress_train TRUE)
 
 # Small programs through which the ecosystem's own libraries are compared with ours.

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <span>
 
 #include "compress/base/error.h"
 #include "compress/base/random.h"
@@ -30,6 +31,19 @@ std::vector<uint32_t> all_rows(const Split& split, int64_t batch) {
   return first_numbers(split.rows());
 }
 
+// Sorts rows by length, equal ones as they stand. A length is looked up once: rows lie anywhere in
+// the file.
+void sort_by_length(const Split& split, std::span<uint32_t> rows, bool longest_first) {
+  std::vector<uint64_t> keys(rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto length = static_cast<uint32_t>(split.length(rows[i]));
+    keys[i] = uint64_t{longest_first ? ~length : length} << 32 | i;
+  }
+  std::sort(keys.begin(), keys.end());
+  const std::vector<uint32_t> before(rows.begin(), rows.end());
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = before[static_cast<uint32_t>(keys[i])];
+}
+
 }  // namespace
 
 Batches::Batches(std::vector<uint32_t> rows, int64_t batch, std::vector<uint32_t> order)
@@ -57,13 +71,12 @@ Batches epoch_batches(const Split& split, const SamplerOptions& options, int64_t
   // Windows are whole numbers of batches, so only the epoch's last batch can be partial.
   auto count = static_cast<int64_t>(rows.size());
   int64_t window = options.window > count / options.batch ? count : options.window * options.batch;
-  auto shorter = [&split](uint32_t a, uint32_t b) { return split.length(a) < split.length(b); };
   if (options.window > 1)
-    for (auto at = rows.begin(); at != rows.end();) {
-      auto end = at + std::min(window, rows.end() - at);
-      std::stable_sort(at, end, shorter);
-      at = end;
-    }
+    for (int64_t at = 0; at < count; at += window)
+      sort_by_length(split,
+                     std::span(rows).subspan(static_cast<size_t>(at),
+                                             static_cast<size_t>(std::min(window, count - at))),
+                     /*longest_first=*/false);
   std::vector<uint32_t> order = first_numbers(steps_per_epoch(count, options.batch));
   permute(order, random);
   return Batches(std::move(rows), options.batch, std::move(order));
@@ -79,8 +92,7 @@ Batches evaluation_batches(const Split& split, int64_t batch, int64_t limit) {
     rows.resize(static_cast<size_t>(limit));
     return Batches(std::move(rows), batch);
   }
-  auto longer = [&split](uint32_t a, uint32_t b) { return split.length(a) > split.length(b); };
-  std::stable_sort(rows.begin(), rows.end(), longer);
+  sort_by_length(split, rows, /*longest_first=*/true);
   return Batches(std::move(rows), batch);
 }
 

@@ -239,7 +239,7 @@ TEST(Loader, StopsWhateverTheThreadDoes) {
 
 TEST(Loader, ForwardsWhatGoesWrongInTheThread) {
   Split split = random_split(6);
-  split.offsets[6] += 1;  // the last row ends outside the tokens
+  split.offsets.edit()[6] += 1;  // the last row ends outside the tokens
   Loader loader(split, {.batch = 2, .shuffle = false}, 0);
   EXPECT_THAT(loader.next().example_ids, ElementsAre(0, 1));
   EXPECT_THAT(loader.next().example_ids, ElementsAre(2, 3));
