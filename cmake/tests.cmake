@@ -7,6 +7,8 @@ foreach(module recipe storage text)
   compress_test_executable(${module}_fuzz "fuzz" "${CMAKE_SOURCE_DIR}/tests/fuzz/${module}" compress_${module} FALSE)
 endforeach()
 
+compress_test_executable(data_fuzz "fuzz" "${CMAKE_SOURCE_DIR}/tests/fuzz/data" compress_data TRUE)
+
 compress_test_executable(resume_test "resume" "${CMAKE_SOURCE_DIR}/tests/resume" compress_train TRUE)
 compress_test_executable(processes_test "processes" "${CMAKE_SOURCE_DIR}/tests/processes" compress_train TRUE)
 

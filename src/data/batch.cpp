@@ -36,6 +36,7 @@ void lay_out(const Split& split, std::span<const int64_t> rows, Batch& batch) {
   }
 }
 
+// The tokens of a mapped split are held below the vocabulary: an embedding reads where they say.
 void fill_tokens(const Split& split, std::span<const int64_t> rows, Batch& batch) {
   auto* ids = batch.token_ids.data_ptr<int64_t>();
   auto* segments = batch.segment_ids.data_ptr<int64_t>();
@@ -43,10 +44,12 @@ void fill_tokens(const Split& split, std::span<const int64_t> rows, Batch& batch
   auto* slots = batch.slots.data_ptr<int64_t>();
   std::copy(batch.row_offsets.begin(), batch.row_offsets.end(), batch.offsets.data_ptr<int64_t>());
   int64_t slot = 0;
+  uint32_t highest = 0;
   for (int64_t row : rows) {
     int64_t length = split.length(row), first = split.first_lengths[row];
     const int32_t* from = split.ids.data() + split.offsets[row];
     for (int64_t i = 0; i < length; ++i) {
+      highest = std::max(highest, static_cast<uint32_t>(from[i]));
       *ids++ = from[i];
       *segments++ = i >= first;
       *positions++ = i;
@@ -54,6 +57,9 @@ void fill_tokens(const Split& split, std::span<const int64_t> rows, Batch& batch
     }
     slot += batch.longest;
   }
+  if (split.vocabulary > 0 && highest >= split.vocabulary)
+    throw Error(ErrorKind::data, "tokenised rows are damaged: a token outside the vocabulary",
+                split.cache.string(), "delete the file, and it is made again");
 }
 
 void fill_targets(const Split& split, std::span<const int64_t> rows,

@@ -4,60 +4,46 @@
 
 #include "compress/base/error.h"
 #include "compress/base/hash.h"
+#include "compress/base/log.h"
 #include "compress/base/strings.h"
-#include "compress/text/batch.h"
-#include "labels.h"
+#include "rows.h"
+#include "token_cache.h"
 
 namespace compress::data {
 
 namespace {
 
-// What one pass over the file collects besides the targets. The views are of the source.
-struct Texts {
-  std::vector<std::string_view> first, second;
-};
-
-Texts read_rows(Source& source, const DatasetOptions& options, Split& split) {
-  Layout layout = layout_of(options);
-  auto reader = open_reader(source, options, layout.columns);
-  TargetReader targets(options, split);
-  Texts texts;
-  BadRows bad;
-  Record record;
-  auto wanted = options.limit.value_or(std::numeric_limits<int64_t>::max());
-  while (static_cast<int64_t>(split.lines.size()) < wanted && reader->next(record)) {
-    split.lines.push_back(record.line);
-    if (!record.problem.empty()) {
-      bad.add(record.line, record.problem, record.hint);
-      continue;
-    }
-    texts.first.push_back(record.cells[0]);
-    if (layout.pair) texts.second.push_back(record.cells[1]);
-    targets.row(record, bad);
-  }
-  split.blank_lines = reader->blank_lines();
-  bad.raise(source, static_cast<int64_t>(split.lines.size()));
-  if (split.lines.empty())
-    throw Error(ErrorKind::data, "the data file has no rows", source.file().string(),
-                options.header
-                    ? "its first row was read as the header; `header: false` if it is data"
-                    : "");
-  return texts;
+template <class T>
+void join(Array<T> Split::*member, const std::vector<Split>& parts, Split& split) {
+  size_t total = 0;
+  for (const Split& part : parts) total += (part.*member).size();
+  (split.*member).edit().reserve(total);
+  for (const Split& part : parts) (split.*member).append(part.*member);
 }
 
-void tokenise(const Source& source, const Texts& texts, const text::Tokenizer& tokenizer,
-              int64_t max_length, int threads, Split& split) {
-  text::EncodeOptions options;
-  options.max_length = max_length;
-  text::PackedIds packed = text::encode_all(tokenizer, texts.first, texts.second, options, threads);
-  split.ids = std::move(packed.ids);
-  split.offsets = std::move(packed.offsets);
-  split.first_lengths.assign(packed.first_lengths.begin(), packed.first_lengths.end());
-  BadRows bad;
-  for (int64_t row = 0; row < split.rows(); ++row)
-    if (split.length(row) == 0)
-      bad.add(split.lines[row], "the text has no tokens", "remove rows without text");
-  bad.raise(source, split.rows());
+void load_into_memory(Source& source, const DatasetOptions& options,
+                      const text::Tokenizer& tokenizer, int threads, Split& split) {
+  RowStream rows(source, options, tokenizer, split, threads);
+  std::vector<Split> parts;
+  int64_t count = 0;
+  while (const Split* part = rows.next()) {
+    parts.push_back(*part);
+    count += part->rows();
+  }
+  split.blank_lines = rows.blank_lines();
+  join(&Split::ids, parts, split);
+  join(&Split::first_lengths, parts, split);
+  join(&Split::classes, parts, split);
+  join(&Split::values, parts, split);
+  join(&Split::soft, parts, split);
+  join(&Split::lines, parts, split);
+  std::vector<int64_t>& offsets = split.offsets.edit();
+  offsets.reserve(static_cast<size_t>(count) + 1);
+  offsets.push_back(0);
+  for (const Split& part : parts) {
+    const int64_t before = offsets.back();
+    for (int64_t row = 1; row <= part.rows(); ++row) offsets.push_back(before + part.offsets[row]);
+  }
 }
 
 void update(Sha256& hash, std::string_view part) {
@@ -70,11 +56,12 @@ void update(Sha256& hash, const std::vector<std::string>& parts) {
   for (const std::string& part : parts) update(hash, part);
 }
 
-std::string identity(const Source& source, const DatasetOptions& options) {
-  Format format = format_of(options, source.file());
+std::string identity(const std::string& content, const std::filesystem::path& file,
+                     const DatasetOptions& options) {
+  Format format = format_of(options, file);
   bool quoting = options.quoting.value_or(format == Format::csv);
   Sha256 hash;
-  update(hash, sha256(source.bytes()));
+  update(hash, content);
   update(hash, {options.text, options.pair, options.label, options.task});
   update(hash, options.labels);
   update(hash, options.soft_labels);
@@ -83,10 +70,10 @@ std::string identity(const Source& source, const DatasetOptions& options) {
   return hash.hex();
 }
 
-std::string content_identity(const Source& source, const DatasetOptions& options,
+std::string content_identity(const std::string& content, const DatasetOptions& options,
                              const Split& split, const text::Tokenizer& tokenizer) {
   Sha256 hash;
-  update(hash, identity(source, options));
+  update(hash, identity(content, split.file, options));
   update(hash, tokenizer.hash());
   update(hash, split.labels);
   return hash.hex();
@@ -105,17 +92,26 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   split.name = name;
   split.file = split_file(options, name);
   split.task = task_of(options);
-  Source source(split.file);
   if (split.task == Task::classification)
     split.labels = labels.empty() ? label_names(options) : labels;
-  Texts texts = read_rows(source, options, split);
-  tokenise(source, texts, tokenizer, options.max_length, threads, split);
-  split.content_hash = content_identity(source, options, split, tokenizer);
+  const auto folder = cache_folder(options, split.file);
+  const Fingerprint source = fingerprint(split.file, folder);
+  split.content_hash = content_identity(source.sha256, options, split, tokenizer);
+  if (folder) try {
+      load_cached(*folder, options, tokenizer, source, threads, split);
+      return split;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::disk || options.cache != "auto") throw;
+      log::warn(str("tokenised rows stay in memory: ", error.what()));
+    }
+  Source text(split.file, Examine::done_before);
+  load_into_memory(text, options, tokenizer, threads, split);
   return split;
 }
 
 std::string source_hash(const DatasetOptions& options, const std::string& name) {
-  return identity(Source(split_file(options, name)), options);
+  const std::filesystem::path file = split_file(options, name);
+  return identity(fingerprint(file, cache_folder(options, file)).sha256, file, options);
 }
 
 int64_t count_rows(const DatasetOptions& options, const std::string& name) {

@@ -31,7 +31,7 @@ std::string unescape(std::string_view text) {
 class Delimited final : public Reader {
  public:
   Delimited(Source& source, char separator, bool quoting, bool header, std::vector<Column> columns)
-      : source_(source), left_(source.text()), separator_(separator), quoting_(quoting) {
+      : Reader(source), separator_(separator), quoting_(quoting) {
     if (header) {
       read_header(columns);
     } else {
@@ -40,9 +40,7 @@ class Delimited final : public Reader {
   }
 
   bool next(Record& record) override {
-    record.cells.clear();
-    record.problem.clear();
-    record.hint.clear();
+    start(record);
     if (!read_cells(record)) return false;
     if (wanted_.empty() || !record.problem.empty()) return true;
     if (width_ == 0) first_row(record.line);
@@ -211,8 +209,6 @@ class Delimited final : public Reader {
                            : "no cell may hold the separator; `quoting: true` if quoted cells do";
   }
 
-  Source& source_;
-  std::string_view left_;
   char separator_;
   bool quoting_;
   size_t width_ = 0;  // cells a row, 0 = not known yet

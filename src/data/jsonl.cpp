@@ -115,15 +115,10 @@ class Picker {
 class JsonLines final : public Reader {
  public:
   JsonLines(Source& source, std::vector<Column> columns)
-      : source_(source),
-        left_(source.text()),
-        columns_(std::move(columns)),
-        picker_(source, columns_) {}
+      : Reader(source), columns_(std::move(columns)), picker_(source, columns_) {}
 
   bool next(Record& record) override {
-    record.cells.clear();
-    record.problem.clear();
-    record.hint.clear();
+    start(record);
     std::string_view line;
     if (!next_line(line)) return false;
     record.line = line_;
@@ -160,8 +155,6 @@ class JsonLines final : public Reader {
       record.hint = "each line is one JSON object with the wanted keys";
   }
 
-  Source& source_;
-  std::string_view left_;
   std::vector<Column> columns_;
   Picker picker_;
   int64_t line_ = 0;

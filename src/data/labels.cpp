@@ -7,6 +7,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "token_cache.h"
 
 namespace compress::data {
 
@@ -41,11 +42,16 @@ void sort_names(std::vector<std::string>& names) {
       str("is ", cited(options.label), " the label's column? For scores set `task: regression`"));
 }
 
+struct TextHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+
 // The distinct labels of the training file.
-std::vector<std::string> found_names(const DatasetOptions& options) {
-  Source source(split_file(options, "train"));
+std::vector<std::string> found_names(const DatasetOptions& options, Examine examine) {
+  Source source(split_file(options, "train"), examine);
   auto reader = open_reader(source, options, {{options.label, false}});
-  std::unordered_set<std::string_view> distinct;
+  std::unordered_set<std::string, TextHash, std::equal_to<>> distinct;
   BadRows bad;
   Record record;
   int64_t rows = 0;
@@ -57,12 +63,14 @@ std::vector<std::string> found_names(const DatasetOptions& options) {
     std::string_view label = trim(record.cells[0]);
     if (label.empty()) {
       bad.add(record.line, "an empty label");
-    } else if (distinct.insert(label).second) {
+    } else if (distinct.find(label) == distinct.end()) {
+      distinct.emplace(label);
       if (label.size() > longest_class_name)
         wrong_column(source, record.line, "a label of more than 1,000 bytes", options);
       if (distinct.size() > most_classes)
         wrong_column(source, record.line, "more than 10,000 different labels", options);
     }
+    source.forget();
   }
   bad.raise(source, rows);
   if (rows == 0) throw Error(ErrorKind::data, "the data file has no rows", source.file().string());
@@ -85,7 +93,11 @@ std::vector<std::string> label_names(const DatasetOptions& options) {
   if (options.train.empty())
     throw Error(ErrorKind::recipe, "the classes are not known without a training file", {},
                 "name them in `labels`, in the order in which the model was trained");
-  return found_names(options);
+  const std::filesystem::path file = split_file(options, "train");
+  const auto folder = cache_folder(options, file);
+  if (!folder) return found_names(options, Examine::now);
+  return cached_names(*folder, options, fingerprint(file, folder).sha256,
+                      [&] { return found_names(options, Examine::done_before); });
 }
 
 Task task_of(const DatasetOptions& options) {

@@ -29,9 +29,9 @@ struct Loader::State {
     try {
       int64_t steps = steps_per_epoch(split.rows(), options.batch);
       for (int64_t epoch = step / steps, first = step % steps;; ++epoch, first = 0) {
-        auto batches = epoch_batches(split, options, epoch);
+        const Batches batches = epoch_batches(split, options, epoch);
         for (int64_t i = first; i < steps; ++i)
-          if (!hand_over(share(batches[i]))) return;
+          if (!hand_over(share(batches[static_cast<size_t>(i)]))) return;
       }
     } catch (...) {
       std::lock_guard lock(mutex);

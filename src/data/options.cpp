@@ -26,6 +26,8 @@ void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) 
                    "add `format: tsv`, `csv` or `jsonl`");
       break;
     }
+  if (o.cache.empty())
+    problems.add(at(mark, "cache"), "an empty name of a folder", "auto, off, or a folder");
   if (o.format != "jsonl") return;
   if (o.quoting)
     problems.add(at(mark, "quoting"), "jsonl has quoting of its own", "leave `quoting` out");
@@ -104,6 +106,9 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .range(3, 100000)
           .field("limit", &O::limit, "only the first rows of each split")
           .at_least(1)
+          .field("cache", &O::cache,
+                 "tokenised rows on disk, mapped into memory: auto (files above 64 MB, in "
+                 "`tokenised/` of the cache folder), off, or a folder")
           .check(check_files)
           .check(check_columns)
           .check(check_labels);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "compress/base/files.h"
+#include "compress/base/hash.h"
 #include "compress/data/dataset.h"
 
 namespace compress::data {
@@ -35,22 +36,34 @@ size_t invalid_utf8(std::string_view text);
 // Records longer than this are refused: no sentence is, but a binary file or an unclosed quote is.
 inline constexpr size_t longest_record = size_t{16} << 20;
 
+// Whether a source is searched for bytes that no text has, or is known to have none.
+enum class Examine { now, done_before };
+
 // A data file, mapped, and the cells that had to be unescaped. Views of both live as long as the
-// source. Error{data}: missing (with the nearest name in its folder), a folder, unreadable, empty,
-// UTF-16, a NUL byte (line).
+// source, those of kept cells until forget(). Error{data}: missing (with the nearest name in its
+// folder), a folder, unreadable, empty, UTF-16, a NUL byte (line).
 class Source {
  public:
-  explicit Source(const std::filesystem::path& file);
+  explicit Source(const std::filesystem::path& file, Examine examine = Examine::now);
   const std::filesystem::path& file() const { return file_; }
   std::string_view bytes() const { return {map_->data(), map_->size()}; }  // the whole file
   std::string_view text() const;  // without byte order mark
   std::string_view keep(std::string text) { return kept_.emplace_back(std::move(text)); }
+  void forget() { kept_.clear(); }
   std::string place(int64_t line) const;  // "data/train.tsv:17"
+  // Searches the file for what no text has and hashes it, in one pass.
+  std::string examine_and_hash();
+  // Says that the bytes before `at` will hardly be read again: the memory of each further 16 MB of
+  // them is given back to the system. Views of them stay valid.
+  void passed(const char* at);
 
  private:
+  void examine(Sha256* hash);
+
   std::filesystem::path file_;
   std::unique_ptr<MappedFile> map_;
   std::deque<std::string> kept_;
+  size_t passed_ = 0;
 };
 
 // A column that is wanted: a name, or a number from 0 in a delimited file. Names are distinct.
@@ -68,13 +81,25 @@ struct Record {
 
 class Reader {
  public:
+  explicit Reader(Source& source) : source_(source), left_(source.text()) {}
   virtual ~Reader() = default;
   // The next record, blank lines skipped; false at the end. Error{data} for a record that is too
   // long.
   virtual bool next(Record& record) = 0;
   int64_t blank_lines() const { return blank_lines_; }
+  size_t bytes_left() const { return left_.size(); }
 
  protected:
+  // Empties the record for the next one.
+  void start(Record& record) {
+    record.cells.clear();
+    record.problem.clear();
+    record.hint.clear();
+    source_.passed(left_.data());
+  }
+
+  Source& source_;
+  std::string_view left_;  // what has not been read
   int64_t blank_lines_ = 0;
 };
 
@@ -90,6 +115,7 @@ std::unique_ptr<Reader> open_jsonl(Source& source, std::vector<Column> columns);
 // Collects the records that cannot be used: all are counted, the first five are named.
 class BadRows {
  public:
+  bool any() const { return count_ > 0; }
   bool listing() const { return count_ < 5; }  // whether the next one's text will be shown
   void add(int64_t line, std::string what, std::string hint = {});
   // Throws Error{data} with the list when there are any; `rows` is how many were read in all.

@@ -1,3 +1,5 @@
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
 #include <system_error>
@@ -12,6 +14,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr size_t piece = size_t{16} << 20;  // bytes; a multiple of the page size
 constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 
 std::string nearest_file(const fs::path& file) {
@@ -129,15 +132,40 @@ size_t invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
-Source::Source(const fs::path& file) : file_(file), map_(map_file(file)) {
+Source::Source(const fs::path& file, Examine examined) : file_(file), map_(map_file(file)) {
+  if (examined == Examine::now) examine(nullptr);
+}
+
+std::string Source::examine_and_hash() {
+  Sha256 hash;
+  examine(&hash);
+  return hash.hex();
+}
+
+void Source::examine(Sha256* hash) {
   std::string_view all = bytes();
   if (all.starts_with("\xFF\xFE") || all.starts_with("\xFE\xFF"))
-    throw Error(ErrorKind::data, "the data file is UTF-16", file.string(), "convert it to UTF-8");
-  if (size_t at = all.find('\0'); at != std::string_view::npos) {
-    auto line = 1 + std::count(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(at), '\n');
-    throw Error(ErrorKind::data, "a NUL byte in the text", place(line),
-                "the file is binary, damaged or UTF-16; data files are UTF-8 text");
+    throw Error(ErrorKind::data, "the data file is UTF-16", file_.string(), "convert it to UTF-8");
+  for (size_t begin = 0; begin < all.size(); begin += piece) {
+    std::string_view part = all.substr(begin, piece);
+    if (size_t at = part.find('\0'); at != std::string_view::npos) {
+      auto last = all.begin() + static_cast<std::ptrdiff_t>(begin + at);
+      throw Error(ErrorKind::data, "a NUL byte in the text",
+                  place(1 + std::count(all.begin(), last, '\n')),
+                  "the file is binary, damaged or UTF-16; data files are UTF-8 text");
+    }
+    if (hash != nullptr) hash->update(part);
+    passed(part.data() + part.size());
   }
+  passed_ = 0;  // it will be read once more
+}
+
+void Source::passed(const char* at) {
+  if (at == nullptr || at < map_->data() + passed_ + piece) return;
+  size_t end = static_cast<size_t>(at - map_->data()) / piece * piece;
+  // Advice: where the system does not take it, only more memory counts as used.
+  ::madvise(const_cast<char*>(map_->data()) + passed_, end - passed_, MADV_DONTNEED);
+  passed_ = end;
 }
 
 std::string_view Source::text() const {

@@ -1,7 +1,6 @@
 #include "compress/eval/evaluate.h"
 
 #include <chrono>
-#include <numeric>
 
 #include "compress/augment/augment.h"
 #include "compress/base/error.h"
@@ -43,16 +42,23 @@ void check_fit(const nn::ModelConfig& config, const data::Split& split) {
                 split.file.string(), "the data set's `task` and the model's `head` must agree");
 }
 
-// The batches of this process.
-std::vector<std::vector<int64_t>> share(std::vector<std::vector<int64_t>> batches,
-                                        const parallel::Processes* processes) {
-  if (processes == nullptr) return batches;
-  std::vector<std::vector<int64_t>> mine;
-  for (size_t i = static_cast<size_t>(processes->rank()); i < batches.size();
-       i += static_cast<size_t>(processes->world()))
-    mine.push_back(std::move(batches[i]));
-  return mine;
-}
+// The batches of this process: every world-th one, so that all have long ones and short ones.
+class Share {
+ public:
+  Share(data::Batches all, const parallel::Processes* processes)
+      : all_(std::move(all)),
+        first_(processes == nullptr ? 0 : static_cast<size_t>(processes->rank())),
+        step_(processes == nullptr ? 1 : static_cast<size_t>(processes->world())) {}
+  // Calls work(rows) for each batch.
+  template <class Work>
+  void each(const Work& work) const {
+    for (size_t i = first_; i < all_.size(); i += step_) work(all_[i]);
+  }
+
+ private:
+  data::Batches all_;
+  size_t first_, step_;
+};
 
 void check_stop(const EvaluateOptions& options) {
   if (options.stop == nullptr || !options.stop->load()) return;
@@ -62,13 +68,13 @@ void check_stop(const EvaluateOptions& options) {
 
 // Perplexity of the original tokens at masked positions.
 void score_masked(nn::Model& model, const data::Split& split, const EvaluateOptions& options,
-                  const std::vector<std::vector<int64_t>>& batches, Predictions& predictions) {
+                  const Share& batches, Predictions& predictions) {
   if (options.tokenizer == nullptr)
     throw Error(ErrorKind::internal, "a masked LM is evaluated with its tokenizer");
   auto masking = augment::make_masking({});
   masking->bind(*options.tokenizer);
   nn::Pass pass{false, 0, options.precision};
-  for (const std::vector<int64_t>& rows : batches) {
+  batches.each([&](const std::vector<int64_t>& rows) {
     check_stop(options);
     data::Batch batch = data::pack(split, rows);
     masking->apply(batch, stream_seed(0, "evaluation", static_cast<uint64_t>(rows.front())));
@@ -78,7 +84,7 @@ void score_masked(nn::Model& model, const data::Split& split, const EvaluateOpti
     predictions.nll_sum +=
         at::cross_entropy_loss(out.token_logits, targets, {}, at::Reduction::Sum).item<double>();
     predictions.tokens += targets.size(0);
-  }
+  });
   if (options.processes == nullptr) return;
   Tensor sums = torch::tensor({predictions.nll_sum, static_cast<double>(predictions.tokens)},
                               torch::kFloat64);
@@ -108,16 +114,8 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   const nn::ModelConfig& config = model.config();
   check_fit(config, split);
   model.params().refresh(options.precision);
-  std::vector<std::vector<int64_t>> batches = data::evaluation_batches(split, options.batch);
-  if (options.limit > 0 && options.limit < split.rows()) {
-    batches.clear();
-    for (int64_t row = 0; row < options.limit; row += options.batch) {
-      std::vector<int64_t>& rows =
-          batches.emplace_back(std::min(options.batch, options.limit - row));
-      std::iota(rows.begin(), rows.end(), row);
-    }
-  }
-  batches = share(std::move(batches), options.processes);
+  const Share batches(data::evaluation_batches(split, options.batch, options.limit),
+                      options.processes);
   Evaluation result;
   Predictions predictions;
   if (config.head == HeadKind::masked_lm) {
@@ -134,12 +132,12 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
     result.logits = torch::zeros({count, width});
     nn::Pass pass{false, 0, options.precision};
     Tensor order = torch::tensor(columns);
-    for (const std::vector<int64_t>& rows : batches) {
+    batches.each([&](const std::vector<int64_t>& rows) {
       check_stop(options);
       data::Batch batch = data::pack(split, rows).to(model.device());
       Tensor logits = model.forward(batch, {}, pass).logits.cpu().index_select(1, order);
       result.logits.index_copy_(0, torch::tensor(rows), logits);
-    }
+    });
     if (options.processes != nullptr) options.processes->sum(result.logits);  // others hold zeros
     result.rows = count;
     if (config.head == HeadKind::classification) {

@@ -223,7 +223,14 @@ const std::vector<recipe::ComponentInfo>& recipe_sections() {
       describe<RecipeOptions>("section", "recipe", "the top of a recipe file"),
       describe<data::DatasetOptions>(
           "section", "data", "a data set: an entry of `data:`, under a name of your choice", "", "",
-          "Files are read relative to the current folder. The test part is only ever scored."),
+          "Files are read relative to the current folder. The test part is only ever scored. "
+          "A cache holds tokenised rows in files named after a hash of the data file's content, "
+          "the options that decide what is read, the class names and the tokenizer; a training "
+          "maps them, so that its memory does not grow with the data. The cache folder is "
+          "$COMPRESS_CACHE, else $XDG_CACHE_HOME/compress, else ~/.cache/compress. Anything in "
+          "`tokenised/` may be deleted: what is missing or damaged is made again. An unchanged "
+          "data file (size, inode, times of modification and change) is not read again to know "
+          "its hash. Where auto cannot write, rows stay in memory."),
       describe<StageOptions>("section", "stage",
                              "an entry of `stages:`: exactly one of train, evaluate, export"),
       describe<train::TrainOptions>(

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "compress/data/array.h"
 #include "compress/data/batch.h"
 #include "compress/recipe/options.h"
 #include "compress/text/tokenizer.h"
@@ -33,27 +34,33 @@ struct DatasetOptions {
   std::optional<bool> quoting;   // default: csv yes, tsv no
   int64_t max_length = 128;      // tokens a row, special ones included
   std::optional<int64_t> limit;  // first n rows of each split only
+  std::string cache = "auto";    // auto | off | folder: where tokenised rows are kept
   static const recipe::Options<DatasetOptions>& options();
 };
 
-// One split, tokenised: T tokens of N rows packed one after the other.
+// One split, tokenised: T tokens of N rows packed one after the other, in memory or in a mapped
+// file of the cache.
 struct Split {
   std::string name;  // "train", "validation", "test"
   std::filesystem::path file;
   Task task = Task::classification;
-  std::vector<std::string> labels;     // class names by index (classification)
-  std::vector<int32_t> ids;            // [T]
-  std::vector<int64_t> offsets;        // [N + 1]
-  std::vector<int32_t> first_lengths;  // [N] tokens with segment 0 (the rest have segment 1)
-  std::vector<int32_t> classes;        // [N] hard labels, or empty
-  std::vector<float> values;           // [N] regression targets, or empty
-  std::vector<float> soft;             // [N * C] soft labels, or empty
-  std::vector<int64_t> lines;          // [N] 1-based line of each row in its file
-  int64_t blank_lines = 0;             // skipped
+  std::vector<std::string> labels;  // class names by index (classification)
+  Array<int32_t> ids;               // [T]
+  Array<int64_t> offsets;           // [N + 1]
+  Array<int32_t> first_lengths;     // [N] tokens with segment 0 (the rest have segment 1)
+  Array<int32_t> classes;           // [N] hard labels, or empty
+  Array<float> values;              // [N] regression targets, or empty
+  Array<float> soft;                // [N * C] soft labels, or empty
+  Array<int64_t> lines;             // [N] 1-based line of each row in its file
+  int64_t blank_lines = 0;          // skipped
   // SHA-256 of the file's content, the options that decide what is read from it (max_length too),
   // the class names and the tokenizer: two splits with the same hash hold the same tokens and
   // targets.
   std::string content_hash;
+  // The mapped file that holds the arrays (empty = memory), and the tokenizer's vocabulary, below
+  // which pack() then holds their ids (0 = the ids were checked).
+  std::filesystem::path cache;
+  int64_t vocabulary = 0;
 
   int64_t rows() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int64_t length(int64_t row) const { return offsets[row + 1] - offsets[row]; }
@@ -73,12 +80,19 @@ struct Split {
 // become probabilities with sum 1 (a sum within 1e-3 of 1 is accepted) in the order of `labels`,
 // matched by name.
 //
+// The file is read in pieces of some megabytes. With a cache (options.cache; auto: for files above
+// 64 MB, in `tokenised/` of $COMPRESS_CACHE, $XDG_CACHE_HOME/compress or ~/.cache/compress), the
+// tokens go to a file named after content_hash, and the split shows that file: what is in memory
+// does not grow with it. Of several processes that want it one makes it, the others wait. A damaged
+// cache file is made anew with a warning; where `auto` cannot write, the split is read into memory.
+//
 // Errors{data}: missing file (with the nearest name in its folder), empty file or header only, a
 // column that is not there (with the nearest name), NUL bytes, a row above 16 MB; and, all bad rows
 // counted and the first five listed with their lines: bad UTF-8, short or long rows, unclosed
 // quotes, bad JSON, empty or unknown labels (with the nearest name), scores that are not finite
 // numbers, soft labels that are no distribution, texts without a token. Errors{recipe}: no such
-// file in the options, unknown format, no label column for a labelled task.
+// file in the options, unknown format, no label column for a labelled task. Error{disk} when a
+// folder named in options.cache cannot be written.
 Split load_split(const DatasetOptions& options, const std::string& name,
                  const text::Tokenizer& tokenizer, const std::vector<std::string>& labels = {},
                  int threads = 0);
@@ -91,15 +105,17 @@ Split load_split(const DatasetOptions& options, const std::string& name,
 std::vector<std::string> label_names(const DatasetOptions& options);
 
 // Hash of a split's file and of the options that decide what is made of it, without tokenising (for
-// stage identity). The file's path is not part of it. Class names found in the training file are
-// not either: hash that file too.
+// stage identity). Neither the file's path nor the cache is part of it; a file that has not changed
+// since it was hashed (size, times, inode) is not read again. Class names found in the training
+// file are not either: hash that file too.
 std::string source_hash(const DatasetOptions& options, const std::string& name);
 // Number of rows without tokenising, `limit` applied, for the plan. Reads the file once and does
 // not judge rows; counts records, not lines, where quoting is on.
 int64_t count_rows(const DatasetOptions& options, const std::string& name);
 
 // Packs rows of a split into a batch on the CPU, in the given order (in pinned memory when `pin`
-// and there is a GPU). Class indices become one-hot rows of Targets::distribution.
+// and there is a GPU). Class indices become one-hot rows of Targets::distribution. Error{data} for
+// ids of a mapped split that lie outside the vocabulary.
 Batch pack(const Split& split, std::span<const int64_t> rows, bool pin = false);
 
 }  // namespace compress::data

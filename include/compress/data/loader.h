@@ -1,7 +1,9 @@
 #pragma once
 // The order of training and the thread that prepares batches.
 
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -20,18 +22,53 @@ struct SamplerOptions {
   int64_t rank = 0, world = 1;
 };
 
+// An order of rows, cut into batches that are made when they are asked for: four bytes a row. Reads
+// like a container of vectors of row numbers; may be read from many threads at once.
+class Batches {
+ public:
+  // Batch i holds rows[place * batch ...] with place = order[i], or i where `order` is empty.
+  Batches(std::vector<uint32_t> rows, int64_t batch, std::vector<uint32_t> order = {});
+
+  size_t size() const { return count_; }
+  int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
+  // The rows of batch i < size().
+  std::vector<int64_t> operator[](size_t i) const;
+
+  class Iterator {
+   public:
+    using value_type = std::vector<int64_t>;
+    using difference_type = std::ptrdiff_t;
+    Iterator() = default;
+    Iterator(const Batches* batches, size_t at) : batches_(batches), at_(at) {}
+    value_type operator*() const { return (*batches_)[at_]; }
+    Iterator& operator++() { return ++at_, *this; }
+    Iterator operator++(int) { return {batches_, at_++}; }
+    bool operator==(const Iterator&) const = default;
+
+   private:
+    const Batches* batches_ = nullptr;
+    size_t at_ = 0;
+  };
+  Iterator begin() const { return {this, 0}; }
+  Iterator end() const { return {this, count_}; }
+
+ private:
+  std::vector<uint32_t> rows_, order_;
+  size_t batch_, count_;
+};
+
 // The batches of one epoch as row numbers: a seeded permutation of all rows, windows of `window`
 // batches sorted by length (ties stay as permuted) and cut, then the batches permuted. A pure
 // function of (lengths, options, epoch), drawn from the stream "data". Every row once;
-// steps_per_epoch batches, of which at most one is partial.
-std::vector<std::vector<int64_t>> epoch_batches(const Split& split, const SamplerOptions& options,
-                                                int64_t epoch);
+// steps_per_epoch batches, of which at most one is partial. Error{data} above 4,294,967,295 rows.
+Batches epoch_batches(const Split& split, const SamplerOptions& options, int64_t epoch);
 // Updates in one epoch.
 int64_t steps_per_epoch(int64_t rows, int64_t batch);
 
 // Batches for evaluation and teachers: rows sorted by length, the longest first so that memory
-// peaks at once, equal ones in file order. Every row once.
-std::vector<std::vector<int64_t>> evaluation_batches(const Split& split, int64_t batch);
+// peaks at once, equal ones in file order. Every row once; with a `limit` above 0 and below the
+// number of rows, the first `limit` rows in file order instead.
+Batches evaluation_batches(const Split& split, int64_t batch, int64_t limit = 0);
 
 // Hands out the packed batches of update 0, 1, 2, ... over epochs without end, preparing the next
 // few in a thread. Starting at `first_step` costs nothing but that epoch's permutation. The same

@@ -92,7 +92,7 @@ TEST(Pack, RowsOutsideTheSplit) {
   for (int64_t row : {int64_t{-1}, int64_t{3}})
     EXPECT_THAT(error_of(ErrorKind::internal, [&] { pack(split, std::vector<int64_t>{row}); }),
                 HasSubstr("rows"));
-  split.offsets[3] = 9;
+  split.offsets.edit()[3] = 9;
   EXPECT_THAT(error_of(ErrorKind::internal, [&] { pack(split, std::vector<int64_t>{2}); }),
               HasSubstr("outside"));
 }

@@ -24,7 +24,8 @@ TEST(DataOptions, ReadsAll) {
   DatasetOptions o;
   EXPECT_EQ(
       problems_of("{format: csv, train: a, validation: b, test: c, text: s, pair: t, label: y,\n"
-                  " labels: [no, maybe], header: false, quoting: false, max_length: 64, limit: 9}",
+                  " labels: [no, maybe], header: false, quoting: false, max_length: 64, limit: 9,\n"
+                  " cache: off}",
                   &o),
       "");
   EXPECT_EQ(o.format + o.train + o.validation + o.test + o.text + o.pair + o.label, "csvabcsty");
@@ -34,6 +35,7 @@ TEST(DataOptions, ReadsAll) {
   EXPECT_EQ(o.quoting, false);
   EXPECT_EQ(o.max_length, 64);
   EXPECT_EQ(o.limit, 9);
+  EXPECT_EQ(o.cache, "off");
   EXPECT_EQ(problems_of("{train: a.tsv, text: s, task: unlabelled}"), "");
   EXPECT_EQ(problems_of("{train: a.tsv, text: s, soft_labels: [a, b]}"), "");
 }
@@ -57,6 +59,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"{train: a.tsv, text: s, label: y, max_length: 100001}", "max_length"},
         Case{"{train: a.tsv, text: s, label: y, limit: 0}", "limit"},
         Case{"{train: a.tsv, text: s, label: y, lable: z}", "lable"},
+        Case{"{train: a.tsv, text: s, label: y, cache: ''}", "an empty name of a folder"},
         Case{"{text: s, label: y}", "names no file"},
         Case{"{train: a.tsv, test: a.txt, text: s, label: y}", "extension of a.txt"},
         Case{"{train: a, format: jsonl, text: s, label: y, quoting: true}", "jsonl has quoting"},
