@@ -211,26 +211,33 @@ void clear_tail(Tensor& rows, int64_t tokens) {
   if (tokens < rows.size(0)) rows.narrow(0, tokens, rows.size(0) - tokens).zero_();
 }
 
+// `qkv` is contiguous.
+Tensor packed_forward(const Tensor& qkv, const std::vector<int64_t>& offsets,
+                      const AttentionShape& shape, bool training, uint64_t seed) {
+  const int64_t hidden = shape.heads * shape.width;
+  Tensor out = torch::empty({qkv.size(0), hidden}, qkv.options().requires_grad(false));
+  clear_tail(out, offsets.back());
+  simd::dispatch(qkv.scalar_type(), [&](auto sample) {
+    using Scalar = decltype(sample);
+    const Scalar* x = qkv.const_data_ptr<Scalar>();
+    Scalar* y = out.mutable_data_ptr<Scalar>();
+    for_each_head(offsets, shape, seed, training,
+                  [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
+                    head_forward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden,
+                                 y + to, hidden, memory);
+                  });
+  });
+  return out;
+}
+
 class PackedAttention : public torch::autograd::Function<PackedAttention> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& input,
                         const std::vector<int64_t>& offsets, int64_t heads, int64_t width,
                         double scale, double dropout, bool training, int64_t seed) {
     Tensor qkv = input.contiguous();
-    AttentionShape shape{heads, width, scale, dropout};
-    Tensor out = torch::empty({qkv.size(0), heads * width}, qkv.options());
-    clear_tail(out, offsets.back());
-    const int64_t hidden = heads * width;
-    simd::dispatch(qkv.scalar_type(), [&](auto sample) {
-      using Scalar = decltype(sample);
-      const Scalar* x = qkv.const_data_ptr<Scalar>();
-      Scalar* y = out.mutable_data_ptr<Scalar>();
-      for_each_head(offsets, shape, static_cast<uint64_t>(seed), training,
-                    [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
-                      head_forward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden,
-                                   y + to, hidden, memory);
-                    });
-    });
+    Tensor out = packed_forward(qkv, offsets, {heads, width, scale, dropout}, training,
+                                static_cast<uint64_t>(seed));
     context->save_for_backward({qkv});
     context->saved_data["offsets"] = offsets;
     context->saved_data["shape"] =
@@ -298,9 +305,12 @@ torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch,
   bool packed = qkv.is_cpu() && scores == nullptr &&
                 (qkv.scalar_type() == torch::kFloat32 || qkv.scalar_type() == torch::kBFloat16);
   if (!packed) return padded_attention(qkv, batch, shape, seeds, scores);
+  const bool dropping = seeds.training() && shape.dropout > 0;
+  const uint64_t seed = seeds.next();
+  if (!torch::GradMode::is_enabled())
+    return packed_forward(qkv.contiguous(), batch.row_offsets, shape, dropping, seed);
   return PackedAttention::apply(qkv, batch.row_offsets, shape.heads, shape.width, shape.scale,
-                                shape.dropout, seeds.training() && shape.dropout > 0,
-                                static_cast<int64_t>(seeds.next()));
+                                shape.dropout, dropping, static_cast<int64_t>(seed));
 }
 
 }  // namespace compress::nn
