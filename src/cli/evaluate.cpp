@@ -1,6 +1,7 @@
 // `compress evaluate`: scores a model folder on a data file.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 
 #include "compress/base/error.h"
@@ -20,7 +21,7 @@ struct EvaluateFlags {
   std::string model;
   DataFlags data;
   std::vector<std::string> metrics;
-  int64_t batch = 64;
+  int64_t batch = 64, warm_up = 0;
   std::string precision = "float32", device = "auto";
   bool json = false;
 };
@@ -46,6 +47,22 @@ nn::Json number(double value) {
   return std::isfinite(value) ? nn::Json(value) : nn::Json(nullptr);
 }
 
+// Milliseconds of a forward pass: order statistics over the batches.
+nn::Json forward_times(std::vector<double> seconds) {
+  std::sort(seconds.begin(), seconds.end());
+  auto at = [&](double share) {
+    return 1000 * seconds[static_cast<size_t>(share * static_cast<double>(seconds.size() - 1))];
+  };
+  const size_t half = seconds.size() / 2;
+  const double median =
+      seconds.size() % 2 == 1 ? seconds[half] : (seconds[half - 1] + seconds[half]) / 2;
+  return {{"batches", seconds.size()},
+          {"median_ms", 1000 * median},
+          {"min_ms", at(0)},
+          {"p90_ms", at(0.9)},
+          {"max_ms", at(1)}};
+}
+
 std::string as_json(const EvaluateFlags& flags, const data::Split& split,
                     const eval::Evaluation& found) {
   nn::Json json = {{"model", flags.model},
@@ -60,6 +77,15 @@ std::string as_json(const EvaluateFlags& flags, const data::Split& split,
   json["loss"] = number(found.loss);
   json["seconds"] = found.seconds;
   json["samples_per_second"] = number(static_cast<double>(found.rows) / found.seconds);
+  if (!found.forward_seconds.empty()) {
+    json["forward"] = forward_times(found.forward_seconds);
+    const int64_t rows = std::min(flags.batch, found.rows);
+    double total = 0;
+    for (double seconds : found.forward_seconds) total += seconds;
+    json["forward"]["rows_a_batch"] = rows;
+    json["forward"]["samples_per_second"] =
+        static_cast<double>(rows) * static_cast<double>(found.forward_seconds.size()) / total;
+  }
   // Paths may hold bytes that are not UTF-8: they must not end the program.
   return json.dump(2, ' ', false, nn::Json::error_handler_t::replace) + "\n";
 }
@@ -89,6 +115,7 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   eval::EvaluateOptions how;
   how.metrics = flags.metrics;
   how.batch = flags.batch;
+  how.warm_up = flags.warm_up;
   how.precision = train::resolve_precision(flags.precision, device);
   how.tokenizer = tokenizer.get();
   how.processes = processes;
@@ -116,6 +143,9 @@ void add_evaluate(CLI::App& app, Action& action) {
       ->allow_extra_args(false);
   sub->add_option("--batch", flags->batch, "Rows a batch")
       ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  sub->add_option("--warm-up", flags->warm_up, "Batches that run before anything is timed")
+      ->check(CLI::Range(0, 65536))
       ->capture_default_str();
   sub->add_option("--precision", flags->precision, "auto, float32 or bf16")
       ->check(CLI::IsMember({"auto", "float32", "bf16"}))

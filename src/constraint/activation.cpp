@@ -101,12 +101,22 @@ Tensor TokenInput::apply(const Tensor& input, const nn::Rows&) {
   return wants_gradient(input) ? RowsFunction::apply(input) : by_rows(input);
 }
 
+void TokenInput::round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
+                       float* scales) const {
+  kernels::quantize_rows(x, rows, width, 0, values, stride, scales);
+}
+
 Tensor TensorInput::apply(const Tensor& input, const nn::Rows& rows) {
   if (!phase_.active) return input;
   if (rows.training && !phase_.frozen && fixed_ == 0) observe(rows.of(input));
   if (!seen_) return input;
   return wants_gradient(input) ? ScaleFunction::apply(input, static_cast<double>(scale()))
                                : by_scale(input, scale(), nullptr);
+}
+
+void TensorInput::round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
+                        float* scales) const {
+  kernels::quantize_rows(x, rows, width, scale(), values, stride, scales);
 }
 
 void TensorInput::observe(const Tensor& input) {

@@ -17,22 +17,29 @@ struct Phase {
 
 // int8, one scale a row from the row itself. Straight-through: nothing is clipped but half a step
 // at the largest magnitude.
-class TokenInput final : public nn::InputTransform {
+class TokenInput final : public nn::InputTransform, private nn::IntegerRows {
  public:
   explicit TokenInput(const Phase& phase) : phase_(phase) {}
   torch::Tensor apply(const torch::Tensor& input, const nn::Rows& rows) override;
   bool shareable() const override { return true; }
+  const nn::IntegerRows* integers() const override { return phase_.active ? this : nullptr; }
 
  private:
+  void round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
+             float* scales) const override;
+
   const Phase& phase_;
 };
 
 // int8, one scale for all, from a moving minimum and maximum of training passes. The gradient is 0
 // where a value was clamped. An input that was never observed passes unchanged.
-class TensorInput final : public nn::InputTransform {
+class TensorInput final : public nn::InputTransform, private nn::IntegerRows {
  public:
   TensorInput(const Phase& phase, double averaging) : phase_(phase), averaging_(averaging) {}
   torch::Tensor apply(const torch::Tensor& input, const nn::Rows& rows) override;
+  const nn::IntegerRows* integers() const override {
+    return phase_.active && seen_ ? this : nullptr;
+  }
   bool seen() const { return seen_; }
   float scale() const;
   // A given scale, as if it had been observed.
@@ -43,6 +50,8 @@ class TensorInput final : public nn::InputTransform {
 
  private:
   void observe(const torch::Tensor& input);
+  void round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
+             float* scales) const override;
 
   const Phase& phase_;
   double averaging_;

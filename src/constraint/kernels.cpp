@@ -8,8 +8,11 @@
 #include <limits>
 #include <vector>
 
+#include "compress/base/clones.h"
+
 // Plain loops that the compiler turns into vectors. Their cost is small beside the matrix products
-// that they feed, so the baseline instruction set will do.
+// that they feed, so the baseline instruction set will do; but integer products are fast enough to
+// wait for what rounds their inputs (quantize_rows).
 
 namespace compress::constraint::kernels {
 
@@ -23,18 +26,18 @@ constexpr int64_t grain = 1 << 15;
 constexpr float rounder = 12582912.0f;
 
 // The bit pattern as float32.
-inline int32_t bits_at(const float* x) {
+COMPRESS_INLINE int32_t bits_at(const float* x) {
   int32_t bits;
   std::memcpy(&bits, x, sizeof bits);
   return bits;
 }
-inline int32_t bits_at(const BFloat16* x) {
+COMPRESS_INLINE int32_t bits_at(const BFloat16* x) {
   uint16_t bits;
   std::memcpy(&bits, x, sizeof bits);
   return static_cast<int32_t>(static_cast<uint32_t>(bits) << 16);
 }
 template <class T>
-inline float value_at(const T* x) {
+COMPRESS_INLINE float value_at(const T* x) {
   return std::bit_cast<float>(bits_at(x));
 }
 inline void put(float x, float* out) {
@@ -50,7 +53,7 @@ inline void put(float x, BFloat16* out) {
 
 // clamp(v, -128, 127) on the bit pattern: comparisons of floats may trap, so that GCC keeps loops
 // with them scalar. NaN passes.
-inline float clamped(float v) {
+COMPRESS_INLINE float clamped(float v) {
   constexpr int32_t infinity = 0x7F800000, at_127 = 0x42FE0000, at_128 = 0x43000000;
   const int32_t bits = std::bit_cast<int32_t>(v), size = bits & 0x7FFFFFFF;
   const int32_t limit = at_127 + ((bits >> 31) & (at_128 - at_127));
@@ -64,7 +67,7 @@ inline float steps(float v) {
 
 // Magnitudes order like their bit patterns, and NaN comes out above all.
 template <class T>
-float largest(const T* x, int64_t count) {
+COMPRESS_INLINE float largest(const T* x, int64_t count) {
   int32_t most = 0;
   for (int64_t i = 0; i < count; ++i) {
     int32_t bits = bits_at(x + i) & 0x7FFFFFFF;
@@ -81,9 +84,12 @@ void by_scale(const T* in, T* out, int64_t count, float scale) {
 }
 
 template <class T>
-void rows_by_amax(const T* in, T* out, int64_t rows, int64_t width) {
-  for (int64_t r = 0; r < rows; ++r)
-    by_scale(in + r * width, out + r * width, width, scale_of(largest(in + r * width, width)));
+void rows_by_amax(const T* in, T* out, int64_t rows, int64_t width, float* scales) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float scale = scale_of(largest(in + r * width, width));
+    by_scale(in + r * width, out + r * width, width, scale);
+    if (scales != nullptr) scales[r] = scale;
+  }
 }
 
 template <class T>
@@ -141,9 +147,10 @@ Range range_of(const T* x, int64_t count) {
 }
 
 template <class T>
-void spread_rows(const T* in, T* out, int64_t rows, int64_t width) {
+void spread_rows(const T* in, T* out, int64_t rows, int64_t width, float* scales = nullptr) {
   spread(rows, grain / std::max<int64_t>(1, width), [&](int64_t begin, int64_t end) {
-    rows_by_amax(in + begin * width, out + begin * width, end - begin, width);
+    rows_by_amax(in + begin * width, out + begin * width, end - begin, width,
+                 scales != nullptr ? scales + begin : nullptr);
   });
 }
 
@@ -186,8 +193,8 @@ Range range(const BFloat16* x, int64_t count) {
   return range_of(x, count);
 }
 
-void fake_quantize_rows(const float* in, float* out, int64_t rows, int64_t width) {
-  spread_rows(in, out, rows, width);
+void fake_quantize_rows(const float* in, float* out, int64_t rows, int64_t width, float* scales) {
+  spread_rows(in, out, rows, width, scales);
 }
 void fake_quantize_rows(const BFloat16* in, BFloat16* out, int64_t rows, int64_t width) {
   spread_rows(in, out, rows, width);
@@ -205,6 +212,22 @@ void quantize(const float* in, int8_t* out, int64_t count, float scale) {
     for (int64_t i = begin; i < end; ++i)
       out[i] = static_cast<int8_t>(static_cast<int32_t>(steps(in[i] / scale)));
   });
+}
+
+COMPRESS_CLONES void quantize_rows(const float* in, int64_t rows, int64_t width, float fixed,
+                                   int8_t* out, int64_t stride, float* scales) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* x = in + r * width;
+    int8_t* q = out + r * stride;
+    const float most = largest(x, width);
+    const float own = most / 127.5f;
+    float scale = own == 0 ? std::numeric_limits<float>::epsilon() : own;
+    if (fixed != 0) scale = most != most ? most : fixed;
+    scales[r] = scale;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < width; ++i)  // the last byte of the sum is the integer
+      q[i] = static_cast<int8_t>(std::bit_cast<int32_t>(clamped(x[i] / scale) + rounder));
+  }
 }
 
 }  // namespace compress::constraint::kernels

@@ -22,9 +22,10 @@ struct Range {
 Range range(const float* x, int64_t count);
 Range range(const c10::BFloat16* x, int64_t count);
 
-// Fake quantisation of each row by its own scale. `out` may be `in`. In bfloat16 the arithmetic is
-// float32 and the result is rounded once.
-void fake_quantize_rows(const float* in, float* out, int64_t rows, int64_t width);
+// Fake quantisation of each row by its own scale, which `scales` [rows], unless null, receives.
+// `out` may be `in`. In bfloat16 the arithmetic is float32 and the result is rounded once.
+void fake_quantize_rows(const float* in, float* out, int64_t rows, int64_t width,
+                        float* scales = nullptr);
 void fake_quantize_rows(const c10::BFloat16* in, c10::BFloat16* out, int64_t rows, int64_t width);
 // The same by a given scale. `inside`, unless null, receives 1 where nothing was clamped.
 void fake_quantize(const float* in, float* out, uint8_t* inside, int64_t count, float scale);
@@ -32,5 +33,9 @@ void fake_quantize(const c10::BFloat16* in, c10::BFloat16* out, uint8_t* inside,
                    float scale);
 // q of each value; `scale` is finite.
 void quantize(const float* in, int8_t* out, int64_t count, float scale);
+// q of rows that lie `stride` bytes apart, by each row's own scale (`fixed` 0) or by a given one;
+// in this thread alone. `scales` [rows] receives what was used: NaN for a row with a NaN.
+void quantize_rows(const float* in, int64_t rows, int64_t width, float fixed, int8_t* out,
+                   int64_t stride, float* scales);
 
 }  // namespace compress::constraint::kernels

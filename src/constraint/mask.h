@@ -15,7 +15,7 @@ struct Mask final : nn::WeightTransform {
   torch::Tensor keep;  // uint8 of the latent's shape, 1 = kept; undefined while nothing is masked
   int64_t zeros = 0;   // masked entries
 
-  void forward(const nn::Parameter&, torch::Tensor& weight) override { apply(weight); }
+  void forward(nn::Parameter&, torch::Tensor& weight) override { apply(weight); }
   void backward(const nn::Parameter&, torch::Tensor& gradient) override { apply(gradient); }
   // Sets masked entries to +0, in place, in one pass.
   void apply(torch::Tensor& tensor);

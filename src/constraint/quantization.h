@@ -35,8 +35,8 @@ class Quantization : public Constraint {
   struct Weights final : nn::WeightTransform {
     Granularity granularity = Granularity::channel;
     const Phase* phase = nullptr;
-    void forward(const nn::Parameter&, torch::Tensor& weight) override {
-      if (phase->active) fake_quantize_weight(weight, granularity);
+    void forward(nn::Parameter& parameter, torch::Tensor& weight) override {
+      if (phase->active) parameter.steps = fake_quantize_weight(weight, granularity);
     }
     void backward(const nn::Parameter&, torch::Tensor&) override {}
   };

@@ -8,13 +8,14 @@ namespace compress::constraint {
 namespace {
 
 // The same arithmetic through tensor operations, for devices other than the CPU.
-void fake_quantize_elsewhere(torch::Tensor& weight, Granularity granularity) {
+torch::Tensor fake_quantize_elsewhere(torch::Tensor& weight, Granularity granularity) {
   torch::Tensor most = granularity == Granularity::channel ? weight.abs().amax({1}, true)
                                                            : weight.abs().amax().reshape({1, 1});
   // A division by a number would be turned into a product with its inverse on CUDA.
   torch::Tensor scale = most / torch::full_like(most, 127.5);
   scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
   weight.div_(scale).clamp_(-128, 127).round_().mul_(scale).add_(0);  // -0 + 0 = +0
+  return granularity == Granularity::channel ? scale : scale.reshape({1});
 }
 
 bool on_fast_path(const torch::Tensor& weight) {
@@ -30,15 +31,20 @@ Granularity parse_granularity(const std::string& name) {
               "known: channel, tensor");
 }
 
-void fake_quantize_weight(torch::Tensor& weight, Granularity granularity) {
+torch::Tensor fake_quantize_weight(torch::Tensor& weight, Granularity granularity) {
   torch::NoGradGuard no_grad;
-  if (weight.numel() == 0) return;
+  if (weight.numel() == 0) return {};
   if (!on_fast_path(weight)) return fake_quantize_elsewhere(weight, granularity);
   float* x = weight.mutable_data_ptr<float>();
-  if (granularity == Granularity::channel)
-    return kernels::fake_quantize_rows(x, x, weight.size(0), weight.numel() / weight.size(0));
+  if (granularity == Granularity::channel) {
+    torch::Tensor scales = torch::empty({weight.size(0), 1});
+    kernels::fake_quantize_rows(x, x, weight.size(0), weight.numel() / weight.size(0),
+                                scales.mutable_data_ptr<float>());
+    return scales;
+  }
   float scale = kernels::scale_of(kernels::amax(x, weight.numel()));
   kernels::fake_quantize(x, x, nullptr, weight.numel(), scale);
+  return torch::full({1}, scale);
 }
 
 QuantizedWeight quantize_weight(const torch::Tensor& weight, Granularity granularity) {

@@ -1,5 +1,6 @@
 #include "compress/eval/evaluate.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "compress/augment/augment.h"
@@ -7,6 +8,7 @@
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
 #include "compress/data/loader.h"
+#include "compress/nn/packed.h"
 
 namespace compress::eval {
 
@@ -14,6 +16,20 @@ namespace {
 
 using nn::HeadKind;
 using torch::Tensor;
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Logits of `rows` on the CPU; `seconds`, unless null, receives how long the forward pass took.
+Tensor logits_of(nn::Model& model, const data::Split& split, const std::vector<int64_t>& rows,
+                 const nn::Pass& pass, std::vector<double>* seconds) {
+  const data::Batch batch = data::pack(split, rows).to(model.device());
+  const auto begin = std::chrono::steady_clock::now();
+  Tensor logits = model.forward(batch, {}, pass).logits.cpu();
+  if (seconds != nullptr) seconds->push_back(seconds_since(begin));
+  return logits;
+}
 
 // Column of the model's logits for each class of the split.
 std::vector<int64_t> match_labels(const nn::ModelConfig& config, const data::Split& split) {
@@ -49,10 +65,14 @@ class Share {
       : all_(std::move(all)),
         first_(processes == nullptr ? 0 : static_cast<size_t>(processes->rank())),
         step_(processes == nullptr ? 1 : static_cast<size_t>(processes->world())) {}
+  size_t size() const {
+    return all_.size() > first_ ? (all_.size() - first_ + step_ - 1) / step_ : 0;
+  }
+  std::vector<int64_t> operator[](size_t i) const { return all_[first_ + i * step_]; }
   // Calls work(rows) for each batch.
   template <class Work>
   void each(const Work& work) const {
-    for (size_t i = first_; i < all_.size(); i += step_) work(all_[i]);
+    for (size_t i = 0; i < size(); ++i) work((*this)[i]);
   }
 
  private:
@@ -64,6 +84,19 @@ void check_stop(const EvaluateOptions& options) {
   if (options.stop == nullptr || !options.stop->load()) return;
   throw Error(ErrorKind::interrupted, "stopped while a model was scored", {},
               "run the same command again to go on from there");
+}
+
+// Runs some batches, and says how long that took.
+std::chrono::steady_clock::duration warm_up(nn::Model& model, const data::Split& split,
+                                            const EvaluateOptions& options, const Share& batches,
+                                            const nn::Pass& pass) {
+  const auto begin = std::chrono::steady_clock::now();
+  const auto count = static_cast<int64_t>(batches.size()), times = std::min(count, options.warm_up);
+  for (int64_t i = 0; i < times; ++i) {
+    check_stop(options);
+    logits_of(model, split, batches[static_cast<size_t>(i * count / times)], pass, nullptr);
+  }
+  return std::chrono::steady_clock::now() - begin;
 }
 
 // Perplexity of the original tokens at masked positions.
@@ -114,6 +147,7 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   const nn::ModelConfig& config = model.config();
   check_fit(config, split);
   model.params().refresh(options.precision);
+  const nn::PackedWeights packed(model.params());
   const Share batches(data::evaluation_batches(split, options.batch, options.limit),
                       options.processes);
   Evaluation result;
@@ -132,11 +166,13 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
     result.logits = torch::zeros({count, width});
     nn::Pass pass{false, 0, options.precision};
     Tensor order = torch::tensor(columns);
+    begin += warm_up(model, split, options, batches, pass);
     batches.each([&](const std::vector<int64_t>& rows) {
       check_stop(options);
-      data::Batch batch = data::pack(split, rows).to(model.device());
-      Tensor logits = model.forward(batch, {}, pass).logits.cpu().index_select(1, order);
-      result.logits.index_copy_(0, torch::tensor(rows), logits);
+      const bool whole = static_cast<int64_t>(rows.size()) == std::min(options.batch, count);
+      Tensor logits =
+          logits_of(model, split, rows, pass, whole ? &result.forward_seconds : nullptr);
+      result.logits.index_copy_(0, torch::tensor(rows), logits.index_select(1, order));
     });
     if (options.processes != nullptr) options.processes->sum(result.logits);  // others hold zeros
     result.rows = count;
@@ -165,7 +201,7 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   }
   result.metrics = compute_metrics(
       options.metrics.empty() ? default_metrics(config) : options.metrics, predictions);
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  result.seconds = seconds_since(begin);
   return result;
 }
 

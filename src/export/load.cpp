@@ -42,6 +42,8 @@ LoadedModel load(const fs::path& folder) {
     loaded.scheme = in_force = checkpoint::read_json(folder / scheme_file);
   }
   loaded.model = nn::build(state, 0);
+  for (const auto& [name, scale] : loaded.weight_scales)
+    if (nn::Parameter* weight = loaded.model->params().find(name)) weight->steps = scale;
   if (!in_force.is_null()) loaded.quantization = bind_scheme(*loaded.model, in_force, where);
   return loaded;
 }

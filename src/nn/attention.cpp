@@ -220,6 +220,25 @@ void clear_tail(Tensor& rows, int64_t tokens) {
   if (tokens < rows.size(0)) rows.narrow(0, tokens, rows.size(0) - tokens).zero_();
 }
 
+// `qkv` is contiguous.
+Tensor packed_forward(const Tensor& qkv, const std::vector<int64_t>& offsets,
+                      const AttentionShape& shape, const Draws& draws) {
+  const int64_t hidden = shape.heads * shape.width;
+  Tensor out = torch::empty({qkv.size(0), hidden}, qkv.options().requires_grad(false));
+  clear_tail(out, offsets.back());
+  simd::dispatch(qkv.scalar_type(), [&](auto sample) {
+    using Scalar = decltype(sample);
+    const Scalar* x = qkv.const_data_ptr<Scalar>();
+    Scalar* y = out.mutable_data_ptr<Scalar>();
+    for_each_head(offsets, shape, draws,
+                  [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
+                    head_forward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden,
+                                 y + to, hidden, memory);
+                  });
+  });
+  return out;
+}
+
 class PackedAttention : public torch::autograd::Function<PackedAttention> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& input,
@@ -227,20 +246,8 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
                         double scale, double dropout, bool training, int64_t seed,
                         int64_t first_token) {
     Tensor qkv = input.contiguous();
-    AttentionShape shape{heads, width, scale, dropout};
-    Tensor out = torch::empty({qkv.size(0), heads * width}, qkv.options());
-    clear_tail(out, offsets.back());
-    const int64_t hidden = heads * width;
-    simd::dispatch(qkv.scalar_type(), [&](auto sample) {
-      using Scalar = decltype(sample);
-      const Scalar* x = qkv.const_data_ptr<Scalar>();
-      Scalar* y = out.mutable_data_ptr<Scalar>();
-      for_each_head(offsets, shape, {training, seed, first_token},
-                    [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
-                      head_forward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden,
-                                   y + to, hidden, memory);
-                    });
-    });
+    Tensor out =
+        packed_forward(qkv, offsets, {heads, width, scale, dropout}, {training, seed, first_token});
     context->save_for_backward({qkv});
     context->saved_data["offsets"] = offsets;
     context->saved_data["shape"] =
@@ -310,9 +317,12 @@ torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch,
   bool packed = qkv.is_cpu() && scores == nullptr &&
                 (qkv.scalar_type() == torch::kFloat32 || qkv.scalar_type() == torch::kBFloat16);
   if (!packed) return padded_attention(qkv, batch, shape, seeds, scores);
+  const Draws draws{seeds.training() && shape.dropout > 0, static_cast<int64_t>(seeds.next()),
+                    seeds.first_token()};
+  if (!torch::GradMode::is_enabled())
+    return packed_forward(qkv.contiguous(), batch.row_offsets, shape, draws);
   return PackedAttention::apply(qkv, batch.row_offsets, shape.heads, shape.width, shape.scale,
-                                shape.dropout, seeds.training() && shape.dropout > 0,
-                                static_cast<int64_t>(seeds.next()), seeds.first_token());
+                                shape.dropout, draws.training, draws.seed, draws.first_token);
 }
 
 }  // namespace compress::nn

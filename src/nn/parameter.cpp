@@ -115,6 +115,17 @@ const Parameter* ParamTable::find(std::string_view name) const {
   return it == by_name_.end() ? nullptr : it->second;
 }
 
+bool Fused::one_input() const {
+  const InputTransform* first = members.front()->input;
+  for (const Parameter* member : members) {
+    const InputTransform* input = member->input;
+    if (input == first) continue;
+    if (input == nullptr || first == nullptr || !input->shareable() || !first->shareable())
+      return false;
+  }
+  return true;
+}
+
 Fused& ParamTable::fuse(std::vector<Parameter*> members) {
   Fused& group = fused_.emplace_back();
   int64_t row = 0;

@@ -146,25 +146,36 @@ NormTask task_of(const Tensor& x, double eps, double p, uint64_t seed, int64_t f
 
 constexpr int64_t rows_a_part = 64;
 
+struct NormResult {
+  Tensor y, sum, stats;
+};
+NormResult residual_norm_forward(const Tensor& input, const Tensor& residual_input,
+                                 const Tensor& gain, const Tensor& bias, double eps, double p,
+                                 uint64_t seed, int64_t first_row) {
+  Tensor x = input.contiguous(), residual = residual_input.contiguous();
+  const NormTask task = task_of(x, eps, p, seed, first_row);
+  NormResult out{torch::empty_like(x), torch::empty_like(x),
+                 torch::empty({x.size(0), 2}, torch::kFloat32)};
+  simd::dispatch(x.scalar_type(), [&](auto sample) {
+    using T = decltype(sample);
+    at::parallel_for(0, x.size(0), rows_a_part, [&](int64_t begin, int64_t end) {
+      std::vector<float> work(static_cast<size_t>(2 * task.width));
+      forward_rows(task, begin, end, x.const_data_ptr<T>(), residual.const_data_ptr<T>(),
+                   gain.const_data_ptr<float>(), bias.const_data_ptr<float>(),
+                   out.sum.mutable_data_ptr<T>(), out.y.mutable_data_ptr<T>(),
+                   out.stats.mutable_data_ptr<float>(), work.data());
+    });
+  });
+  return out;
+}
+
 class ResidualNormFunction : public torch::autograd::Function<ResidualNormFunction> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& input,
-                        const Tensor& residual_input, const Tensor& gain, const Tensor& bias,
-                        double eps, double p, int64_t seed, int64_t first_row) {
-    Tensor x = input.contiguous(), residual = residual_input.contiguous();
-    const NormTask task = task_of(x, eps, p, static_cast<uint64_t>(seed), first_row);
-    Tensor sum = torch::empty_like(x), y = torch::empty_like(x);
-    Tensor stats = torch::empty({x.size(0), 2}, torch::kFloat32);
-    simd::dispatch(x.scalar_type(), [&](auto sample) {
-      using T = decltype(sample);
-      at::parallel_for(0, x.size(0), rows_a_part, [&](int64_t begin, int64_t end) {
-        std::vector<float> work(static_cast<size_t>(2 * task.width));
-        forward_rows(task, begin, end, x.const_data_ptr<T>(), residual.const_data_ptr<T>(),
-                     gain.const_data_ptr<float>(), bias.const_data_ptr<float>(),
-                     sum.mutable_data_ptr<T>(), y.mutable_data_ptr<T>(),
-                     stats.mutable_data_ptr<float>(), work.data());
-      });
-    });
+                        const Tensor& residual, const Tensor& gain, const Tensor& bias, double eps,
+                        double p, int64_t seed, int64_t first_row) {
+    auto [y, sum, stats] = residual_norm_forward(input, residual, gain, bias, eps, p,
+                                                 static_cast<uint64_t>(seed), first_row);
     context->save_for_backward({sum, stats, gain});
     context->saved_data["p"] = p;
     context->saved_data["eps"] = eps;
@@ -221,6 +232,9 @@ Tensor residual_norm(const Tensor& x, const Tensor& residual, const LayerNorm& n
   if (!own)
     return norm(
         (rate > 0 ? dropout(x, rate, seed, seeds.first_token() * x.size(1)) : x).add(residual));
+  if (!torch::GradMode::is_enabled())
+    return residual_norm_forward(x, residual, gain, bias, norm.eps, rate, seed, seeds.first_token())
+        .y;
   return ResidualNormFunction::apply(x, residual, gain, bias, norm.eps, rate,
                                      static_cast<int64_t>(seed), seeds.first_token());
 }

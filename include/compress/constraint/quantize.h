@@ -27,7 +27,7 @@ QuantizedWeight quantize_weight(const torch::Tensor& weight, Granularity granula
 torch::Tensor dequantize_weight(const QuantizedWeight& quantized);
 // Replaces a float32 weight [out, in] by its fake-quantised values, in place. Not idempotent: the
 // largest magnitude becomes at most 127 or 128 steps, not 127.5. Rows with a value that is not
-// finite become NaN.
-void fake_quantize_weight(torch::Tensor& weight, Granularity granularity);
+// finite become NaN. Returns the scale, as in QuantizedWeight, on the weight's device.
+torch::Tensor fake_quantize_weight(torch::Tensor& weight, Granularity granularity);
 
 }  // namespace compress::constraint

@@ -21,8 +21,9 @@ struct EvaluateOptions {
   int64_t batch = 32;
   nn::Precision precision = nn::Precision::float32;
   const text::Tokenizer* tokenizer =
-      nullptr;        // needed for masked LM: 15% of the tokens are masked, the same each time
-  int64_t limit = 0;  // first rows only; 0 = all
+      nullptr;          // needed for masked LM: 15% of the tokens are masked, the same each time
+  int64_t limit = 0;    // first rows only; 0 = all
+  int64_t warm_up = 0;  // batches, spread over the split, that run before anything is timed
   const std::atomic<bool>* stop = nullptr;  // when it turns true: Error{interrupted}
   // The processes that share the rows; all get the same scores. Null: this one alone.
   parallel::Processes* processes = nullptr;
@@ -32,7 +33,10 @@ struct Evaluation {
   std::vector<Metric> metrics;
   double loss = 0;  // mean cross-entropy or squared error
   int64_t rows = 0;
-  double seconds = 0;
+  double seconds = 0;  // of everything but the warm-up
+  // Of each full batch's forward pass, until its logits are on the CPU (classification,
+  // regression). A smaller last batch counts only when there is no other.
+  std::vector<double> forward_seconds;
   torch::Tensor logits;  // [N, C] float32 on the CPU, in row order (classification, regression)
   const Metric* find(const std::string& name) const;
 };

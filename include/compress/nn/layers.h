@@ -52,6 +52,8 @@ struct Linear {
   Parameter* weight = nullptr;  // [out, in]
   Parameter* bias = nullptr;    // [out] or null
   torch::Tensor operator()(const torch::Tensor& x, const Rows& rows) const;
+  // activation((*this)(x, rows), name), in one pass where a packed weight can.
+  torch::Tensor activated(const torch::Tensor& x, const Rows& rows, const std::string& name) const;
 };
 
 // Linear layers with a common input as one product; falls back to single ones where their input

@@ -44,8 +44,9 @@ struct Parameter;
 class WeightTransform {
  public:
   virtual ~WeightTransform() = default;
-  // Changes `weight` (float32, scratch memory of the latent's shape) in place.
-  virtual void forward(const Parameter& parameter, torch::Tensor& weight) = 0;
+  // Changes `weight` (float32, scratch memory of the latent's shape) in place. What rounds it to
+  // int8 multiples of a step says so in `parameter.steps`.
+  virtual void forward(Parameter& parameter, torch::Tensor& weight) = 0;
   // Turns the gradient at the transform's output into the one at its input, in place
   // (straight-through where the transform rounds).
   virtual void backward(const Parameter& parameter, torch::Tensor& gradient) = 0;
@@ -60,6 +61,16 @@ struct Rows {
   }
 };
 
+// Rounds rows to int8. Called from several threads at once.
+class IntegerRows {
+ public:
+  virtual ~IntegerRows() = default;
+  // Of each of `rows` rows of x, `width` values: x is about values * scales. The rows of `values`
+  // are `stride` bytes apart. A row with a value that is not finite gets a scale that is not.
+  virtual void round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
+                     float* scales) const = 0;
+};
+
 // Changes what a linear layer reads (fake quantisation of activations). `input` is [rows, in].
 class InputTransform {
  public:
@@ -68,7 +79,12 @@ class InputTransform {
   // Stateless: all shareable transforms compute the same, so that layers with one input (query,
   // key, value) may apply one of them for all.
   virtual bool shareable() const { return false; }
+  // What apply() does outside of training, as integers: values * scales are its result to the bit.
+  // Null when that is not what it does (now).
+  virtual const IntegerRows* integers() const { return nullptr; }
 };
+
+class PackedWeight;  // packed.h
 
 // Rows of an embedding that wait for updates until they are read.
 class RowUpdates {
@@ -98,6 +114,11 @@ struct Parameter {
 
   RowUpdates* late = nullptr;  // who owes rows their updates; not owned
 
+  torch::Tensor
+      steps;  // float32 [out, 1] or [1]: when the effective weight was last computed or read,
+              // its rows were int8 multiples of these; undefined where nobody said so
+  std::shared_ptr<const PackedWeight> packed;  // while PackedWeights live
+
   torch::Tensor gradient_buffer;  // float32 memory that latent.grad() uses again each step
   torch::Tensor scratch;          // float32 memory for transforms
   struct Fused* fused = nullptr;  // the group whose memory holds `effective` as rows
@@ -114,7 +135,10 @@ struct Parameter {
 // product serves all.
 struct Fused {
   std::vector<Parameter*> members;
-  torch::Tensor effective;  // leaf: the members' rows, one after the other
+  torch::Tensor effective;                     // leaf: the members' rows, one after the other
+  std::shared_ptr<const PackedWeight> packed;  // while PackedWeights live
+  // Whether one input transform serves all members.
+  bool one_input() const;
 };
 
 // The parameters of a model in a stable order (addresses do not change).
@@ -126,6 +150,7 @@ class ParamTable {
   // Puts the effective weights of `members` into one tensor (see Fused). Call before the first
   // refresh.
   Fused& fuse(std::vector<Parameter*> members);
+  std::deque<Fused>& fused() { return fused_; }
   std::deque<Parameter>& list() { return list_; }
   const std::deque<Parameter>& list() const { return list_; }
   int64_t numel() const;

@@ -353,7 +353,7 @@ class Bert : public Model {
     const double p = config_.hidden_dropout;
     Tensor middle =
         residual_norm(layer.attention_output(mixed, rows), x, layer.attention_norm, p, seeds);
-    Tensor inner = activation(layer.ffn_in(middle, rows), config_.activation);
+    Tensor inner = layer.ffn_in.activated(middle, rows, config_.activation);
     return residual_norm(layer.ffn_out(inner, rows), middle, layer.output_norm, p, seeds);
   }
 

@@ -231,7 +231,7 @@ TEST_F(Export, NothingAppearsWhenTheComparisonFails) {
 // A transform that the layout cannot know of: what a layer multiplies with is not what int8 weights
 // give.
 struct Doubling final : nn::WeightTransform {
-  void forward(const nn::Parameter&, torch::Tensor& weight) override { weight.mul_(2); }
+  void forward(nn::Parameter&, torch::Tensor& weight) override { weight.mul_(2); }
   void backward(const nn::Parameter&, torch::Tensor&) override {}
 };
 

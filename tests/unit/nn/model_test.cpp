@@ -125,7 +125,7 @@ TEST(Bert, Bfloat16IsCloseAndKeepsFloat32Latents) {
 }
 
 struct Halve : WeightTransform {
-  void forward(const Parameter&, Tensor& weight) override { weight.mul_(0.5); }
+  void forward(Parameter&, Tensor& weight) override { weight.mul_(0.5); }
   void backward(const Parameter&, Tensor& gradient) override { gradient.mul_(0.5); }
 };
 

@@ -1,0 +1,63 @@
+#pragma once
+// Weights in the order in which evaluation multiplies with them, on the CPU in float32.
+//
+// A layer whose weight lies on an int8 grid (Parameter::steps) and whose input transform rounds to
+// int8 multiplies integers: y = (sum of q_x q_w) * scale_x * scale_w + b. The sum is exact, so y is
+// what the product of the fake-quantised floats is, but for the rounding of that product's own sum.
+
+#include "compress/data/torch.h"
+
+#include <memory>
+
+#include "compress/nn/parameter.h"
+
+namespace compress::nn {
+
+class PackedWeight {
+ public:
+  // `weight` is [out, in], float32 on the CPU. `steps` [out] or undefined. Integers are multiplied
+  // when `weight` turns out to be int8 multiples of `steps` and `input` rounds to integers;
+  // `native` says whether by the processor's own instructions or (slower, the same to rounding) in
+  // float32.
+  PackedWeight(const torch::Tensor& weight, const torch::Tensor& steps, InputTransform* input,
+               bool native);
+  // X W^T + b of X [rows, in], then GELU (erf) when asked for: [rows, out]. Allocates nothing else
+  // that is kept or large; the numbers do not depend on threads or on which rows come together.
+  torch::Tensor multiply(const torch::Tensor& x, const Rows& rows, const torch::Tensor& bias,
+                         bool gelu) const;
+  bool integers() const { return form_ != Form::floats; }
+
+ private:
+  // What lies in the panels: floats; int8; int8 values as floats.
+  enum class Form { floats, bytes, whole_floats };
+  struct Inputs;
+  void pack(const torch::Tensor& weight);
+  bool pack_integers(const torch::Tensor& weight, const torch::Tensor& steps);
+  void run(const Inputs& inputs, int64_t begin, int64_t end) const;
+
+  Form form_ = Form::floats;
+  int64_t out_ = 0, in_ = 0, panels_ = 0;
+  InputTransform* input_ = nullptr;
+  torch::Tensor values_;   // panels.h
+  torch::Tensor scales_;   // [panels * 32]: steps, 0 after the last
+  torch::Tensor offsets_;  // [panels * 32] int32
+};
+
+// Whether int8 products are faster than float32 ones on this processor.
+bool native_integers();
+
+// Packs every matrix of a model for as long as it lives; makes a second copy of them. Weights,
+// input transforms and `steps` must not change meanwhile. Passes in training, with gradients, in
+// another precision or on another device go on as without.
+class PackedWeights {
+ public:
+  explicit PackedWeights(ParamTable& params, bool native = native_integers());
+  ~PackedWeights();
+  PackedWeights(const PackedWeights&) = delete;
+  PackedWeights& operator=(const PackedWeights&) = delete;
+
+ private:
+  ParamTable& params_;
+};
+
+}  // namespace compress::nn

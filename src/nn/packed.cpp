@@ -1,0 +1,216 @@
+#include "compress/nn/packed.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "panels.h"
+
+namespace compress::nn {
+
+namespace {
+
+using torch::Tensor;
+
+constexpr int64_t rows_a_chunk = 96;    // whose inputs stay in a core's cache while panels pass
+constexpr int64_t task_work = 1 << 19;  // multiplications that are worth another thread (float32)
+
+int64_t panels_of(int64_t outputs) {
+  return (outputs + panels::width - 1) / panels::width;
+}
+int64_t quads_of(int64_t inputs) {
+  return (inputs + panels::quad - 1) / panels::quad;
+}
+
+// The int8 multiples of `step` that a row is; false when it is not.
+bool to_integers(const float* row, int64_t count, float step, int8_t* out) {
+  constexpr float rounder = 12582912.0f;  // 1.5 * 2^23: adding and taking it away rounds
+  int wrong = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const float whole = (row[i] / step + rounder) - rounder;
+    wrong |= static_cast<int>(!(whole * step == row[i])) | static_cast<int>(!(whole >= -128.0f)) |
+             static_cast<int>(!(whole <= 127.0f));
+    out[i] = static_cast<int8_t>(wrong != 0 ? 0.0f : whole);
+  }
+  return wrong == 0;
+}
+
+// What a thread needs to read rows as integers; grown as needed.
+struct Workspace {
+  std::vector<int8_t> integers;
+  std::vector<float> floats, scales;
+};
+
+}  // namespace
+
+bool native_integers() {
+  return panels::has_int8();
+}
+
+PackedWeight::PackedWeight(const Tensor& weight, const Tensor& steps, InputTransform* input,
+                           bool native)
+    : out_(weight.size(0)), in_(weight.size(1)), panels_(panels_of(out_)), input_(input) {
+  torch::NoGradGuard no_grad;
+  const Tensor w = weight.detach().contiguous();
+  if (input != nullptr && input->integers() != nullptr && steps.defined())
+    form_ = native ? Form::bytes : Form::whole_floats;
+  if (form_ != Form::floats && !pack_integers(w, steps)) form_ = Form::floats;
+  if (form_ == Form::floats) pack(w);
+}
+
+void PackedWeight::pack(const Tensor& weight) {
+  values_ = torch::zeros({panels_, in_, panels::width});
+  const float* from = weight.const_data_ptr<float>();
+  float* to = values_.mutable_data_ptr<float>();
+  at::parallel_for(0, panels_, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t first = p * panels::width, count = std::min(panels::width, out_ - first);
+      for (int64_t i = 0; i < in_; ++i)
+        for (int64_t c = 0; c < count; ++c)
+          to[(p * in_ + i) * panels::width + c] = from[(first + c) * in_ + i];
+    }
+  });
+}
+
+bool PackedWeight::pack_integers(const Tensor& weight, const Tensor& steps) {
+  const Tensor each = steps.detach().to(torch::kCPU, torch::kFloat32).expand({out_}).contiguous();
+  Tensor integers = torch::empty({out_, in_}, torch::kInt8);
+  const float* step = each.const_data_ptr<float>();
+  const float* from = weight.const_data_ptr<float>();
+  auto* q = integers.mutable_data_ptr<int8_t>();
+  for (int64_t row = 0; row < out_; ++row)
+    if (!to_integers(from + row * in_, in_, step[row], q + row * in_)) return false;
+  scales_ = torch::zeros({panels_ * panels::width});
+  scales_.narrow(0, 0, out_).copy_(each);
+  if (form_ == Form::whole_floats) {
+    pack(integers.to(torch::kFloat32));
+    return true;
+  }
+  const int64_t quads = quads_of(in_), panel = quads * panels::quad * panels::width;
+  values_ = torch::zeros({panels_, panel}, torch::kInt8);
+  offsets_ = torch::zeros({panels_ * panels::width}, torch::kInt32);
+  auto* to = values_.mutable_data_ptr<int8_t>();
+  auto* offset = offsets_.mutable_data_ptr<int32_t>();
+  for (int64_t row = 0; row < out_; ++row) {
+    int8_t* base = to + row / panels::width * panel + row % panels::width * panels::quad;
+    int32_t sum = 0;
+    for (int64_t i = 0; i < in_; ++i) {
+      base[i / panels::quad * panels::quad * panels::width + i % panels::quad] = q[row * in_ + i];
+      sum += q[row * in_ + i];
+    }
+    offset[row] = panels::zero_point * sum;
+  }
+  return true;
+}
+
+struct PackedWeight::Inputs {
+  const float* x;
+  int64_t rows;
+  const float* bias;
+  bool gelu;
+  float* y;
+};
+
+// Items are (chunk of rows, panel), panels first. A chunk's rows are rounded once for its panels.
+void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
+  thread_local Workspace work;
+  const int64_t chunks = (inputs.rows + rows_a_chunk - 1) / rows_a_chunk;
+  const int64_t stride = quads_of(in_) * panels::quad;
+  const IntegerRows* integers = this->integers() ? input_->integers() : nullptr;
+  int64_t ready = -1;
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t chunk = item / panels_, panel = item % panels_, column = panel * panels::width;
+    const int64_t first = chunk * inputs.rows / chunks;
+    const int64_t rows = (chunk + 1) * inputs.rows / chunks - first;
+    if (integers != nullptr && ready != chunk) {
+      work.integers.resize(static_cast<size_t>(rows * stride));
+      work.scales.resize(static_cast<size_t>(rows));
+      integers->round(inputs.x + first * in_, rows, in_, work.integers.data(), stride,
+                      work.scales.data());
+      if (form_ == Form::bytes) {
+        for (int8_t& value : work.integers) value = static_cast<int8_t>(value ^ -128);
+      } else {
+        work.floats.assign(work.integers.begin(), work.integers.end());
+      }
+      ready = chunk;
+    }
+    panels::Task task;
+    task.rows = rows;
+    task.columns = std::min(panels::width, out_ - column);
+    task.bias = inputs.bias != nullptr ? inputs.bias + column : nullptr;
+    task.gelu = inputs.gelu;
+    task.y = inputs.y + first * out_ + column;
+    task.y_stride = out_;
+    if (integers != nullptr) {
+      task.row_scales = work.scales.data();
+      task.scales = scales_.const_data_ptr<float>() + column;
+    }
+    if (form_ == Form::bytes) {
+      task.depth = stride / panels::quad;
+      task.x = work.integers.data();
+      task.x_stride = stride;
+      task.weight = values_.const_data_ptr<int8_t>() + panel * stride * panels::width;
+      task.offsets = offsets_.const_data_ptr<int32_t>() + column;
+      panels::multiply_int8(task);
+    } else {
+      task.depth = in_;
+      task.x = integers != nullptr ? work.floats.data() : inputs.x + first * in_;
+      task.x_stride = integers != nullptr ? stride : in_;
+      task.weight = values_.const_data_ptr<float>() + panel * in_ * panels::width;
+      panels::multiply_float(task);
+    }
+  }
+}
+
+Tensor PackedWeight::multiply(const Tensor& given, const Rows& rows, const Tensor& bias,
+                              bool gelu) const {
+  Tensor x = given;
+  if (input_ != nullptr && !integers()) x = input_->apply(x, rows);
+  x = x.contiguous();
+  Tensor y = at::empty({x.size(0), out_}, x.options());
+  if (y.numel() == 0) return y;
+  const Inputs inputs{x.const_data_ptr<float>(), x.size(0),
+                      bias.defined() ? bias.const_data_ptr<float>() : nullptr, gelu,
+                      y.mutable_data_ptr<float>()};
+  const int64_t chunks = (inputs.rows + rows_a_chunk - 1) / rows_a_chunk;
+  const int64_t item = std::min(inputs.rows, rows_a_chunk) * panels::width * in_;
+  const int64_t worth = form_ == Form::bytes ? 4 * task_work : task_work;
+  at::parallel_for(0, chunks * panels_, std::max<int64_t>(1, worth / std::max<int64_t>(1, item)),
+                   [&](int64_t begin, int64_t end) { run(inputs, begin, end); });
+  return y;
+}
+
+PackedWeights::PackedWeights(ParamTable& params, bool native) : params_(params) {
+  auto fits = [](const Tensor& weight) {
+    return weight.defined() && weight.is_cpu() && weight.scalar_type() == torch::kFloat32;
+  };
+  auto steps_of = [](const Parameter& parameter) {
+    return parameter.steps.defined()
+               ? parameter.steps.reshape({-1}).expand({parameter.latent.size(0)})
+               : Tensor();
+  };
+  for (Fused& group : params.fused()) {
+    if (!fits(group.effective) || group.effective.dim() != 2 || !group.one_input()) continue;
+    std::vector<Tensor> steps;
+    for (const Parameter* member : group.members)
+      if (member->steps.defined()) steps.push_back(steps_of(*member).to(torch::kCPU));
+    group.packed = std::make_shared<PackedWeight>(
+        group.effective, steps.size() == group.members.size() ? torch::cat(steps) : Tensor(),
+        group.members.front()->input, native);
+  }
+  for (Parameter& parameter : params.list()) {
+    const bool inside = parameter.fused != nullptr && parameter.fused->packed != nullptr;
+    if (inside || !parameter.is_matrix() || !fits(parameter.effective)) continue;
+    parameter.packed = std::make_shared<PackedWeight>(parameter.effective, steps_of(parameter),
+                                                      parameter.input, native);
+  }
+}
+
+PackedWeights::~PackedWeights() {
+  for (Fused& group : params_.fused()) group.packed.reset();
+  for (Parameter& parameter : params_.list()) parameter.packed.reset();
+}
+
+}  // namespace compress::nn
