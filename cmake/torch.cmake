@@ -35,3 +35,20 @@ file(GLOB gomp "${COMPRESS_TORCH_DIR}/lib/libgomp*.so*" "${COMPRESS_TORCH_DIR}/.
 list(APPEND gomp gomp)  # the compiler's, where LibTorch brings none
 list(GET gomp 0 gomp)
 target_link_libraries(compress_libtorch INTERFACE ${gomp})
+
+# The CUDA library's own symbols (graphs, properties of cards) are used where it is present, in the files given to
+# compress_cuda_sources(); elsewhere these compile to the answer that there is none. The headers need those of the CUDA
+# runtime, which come with the wheel.
+file(GLOB cuda_include "${COMPRESS_TORCH_DIR}/../nvidia/cu[0-9]*/include")
+set(COMPRESS_CUDA OFF)
+if(EXISTS "${COMPRESS_TORCH_DIR}/lib/libtorch_cuda.so" AND EXISTS "${COMPRESS_TORCH_DIR}/lib/libc10_cuda.so" AND cuda_include)
+  set(COMPRESS_CUDA ON)
+  target_link_libraries(compress_libtorch INTERFACE torch_cuda c10_cuda)
+endif()
+function(compress_cuda_sources)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+  if(COMPRESS_CUDA)
+    set_source_files_properties(${ARGN} PROPERTIES COMPILE_DEFINITIONS COMPRESS_CUDA
+      COMPILE_OPTIONS "-isystem;${cuda_include}")
+  endif()
+endfunction()

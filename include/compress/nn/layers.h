@@ -32,8 +32,8 @@ class DropoutSeeds {
 int64_t computed_rows(int64_t tokens, Precision precision, torch::Device device);
 
 // y = x with each element zeroed with probability `p` (in steps of 1/65536) and the rest scaled by
-// 1/(1-p). The choice is a function of (seed, element index), so backward draws it again instead of
-// keeping it.
+// 1/(1-p). On the CPU the choice is a function of (seed, element index), so backward draws it again
+// instead of keeping it. On CUDA it is the next draws of the pass (nn/device.h), and is kept.
 torch::Tensor dropout(const torch::Tensor& x, double p, uint64_t seed);
 
 // Y = X W^T + b. Applies the weight's input transform.
