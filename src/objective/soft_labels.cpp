@@ -35,6 +35,9 @@ class SoftLabels final : public Objective {
   }
 
   bool needs_teacher() const override { return true; }
+  std::vector<double> constants(const Progress& progress) const override {
+    return {temperature_.at(progress)};
+  }
 
   void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher,
             nn::ParamTable& auxiliary, uint64_t seed) override {

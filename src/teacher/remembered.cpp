@@ -15,15 +15,29 @@ class Remembered : public Teacher {
     if (capture.hidden || capture.attention || capture.pooled)
       throw Error(ErrorKind::internal, "remembered logits cannot answer for hidden states");
     nn::Outputs outputs;
-    torch::Tensor rows = torch::tensor(batch.example_ids);
-    outputs.logits =
-        logits_.index_select(0, rows).to(batch.token_ids.device(), /*non_blocking=*/true);
+    outputs.logits = logits_on(batch.token_ids.device()).index_select(0, row_numbers(batch));
     return outputs;
   }
+  bool by_example() const override { return true; }
   const nn::ModelConfig& config() const override { return teacher_->config(); }
   nn::Model& model() override { return teacher_->model(); }
 
  private:
+  // All logits move once: they are small beside a model, and rows are then chosen on the device.
+  const torch::Tensor& logits_on(torch::Device device) {
+    if (logits_.device() != device) logits_ = logits_.to(device);
+    return logits_;
+  }
+
+  // From pinned memory where there is a device: the copy then waits for nothing.
+  static torch::Tensor row_numbers(const data::Batch& batch) {
+    const torch::Device device = batch.token_ids.device();
+    torch::Tensor rows =
+        torch::empty({batch.rows()}, torch::dtype(torch::kInt64).pinned_memory(device.is_cuda()));
+    std::copy(batch.example_ids.begin(), batch.example_ids.end(), rows.mutable_data_ptr<int64_t>());
+    return rows.to(device, /*non_blocking=*/device.is_cuda());
+  }
+
   std::unique_ptr<Teacher> teacher_;
   torch::Tensor logits_;
 };
