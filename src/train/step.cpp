@@ -5,6 +5,7 @@
 #include "compress/base/error.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
+#include "compress/nn/device.h"
 #include "trainer.h"
 
 namespace compress::train {
@@ -12,16 +13,19 @@ namespace compress::train {
 using torch::Tensor;
 
 void Trainer::update(const data::Batch& original) {
-  data::Batch batch = original;
+  data::Batch host = original;  // augments write to the host's memory
   for (size_t i = 0; i < augments_.size(); ++i)
-    augments_[i]->apply(batch,
+    augments_[i]->apply(host,
                         stream_seed(job_.seed, "mask", static_cast<uint64_t>(progress_.step), i));
-  for (auto& constraint : constraints_) constraint->before_step(progress_, moments());
+  for (auto& constraint : constraints_)
+    if (constraint->before_step(progress_, moments()) && graphs_) graphs_->forget();
+  const data::Batch batch = place(host);
   weights().refresh(job_.precision);
   auxiliary_.refresh(job_.precision);
 
   terms_.clear();
   total_ = Tensor();
+  if (scale_) scale_->begin();
   const bool ascent = sharpness_ && sharpness_->active(progress_);
   if (ascent && sharpness_->per_micro_batch()) {
     forward_backward_perturbed(batch);
@@ -37,6 +41,7 @@ void Trainer::update(const data::Batch& original) {
   constrain_gradients();
   if (options_.clip > 0) optim::clip_gradients(trained_, options_.clip);
   optimizer_->step(rate_factor(), progress_.step);
+  if (scale_) scale_->update();
   for (auto& constraint : constraints_) constraint->on_weights();
   ++progress_.step;
   if (averaging_) averaging_->update(progress_);
@@ -67,17 +72,28 @@ void Trainer::for_each_part(
 }
 
 void Trainer::forward_backward(const data::Batch& batch, bool record) {
-  for_each_part(batch, [&](const data::Batch& part, double share, int64_t index) {
-    backward_part(part, share, index, index > 0, record);
-  });
+  if (staged_) {
+    play(batch, record);
+  } else {
+    for_each_part(batch, [&](const data::Batch& part, double share, int64_t index) {
+      backward_part(part, share, index, index > 0, record);
+    });
+  }
+  unscale();
+}
+
+void Trainer::unscale() {
+  if (scale_) scale_->unscale(trained_);
 }
 
 void Trainer::forward_backward_perturbed(const data::Batch& batch) {
   std::vector<Tensor> sums(trained_.size());
   for_each_part(batch, [&](const data::Batch& part, double share, int64_t index) {
     backward_part(part, share, index, false, true);
+    unscale();
     ascend();
     backward_part(part, share, index, false, false);
+    unscale();
     sharpness_->restore();
     weights().refresh(job_.precision);
     torch::NoGradGuard no_grad;
@@ -107,7 +123,8 @@ void Trainer::backward_part(const data::Batch& part, double share, int64_t index
                             static_cast<uint64_t>(index)),
                 job_.precision};
   nn::Outputs teacher;
-  if (needs_teacher_) teacher = job_.teacher->signals(part, captures_);
+  if (needs_teacher_)
+    teacher = given_ != nullptr ? *given_ : job_.teacher->signals(part, captures_);
   nn::Outputs student = job_.student->forward(part, captures_, pass);
   objective::Signals signals{part, student, needs_teacher_ ? &teacher : nullptr, progress_};
   Tensor loss;
@@ -128,7 +145,7 @@ void Trainer::backward_part(const data::Batch& part, double share, int64_t index
     }
   }
   if (!loss.defined()) return;  // every weight is zero at this point of its schedule
-  loss.backward();
+  (scale_ ? scale_->scaled(loss) : loss).backward();
   if (record) total_ = total_.defined() ? total_ + loss.detach() : loss.detach();
   weights().collect_gradients(accumulate);
   auxiliary_.collect_gradients(accumulate);
@@ -151,7 +168,7 @@ double Trainer::rate_factor() const {
 
 void Trainer::check_finite(const data::Batch& batch) const {
   // Reading the loss waits for the device; there the check runs every tenth update.
-  if (!total_.defined() || (!total_.is_cpu() && progress_.step % 10 != 0)) return;
+  if (!total_.defined() || (nn::reading_waits(total_) && progress_.step % 10 != 0)) return;
   if (std::isfinite(total_.item<double>())) return;
   std::vector<std::string> ids;
   for (int64_t id : batch.example_ids) ids.push_back(job_.data->place(id));

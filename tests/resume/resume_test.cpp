@@ -5,85 +5,10 @@
 
 #include <filesystem>
 
-#include "compress/base/error.h"
-#include "compress/objective/objective.h"
-#include "compress/optim/optim.h"
-#include "compress/train/train.h"
-#include "unit/nn/support.h"
+#include "unit/train/stage.h"
 
 namespace compress::train {
 namespace {
-
-using torch::Tensor;
-
-data::Split make_split(int64_t rows) {
-  data::Split split;
-  Random random(5);
-  split.name = "train";
-  split.file = "synthetic.tsv";
-  split.labels = {"no", "yes"};
-  split.offsets = {0};
-  for (int64_t row = 0; row < rows; ++row) {
-    int64_t length = 3 + static_cast<int64_t>(random.below(9)), sum = 0;
-    for (int64_t t = 0; t < length; ++t) {
-      split.ids.push_back(static_cast<int32_t>(random.below(50)));
-      sum += split.ids.back();
-    }
-    split.offsets.push_back(static_cast<int64_t>(split.ids.size()));
-    split.first_lengths.push_back(static_cast<int32_t>(length));
-    split.classes.push_back(sum / length > 25 ? 1 : 0);
-    split.lines.push_back(row + 2);
-  }
-  return split;
-}
-
-TrainOptions options_from(const std::string& yaml) {
-  TrainOptions options;
-  recipe::Problems problems;
-  recipe::read_struct(TrainOptions::options().info(), recipe::parse_text(yaml), &options, problems);
-  problems.raise();
-  return options;
-}
-
-constexpr const char* head = "model: none\ndata: none\nprecision: float32\nbatch: 8\n";
-
-// One run of a stage on fresh models; the student's latents afterwards.
-struct Bench {
-  data::Split split = make_split(50);
-  std::unique_ptr<nn::Model> student = nn::build(nn::tiny_bert(nn::HeadKind::classification), 1);
-  std::unique_ptr<teacher::Teacher> teacher;
-  TrainOptions options;
-  Job job;
-
-  explicit Bench(const std::string& yaml)
-      : Bench(yaml, yaml.find("soft_labels") != std::string::npos ||
-                        yaml.find("logits_mse") != std::string::npos) {}
-  Bench(const std::string& yaml, bool with_teacher) : options(options_from(head + yaml)) {
-    if (with_teacher)
-      teacher = teacher::frozen(nn::build(nn::tiny_bert(nn::HeadKind::classification), 9),
-                                student->config(), true, nn::Precision::float32, {});
-    job.stage = "stage";
-    job.options = &options;
-    job.student = student.get();
-    job.teacher = teacher.get();
-    job.data = &split;
-    job.rows = split.rows();
-    job.seed = 4;
-    job.identity = "same";
-    job.quiet = true;
-  }
-  nn::TensorMap weights() const {
-    nn::TensorMap map;
-    for (const nn::Parameter& parameter : student->params().list())
-      map[parameter.name] = parameter.latent.detach().clone();
-    return map;
-  }
-};
-
-void expect_equal(const nn::TensorMap& a, const nn::TensorMap& b) {
-  ASSERT_EQ(a.size(), b.size());
-  for (const auto& [name, value] : a) EXPECT_TRUE(torch::equal(value, b.at(name))) << name;
-}
 
 class Resume : public testing::TestWithParam<const char*> {
  protected:

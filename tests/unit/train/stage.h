@@ -1,0 +1,110 @@
+#pragma once
+// A stage on small random models and synthetic rows, from the text of a recipe.
+
+#include <gtest/gtest.h>
+
+#include "compress/base/error.h"
+#include "compress/objective/objective.h"
+#include "compress/optim/optim.h"
+#include "compress/train/train.h"
+#include "unit/nn/support.h"
+
+namespace compress::train {
+
+inline data::Split make_split(int64_t rows) {
+  data::Split split;
+  Random random(5);
+  split.name = "train";
+  split.file = "synthetic.tsv";
+  split.labels = {"no", "yes"};
+  split.offsets = {0};
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t length = 3 + static_cast<int64_t>(random.below(9)), sum = 0;
+    for (int64_t t = 0; t < length; ++t) {
+      split.ids.push_back(static_cast<int32_t>(random.below(50)));
+      sum += split.ids.back();
+    }
+    split.offsets.push_back(static_cast<int64_t>(split.ids.size()));
+    split.first_lengths.push_back(static_cast<int32_t>(length));
+    split.classes.push_back(sum / length > 25 ? 1 : 0);
+    split.lines.push_back(row + 2);
+  }
+  return split;
+}
+
+inline TrainOptions options_from(const std::string& yaml) {
+  TrainOptions options;
+  recipe::Problems problems;
+  recipe::read_struct(TrainOptions::options().info(), recipe::parse_text(yaml), &options, problems);
+  problems.raise();
+  return options;
+}
+
+inline constexpr const char* head = "model: none\ndata: none\nprecision: float32\nbatch: 8\n";
+
+// Where a stage runs, and in what.
+struct Place {
+  torch::Device device = torch::kCPU;
+  nn::Precision precision = nn::Precision::float32;
+};
+
+// One run of a stage on fresh models; the student's latents afterwards.
+struct Bench {
+  data::Split split = make_split(50);
+  std::unique_ptr<nn::Model> student = nn::build(nn::tiny_bert(nn::HeadKind::classification), 1);
+  std::unique_ptr<teacher::Teacher> teacher;
+  TrainOptions options;
+  Job job;
+
+  explicit Bench(const std::string& yaml, Place place = {})
+      : Bench(yaml,
+              yaml.find("soft_labels") != std::string::npos ||
+                  yaml.find("logits_mse") != std::string::npos,
+              place) {}
+  Bench(const std::string& yaml, bool with_teacher, Place place = {})
+      : options(options_from(head + yaml)) {
+    if (with_teacher) {
+      std::unique_ptr<nn::Model> model = nn::build(nn::tiny_bert(nn::HeadKind::classification), 9);
+      model->to(place.device);
+      teacher = teacher::frozen(std::move(model), student->config(), true, place.precision, {});
+    }
+    job.device = place.device;
+    job.precision = place.precision;
+    job.stage = "stage";
+    job.options = &options;
+    job.student = student.get();
+    job.teacher = teacher.get();
+    job.data = &split;
+    job.rows = split.rows();
+    job.seed = 4;
+    job.identity = "same";
+    job.quiet = true;
+  }
+  nn::TensorMap weights() const {
+    nn::TensorMap map;
+    for (const nn::Parameter& parameter : student->params().list())
+      map[parameter.name] = parameter.latent.detach().cpu().clone();
+    return map;
+  }
+};
+
+inline void expect_equal(const nn::TensorMap& a, const nn::TensorMap& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (const auto& [name, value] : a) EXPECT_TRUE(torch::equal(value, b.at(name))) << name;
+}
+
+// The largest difference of two runs' weights, beside how far the first one went from `start`.
+struct Distance {
+  double between = 0, moved = 0;
+};
+inline Distance distance(const nn::TensorMap& a, const nn::TensorMap& b,
+                         const nn::TensorMap& start) {
+  Distance result;
+  for (const auto& [name, value] : a) {
+    result.between = std::max(result.between, (value - b.at(name)).abs().max().item<double>());
+    result.moved = std::max(result.moved, (value - start.at(name)).abs().max().item<double>());
+  }
+  return result;
+}
+
+}  // namespace compress::train
