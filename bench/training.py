@@ -23,13 +23,20 @@ def classifier(layers=None, folder=MODEL):
     return model
 
 
+def wait(device):
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
 def rate(entry, steps, warm=1):
     """Samples per second of an entry's steps, after some that are not timed."""
     for index in range(warm):
         entry.step(index)
+    wait(entry.device)
     begin = time.perf_counter()
     for index in range(1, steps + 1):
         entry.step(index)
+    wait(entry.device)
     return steps * entry.batch / (time.perf_counter() - begin)
 
 
@@ -41,17 +48,19 @@ class HuggingFace:
     """
 
     def __init__(self, batch, layers=None, teacher=False, bf16=False, compiled=False, change=None,
-                 rho=0.0):
+                 rho=0.0, device="cpu"):
         torch.manual_seed(13)
+        self.device = device
         self.bf16, self.batch, self.rho, self.compiled = bf16, batch, rho, compiled
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL)
         self.student = classifier(layers).train()
         if change is not None:
             change(self.student)
+        self.student.to(device)
         self.parameters = list(self.student.parameters())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=5e-5, weight_decay=0.01)
         self.run_student = self.student
-        self.run_teacher = classifier().eval() if teacher else None
+        self.run_teacher = classifier().eval().to(device) if teacher else None
         if compiled:
             self.run_student = torch.compile(self.student, dynamic=True)
             if teacher:
@@ -67,10 +76,10 @@ class HuggingFace:
         inputs = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=128, return_tensors="pt"
         )
-        return inputs, torch.tensor(labels)
+        return inputs.to(self.device), torch.tensor(labels).to(self.device)
 
     def autocast(self):
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.bf16)
 
     def backward(self, inputs, labels, target):
         with self.autocast():
@@ -124,20 +133,21 @@ class Products:
     """
 
     def __init__(self, peer, teacher, student, dtype, width=384, inner=1536):
-        self.batch = peer.batch
+        self.batch, self.device = peer.batch, peer.device
         texts = [text for text, _ in peer.rows]
         self.lengths = [
             len(ids) for ids in peer.tokenizer(texts, truncation=True, max_length=128)["input_ids"]
         ]
         shapes = [(width, width)] * 4 + [(width, inner), (inner, width)]
         self.layers = [
-            (trained, [torch.randn(out, into).to(dtype) for into, out in shapes])
+            (trained, [torch.randn(out, into).to(self.device, dtype) for into, out in shapes])
             for trained in [False] * teacher + [True] * student
         ]
         size = self.batch * 128
-        self.state = {n: torch.randn(size, n).to(dtype) for n in (width, inner)}
-        self.result = {n: torch.empty(size, n, dtype=dtype) for n in (width, inner)}
-        self.gradients = {shape: torch.empty(shape[::-1], dtype=dtype) for shape in shapes}
+        how = {"dtype": dtype, "device": self.device}
+        self.state = {n: torch.randn(size, n).to(self.device, dtype) for n in (width, inner)}
+        self.result = {n: torch.empty(size, n, **how) for n in (width, inner)}
+        self.gradients = {shape: torch.empty(shape[::-1], **how) for shape in shapes}
 
     def step(self, index):
         start = index * self.batch % max(1, len(self.lengths) - self.batch)
