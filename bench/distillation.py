@@ -2,6 +2,7 @@
 """Samples per second of the distillation step: this program beside Hugging Face, in one run.
 
     .venv/bin/python bench/distillation.py [--steps 30] [--rounds 3] [--batch 32] [--no-compile]
+        [--device cuda]
 
 Both read the same movie sentences (at most 128 tokens), teach layers 0, 2, 4 of all-MiniLM-L6-v2
 from the six-layer model (temperature 2, half soft and half hard labels), and update with AdamW and
@@ -17,7 +18,7 @@ import peers
 
 
 def main():
-    options = peers.arguments(__doc__, more=peers.NO_COMPILE)
+    options = peers.arguments(__doc__, more=peers.NO_COMPILE | peers.DEVICE)
     import step
     import training
 

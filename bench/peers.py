@@ -42,6 +42,7 @@ def arguments(description, steps=30, rounds=3, batch=32, more=None):
     return options
 
 
+DEVICE = {"--device": {"default": "cpu", "help": "cpu, cuda or cuda:<n>, for all entries"}}
 NO_COMPILE = {"--no-compile": {"action": "store_true", "help": "leave torch.compile out"}}
 
 

@@ -9,7 +9,9 @@ def compare(options, title, recipe, stage, layers, taught):
     """layers: those of the student (None: all six). taught: by the six-layer model."""
 
     def peer(**how):
-        return training.HuggingFace(options.batch, layers, teacher=taught, **how)
+        return training.HuggingFace(
+            options.batch, layers, teacher=taught, device=options.device, **how
+        )
 
     entries = {
         "Hugging Face float32": peer(),
@@ -19,7 +21,9 @@ def compare(options, title, recipe, stage, layers, taught):
     if not options.no_compile:
         entries["Hugging Face bf16 torch.compile"] = peer(bf16=True, compiled=True)
     for precision in ("float32", "bf16"):
-        entries[f"compress {precision}"] = peers.Ours(recipe, stage, options.batch, precision)
+        entries[f"compress {precision}"] = peers.Ours(
+            recipe, stage, options.batch, precision, device=options.device
+        )
     first = entries["Hugging Face float32"]
     trained = len(first.student.bert.encoder.layer)
     for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
@@ -27,7 +31,7 @@ def compare(options, title, recipe, stage, layers, taught):
             first, 6 if taught else 0, trained, dtype
         )
     found = peers.alternate(entries, options.steps, options.rounds)
-    threads = torch.get_num_threads()
-    peers.table(f"{title}, batch {options.batch}, {threads} threads, samples/s", found)
+    where = f"{torch.get_num_threads()} threads" if options.device == "cpu" else options.device
+    peers.table(f"{title}, batch {options.batch}, {where}, samples/s", found)
     peers.ratio(found)
     peers.ratio(found, peer="matrix products")

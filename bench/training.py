@@ -24,14 +24,21 @@ def classifier(layers=None, folder=MODEL):
     return model
 
 
+def wait(device):
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
 def rate(entry, steps, warm=1):
     """Samples per second of an entry's steps, which are one round over its batches, after some that
     are not timed."""
     for index in range(warm):
         entry.step(index)
+    wait(entry.device)
     begin = time.perf_counter()
     for index in range(1, steps + 1):
         entry.step(index)
+    wait(entry.device)
     return steps * entry.batch / (time.perf_counter() - begin)
 
 
@@ -45,20 +52,22 @@ class HuggingFace:
     """
 
     def __init__(self, batch, layers=None, teacher=False, bf16=False, compiled=False, change=None,
-                 rho=0.0, by_length=True):
+                 rho=0.0, by_length=True, device="cpu"):
         torch.manual_seed(13)
+        self.device = device
         self.bf16, self.batch, self.rho, self.compiled = bf16, batch, rho, compiled
         self.by_length = by_length
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL)
         self.student = classifier(layers).train()
         if change is not None:
             change(self.student)
+        self.student.to(device)
         self.parameters = list(self.student.parameters())
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=5e-5, weight_decay=0.01, fused=True
         )
         self.run_student = self.student
-        self.run_teacher = classifier().eval() if teacher else None
+        self.run_teacher = classifier().eval().to(device) if teacher else None
         if compiled:
             torch._dynamo.config.recompile_limit = 64  # or layers fall back to eager mode
             self.run_student = torch.compile(self.student, dynamic=True)
@@ -86,10 +95,10 @@ class HuggingFace:
     def inputs(self, index):
         ids, labels = zip(*self.batches[index % len(self.batches)])
         inputs = self.tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt")
-        return inputs, torch.tensor(labels)
+        return inputs.to(self.device), torch.tensor(labels).to(self.device)
 
     def autocast(self):
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.bf16)
 
     def backward(self, inputs, labels, target):
         with self.autocast():
@@ -144,16 +153,17 @@ class Products:
     """
 
     def __init__(self, peer, teacher, student, dtype, width=384, inner=1536):
-        self.peer, self.batch = peer, peer.batch
+        self.peer, self.batch, self.device = peer, peer.batch, peer.device
         shapes = [(width, width)] * 4 + [(width, inner), (inner, width)]
         self.layers = [
-            (trained, [torch.randn(out, into).to(dtype) for into, out in shapes])
+            (trained, [torch.randn(out, into).to(self.device, dtype) for into, out in shapes])
             for trained in [False] * teacher + [True] * student
         ]
         size = self.batch * 128
-        self.state = {n: torch.randn(size, n).to(dtype) for n in (width, inner)}
-        self.result = {n: torch.empty(size, n, dtype=dtype) for n in (width, inner)}
-        self.gradients = {shape: torch.empty(shape[::-1], dtype=dtype) for shape in shapes}
+        how = {"dtype": dtype, "device": self.device}
+        self.state = {n: torch.randn(size, n).to(self.device, dtype) for n in (width, inner)}
+        self.result = {n: torch.empty(size, n, **how) for n in (width, inner)}
+        self.gradients = {shape: torch.empty(shape[::-1], **how) for shape in shapes}
 
     def step(self, index):
         batches = self.peer.batches

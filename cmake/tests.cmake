@@ -1,4 +1,4 @@
-# Suites beyond the unit tests: labels interop, fuzz, cli, resume, golden.
+# Suites beyond the unit tests: labels interop, fuzz, cli, resume, golden, gpu.
 if(NOT BUILD_TESTING)
   return()
 endif()
@@ -11,6 +11,10 @@ compress_test_executable(data_fuzz "fuzz" "${CMAKE_SOURCE_DIR}/tests/fuzz/data" 
 
 compress_test_executable(resume_test "resume" "${CMAKE_SOURCE_DIR}/tests/resume" compress_train TRUE)
 compress_test_executable(processes_test "processes" "${CMAKE_SOURCE_DIR}/tests/processes" compress_train TRUE)
+
+# On a card; without one each test skips and says so.
+compress_test_executable(gpu_test "gpu" "${CMAKE_SOURCE_DIR}/tests/gpu" compress_train TRUE)
+compress_cuda_sources("${CMAKE_SOURCE_DIR}/tests/gpu/train_test.cpp")
 
 # Small programs through which the ecosystem's own libraries are compared with ours.
 function(compress_interop_program name library torch)

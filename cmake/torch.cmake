@@ -36,14 +36,21 @@ file(GLOB gomp "${COMPRESS_TORCH_DIR}/lib/libgomp*.so*" "${COMPRESS_TORCH_DIR}/.
 list(APPEND gomp gomp)  # the compiler's, where LibTorch brings none
 list(GET gomp 0 gomp)
 target_link_libraries(compress_libtorch INTERFACE ${gomp})
-# NCCL between processes on CUDA devices: its headers come with the wheel, the code is in libtorch_cuda.
-get_filename_component(site "${COMPRESS_TORCH_DIR}/.." ABSOLUTE)
-file(GLOB nccl_include "${site}/nvidia/nccl/include")
-file(GLOB cuda_include "${site}/nvidia/cu13/include")
-if(nccl_include AND cuda_include AND EXISTS "${COMPRESS_TORCH_DIR}/lib/libtorch_cuda.so")
-  add_library(compress_nccl INTERFACE)
-  target_include_directories(compress_nccl SYSTEM INTERFACE "${nccl_include}" "${cuda_include}")
-  target_compile_definitions(compress_nccl INTERFACE COMPRESS_WITH_NCCL USE_C10D_NCCL)
-  target_link_libraries(compress_nccl INTERFACE "-Wl,--no-as-needed" torch_cuda c10_cuda "-Wl,--as-needed")
-  set(COMPRESS_NCCL compress_nccl)
+
+# The CUDA library's own symbols (graphs, properties of cards, NCCL between processes) are used where it is present, in the files given to
+# compress_cuda_sources(); elsewhere these compile to the answer that there is none. The headers need those of the CUDA
+# runtime, which come with the wheel.
+file(GLOB cuda_include "${COMPRESS_TORCH_DIR}/../nvidia/cu[0-9]*/include")
+file(GLOB nccl_include "${COMPRESS_TORCH_DIR}/../nvidia/nccl/include")
+set(COMPRESS_CUDA OFF)
+if(EXISTS "${COMPRESS_TORCH_DIR}/lib/libtorch_cuda.so" AND EXISTS "${COMPRESS_TORCH_DIR}/lib/libc10_cuda.so" AND cuda_include AND nccl_include)
+  set(COMPRESS_CUDA ON)
+  target_link_libraries(compress_libtorch INTERFACE torch_cuda c10_cuda)
 endif()
+function(compress_cuda_sources)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+  if(COMPRESS_CUDA)
+    set_source_files_properties(${ARGN} PROPERTIES COMPILE_DEFINITIONS "COMPRESS_CUDA;USE_C10D_NCCL"
+      COMPILE_OPTIONS "-isystem;${cuda_include};-isystem;${nccl_include}")
+  endif()
+endfunction()

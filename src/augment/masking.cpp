@@ -23,8 +23,10 @@ class Masking : public Augment {
   }
 
   void apply(data::Batch& batch, uint64_t seed) const override {
-    torch::Tensor ids = batch.token_ids.clone();
-    torch::Tensor labels = torch::full_like(ids, -100);
+    // In the kind of memory that the batch is in, so that it moves to a device without a wait.
+    const auto options = batch.token_ids.options().pinned_memory(batch.token_ids.is_pinned());
+    torch::Tensor ids = torch::empty(batch.token_ids.sizes(), options).copy_(batch.token_ids);
+    torch::Tensor labels = torch::empty(ids.sizes(), options).fill_(-100);
     auto* id = ids.mutable_data_ptr<int64_t>();
     auto* label = labels.mutable_data_ptr<int64_t>();
     std::vector<int64_t> candidates;
@@ -45,11 +47,23 @@ class Masking : public Augment {
     }
     batch.token_ids = ids;
     batch.targets.token_labels = labels;
+    list(label, labels.size(0), options, batch.targets);
   }
 
   bool fixed() const override { return options_.fixed; }
 
  private:
+  static void list(const int64_t* label, int64_t tokens, const torch::TensorOptions& options,
+                   data::Targets& targets) {
+    targets.labelled.clear();
+    for (int64_t t = 0; t < tokens; ++t)
+      if (label[t] != -100) targets.labelled.push_back(t);
+    const auto count = static_cast<int64_t>(targets.labelled.size());
+    targets.token_index = torch::empty({count}, options);
+    std::copy(targets.labelled.begin(), targets.labelled.end(),
+              targets.token_index.mutable_data_ptr<int64_t>());
+  }
+
   void replace(int64_t* id, int64_t* label, int64_t t, Random& random) const {
     label[t] = id[t];
     double draw = random.uniform();

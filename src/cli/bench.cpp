@@ -32,7 +32,9 @@ int bench_with(const BenchFlags& flags, parallel::Processes* processes) {
                      {"rows", result.rows},
                      {"seconds", result.seconds},
                      {"samples_per_second", result.samples_per_second},
-                     {"seconds_to_first_step", result.seconds_to_first_step}};
+                     {"seconds_to_first_step", result.seconds_to_first_step},
+                     {"mean_tokens", result.mean_tokens}};
+    if (result.device_peak_mb > 0) json["device_peak_mb"] = result.device_peak_mb;
     print(json.dump(2) + "\n");
     return 0;
   }

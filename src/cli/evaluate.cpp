@@ -148,7 +148,7 @@ void add_evaluate(CLI::App& app, Action& action) {
       ->check(CLI::Range(0, 65536))
       ->capture_default_str();
   sub->add_option("--precision", flags->precision, "auto, float32 or bf16")
-      ->check(CLI::IsMember({"auto", "float32", "bf16"}))
+      ->check(CLI::IsMember({"auto", "float32", "bf16", "fp16"}))
       ->capture_default_str();
   sub->add_option("--device", flags->device, "auto, cpu, cuda or cuda:<n>")->capture_default_str();
   sub->add_flag("--json", flags->json, "As JSON");

@@ -48,15 +48,19 @@ Tensor by_rows(const Tensor& input) {
   return out;
 }
 
-// `inside`, unless null, receives a mask of what was not clamped (uint8).
+// `scale` is a float32 scalar where `input` is. `inside`, unless null, receives a mask of what was
+// not clamped (uint8).
+Tensor by_scale(const Tensor& input, const Tensor& scale, Tensor* inside) {
+  torch::NoGradGuard no_grad;
+  Tensor v = input.to(torch::kFloat32) / scale;
+  if (inside != nullptr) *inside = v.ge(-128).logical_and_(v.le(127)).to(torch::kUInt8);
+  return v.clamp_(-128, 127).round_().mul_(scale).add_(0).to(input.scalar_type());
+}
+
 Tensor by_scale(const Tensor& input, float scale, Tensor* inside) {
   torch::NoGradGuard no_grad;
-  if (!on_fast_path(input)) {
-    Tensor v = input.to(torch::kFloat32);
-    v = v / torch::full({}, scale, v.options());
-    if (inside != nullptr) *inside = v.ge(-128).logical_and_(v.le(127)).to(torch::kUInt8);
-    return v.clamp_(-128, 127).round_().mul_(scale).add_(0).to(input.scalar_type());
-  }
+  if (!on_fast_path(input))
+    return by_scale(input, torch::full({}, scale, input.options().dtype(torch::kFloat32)), inside);
   Tensor x = input.contiguous(), out = torch::empty_like(x);
   if (inside != nullptr) *inside = torch::empty(x.sizes(), torch::kUInt8);
   uint8_t* marks = inside != nullptr ? inside->mutable_data_ptr<uint8_t>() : nullptr;
@@ -82,15 +86,18 @@ class RowsFunction : public torch::autograd::Function<RowsFunction> {
 // Straight-through within the range, 0 outside.
 class ScaleFunction : public torch::autograd::Function<ScaleFunction> {
  public:
-  static Tensor forward(AutogradContext* context, const Tensor& input, double scale) {
+  // `measured`, where defined, is the scale on the input's device.
+  static Tensor forward(AutogradContext* context, const Tensor& input, double scale,
+                        const Tensor& measured) {
     Tensor inside;
-    Tensor out = by_scale(input, static_cast<float>(scale), &inside);
+    Tensor out = measured.defined() ? by_scale(input, measured, &inside)
+                                    : by_scale(input, static_cast<float>(scale), &inside);
     context->saved_data["inside"] = inside;
     return out;
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     Tensor inside = context->saved_data["inside"].toTensor();
-    return {gradients[0] * inside, Tensor()};
+    return {gradients[0] * inside, Tensor(), Tensor()};
   }
 };
 
@@ -110,8 +117,11 @@ Tensor TensorInput::apply(const Tensor& input, const nn::Rows& rows) {
   if (!phase_.active) return input;
   if (rows.training && !phase_.frozen && fixed_ == 0) observe(rows.of(input));
   if (!seen_) return input;
-  return wants_gradient(input) ? ScaleFunction::apply(input, static_cast<double>(scale()))
-                               : by_scale(input, scale(), nullptr);
+  const Tensor measured = range_.defined() && fixed_ == 0 ? measured_scale() : Tensor();
+  const float known = measured.defined() ? 0 : scale();
+  if (wants_gradient(input))
+    return ScaleFunction::apply(input, static_cast<double>(known), measured);
+  return measured.defined() ? by_scale(input, measured, nullptr) : by_scale(input, known, nullptr);
 }
 
 void TensorInput::round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
@@ -122,16 +132,13 @@ void TensorInput::round(const float* x, int64_t rows, int64_t width, int8_t* val
 void TensorInput::observe(const Tensor& input) {
   torch::NoGradGuard no_grad;
   if (input.numel() == 0) return;
-  kernels::Range now{};
-  if (on_fast_path(input)) {
-    Tensor x = input.contiguous();
-    by_type(x,
-            [&](auto tag) { now = kernels::range(x.const_data_ptr<decltype(tag)>(), x.numel()); });
-  } else {
-    auto [low, high] = input.detach().aminmax();
-    Tensor both = torch::stack({low, high}).to(torch::kCPU, torch::kFloat32);
-    now = {both.const_data_ptr<float>()[0], both.const_data_ptr<float>()[1]};
+  if (!on_fast_path(input)) {
+    observe_elsewhere(input);
+    return;
   }
+  kernels::Range now{};
+  Tensor x = input.contiguous();
+  by_type(x, [&](auto tag) { now = kernels::range(x.const_data_ptr<decltype(tag)>(), x.numel()); });
   if (phase_.processes != nullptr) {  // the range of the whole batch
     Tensor range = torch::tensor({-now.low, now.high});
     phase_.processes->maximum(range);
@@ -143,8 +150,41 @@ void TensorInput::observe(const Tensor& input) {
   seen_ = true;
 }
 
+void TensorInput::observe_elsewhere(const Tensor& input) {
+  auto [low, high] = input.detach().aminmax();
+  Tensor now = torch::stack({low, high}).to(torch::kFloat32);
+  if (phase_.processes != nullptr) {  // the range of the whole batch
+    now[0].neg_();
+    phase_.processes->maximum(now);
+    now[0].neg_();
+  }
+  if (!seen_) {
+    range_ = now;
+  } else {
+    if (!range_.defined())  // a state that was loaded
+      range_ = torch::stack(
+          {torch::full({}, low_, now.options()), torch::full({}, high_, now.options())});
+    range_.lerp_(now, averaging_);
+  }
+  seen_ = true;
+}
+
+Tensor TensorInput::measured_scale() const {
+  Tensor most = range_.abs().amax();
+  Tensor scale = most / torch::full_like(most, 127.5);
+  return scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
+}
+
+void TensorInput::read_range() const {
+  if (!range_.defined()) return;
+  Tensor values = range_.to(torch::kCPU);
+  low_ = values.const_data_ptr<float>()[0];
+  high_ = values.const_data_ptr<float>()[1];
+}
+
 float TensorInput::scale() const {
   if (fixed_ != 0) return fixed_;
+  read_range();
   // 0 always lies in the range.
   return kernels::scale_of(
       std::max(std::fabs(std::min(low_, 0.0f)), std::fabs(std::max(high_, 0.0f))));
@@ -156,6 +196,7 @@ void TensorInput::set_scale(float scale) {
 }
 
 Tensor TensorInput::state() const {
+  read_range();
   return torch::tensor({low_, high_, seen_ ? 1.0f : 0.0f});
 }
 
@@ -165,6 +206,7 @@ void TensorInput::load_state(const Tensor& state) {
   low_ = value[0];
   high_ = value[1];
   seen_ = value[2] != 0;
+  range_ = Tensor();
 }
 
 }  // namespace compress::constraint

@@ -52,10 +52,17 @@ class TensorInput final : public nn::InputTransform, private nn::IntegerRows {
   void observe(const torch::Tensor& input);
   void round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
              float* scales) const override;
+  // Off the CPU (and in types without a kernel) the range stays on the input's device: nothing is
+  // read.
+  void observe_elsewhere(const torch::Tensor& input);
+  torch::Tensor measured_scale() const;
+  void read_range() const;
 
   const Phase& phase_;
   double averaging_;
-  float low_ = 0, high_ = 0, fixed_ = 0;  // fixed_: the given scale, 0 when there is none
+  mutable float low_ = 0, high_ = 0;  // where range_ is defined, as of the last reading of it
+  torch::Tensor range_;               // [minimum, maximum] on the input's device
+  float fixed_ = 0;                   // the given scale, 0 when there is none
   bool seen_ = false;
 };
 

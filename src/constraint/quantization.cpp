@@ -140,7 +140,7 @@ bool Quantization::before_step(const Progress& progress, const Moments&) {
   const bool was = phase_.active;
   phase_.active = progress.step >= start_;
   phase_.frozen = progress.step >= freeze_;
-  return phase_.active != was && options_.weights != "none";
+  return phase_.active != was;
 }
 
 nn::TensorMap Quantization::state() const {

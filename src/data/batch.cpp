@@ -93,9 +93,39 @@ Batch Batch::to(torch::Device device) const {
        {&Batch::token_ids, &Batch::segment_ids, &Batch::positions, &Batch::offsets, &Batch::slots})
     moved.*field = move(this->*field, device);
   for (torch::Tensor Targets::*field :
-       {&Targets::distribution, &Targets::values, &Targets::token_labels})
+       {&Targets::distribution, &Targets::values, &Targets::token_labels, &Targets::token_index})
     moved.targets.*field = move(targets.*field, device);
+  moved.present = move(present, device);
+  moved.ends = move(ends, device);
+  if (device.is_cuda() && !moved.ends.defined()) moved.ends = moved.offsets.to(torch::kInt32);
   return moved;
+}
+
+Batch padded(const Batch& batch, int64_t tokens, int64_t longest) {
+  const int64_t padding = tokens - batch.tokens();
+  if (padding < 0 || longest < batch.longest || longest < padding ||
+      batch.row_offsets.size() != batch.example_ids.size() + 1)
+    throw Error(ErrorKind::internal,
+                str("a batch of ", batch.tokens(), " tokens, at most ", batch.longest,
+                    " a row, cannot be padded to ", tokens, " and ", longest));
+  auto wider = [&](const torch::Tensor& tensor, const torch::Tensor& fill) {
+    return tensor.defined() ? at::cat({tensor, fill}) : tensor;
+  };
+  const torch::Tensor zeros = torch::zeros({padding}, torch::kInt64);
+  Batch out = batch;
+  for (torch::Tensor Batch::*field : {&Batch::token_ids, &Batch::segment_ids, &Batch::positions})
+    out.*field = wider(batch.*field, zeros);
+  // A slot is row * longest + position.
+  out.slots = wider(
+      (batch.slots - batch.positions).floor_divide(std::max<int64_t>(1, batch.longest)) * longest +
+          batch.positions,
+      zeros);
+  out.targets.token_labels = wider(batch.targets.token_labels, torch::full({padding}, -100));
+  out.present = at::cat({torch::ones({batch.tokens(), 1}), torch::zeros({padding, 1})});
+  out.row_offsets.push_back(tokens);
+  out.ends = at::cat({batch.offsets, torch::full({1}, tokens)}).to(torch::kInt32);
+  out.longest = longest;
+  return out;
 }
 
 Batch slice(const Batch& batch, int64_t begin, int64_t end) {
@@ -130,6 +160,15 @@ Batch slice(const Batch& batch, int64_t begin, int64_t end) {
   part.targets.distribution = rows_of(batch.targets.distribution, begin, rows);
   part.targets.values = rows_of(batch.targets.values, begin, rows);
   part.targets.token_labels = rows_of(batch.targets.token_labels, token, tokens);
+  if (batch.targets.token_index.defined()) {
+    const std::vector<int64_t>& all = batch.targets.labelled;
+    const auto first = std::lower_bound(all.begin(), all.end(), token),
+               last = std::lower_bound(first, all.end(), token + tokens);
+    for (auto it = first; it != last; ++it) part.targets.labelled.push_back(*it - token);
+    part.targets.token_index =
+        batch.targets.token_index.narrow(0, first - all.begin(), last - first) - token;
+  }
+  if (batch.ends.defined()) part.ends = part.offsets.to(torch::kInt32);
   return part;
 }
 

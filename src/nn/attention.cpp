@@ -1,6 +1,7 @@
 #include <ATen/Parallel.h>
 
 #include "compress/nn/layers.h"
+#include "flash_attention.h"
 #include "simd.h"
 
 namespace compress::nn {
@@ -314,6 +315,8 @@ torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batc
 
 torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch,
                         const AttentionShape& shape, DropoutSeeds& seeds, torch::Tensor* scores) {
+  if (scores == nullptr && can_flash(qkv, batch, shape))
+    return flash_attention(qkv, batch, shape, seeds.training());
   bool packed = qkv.is_cpu() && scores == nullptr &&
                 (qkv.scalar_type() == torch::kFloat32 || qkv.scalar_type() == torch::kBFloat16);
   if (!packed) return padded_attention(qkv, batch, shape, seeds, scores);

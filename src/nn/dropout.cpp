@@ -1,3 +1,4 @@
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 
 #include "compress/nn/layers.h"
@@ -41,10 +42,9 @@ COMPRESS_CLONES void drop(const c10::BFloat16* x, c10::BFloat16* y, int64_t begi
 Tensor apply_dropout(const Tensor& input, double p, uint64_t seed, int64_t first) {
   uint32_t threshold = simd::drop_threshold(p);
   auto scale = static_cast<float>(65536.0 / (65536.0 - threshold));
-  if (!input.is_cpu() ||
-      (input.scalar_type() != torch::kFloat32 && input.scalar_type() != torch::kBFloat16)) {
-    at::Generator generator = at::globalContext().defaultGenerator(input.device()).clone();
-    generator.set_current_seed(first == 0 ? seed : mix64(seed ^ static_cast<uint64_t>(first)));
+  if (input.scalar_type() != torch::kFloat32 && input.scalar_type() != torch::kBFloat16) {
+    if (first != 0) seed = mix64(seed ^ static_cast<uint64_t>(first));
+    at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
     return input *
            torch::empty_like(input).bernoulli_(1 - threshold / 65536.0, generator).mul_(scale);
   }
@@ -91,6 +91,10 @@ class DropoutFunction : public torch::autograd::Function<DropoutFunction> {
 
 torch::Tensor dropout(const torch::Tensor& x, double p, uint64_t seed, int64_t first) {
   if (p <= 0) return x;
+  // A kernel of ours would be needed to draw by element. PyTorch's takes the next draws of the pass
+  // (see begin_draws) and keeps a byte an element for backward.
+  if (!x.is_cpu())
+    return std::get<0>(at::native_dropout(x, simd::drop_threshold(p) / 65536.0, true));
   return DropoutFunction::apply(x, p, static_cast<int64_t>(seed), first);
 }
 

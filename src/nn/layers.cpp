@@ -149,6 +149,10 @@ Tensor FusedLinear::operator()(const Tensor& x, const Rows& rows) const {
 
 Tensor LayerNorm::operator()(const Tensor& x) const {
   const Tensor& gain = weight->effective;
+  // Norms keep float32 weights. PyTorch's CPU kernel mixes types, its CUDA kernel does not.
+  if (!x.is_cpu() && x.scalar_type() != gain.scalar_type())
+    return at::layer_norm(x.to(gain.scalar_type()), {gain.size(0)}, gain, bias->effective, eps)
+        .to(x.scalar_type());
   return at::layer_norm(x, {gain.size(0)}, gain, bias->effective, eps);
 }
 

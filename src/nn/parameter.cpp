@@ -68,6 +68,22 @@ void allocate_effective(Parameter& parameter, torch::ScalarType type) {
                               .requires_grad_(parameter.latent.requires_grad());
 }
 
+// Copies that are made together: on CUDA a few launches for all of them.
+struct Copies {
+  std::vector<torch::Tensor> to, from;
+  void add(const torch::Tensor& target, const torch::Tensor& source) {
+    if (!target.is_cuda()) {
+      target.copy_(source);
+      return;
+    }
+    to.push_back(target);
+    from.push_back(source);
+  }
+  void make() const {
+    if (!to.empty()) at::_foreach_copy_(to, from);
+  }
+};
+
 // The gradient that arrived at the effective weight, undefined when none did.
 torch::Tensor effective_gradient(const Parameter& parameter) {
   if (parameter.fused == nullptr) return parameter.effective.grad();
@@ -79,11 +95,25 @@ torch::Tensor effective_gradient(const Parameter& parameter) {
 }  // namespace
 
 torch::ScalarType dtype(Precision precision) {
-  return precision == Precision::bf16 ? torch::kBFloat16 : torch::kFloat32;
+  switch (precision) {
+    case Precision::bf16:
+      return torch::kBFloat16;
+    case Precision::fp16:
+      return torch::kHalf;
+    default:
+      return torch::kFloat32;
+  }
 }
 
 const char* precision_name(Precision precision) {
-  return precision == Precision::bf16 ? "bf16" : "float32";
+  switch (precision) {
+    case Precision::bf16:
+      return "bf16";
+    case Precision::fp16:
+      return "fp16";
+    default:
+      return "float32";
+  }
 }
 
 const char* role_name(Role role) {
@@ -166,6 +196,7 @@ std::vector<Parameter*> ParamTable::select(const std::vector<std::string>& selec
 
 void ParamTable::refresh(Precision precision) {
   torch::NoGradGuard no_grad;
+  Copies copies;
   for (Parameter& parameter : list_) {
     torch::ScalarType type = parameter.castable ? dtype(precision) : torch::kFloat32;
     bool direct =
@@ -176,7 +207,7 @@ void ParamTable::refresh(Precision precision) {
     }
     allocate_effective(parameter, type);
     if (parameter.transforms.empty()) {
-      parameter.effective.copy_(parameter.latent);
+      copies.add(parameter.effective, parameter.latent);
       continue;
     }
     if (!parameter.scratch.defined() || parameter.scratch.device() != parameter.latent.device())
@@ -187,10 +218,12 @@ void ParamTable::refresh(Precision precision) {
       transform->forward(parameter, parameter.scratch);
     parameter.effective.copy_(parameter.scratch);
   }
+  copies.make();
 }
 
 void ParamTable::collect_gradients(bool accumulate) {
   torch::NoGradGuard no_grad;
+  Copies copies;
   for (Parameter& parameter : list_) {
     if (parameter.effective.is_same(parameter.latent)) continue;  // autograd wrote there already
     torch::Tensor arrived = effective_gradient(parameter);
@@ -201,6 +234,12 @@ void ParamTable::collect_gradients(bool accumulate) {
           torch::empty_like(parameter.latent, parameter.latent.options().requires_grad(false));
     torch::Tensor& gradient = parameter.latent.mutable_grad();
     bool first = !accumulate || !gradient.defined();
+    if (first && parameter.transforms.empty()) {
+      copies.add(parameter.gradient_buffer, arrived);
+      gradient = parameter.gradient_buffer;
+      if (parameter.fused == nullptr) parameter.effective.mutable_grad().reset();
+      continue;
+    }
     torch::Tensor piece =
         first ? parameter.gradient_buffer : torch::empty_like(parameter.gradient_buffer);
     piece.copy_(arrived);
@@ -215,6 +254,7 @@ void ParamTable::collect_gradients(bool accumulate) {
   }
   for (Fused& group : fused_)
     if (group.effective.defined()) group.effective.mutable_grad().reset();
+  copies.make();
 }
 
 void ParamTable::clear_gradients() {

@@ -70,8 +70,9 @@ class HiddenStates final : public Objective {
   torch::Tensor compute(const Signals& signals) override {
     torch::Tensor total;
     for (const Pair& pair : pairs_) {
-      const torch::Tensor term = distance(project(state(signals.student, pair.student)),
-                                          state(*signals.teacher, pair.teacher).to(torch::kFloat));
+      const torch::Tensor term =
+          distance(project(state(signals.student, pair.student)),
+                   state(*signals.teacher, pair.teacher).to(torch::kFloat), signals.batch.present);
       total = total.defined() ? total + term : term;
     }
     return total;
@@ -163,9 +164,18 @@ class HiddenStates final : public Objective {
     return at::linear(states.to(matrix.scalar_type()), matrix).to(torch::kFloat);
   }
 
-  torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher) const {
-    if (options_.loss == "mse") return at::mse_loss(student, teacher);
-    return 1 - at::cosine_similarity(student, teacher, -1).mean();
+  // `present` [T, 1], where defined, is 0 for tokens that do not count.
+  torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher,
+                         const torch::Tensor& present) const {
+    const bool mse = options_.loss == "mse";
+    if (!present.defined())
+      return mse ? at::mse_loss(student, teacher)
+                 : 1 - at::cosine_similarity(student, teacher, -1).mean();
+    const torch::Tensor count = present.sum();
+    if (mse)
+      return (at::mse_loss(student, teacher, at::Reduction::None) * present).sum() /
+             (count * static_cast<double>(student.size(1)));
+    return 1 - (at::cosine_similarity(student, teacher, -1) * present.squeeze(1)).sum() / count;
   }
 
   HiddenStatesOptions options_;

@@ -39,6 +39,9 @@ class SoftLabels final : public Objective {
   bool needs_teacher() const override { return true; }
   bool takes_top_tokens() const override { return true; }
   bool over_tokens() const override { return head_ == HeadKind::masked_lm; }
+  std::vector<double> constants(const Progress& progress) const override {
+    return {temperature_.at(progress)};
+  }
 
   void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher,
             nn::ParamTable& auxiliary, uint64_t seed) override {

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "components.h"
+#include "compress/nn/device.h"
 #include "late_rows.h"
 
 namespace compress::optim {
@@ -81,6 +82,7 @@ class AdamW final : public Optimizer {
 
   void step(double factor, int64_t step) override {
     torch::NoGradGuard no_grad;
+    if (left_out(step)) return;
     std::vector<Piece> pieces;
     std::array<Lists, 2> groups;
     std::vector<Slot*> rest;
@@ -104,10 +106,12 @@ class AdamW final : public Optimizer {
       Lists& lists = groups[decay];
       if (lists.weights.empty()) continue;
       const std::vector<torch::Tensor> counts(lists.weights.size(), counted);
+      const std::optional<torch::Tensor> found =
+          found_.defined() ? std::optional<torch::Tensor>(found_) : std::nullopt;
       at::_fused_adamw_(lists.weights, lists.gradients, lists.means, lists.squares, {}, counts,
                         options_.lr * factor, options_.beta1, options_.beta2,
                         decay != 0 ? options_.weight_decay : 0.0, options_.eps,
-                        /*amsgrad=*/false, /*maximize=*/false);
+                        /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, found);
     }
     for (Slot* slot : rest) snapshot(*slot, step);
   }
@@ -172,12 +176,23 @@ class AdamW final : public Optimizer {
   }
 
   kernels::AdamStep scalars(double factor, int64_t step, bool decay) const {
-    const double rate = options_.lr * factor, updates = static_cast<double>(step + 1);
+    const double rate = options_.lr * factor, updates = static_cast<double>(step + 1) - left_out_;
     const double mean = 1 - std::pow(options_.beta1, updates);
     const double square = 1 - std::pow(options_.beta2, updates);
     return {static_cast<float>(1 - (decay ? rate * options_.weight_decay : 0)),
             static_cast<float>(rate / mean), static_cast<float>(1 / std::sqrt(square)),
             snapshots_ != nullptr ? static_cast<float>(snapshots_->share(step + 1)) : 0.0f};
+  }
+
+  // Whether this update is left out, where the flag can be read. Averages take their snapshot
+  // nevertheless, of weights that stayed.
+  bool left_out(int64_t step) {
+    left_out_ = 0;
+    if (!found_.defined() || nn::reading_waits(found_)) return false;
+    left_out_ = skipped_.item<double>();
+    if (found_.item<float>() == 0) return false;
+    for (Slot& slot : slots_) snapshot(slot, step);
+    return true;
   }
 
   // The average of a weight that did not move in our own pass.
@@ -222,13 +237,15 @@ class AdamW final : public Optimizer {
   const torch::Tensor& count(int64_t step) {
     if (!count_.defined() || count_.device() != slots_[0].parameter->latent.device())
       count_ = torch::empty({}, slots_[0].parameter->latent.options().requires_grad(false));
-    return count_.fill_(static_cast<double>(step + 1));
+    count_.fill_(static_cast<double>(step + 1));
+    return skipped_.defined() ? count_.sub_(skipped_) : count_;
   }
 
   AdamWOptions options_;
   std::vector<Slot> slots_;
   std::unordered_map<const nn::Parameter*, size_t> index_;
   torch::Tensor count_;
+  double left_out_ = 0;  // updates left out before this one, where that is known here
   Snapshots* snapshots_ = nullptr;
 };
 

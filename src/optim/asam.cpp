@@ -33,12 +33,12 @@ class Asam final : public Ascent {
       : Ascent(options.rho, options.accumulation, options.processes, mark), eta_(options.eta) {}
 
  protected:
-  double norm(const std::vector<Piece>& pieces) override {
+  torch::Tensor norm(const std::vector<Piece>& pieces) override {
     std::vector<torch::Tensor> norms;
     norms.reserve(pieces.size());
     for (const Piece& piece : pieces)
       norms.push_back((scaled(piece) ? scale(piece).mul_(piece.gradient) : piece.gradient).norm());
-    return norms.empty() ? 0 : at::stack(norms).norm().item<double>();
+    return at::stack(norms).norm();
   }
 
   torch::Tensor direction(const Piece& piece) override {

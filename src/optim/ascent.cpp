@@ -5,6 +5,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/nn/device.h"
 
 namespace compress::optim {
 
@@ -23,9 +24,8 @@ torch::Tensor first_rows(torch::Tensor& buffer, const torch::Tensor& like, int64
 
 }  // namespace
 
-double global_norm(const std::vector<torch::Tensor>& tensors) {
-  if (tensors.empty()) return 0;
-  return at::stack(at::_foreach_norm(tensors)).norm().item<double>();
+torch::Tensor global_norm(const std::vector<torch::Tensor>& tensors) {
+  return at::stack(at::_foreach_norm(tensors)).norm();
 }
 
 void Ascent::bind(const std::vector<nn::Parameter*>& parameters, nn::Precision precision) {
@@ -34,13 +34,13 @@ void Ascent::bind(const std::vector<nn::Parameter*>& parameters, nn::Precision p
   whole_.clear();
   whole_saved_.clear();
   for (nn::Parameter* parameter : parameters) slots_.push_back(Slot{parameter, {}, {}});
-  if (precision == nn::Precision::bf16 && rho_ > 0) check_precision();
+  if (precision != nn::Precision::float32 && rho_ > 0) check_precision(precision);
 }
 
-// A weight that is cast to bf16 does not change when it moves by less than half the spacing of bf16
-// numbers around it; a perturbation whose typical size is under a quarter of the spacing is mostly
+// A weight that is cast does not change when it moves by less than half the spacing of numbers
+// around it; a perturbation whose typical size is under a quarter of the spacing is mostly
 // lost.
-void Ascent::check_precision() const {
+void Ascent::check_precision(nn::Precision precision) const {
   torch::NoGradGuard no_grad;
   int64_t perturbed = 0, cast = 0;
   std::vector<torch::Tensor> weights;
@@ -52,16 +52,17 @@ void Ascent::check_precision() const {
     weights.push_back(slot.parameter->latent);
   }
   if (cast == 0 || perturbed == 0) return;
-  const double rms = global_norm(weights) / std::sqrt(static_cast<double>(cast));
+  const double rms = global_norm(weights).item<double>() / std::sqrt(static_cast<double>(cast));
   if (!(rms > 0)) return;
   const double typical_size = typical(rho_ / std::sqrt(static_cast<double>(perturbed)), rms);
-  const double spacing = std::exp2(std::floor(std::log2(rms)) - 7);
+  const int fraction_bits = precision == nn::Precision::bf16 ? 7 : 10;
+  const double spacing = std::exp2(std::floor(std::log2(rms)) - fraction_bits);
   if (typical_size >= spacing / 4) return;
   std::ostringstream numbers;
   numbers.precision(3);
   numbers << "rho " << rho_ << " moves each of " << with_commas(perturbed) << " weights by about "
           << typical_size << ", but weights of typical size " << rms << " are " << spacing
-          << " apart in bf16: the perturbation would be lost";
+          << " apart in " << nn::precision_name(precision) << ": the perturbation would be lost";
   throw Error(ErrorKind::recipe, numbers.str(), mark_.text(),
               "set precision: float32 for this stage");
 }
@@ -96,7 +97,15 @@ void Ascent::ascend() {
   }
   if (moved_.empty()) return;
   if (!whole_.empty()) at::_foreach_copy_(whole_saved_, whole_);
-  const double scale = rho_ / (norm(moved_) + 1e-12);
+  const torch::Tensor length = norm(moved_);
+  if (nn::reading_waits(length))
+    move(rho_ / (length + 1e-12));
+  else
+    move(rho_ / (length.item<double>() + 1e-12));
+}
+
+// latent += scale * direction, where the scale is known here.
+void Ascent::move(double scale) {
   std::vector<torch::Tensor> along_gradient, gradients;  // moved by one call
   for (Piece& piece : moved_) {
     torch::Tensor& latent = piece.parameter->latent;
@@ -113,6 +122,28 @@ void Ascent::ascend() {
     }
   }
   if (!gradients.empty()) at::_foreach_add_(along_gradient, gradients, scale);
+}
+
+// The same where the scale is on a device. The gradients are scaled in place: this pass needs them
+// no more.
+void Ascent::move(const torch::Tensor& scale) {
+  std::vector<torch::Tensor> along_gradient, gradients;
+  for (Piece& piece : moved_) {
+    torch::Tensor& latent = piece.parameter->latent;
+    torch::Tensor step = direction(piece);
+    if (piece.ids.defined()) {
+      at::mul_out(piece.gradient, step, scale).add_(piece.saved);
+      latent.index_copy_(0, piece.ids, piece.gradient);
+    } else if (step.is_same(piece.gradient)) {
+      along_gradient.push_back(latent);
+      gradients.push_back(step);
+    } else {
+      latent.add_(step.mul_(scale));
+    }
+  }
+  if (gradients.empty()) return;
+  at::_foreach_mul_(gradients, scale);
+  at::_foreach_add_(along_gradient, gradients);
 }
 
 void Ascent::restore() {

@@ -46,9 +46,10 @@ class Ascent : public Sharpness {
     torch::Tensor saved;
     torch::Tensor gradient;
   };
-  // Norm of what the method normalises by, over all pieces.
-  virtual double norm(const std::vector<Piece>& pieces) = 0;
-  // The direction that rho / norm scales: a tensor of piece.gradient's shape, not to be written to.
+  // Norm of what the method normalises by, over all pieces: a scalar tensor.
+  virtual torch::Tensor norm(const std::vector<Piece>& pieces) = 0;
+  // The direction that rho / norm scales: piece.gradient itself, or memory of the method's own that
+  // lasts until the next call.
   virtual torch::Tensor direction(const Piece& piece) = 0;
   // Root mean square of the perturbation of weights whose own is `weight_rms`, given rho / sqrt(N).
   virtual double typical(double share, double weight_rms) const = 0;
@@ -57,7 +58,9 @@ class Ascent : public Sharpness {
 
  private:
   Piece take(Slot& slot);
-  void check_precision() const;
+  void move(double scale);
+  void move(const torch::Tensor& scale);
+  void check_precision(nn::Precision precision) const;
 
   bool per_micro_batch_, per_process_;
   recipe::Mark mark_;
@@ -66,7 +69,7 @@ class Ascent : public Sharpness {
   std::vector<torch::Tensor> whole_, whole_saved_;  // latents of whole pieces and their copies
 };
 
-// Square root of the sum of squares of all elements, float32.
-double global_norm(const std::vector<torch::Tensor>& tensors);
+// Square root of the sum of squares of all elements of at least one tensor, float32.
+torch::Tensor global_norm(const std::vector<torch::Tensor>& tensors);
 
 }  // namespace compress::optim

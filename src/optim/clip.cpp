@@ -1,4 +1,5 @@
 #include "components.h"
+#include "compress/nn/device.h"
 #include "compress/optim/optim.h"
 
 namespace compress::optim {
@@ -28,7 +29,7 @@ torch::Tensor clip_gradients(const std::vector<nn::Parameter*>& parameters, doub
   torch::Tensor norm = at::stack(at::_foreach_norm(gradients)).norm();
   torch::Tensor factor = (limit / (norm + 1e-6)).clamp_max(1.0);
   // Reading a CPU scalar costs nothing; on a GPU the multiplication is cheaper than waiting.
-  if (factor.device().is_cpu() && factor.item<float>() == 1.0f) return norm;
+  if (!nn::reading_waits(factor) && factor.item<float>() == 1.0f) return norm;
   at::_foreach_mul_(gradients, factor);
   for (const Rows& rows : embeddings) rows.table.index_copy_(0, rows.ids, gradients[rows.at]);
   return norm;

@@ -29,7 +29,7 @@ class Sam final : public Ascent {
       : Ascent(options.rho, options.accumulation, options.processes, mark) {}
 
  protected:
-  double norm(const std::vector<Piece>& pieces) override {
+  torch::Tensor norm(const std::vector<Piece>& pieces) override {
     std::vector<torch::Tensor> gradients;
     gradients.reserve(pieces.size());
     for (const Piece& piece : pieces) gradients.push_back(piece.gradient);
@@ -50,8 +50,8 @@ void add_sam(SharpnessRegistry& registry) {
           "Foret et al. 2021, arXiv 2010.01412, equation 2",
           "A second forward and backward pass on the same batch with the same dropout: about twice "
           "the time. Weights are put back bit for bit. Of an embedding only the batch's rows move. "
-          "Refused in bf16 where rho / sqrt(N) is under a quarter of the spacing of bf16 numbers "
-          "at the weights' size (N: perturbed weights, embeddings aside)."),
+          "Refused in bf16 and fp16 where rho / sqrt(N) is under a quarter of the spacing of "
+          "such numbers at the weights' size (N: perturbed weights, embeddings aside)."),
       [](const recipe::Component& component) {
         return std::make_unique<Sam>(component.as<SamOptions>(), component.mark);
       });

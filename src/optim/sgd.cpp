@@ -53,6 +53,8 @@ class Sgd final : public Optimizer {
   void step(double factor, int64_t) override {
     torch::NoGradGuard no_grad;
     std::array<Lists, 2> groups;
+    const std::optional<torch::Tensor> found =
+        found_.defined() ? std::optional<torch::Tensor>(found_) : std::nullopt;
     for (Slot& slot : slots_) {
       const torch::Tensor& gradient = slot.parameter->latent.grad();
       if (!gradient.defined()) continue;
@@ -68,7 +70,7 @@ class Sgd final : public Optimizer {
       at::_fused_sgd_(lists.weights, lists.gradients, lists.directions,
                       decay != 0 ? options_.weight_decay : 0.0, options_.momentum,
                       options_.lr * factor, /*dampening=*/0.0, options_.nesterov,
-                      /*maximize=*/false, /*is_first_step=*/false);
+                      /*maximize=*/false, /*is_first_step=*/false, /*grad_scale=*/{}, found);
     }
   }
 

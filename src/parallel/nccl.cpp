@@ -3,14 +3,14 @@
 #include "compress/base/error.h"
 #include "group.h"
 
-#ifdef COMPRESS_WITH_NCCL
+#ifdef COMPRESS_CUDA
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 
 namespace compress::parallel {
 
-#ifdef COMPRESS_WITH_NCCL
+#ifdef COMPRESS_CUDA
 
 void add_nccl(c10d::ProcessGroup& group, const c10::intrusive_ptr<c10d::Store>& store,
               const Launch& launch, std::chrono::milliseconds timeout) {

@@ -1,5 +1,8 @@
 // Timing of a stage's updates, on the real model and data, with nothing saved.
 
+#include <ATen/DeviceAccelerator.h>
+
+#include <algorithm>
 #include <chrono>
 
 #include "compress/base/error.h"
@@ -43,7 +46,15 @@ BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t s
   result.seconds_to_first_step = loaded + train::run(job).seconds;
   options.length = Duration::steps(steps);
   job.options = &options;
+  if (job.device.is_cuda()) at::accelerator::resetPeakStats(job.device.index());
   train::Result timed = train::run(job);
+  if (job.device.is_cuda())
+    result.device_peak_mb =
+        static_cast<double>(
+            at::accelerator::getDeviceStats(job.device.index()).allocated_bytes[0].peak) /
+        (1024.0 * 1024.0);
+  result.mean_tokens = static_cast<double>(job.data->ids.size()) /
+                       static_cast<double>(std::max<int64_t>(1, job.rows));
   result.steps = timed.steps;
   result.samples_per_second = timed.samples_per_second;
   result.seconds = timed.seconds;

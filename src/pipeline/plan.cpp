@@ -30,7 +30,7 @@ std::string model_line(const nn::ModelConfig& config, int64_t parameters) {
 
 // Bytes kept for backward with every row at its longest: an upper bound.
 double activation_bytes(const nn::ModelConfig& c, int64_t tokens, nn::Precision precision) {
-  double element = precision == nn::Precision::bf16 ? 2 : 4;
+  double element = precision == nn::Precision::float32 ? 4 : 2;
   double per_layer =
       (10.0 * static_cast<double>(c.hidden_size) + 2.0 * static_cast<double>(c.intermediate_size)) *
       element;
@@ -124,7 +124,7 @@ class Planner {
     write_matches(plan);
     const int64_t longest =
         std::min(recipe_.dataset(options.data).max_length, student.config().max_positions);
-    const double element = job.precision == nn::Precision::bf16 ? 2 : 4;
+    const double element = job.precision == nn::Precision::float32 ? 4 : 2;
     const double weights = static_cast<double>(student.params().numel()) * 4;
     const double activations = activation_bytes(
         student.config(), options.batch * longest / options.accumulate, job.precision);

@@ -60,6 +60,7 @@ class Remembered final : public Teacher {
   nn::Outputs signals(const data::Batch& batch, const nn::Capture& capture) override {
     return answers_->signals(batch, capture);
   }
+  bool by_example() const override { return true; }
   const nn::ModelConfig& config() const override { return config_; }
   nn::Model& model() override {
     throw Error(ErrorKind::internal, "a remembered teacher has no model");
@@ -149,7 +150,10 @@ nn::Outputs Answers::signals(const data::Batch& batch, const nn::Capture& captur
   const torch::Device device = batch.token_ids.device();
   auto given = [&](const Tensor& rows, const std::string& file) {
     if (!finite(rows)) files::refuse(entry_, file, "values that are not finite");
-    return rows.to(device, /*non_blocking=*/true).to(torch::kFloat32);
+    // From pinned memory the copy waits for nothing.
+    return (device.is_cuda() ? rows.pin_memory() : rows)
+        .to(device, /*non_blocking=*/true)
+        .to(torch::kFloat32);
   };
   const std::vector<int64_t>& rows = batch.example_ids;
   const std::vector<int64_t> ones(rows.size(), 1);
@@ -180,8 +184,12 @@ void Answers::add_top_tokens(const data::Batch& batch, nn::Outputs& outputs) con
   }
   const torch::Device device = batch.token_ids.device();
   const Tensor& labels = batch.targets.token_labels;
-  outputs.token_index = labels.defined() ? labels.ne(-100).nonzero().squeeze(1)
-                                         : torch::arange(batch.tokens(), batch.token_ids.options());
+  if (batch.targets.token_index.defined())
+    outputs.token_index = batch.targets.token_index;
+  else if (labels.defined())
+    outputs.token_index = labels.ne(-100).nonzero().squeeze(1);
+  else
+    outputs.token_index = torch::arange(batch.tokens(), batch.token_ids.options());
   const Tensor at = batch.positions.index_select(0, outputs.token_index);
   const Tensor kept_at = runs_of(positions_, starts, counts).to(device).to(torch::kInt64);
   if (!at.equal(kept_at)) files::refuse(entry_, files::top_tokens, "other predicted positions");

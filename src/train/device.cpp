@@ -2,9 +2,14 @@
 #include <cpuid.h>
 #endif
 
+#include <ATen/Context.h>
+
+#include <cstdlib>
+
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/train/train.h"
+#include "trainer.h"
 
 namespace compress::train {
 
@@ -55,9 +60,21 @@ torch::Device resolve_device(const std::string& name, const parallel::Processes*
               "auto, cpu, cuda or cuda:<n>");
 }
 
+void prepare_device(torch::Device device) {
+  if (!device.is_cuda()) return;
+  // Read when cuBLAS starts: with a workspace of its own a product does not depend on what ran
+  // before.
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  at::Context& context = at::globalContext();
+  // Sums into rows of embeddings then have one order. Operators without such a kernel warn.
+  context.setDeterministicAlgorithms(true, /*warn_only=*/true);
+  context.setDeterministicFillUninitializedMemory(false);
+}
+
 nn::Precision resolve_precision(const std::string& name, torch::Device device) {
   if (name == "float32") return nn::Precision::float32;
   if (name == "bf16") return nn::Precision::bf16;
+  if (name == "fp16") return nn::Precision::fp16;
   if (device.is_cpu() && !fast_bf16()) return nn::Precision::float32;
   return nn::Precision::bf16;
 }

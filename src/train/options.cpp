@@ -110,9 +110,11 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
           .field("accumulate", &TrainOptions::accumulate, "parts that a batch is computed in")
           .range(1, 4096)
           .field("precision", &TrainOptions::precision,
-                 "of matrix products; auto: bf16 where the device has it")
-          .one_of({"auto", "float32", "bf16"})
+                 "of matrix products; auto: bf16 where the device has it; fp16 scales the loss")
+          .one_of({"auto", "float32", "bf16", "fp16"})
           .field("device", &TrainOptions::device, "auto, cpu, cuda or cuda:<n>")
+          .field("graphs", &TrainOptions::graphs,
+                 "on CUDA: record a step's passes once a size of batch and play them")
           .components("augment", &TrainOptions::augment, augment::registry,
                       "changes to what the model sees")
           .components("objectives", &TrainOptions::objectives, objective::registry,

@@ -44,9 +44,9 @@ void Trainer::average_gradients() {
 }
 
 // Only touched rows of an embedding have a gradient: rows and their numbers are gathered, and added
-// in the order of ranks, so that all get the same bits. Where many processes touch more rows than
-// there are, and on devices, whose host must not wait for numbers of rows, whole tables are
-// reduced.
+// in the order of ranks, so that all get the same bits. Where the processes together touch more
+// rows than there are, whole tables are reduced. (On devices every row has a gradient: none is
+// here.)
 void Trainer::average_rows() {
   if (processes_ == nullptr) return;
   torch::NoGradGuard no_grad;
@@ -59,13 +59,9 @@ void Trainer::average_rows() {
     for (const Tensor& touched : parameter->touched) read += touched.numel();
   }
   if (tables.empty()) return;
-  bool whole = !job_.device.is_cpu();
-  if (!whole) {
-    Tensor total = torch::full({1}, read, torch::kInt64);
-    processes_->sum(total);
-    whole = total.item<int64_t>() > all;
-  }
-  if (whole)
+  Tensor total = torch::full({1}, read, torch::kInt64);
+  processes_->sum(total);
+  if (total.item<int64_t>() > all)
     average_tables(tables);
   else
     average_touched(tables);

@@ -51,6 +51,7 @@ void Trainer::save_state() {
   for (size_t i = 0; i < constraints_.size(); ++i)
     put(state.tensors, compress::str("constraint", i, "/"), constraints_[i]->state());
   if (averaging_) put(state.tensors, "averaging/", averaging_->state());
+  if (scale_) put(state.tensors, "loss_scale/", scale_->state());
   put(state.tensors, "best/", best_.weights);
   nn::Json json = {{"step", progress_.step},
                    {"total_steps", progress_.total_steps},
@@ -87,6 +88,7 @@ bool Trainer::load_state() {
   for (size_t i = 0; i < constraints_.size(); ++i)
     constraints_[i]->load_state(take(state.tensors, compress::str("constraint", i, "/")));
   if (averaging_) averaging_->load_state(take(state.tensors, "averaging/"));
+  if (scale_) scale_->load_state(take(state.tensors, "loss_scale/"));
   best_.weights = take(state.tensors, "best/");
   best_.step = json.value("best_step", int64_t{0});
   best_.evaluations_since = json.value("evaluations_since_best", int64_t{0});

@@ -5,6 +5,7 @@
 #include "compress/base/error.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
+#include "compress/nn/device.h"
 #include "trainer.h"
 
 namespace compress::train {
@@ -12,14 +13,17 @@ namespace compress::train {
 using torch::Tensor;
 
 void Trainer::update(const data::Batch& original) {
-  data::Batch batch = original;
-  augment::apply_all(augments_, batch, job_.seed, progress_.step);
-  for (auto& constraint : constraints_) constraint->before_step(progress_, moments());
+  data::Batch host = original;  // augments write to the host's memory
+  augment::apply_all(augments_, host, job_.seed, progress_.step);
+  for (auto& constraint : constraints_)
+    if (constraint->before_step(progress_, moments()) && graphs_) graphs_->forget();
+  const data::Batch batch = place(host);
   weights().refresh(job_.precision);
   auxiliary_.refresh(job_.precision);
 
   terms_.clear();
   total_ = Tensor();
+  if (scale_) scale_->begin();
   const bool ascent = sharpness_ && sharpness_->active(progress_);
   if (ascent && sharpness_->per_micro_batch()) {
     forward_backward_perturbed(batch);
@@ -35,6 +39,7 @@ void Trainer::update(const data::Batch& original) {
   constrain_gradients();
   if (options_.clip > 0) optim::clip_gradients(trained_, options_.clip);
   optimizer_->step(rate_factor(), progress_.step);
+  if (scale_) scale_->update();
   for (auto& constraint : constraints_) constraint->on_weights();
   ++progress_.step;
   if (averaging_) averaging_->update(progress_);
@@ -69,11 +74,20 @@ void Trainer::for_each_part(const data::Batch& batch,
 
 void Trainer::forward_backward(const data::Batch& batch, bool record, bool reduce) {
   const bool overlap = reduce && parts_of(batch) == 1;
-  for_each_part(batch, [&](const data::Batch& part, int64_t index) {
-    backward_part(part, index > 0, record, overlap);
-  });
+  if (staged_) {
+    play(batch, record);
+  } else {
+    for_each_part(batch, [&](const data::Batch& part, int64_t index) {
+      backward_part(part, index > 0, record, overlap);
+    });
+  }
   if (reduce && !overlap) average_gradients();
   if (reduce) average_rows();
+  unscale();
+}
+
+void Trainer::unscale() {
+  if (scale_) scale_->unscale(trained_);
 }
 
 void Trainer::forward_backward_perturbed(const data::Batch& batch) {
@@ -84,8 +98,10 @@ void Trainer::forward_backward_perturbed(const data::Batch& batch) {
       average_gradients();
       average_rows();
     }
+    unscale();
     ascend();
     backward_part(part, false, false, false);
+    unscale();
     sharpness_->restore();
     weights().refresh(job_.precision);
     torch::NoGradGuard no_grad;
@@ -118,7 +134,8 @@ void Trainer::backward_part(const data::Batch& part, bool accumulate, bool recor
   nn::Pass pass{true, stream_seed(job_.seed, "dropout", static_cast<uint64_t>(progress_.step), 0),
                 job_.precision};
   nn::Outputs teacher;
-  if (needs_teacher_) teacher = job_.teacher->signals(part, captures_);
+  if (needs_teacher_)
+    teacher = given_ != nullptr ? *given_ : job_.teacher->signals(part, captures_);
   nn::Outputs student = job_.student->forward(part, captures_, pass);
   objective::Signals signals{part, student, needs_teacher_ ? &teacher : nullptr, progress_};
   Tensor loss;
@@ -140,7 +157,7 @@ void Trainer::backward_part(const data::Batch& part, bool accumulate, bool recor
     }
   }
   if (!loss.defined()) return;  // every weight is zero at this point of its schedule
-  run_backward(loss, overlap);
+  run_backward(scale_ ? scale_->scaled(loss) : loss, overlap);
   if (record) total_ = total_.defined() ? total_ + loss.detach() : loss.detach();
   weights().collect_gradients(accumulate);
   auxiliary_.collect_gradients(accumulate);
@@ -163,7 +180,7 @@ double Trainer::rate_factor() const {
 
 void Trainer::check_finite(const data::Batch& batch) {
   // Reading the loss waits for the device; there the check runs every tenth update.
-  if (!job_.device.is_cpu() && progress_.step % 10 != 0) return;
+  if (nn::reading_waits(job_.device) && progress_.step % 10 != 0) return;
   const bool finite = !total_.defined() || std::isfinite(total_.item<double>());
   agree(finite);
   if (finite && all_finite_) return;

@@ -4,6 +4,7 @@
 #include "compress/base/log.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
+#include "compress/nn/device.h"
 
 namespace compress::train {
 
@@ -16,10 +17,15 @@ Trainer::Trainer(const Job& job) : job_(job), options_(*job.options), processes_
         ErrorKind::recipe,
         compress::str("stage '", job.stage, "' has no update: `for` is ", options_.length.text()),
         {}, "give a longer duration");
+  prepare_device(job.device);
   if (job.data != nullptr) job.student->to(job.device);
+  // Finding the rows that a batch touches would wait for a device; there every row has a gradient.
+  if (nn::reading_waits(job.device))
+    for (nn::Parameter& parameter : weights().list()) parameter.row_gradient = false;
   bind_objectives();
   bind_constraints();
   bind_optimizer();
+  bind_graphs();
   check_order();
 }
 
@@ -81,9 +87,18 @@ void Trainer::bind_optimizer() {
   trained_ = weights().trainable();
   for (nn::Parameter& parameter : auxiliary_.list()) trained_.push_back(&parameter);
   optimizer_->bind(trained_);
+  if (job_.precision == nn::Precision::fp16) {
+    scale_ = std::make_unique<LossScale>(job_.device);
+    optimizer_->skip_where(scale_->found(), scale_->skipped());
+  }
   if (options_.sharpness) {
     sharpness_ = optim::sharpnesses().maker(options_.sharpness)(options_.sharpness);
     sharpness_->bind(weights().trainable(), job_.precision);
+    if (processes_ != nullptr && scale_ && sharpness_->per_process())
+      throw Error(ErrorKind::recipe,
+                  "in fp16 an update is left out where a gradient overflows, and with `processes: "
+                  "per_process` only one process would know",
+                  options_.sharpness.mark.text(), "use bf16, or `processes: synchronised`");
   }
   if (options_.averaging) {
     averaging_ = optim::averagings().maker(options_.averaging)(options_.averaging);
@@ -153,9 +168,16 @@ Result Trainer::run() {
 
   while (progress_.step < progress_.total_steps && !finished_early()) {
     auto began = std::chrono::steady_clock::now();
-    data::Batch batch = loader.next().to(job_.device);
+    data::Batch batch = loader.next();
     double rate = optimizer_->learning_rate() * rate_factor();
     update(batch);
+    // Where updates are only queued, their time is that until a reading, which comes before other
+    // work.
+    const bool scored = job_.evaluate && progress_.step % evaluate_every == 0;
+    const bool saved = !job_.state_file.empty() && progress_.step % save_every == 0;
+    if (nn::reading_waits(job_.device) &&
+        (scored || saved || progress_.step % 10 == 0 || progress_.step == progress_.total_steps))
+      (void)losses();
     training += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     const int64_t rows = batch.part.rows < 0 ? batch.rows() : batch.part.rows;
     samples += rows;
@@ -189,6 +211,11 @@ Result Trainer::run() {
   if (finished_early())
     result.notes.push_back(
         compress::str("stopped early at step ", progress_.step, " of ", progress_.total_steps));
+  if (scale_ && scale_->skipped_updates() > 0)
+    result.notes.push_back(
+        compress::str("left out ", scale_->skipped_updates(),
+                      " updates whose gradients were not finite in fp16; the loss scale ends at ",
+                      scale_->scale()));
   restore_best(result);
   result.seconds = seconds();
   for (auto& constraint : constraints_) {

@@ -2,12 +2,15 @@
 // The parts of a running stage, shared by the loop, the step and the state file.
 
 #include <chrono>
+#include <set>
 
 #include "compress/augment/augment.h"
 #include "compress/data/loader.h"
 #include "compress/objective/objective.h"
 #include "compress/optim/optim.h"
 #include "compress/train/train.h"
+#include "graph.h"
+#include "loss_scale.h"
 
 namespace compress::train {
 
@@ -18,6 +21,10 @@ struct Best {
   int64_t evaluations_since = 0;
   nn::TensorMap weights;
 };
+
+// Settings of the process for training on `device`: results that repeat, as far as its library has
+// such kernels.
+void prepare_device(torch::Device device);
 
 class Trainer {
  public:
@@ -33,6 +40,7 @@ class Trainer {
   void bind_objectives();
   void bind_constraints();
   void bind_optimizer();
+  void bind_graphs();
   void check_order() const;
 
   // --- one update (step.cpp)
@@ -50,6 +58,11 @@ class Trainer {
                      const std::function<void(const data::Batch&, int64_t)>& work) const;
   // `overlap`: gradients are averaged over processes while the backward pass runs.
   void backward_part(const data::Batch& part, bool accumulate, bool record, bool overlap);
+  // The passes of an update that go through graphs_.
+  void play(const data::Batch& batch, bool record);
+  // Where the batch of an update is computed: staged for a graph, or moved to the device.
+  data::Batch place(const data::Batch& batch);
+  void unscale();
   void ascend();
   void clear_gradients();
   void constrain_gradients();
@@ -96,7 +109,13 @@ class Trainer {
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<optim::Schedule> schedule_;
   std::unique_ptr<optim::Sharpness> sharpness_;
-  std::vector<nn::Parameter*> trained_;  // of the student, then auxiliary
+  std::unique_ptr<LossScale> scale_;      // fp16
+  std::unique_ptr<StepGraphs> graphs_;    // where the stage may use them
+  bool staged_ = false;                   // this update's batch is in graphs_
+  std::vector<double> recorded_numbers_;  // of the objectives, in the graphs that exist
+  std::set<std::string> told_;            // reasons for steps without a graph, each logged once
+  const nn::Outputs* given_ = nullptr;    // the teacher's outputs, where they are known already
+  std::vector<nn::Parameter*> trained_;   // of the student, then auxiliary
   nn::Capture captures_;
   bool needs_teacher_ = false;
 

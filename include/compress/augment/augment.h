@@ -17,8 +17,8 @@ class Augment {
   virtual ~Augment() = default;
   virtual void bind(const text::Tokenizer&
                         tokenizer) = 0;  // Error{recipe} when the tokenizer lacks what is needed
-  // Changes `batch` in place (its tensors are replaced, never written to). The same seed gives the
-  // same change.
+  // Changes `batch`, which is on the host, in place (its tensors are replaced, never written to).
+  // The same seed gives the same change.
   virtual void apply(data::Batch& batch, uint64_t seed) const = 0;
   // A row is changed in the same way in every epoch, whatever else is in its batch: what a teacher
   // says of it can be kept.

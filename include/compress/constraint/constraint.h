@@ -38,7 +38,7 @@ class Constraint {
   virtual std::vector<Match> matches() const = 0;
   // Before the forward pass of the update that `progress.step` counts (0-based): new masks or
   // scales where the schedule asks for them. Deterministic; the same on every rank. Returns true
-  // when effective weights changed by it.
+  // when a forward pass changed by it, not through latent weights alone.
   virtual bool before_step(const Progress& progress, const Moments& moments) = 0;
   // After backward, on complete float32 gradients, before clipping.
   virtual void on_gradients() {}

@@ -14,6 +14,11 @@ struct Targets {
   torch::Tensor distribution;  // [B, C] float32, rows sum to 1; a hard label is the one-hot case
   torch::Tensor values;        // [B] float32, regression
   torch::Tensor token_labels;  // [T] int64, -100 = not predicted (masked LM)
+  // Packed positions of the tokens with a label, ascending: [M] int64, and on the host. Whoever
+  // writes token_labels lists them, so that no one has to look for them on a device; undefined
+  // and empty where nobody did.
+  torch::Tensor token_index;
+  std::vector<int64_t> labelled;
 };
 
 // Where a batch lies in its update when it is not all of it: a micro-batch, the share of one of
@@ -32,7 +37,10 @@ struct Batch {
   torch::Tensor offsets;      // [B + 1] int64: row b is tokens offsets[b] .. offsets[b + 1]
   torch::Tensor slots;  // [T] int64: row * longest + position, the token's place in a padded [B,
                         // longest] grid
-  std::vector<int64_t> row_offsets;  // host copy of offsets
+  torch::Tensor ends;   // [S + 1] int32, on CUDA only: `offsets` as variable-length attention reads
+                        // them. In a padded batch the last sequence is its padding (S = B + 1).
+  torch::Tensor present;  // [T, 1] float32, in a padded batch only: 0 where a token is padding
+  std::vector<int64_t> row_offsets;  // host copy of offsets; a padded batch ends with its padding
   int64_t longest = 0;               // tokens of the longest row
   std::vector<int64_t> example_ids;  // [B] row numbers in the data set, stable over epochs and runs
   Targets targets;
@@ -52,6 +60,13 @@ struct Batch {
     return all < 0 ? 1 : static_cast<double>(mine) / static_cast<double>(all);
   }
 };
+
+// A batch on the host with `tokens` - batch.tokens() >= 0 tokens of padding behind its rows, so
+// that batches of different lengths have one shape. `longest` replaces the batch's; at least that,
+// and at least the padding. Padding is token 0 at position 0 in no row: offsets, targets and rows()
+// are the batch's, `present` tells tokens from padding, and slots of padding are 0. For models that
+// attend through `ends`.
+Batch padded(const Batch& batch, int64_t tokens, int64_t longest);
 
 // Rows begin .. end - 1 of a batch as a batch of its own, for gradient accumulation: the same as
 // packing these rows. Views, but for `offsets` and `slots`, which are computed on the batch's

@@ -42,9 +42,10 @@ class DropoutSeeds {
 int64_t computed_rows(int64_t tokens, Precision precision, torch::Device device);
 
 // y = x with each element zeroed with probability `p` (in steps of 1/65536) and the rest scaled by
-// 1/(1-p). The choice is a function of (seed, element index), so backward draws it again instead of
-// keeping it. `first` is the index of x's first element: a part of a larger tensor draws what the
-// larger one would (on the CPU, where `first` is a multiple of 4; else draws of its own).
+// 1/(1-p). On the CPU the choice is a function of (seed, element index), so backward draws it again
+// instead of keeping it; `first` is the index of x's first element, so that a part of a larger
+// tensor draws what the larger one would (where `first` is a multiple of 4; else draws of its own).
+// On CUDA it is the next draws of the pass (nn/device.h), and is kept.
 torch::Tensor dropout(const torch::Tensor& x, double p, uint64_t seed, int64_t first = 0);
 
 // Y = X W^T + b. Applies the weight's input transform.

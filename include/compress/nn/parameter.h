@@ -14,9 +14,9 @@
 
 namespace compress::nn {
 
-enum class Precision { float32, bf16 };
+enum class Precision { float32, bf16, fp16 };
 torch::ScalarType dtype(Precision precision);
-// "float32", "bf16"
+// "float32", "bf16", "fp16"
 const char* precision_name(Precision precision);
 
 // What a parameter is for. Selections in recipes name roles ("attention", "ffn", "encoder" are

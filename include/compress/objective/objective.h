@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "compress/base/progress.h"
 #include "compress/data/batch.h"
@@ -45,6 +46,9 @@ class Objective {
   // What the term resolved to, in words, for the plan ("student 1<-2, 2<-4, 3<-6; projection
   // 384x384"); may be "".
   virtual std::string summary() const { return {}; }
+
+  // Numbers that compute() takes from the progress ("temperature"), the weight aside.
+  virtual std::vector<double> constants(const Progress&) const { return {}; }
 
   double weight(const Progress& progress) const { return weight_.at(progress); }
   const std::string& name() const { return name_; }

@@ -33,6 +33,13 @@ class Optimizer {
   // One update with learning rate `base_lr * factor` from the parameters' latent.grad(). Parameters
   // without a gradient are left alone. `step` counts from 0 (bias correction uses step + 1).
   virtual void step(double factor, int64_t step) = 0;
+  // From now on an update is left out, weights and moments untouched, where `found` (a float32
+  // scalar) is 1 when step() is called; `skipped` (float32) counts the updates left out so far,
+  // which bias correction does not count. Neither is read on the host where that would wait.
+  void skip_where(torch::Tensor found, torch::Tensor skipped) {
+    found_ = std::move(found);
+    skipped_ = std::move(skipped);
+  }
   virtual double learning_rate() const = 0;  // the base rate
   // Takes over the average of the parameters that it returns: of those whose rows wait for their
   // updates (see settle) and, unless `rows_only`, of all that it can.
@@ -46,6 +53,9 @@ class Optimizer {
   virtual std::vector<torch::Tensor> moments(const nn::Parameter& parameter) const = 0;
   virtual nn::TensorMap state() const = 0;
   virtual void load_state(const nn::TensorMap& state) = 0;
+
+ protected:
+  torch::Tensor found_, skipped_;  // undefined: every update is made
 };
 
 // --- schedule: the factor on the base rate, a pure function of progress

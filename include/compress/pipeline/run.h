@@ -86,6 +86,8 @@ struct BenchResult {
   int64_t steps = 0, rows = 0;
   double seconds = 0, samples_per_second = 0;
   double seconds_to_first_step = 0;
+  double mean_tokens = 0;     // of a row
+  double device_peak_mb = 0;  // tensors on the card at most, in the timed updates; 0 on the CPU
 };
 BenchResult bench_stage(const Recipe& recipe, const std::string& stage, int64_t steps,
                         const std::filesystem::path& run_folder,

@@ -18,6 +18,8 @@ class Teacher {
   virtual nn::Outputs signals(const data::Batch& batch, const nn::Capture& capture) = 0;
   virtual const nn::ModelConfig& config() const = 0;
   virtual nn::Model& model() = 0;
+  // The answer depends on the batch's example ids, not on its tensors alone.
+  virtual bool by_example() const { return false; }
 };
 
 // A frozen model. Its label names must be the student's in some order: Error{recipe} at `mark`

@@ -63,8 +63,9 @@ struct TrainOptions {
   Duration length = Duration::epochs(3);  // key `for`
   int64_t batch = 32;
   int64_t accumulate = 1;
-  std::string precision = "auto";  // auto | float32 | bf16
+  std::string precision = "auto";  // auto | float32 | bf16 | fp16
   std::string device = "auto";     // auto | cpu | cuda | cuda:<n>
+  bool graphs = false;             // CUDA graphs of the passes
   std::vector<recipe::Component> augment;
   std::vector<recipe::Component> objectives;  // empty: labels
   recipe::Component optimizer, schedule, sharpness, averaging;

@@ -6,6 +6,7 @@
 #include "compress/base/error.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
+#include "compress/nn/device.h"
 #include "compress/nn/layers.h"
 #include "families.h"
 
@@ -280,6 +281,12 @@ class Bert : public Model {
   Outputs forward(const data::Batch& batch, const Capture& capture, const Pass& pass) override {
     Outputs out;
     DropoutSeeds seeds(pass.dropout_seed, pass.training, batch.part);
+    // Parts of an update draw for themselves there.
+    if (pass.training)
+      begin_draws(device(),
+                  batch.part.first_token == 0
+                      ? pass.dropout_seed
+                      : mix64(pass.dropout_seed ^ static_cast<uint64_t>(batch.part.first_token)));
     const int64_t computed = computed_rows(batch.tokens(), pass.precision, device());
     const Rows rows{pass.training, batch.tokens()};
     Tensor hidden = drop(embedding_norm_(embeddings_(batch, computed)), config_.hidden_dropout,
@@ -391,7 +398,9 @@ class Bert : public Model {
     Tensor states = hidden;
     const Tensor& labels = batch.targets.token_labels;
     if (labels.defined()) {
-      out.token_index = labels.ne(-100).nonzero().squeeze(1);
+      // Looking for labels on a device would wait for it.
+      const Tensor& listed = batch.targets.token_index;
+      out.token_index = listed.defined() ? listed : labels.ne(-100).nonzero().squeeze(1);
       states = hidden.index_select(0, out.token_index);
     } else {
       out.token_index = torch::arange(hidden.size(0), batch.token_ids.options());

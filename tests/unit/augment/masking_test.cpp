@@ -106,5 +106,27 @@ TEST(Masking, WrongUses) {
       HasSubstr("mask token"));
 }
 
+TEST(Masking, ListsWhatIsToBePredicted) {
+  auto masking = make_masking({});
+  masking->bind(Words());
+  data::Batch batch = nn::random_batch({40, 1, 25, 33});
+  const torch::Tensor before = batch.token_ids;
+  const torch::Tensor kept = before.clone();
+  masking->apply(batch, 8);
+  EXPECT_TRUE(torch::equal(before, kept));  // tensors are replaced, never written to
+  const torch::Tensor& labels = batch.targets.token_labels;
+  const torch::Tensor expected = labels.ne(-100).nonzero().squeeze(1);
+  ASSERT_GE(expected.numel(), 4);
+  EXPECT_TRUE(torch::equal(batch.targets.token_index, expected));
+  EXPECT_TRUE(torch::equal(torch::tensor(batch.targets.labelled), expected));
+  EXPECT_TRUE(torch::equal(labels.index_select(0, expected), kept.index_select(0, expected)));
+  for (auto [begin, end] : {std::pair{0, 1}, {1, 3}, {2, 4}}) {
+    data::Batch part = data::slice(batch, begin, end);
+    EXPECT_TRUE(torch::equal(part.targets.token_index,
+                             part.targets.token_labels.ne(-100).nonzero().squeeze(1)));
+    EXPECT_EQ(part.targets.labelled.size(), static_cast<size_t>(part.targets.token_index.numel()));
+  }
+}
+
 }  // namespace
 }  // namespace compress::augment

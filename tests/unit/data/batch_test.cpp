@@ -126,6 +126,35 @@ TEST(Slice, RefusesBadRanges) {
     error_of(ErrorKind::internal, [&, b = begin, e = end] { slice(batch, b, e); });
 }
 
+TEST(Padded, PutsPaddingBehindTheRows) {
+  Batch batch = pack(three_rows(), std::vector<int64_t>{2, 0});
+  batch.targets.token_labels = torch::tensor({-100, 5, -100, -100, 6, -100, -100});
+  Batch wide = padded(batch, 10, 6);
+  EXPECT_EQ(wide.rows(), 2);
+  EXPECT_EQ(wide.tokens(), 10);
+  EXPECT_EQ(wide.longest, 6);
+  EXPECT_THAT(wide.row_offsets, ElementsAre(0, 4, 7, 10));
+  EXPECT_THAT(longs(wide.offsets), ElementsAre(0, 4, 7));
+  EXPECT_THAT(longs(wide.ends.to(torch::kInt64)), ElementsAre(0, 4, 7, 10));
+  EXPECT_EQ(wide.ends.scalar_type(), torch::kInt32);
+  EXPECT_THAT(longs(wide.token_ids), ElementsAre(9, 10, 11, 12, 5, 6, 7, 0, 0, 0));
+  EXPECT_THAT(longs(wide.positions), ElementsAre(0, 1, 2, 3, 0, 1, 2, 0, 0, 0));
+  EXPECT_THAT(longs(wide.slots), ElementsAre(0, 1, 2, 3, 6, 7, 8, 0, 0, 0));
+  EXPECT_THAT(floats(wide.present), ElementsAre(1, 1, 1, 1, 1, 1, 1, 0, 0, 0));
+  EXPECT_THAT(longs(wide.targets.token_labels),
+              ElementsAre(-100, 5, -100, -100, 6, -100, -100, -100, -100, -100));
+  EXPECT_TRUE(torch::equal(wide.targets.distribution, batch.targets.distribution));
+  EXPECT_EQ(padded(batch, 7, 4).tokens(), 7);
+}
+
+TEST(Padded, RefusesWhatDoesNotFit) {
+  Batch batch = pack(three_rows(), std::vector<int64_t>{2, 0});
+  for (auto [tokens, longest] : {std::pair{6, 9}, {8, 3}, {20, 12}})
+    error_of(ErrorKind::internal, [&, t = tokens, l = longest] { padded(batch, t, l); });
+  Batch twice = padded(batch, 8, 8);
+  error_of(ErrorKind::internal, [&] { padded(twice, 9, 8); });
+}
+
 TEST(BatchTo, KeepsEverything) {
   Batch batch = pack(three_rows(), std::vector<int64_t>{2, 1});
   expect_same(batch.to(torch::kCPU), batch);

@@ -45,6 +45,12 @@ inline TrainOptions options_from(const std::string& yaml) {
 
 inline constexpr const char* head = "model: none\ndata: none\nprecision: float32\nbatch: 8\n";
 
+// Where a stage runs, and in what.
+struct Place {
+  torch::Device device = torch::kCPU;
+  nn::Precision precision = nn::Precision::float32;
+};
+
 // One run of a stage on fresh models; the student's latents afterwards.
 struct Bench {
   data::Split split = make_split(50);
@@ -53,13 +59,20 @@ struct Bench {
   TrainOptions options;
   Job job;
 
-  explicit Bench(const std::string& yaml)
-      : Bench(yaml, yaml.find("soft_labels") != std::string::npos ||
-                        yaml.find("logits_mse") != std::string::npos) {}
-  Bench(const std::string& yaml, bool with_teacher) : options(options_from(head + yaml)) {
-    if (with_teacher)
-      teacher = teacher::frozen(nn::build(nn::tiny_bert(nn::HeadKind::classification), 9),
-                                student->config(), true, nn::Precision::float32, {});
+  explicit Bench(const std::string& yaml, Place place = {})
+      : Bench(yaml,
+              yaml.find("soft_labels") != std::string::npos ||
+                  yaml.find("logits_mse") != std::string::npos,
+              place) {}
+  Bench(const std::string& yaml, bool with_teacher, Place place = {})
+      : options(options_from(head + yaml)) {
+    if (with_teacher) {
+      std::unique_ptr<nn::Model> model = nn::build(nn::tiny_bert(nn::HeadKind::classification), 9);
+      model->to(place.device);
+      teacher = teacher::frozen(std::move(model), student->config(), true, place.precision, {});
+    }
+    job.device = place.device;
+    job.precision = place.precision;
     job.stage = "stage";
     job.options = &options;
     job.student = student.get();
@@ -73,7 +86,7 @@ struct Bench {
   nn::TensorMap weights() const {
     nn::TensorMap map;
     for (const nn::Parameter& parameter : student->params().list())
-      map[parameter.name] = parameter.latent.detach().clone();
+      map[parameter.name] = parameter.latent.detach().cpu().clone();
     return map;
   }
 };
@@ -81,6 +94,20 @@ struct Bench {
 inline void expect_equal(const nn::TensorMap& a, const nn::TensorMap& b) {
   ASSERT_EQ(a.size(), b.size());
   for (const auto& [name, value] : a) EXPECT_TRUE(torch::equal(value, b.at(name))) << name;
+}
+
+// The largest difference of two runs' weights, beside how far the first one went from `start`.
+struct Distance {
+  double between = 0, moved = 0;
+};
+inline Distance distance(const nn::TensorMap& a, const nn::TensorMap& b,
+                         const nn::TensorMap& start) {
+  Distance result;
+  for (const auto& [name, value] : a) {
+    result.between = std::max(result.between, (value - b.at(name)).abs().max().item<double>());
+    result.moved = std::max(result.moved, (value - start.at(name)).abs().max().item<double>());
+  }
+  return result;
 }
 
 }  // namespace compress::train
