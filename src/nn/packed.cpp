@@ -113,51 +113,60 @@ struct PackedWeight::Inputs {
   float* y;
 };
 
+namespace {
+
+// Rows as a kernel reads them: unsigned bytes, or floats.
+void round_rows(const IntegerRows& integers, const float* x, int64_t rows, int64_t width,
+                int64_t stride, bool bytes, Workspace& work) {
+  work.integers.resize(static_cast<size_t>(rows * stride));
+  work.scales.resize(static_cast<size_t>(rows));
+  integers.round(x, rows, width, work.integers.data(), stride, work.scales.data());
+  if (!bytes) {
+    work.floats.assign(work.integers.begin(), work.integers.end());
+    return;
+  }
+  for (int8_t& value : work.integers) value = static_cast<int8_t>(value ^ -128);  // + zero_point
+}
+
+}  // namespace
+
 // Items are (chunk of rows, panel), panels first. A chunk's rows are rounded once for its panels.
 void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
   thread_local Workspace work;
   const int64_t chunks = (inputs.rows + rows_a_chunk - 1) / rows_a_chunk;
   const int64_t stride = quads_of(in_) * panels::quad;
+  const bool bytes = form_ == Form::bytes;
   const IntegerRows* integers = this->integers() ? input_->integers() : nullptr;
   int64_t ready = -1;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t chunk = item / panels_, panel = item % panels_, column = panel * panels::width;
     const int64_t first = chunk * inputs.rows / chunks;
-    const int64_t rows = (chunk + 1) * inputs.rows / chunks - first;
+    const float* x = inputs.x + first * in_;
+    panels::Task task;
+    task.rows = (chunk + 1) * inputs.rows / chunks - first;
     if (integers != nullptr && ready != chunk) {
-      work.integers.resize(static_cast<size_t>(rows * stride));
-      work.scales.resize(static_cast<size_t>(rows));
-      integers->round(inputs.x + first * in_, rows, in_, work.integers.data(), stride,
-                      work.scales.data());
-      if (form_ == Form::bytes) {
-        for (int8_t& value : work.integers) value = static_cast<int8_t>(value ^ -128);
-      } else {
-        work.floats.assign(work.integers.begin(), work.integers.end());
-      }
+      round_rows(*integers, x, task.rows, in_, stride, bytes, work);
       ready = chunk;
     }
-    panels::Task task;
-    task.rows = rows;
     task.columns = std::min(panels::width, out_ - column);
     task.bias = inputs.bias != nullptr ? inputs.bias + column : nullptr;
     task.gelu = inputs.gelu;
     task.y = inputs.y + first * out_ + column;
     task.y_stride = out_;
+    task.x_stride = integers != nullptr ? stride : in_;
     if (integers != nullptr) {
       task.row_scales = work.scales.data();
       task.scales = scales_.const_data_ptr<float>() + column;
     }
-    if (form_ == Form::bytes) {
+    if (bytes) {
       task.depth = stride / panels::quad;
       task.x = work.integers.data();
-      task.x_stride = stride;
       task.weight = values_.const_data_ptr<int8_t>() + panel * stride * panels::width;
       task.offsets = offsets_.const_data_ptr<int32_t>() + column;
       panels::multiply_int8(task);
     } else {
       task.depth = in_;
-      task.x = integers != nullptr ? work.floats.data() : inputs.x + first * in_;
-      task.x_stride = integers != nullptr ? stride : in_;
+      task.x = integers != nullptr ? work.floats.data() : x;
       task.weight = values_.const_data_ptr<float>() + panel * in_ * panels::width;
       panels::multiply_float(task);
     }
