@@ -45,9 +45,15 @@ using torch::Tensor;
 constexpr const char* key_file = "key.json";
 constexpr uint64_t longest_key = 1 << 20;
 
+// A file that cannot be looked at counts as absent: opening or writing it tells why.
+bool present(const fs::path& file) {
+  std::error_code code;
+  return fs::exists(file, code);
+}
+
 // Tokens a position that the entry's file keeps, 0 without one.
 int64_t kept_tokens(const fs::path& entry, const std::string& key) {
-  if (!fs::exists(files::path(entry, files::top_tokens))) return 0;
+  if (!present(files::path(entry, files::top_tokens))) return 0;
   const auto reader = files::open(entry, files::top_tokens, key);
   const storage::TensorView* ids = reader->find("ids");
   return ids != nullptr && ids->shape.size() == 2 ? ids->shape[1] : 0;
@@ -66,6 +72,15 @@ std::vector<std::string> differences(const nn::Json& a, const nn::Json& b) {
 storage::TensorInfo info(const std::string& name, torch::ScalarType type,
                          std::vector<int64_t> shape) {
   return {name, checkpoint::stored_dtype(type), std::move(shape)};
+}
+
+// The fields of another entry's key; null where they cannot be read.
+nn::Json fields_of(const fs::path& file) {
+  try {
+    return nn::Json::parse(read_file(file, longest_key), nullptr, false);
+  } catch (const Error&) {
+    return nullptr;
+  }
 }
 
 // What a job that was killed left behind; the caller holds the entry's lock.
@@ -89,7 +104,7 @@ Cache::Cache(fs::path folder, nn::Json key, Questions questions)
 }
 
 Wanted Cache::missing() const {
-  auto absent = [&](const std::string& file) { return !fs::exists(files::path(entry_, file)); };
+  auto absent = [&](const std::string& file) { return !present(files::path(entry_, file)); };
   const Wanted& wanted = questions_.wanted;
   Wanted lacking;
   lacking.logits = wanted.logits && absent(files::logits);
@@ -107,7 +122,7 @@ std::string Cache::nearest() const {
   for (const auto& other : fs::directory_iterator(folder_, code)) {
     const fs::path file = other.path() / key_file;
     if (other.path() == entry_ || !fs::is_regular_file(file, code)) continue;
-    const nn::Json fields = nn::Json::parse(read_file(file, longest_key), nullptr, false);
+    const nn::Json fields = fields_of(file);
     if (!fields.is_object()) continue;
     const std::vector<std::string> names = differences(fields_, fields);
     if (!best.empty() && names.size() >= fewest) continue;
@@ -226,7 +241,7 @@ std::shared_ptr<const Answers> cached(const fs::path& folder, const nn::Json& ke
   asked.wanted = cache.missing();
   if (asked.wanted.nothing()) return read(" (another process computed them meanwhile)");
   remove_leftovers(cache.entry());
-  const bool extended = fs::exists(cache.entry() / key_file);
+  const bool extended = present(cache.entry() / key_file);
   CacheWriter writer(cache, asked);
   for (Range range : ranges(*questions.split)) writer.append(compute(asked, range), range);
   writer.commit();

@@ -190,6 +190,12 @@ class TeacherCache(unittest.TestCase):
                          {f"hidden-{layer}.safetensors" for layer in range(3)})
         self.assertIn("read from", self.run_student(self.cached(), STATES)[1])
 
+    def test_plan_tells_what_is_kept(self):
+        done = command("plan", self.recipe(self.cached(), STATES))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"its cache     {self.cache}: logits, hidden states 1\n", done.stdout)
+        self.assertFalse(self.cache.exists())
+
     def test_two_jobs_at_once(self):
         files = [self.recipe(self.cached(), STATES) for _ in range(2)]
         jobs = [subprocess.Popen([BINARY, "run", file, "--out", self.folder / f"job{i}"], cwd=ROOT,

@@ -324,6 +324,17 @@ TEST_F(AnswersTest, AnotherKeyIsAnotherEntryAndTheDifferenceIsTold) {
   EXPECT_THAT(told_.back(), HasSubstr("differs in: teacher"));
 }
 
+TEST_F(AnswersTest, ForeignFilesInTheFolderDoNotMatter) {
+  for (const char* name : {"list", "nothing", "large"}) make_folder(folder_ / name);
+  write_file(folder_ / "list" / "key.json", "[1, 2]");
+  write_file(folder_ / "nothing" / "key.json", "{\"teacher\": ");
+  write_file(folder_ / "large" / "key.json", std::string((1 << 20) + 1, ' '));
+  write_file(folder_ / "notes.txt", "mine");
+  auto teacher = live();
+  get(logits_only, *teacher);
+  EXPECT_THAT(told_.back(), testing::Not(HasSubstr("nearest")));
+}
+
 TEST_F(AnswersTest, AFileOfAnotherEntryIsRefused) {
   auto teacher = live();
   get(logits_only, *teacher);
