@@ -1,5 +1,6 @@
 #include "token_cache.h"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -77,7 +78,10 @@ void build(const fs::path& file, const DatasetOptions& options, const text::Toke
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   log::info(str("tokenised ", with_commas(writer.rows()), " rows, ", with_commas(writer.tokens()),
                 " tokens, ", human_bytes(static_cast<double>(fs::file_size(file))), " in ",
-                human_seconds(seconds.count())));
+                human_seconds(seconds.count()), ", ",
+                with_commas(static_cast<int64_t>(static_cast<double>(writer.rows()) /
+                                                 std::max(seconds.count(), 1e-6))),
+                " rows/s"));
 }
 
 // A note of class names: their hash, then a JSON list. None where it is not to be believed.
