@@ -44,24 +44,25 @@ void Trainer::average_gradients() {
 }
 
 // Only touched rows of an embedding have a gradient: rows and their numbers are gathered, and added
-// in the order of ranks, so that all get the same bits. Where the processes together touch more
-// rows than there are, whole tables are reduced. (On devices every row has a gradient: none is
-// here.)
+// in the order of ranks, so that all get the same bits. Every process receives the rows of all
+// others; where that is more than a reduction of whole tables moves, which is each row twice, these
+// are reduced. (On devices every row has a gradient: no table is here.)
 void Trainer::average_rows() {
   if (processes_ == nullptr) return;
   torch::NoGradGuard no_grad;
   std::vector<nn::Parameter*> tables;
-  int64_t all = 0, read = 0;
+  int64_t all = 0, mine = 0;
   for (nn::Parameter* parameter : trained_) {
     if (!parameter->row_gradient || !parameter->latent.grad().defined()) continue;
     tables.push_back(parameter);
+    parameter->touched = {std::get<0>(at::_unique(torch::cat(parameter->touched)))};
     all += parameter->latent.size(0);
-    for (const Tensor& touched : parameter->touched) read += touched.numel();
+    mine += parameter->touched.front().numel();
   }
   if (tables.empty()) return;
-  Tensor total = torch::full({1}, read, torch::kInt64);
+  Tensor total = torch::full({1}, mine, torch::kInt64);
   processes_->sum(total);
-  if (total.item<int64_t>() > all)
+  if (total.item<int64_t>() > 2 * all)
     average_tables(tables);
   else
     average_touched(tables);
@@ -81,7 +82,7 @@ void Trainer::average_touched(const std::vector<nn::Parameter*>& tables) {
   std::vector<Tensor> ids, rows;
   int64_t first = 0;  // number of a table's first row among those of all tables
   for (nn::Parameter* table : tables) {
-    Tensor touched = std::get<0>(at::_unique(torch::cat(table->touched)));
+    const Tensor& touched = table->touched.front();
     Tensor& gradient = table->latent.mutable_grad();
     rows.push_back(gradient.index_select(0, touched));
     ids.push_back(touched + first);
