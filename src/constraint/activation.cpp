@@ -86,12 +86,13 @@ class RowsFunction : public torch::autograd::Function<RowsFunction> {
 // Straight-through within the range, 0 outside.
 class ScaleFunction : public torch::autograd::Function<ScaleFunction> {
  public:
-  // `measured`, where defined, is the scale on the input's device.
+  // `measured` holds the scale on the input's device, where that is where it is known. (A list, as
+  // an argument of a function must not be an undefined tensor.)
   static Tensor forward(AutogradContext* context, const Tensor& input, double scale,
-                        const Tensor& measured) {
+                        const std::vector<Tensor>& measured) {
     Tensor inside;
-    Tensor out = measured.defined() ? by_scale(input, measured, &inside)
-                                    : by_scale(input, static_cast<float>(scale), &inside);
+    Tensor out = measured.empty() ? by_scale(input, static_cast<float>(scale), &inside)
+                                  : by_scale(input, measured[0], &inside);
     context->saved_data["inside"] = inside;
     return out;
   }
@@ -120,7 +121,9 @@ Tensor TensorInput::apply(const Tensor& input, const nn::Rows& rows) {
   const Tensor measured = range_.defined() && fixed_ == 0 ? measured_scale() : Tensor();
   const float known = measured.defined() ? 0 : scale();
   if (wants_gradient(input))
-    return ScaleFunction::apply(input, static_cast<double>(known), measured);
+    return ScaleFunction::apply(
+        input, static_cast<double>(known),
+        measured.defined() ? std::vector<Tensor>{measured} : std::vector<Tensor>{});
   return measured.defined() ? by_scale(input, measured, nullptr) : by_scale(input, known, nullptr);
 }
 
