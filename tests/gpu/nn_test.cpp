@@ -95,7 +95,7 @@ TEST_F(OnCard, DropoutOfAPassRepeats) {
   Tensor x = torch::ones({1000, 64}, card_);
   auto pass = [&](uint64_t seed) {
     begin_draws(card_, seed);
-    return std::pair(dropout(x, 0.25, 1), dropout(x, 0.25, 2));
+    return std::pair(dropout(x, 0.25, uint64_t{1}), dropout(x, 0.25, uint64_t{2}));
   };
   auto [a, b] = pass(9);
   auto [c, d] = pass(9);
@@ -107,7 +107,7 @@ TEST_F(OnCard, DropoutOfAPassRepeats) {
   EXPECT_NEAR((a == 0).to(torch::kFloat32).mean().item<double>(), 0.25, 0.01);
   Tensor leaf = x.clone().requires_grad_();
   begin_draws(card_, 9);
-  dropout(leaf, 0.25, 1).sum().backward();
+  dropout(leaf, 0.25, uint64_t{1}).sum().backward();
   EXPECT_TRUE(torch::equal(leaf.grad(), a));
 }
 
