@@ -11,8 +11,9 @@ A model of a step, not a measurement. Compute time comes from the operations of 
 a share of the card's published peak and a least time a launch, or from two measured points (rows a
 rank : milliseconds an update). The step is in bf16. Gradients travel in the buckets of PyTorch's
 Reducer while the backward pass still runs: a bucket starts when it is full and the one before it is
-through. Gradients of embeddings, and all of them with --accumulate, travel after it. Only Python's
-standard library is needed; --text asks the program for token ids.
+through. Gradients of embeddings (on GPUs in the last buckets, counted as not hidden), and all of
+them with --accumulate, travel after it. Only Python's standard library is needed; --text asks the
+program for token ids.
 """
 
 import argparse
@@ -69,11 +70,6 @@ class Model:
     @property
     def table_rows(self):
         return self.vocabulary + self.other_rows
-
-    @property
-    def reads(self):
-        """Rows that a token reads: of words, positions, segments."""
-        return 3 if self.other_rows else 1
 
     @property
     def overlapped(self):
@@ -254,10 +250,14 @@ class Estimate:
     def distinct(self, tokens):
         return min(self.model.vocabulary, self.a["heaps_k"] * tokens ** self.a["heaps_b"])
 
-    def sends_tables(self, ranks, tokens):
-        """Whole, not the touched rows; every read counts, of all ranks."""
+    def touched(self, tokens, length):
+        """A rank's distinct rows: of words, positions, one segment."""
+        return self.distinct(tokens) + min(self.model.other_rows, length + 1)
+
+    def sends_tables(self, ranks, tokens, length):
+        """Whole, not the touched rows; a row counts once for each rank that touched it."""
         return not self.hardware.processor or (
-            ranks * tokens * self.model.reads > self.model.table_rows)
+            ranks * self.touched(tokens, length) > 2 * self.model.table_rows)
 
     def whole_tables(self, ranks):
         """Seconds to reduce the tables, to clear them and, on a processor, to update all rows. The
@@ -269,8 +269,7 @@ class Estimate:
 
     def row_bytes(self, tokens, length):
         """A rank's touched rows and their numbers."""
-        others = min(self.model.other_rows, length + 1)
-        return (self.distinct(tokens) + others) * (4 * self.model.width + 8)
+        return self.touched(tokens, length) * (4 * self.model.width + 8)
 
     def touched_rows(self, ranks, tokens, length):
         """Seconds to gather rows and numbers (each after the ranks' counts), to add them up and to
@@ -286,7 +285,7 @@ class Estimate:
             return 0.0
         tokens = rows * length
         counting = self.latency(ranks) if self.hardware.processor else 0.0
-        return counting + (self.whole_tables(ranks) if self.sends_tables(ranks, tokens)
+        return counting + (self.whole_tables(ranks) if self.sends_tables(ranks, tokens, length)
                            else self.touched_rows(ranks, tokens, length))
 
     def agreeing(self, ranks):
@@ -369,14 +368,15 @@ def sparse(assumed):
     tokens = rows * length
     lines = []
     for ranks in (2, 4, *ranks_of(hardware)[2:]):
-        sent = "tables" if estimate.sends_tables(ranks, tokens) else "rows"
+        sent = "tables" if estimate.sends_tables(ranks, tokens, length) else "rows"
         gathered = ranks * estimate.row_bytes(tokens, length)
-        lines.append((ranks, ranks * tokens * model.reads, sent, f"{gathered / MB:.1f}",
+        lines.append((ranks, round(ranks * estimate.touched(tokens, length)), sent,
+                      f"{gathered / MB:.1f}",
                       f"{1e3 * estimate.touched_rows(ranks, tokens, length):.0f}",
                       f"{2 * model.tables / MB:.1f}", f"{1e3 * estimate.whole_tables(ranks):.0f}"))
     table(f"**Tables of {model.name} ({model.table_rows} rows, {model.tables / MB:.1f} MB), {rows} "
           f"rows of {length} tokens a rank, MB that a rank receives; {hardware.name}**",
-          ("ranks", "table rows read", "sent", "touched rows, MB", "ms", "whole tables, MB", "ms"),
+          ("ranks", "distinct rows", "sent", "touched rows, MB", "ms", "whole tables, MB", "ms"),
           lines)
 
 

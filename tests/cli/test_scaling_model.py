@@ -91,19 +91,31 @@ class Arithmetic(unittest.TestCase):
         self.assertAlmostEqual(
             step[2], 1.75 * size / 360e9 + messages * 42e-6 + 6 * size / 3.35e12, places=9)
 
-    def test_processors_send_rows_until_more_are_read_than_there_are(self):
+    def test_processors_send_rows_until_distinct_ones_are_twice_the_tables(self):
         estimate = self.estimate("student", "cpu")
-        tokens = 32 * 27  # each reads a word, a position, a segment
-        self.assertFalse(estimate.sends_tables(11, tokens))
-        self.assertTrue(estimate.sends_tables(12, tokens))
-        latency = estimate.latency(12)
-        self.assertEqual(estimate.embedding(12, 32, 27), latency + estimate.whole_tables(12))
+        tokens = 32 * 27
+        touched = 3.33 * tokens**0.718 + 27 + 1  # words, positions, a segment: 455.4
+        self.assertAlmostEqual(estimate.touched(tokens, 27), touched, places=9)
+        self.assertLess(136 * touched, 2 * (30522 + 514))
+        self.assertGreater(137 * touched, 2 * (30522 + 514))
+        self.assertFalse(estimate.sends_tables(136, tokens, 27))
+        self.assertTrue(estimate.sends_tables(137, tokens, 27))
+        counting = estimate.latency(136)
+        self.assertEqual(estimate.embedding(136, 32, 27),
+                         counting + estimate.touched_rows(136, tokens, 27))
+        counting = estimate.latency(137)
+        self.assertEqual(estimate.embedding(137, 32, 27), counting + estimate.whole_tables(137))
+        # As many rows as twice the tables' are still gathered: 28 a rank, none of words.
+        self.assumed["heaps_k"] = 0
+        estimate.model = model.dataclasses.replace(estimate.model, vocabulary=28 * 50 - 514)
+        self.assertFalse(estimate.sends_tables(100, tokens, 27))
+        self.assertTrue(estimate.sends_tables(101, tokens, 27))
         # The count; rows and numbers, each with the ranks' counts and half the steps of a ring.
         self.assumed["link_share"] = self.assumed["heaps_k"] = 1e-9
         estimate.hardware = model.dataclasses.replace(estimate.hardware, memory_rate=1e30,
                                                       inside=1e30, outside=1e30)
         self.assertAlmostEqual(estimate.embedding(11, 32, 27), 4 * estimate.latency(11), places=9)
-        self.assertTrue(self.estimate().sends_tables(2, 1))
+        self.assertTrue(self.estimate().sends_tables(2, 1, 1))
 
     def test_agreeing(self):
         self.assertAlmostEqual(self.estimate("student", "cpu").agreeing(8), 14 * 50e-6, places=9)

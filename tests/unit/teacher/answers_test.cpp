@@ -164,7 +164,7 @@ TEST_F(AnswersTest, RangesCoverTheSplitInBoundedParts) {
 
 // The first batch that a teacher is asked for: the 64 longest rows.
 std::vector<int64_t> first_batch(const data::Split& split) {
-  return data::evaluation_batches(split, 64).front();
+  return data::evaluation_batches(split, 64)[0];
 }
 
 TEST_F(AnswersTest, AreTheLiveTeachersAnswersToTheBatchThatItWasAsked) {
