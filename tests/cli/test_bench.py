@@ -35,7 +35,7 @@ class Scripts(unittest.TestCase):
         ours = peers.Ours("distillation.yaml", "student", 4)
         for by_length in (True, False):
             peer = training.HuggingFace.__new__(training.HuggingFace)
-            peer.batch, peer.by_length, peer.batches = 4, by_length, []
+            peer.batch, peer.by_length, peer.batches, peer.device = 4, by_length, [], "cpu"
             peer.tokenizer = training.transformers.AutoTokenizer.from_pretrained(training.MODEL)
             peer.prepare(5)
             self.assertEqual([len(batch) for batch in peer.batches], [4] * 5)

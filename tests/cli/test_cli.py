@@ -325,7 +325,7 @@ class Information(Case):
         header = pathlib.Path("include/compress/base/error.h").read_text()
         document = pathlib.Path("docs/errors.md").read_text()
         kinds = re.findall(r"^  (\w+), +// exit (\d+):", header, re.MULTILINE)
-        self.assertEqual(len(kinds), 9)
+        self.assertEqual(len(kinds), 10)
         for kind, code in kinds:
             self.assertRegex(document, rf"(?m)^\| {code} \| [^|]*{kind}")
 
