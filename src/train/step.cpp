@@ -25,6 +25,8 @@ void Trainer::update(const data::Batch& original) {
   total_ = Tensor();
   if (scale_) scale_->begin();
   const bool ascent = sharpness_ && sharpness_->active(progress_);
+  replays_ = ascent;
+  answers_.clear();
   if (ascent && sharpness_->per_micro_batch()) {
     forward_backward_perturbed(batch);
   } else {
@@ -134,8 +136,7 @@ void Trainer::backward_part(const data::Batch& part, bool accumulate, bool recor
   nn::Pass pass{true, stream_seed(job_.seed, "dropout", static_cast<uint64_t>(progress_.step), 0),
                 job_.precision};
   nn::Outputs teacher;
-  if (needs_teacher_)
-    teacher = given_ != nullptr ? *given_ : job_.teacher->signals(part, captures_);
+  if (needs_teacher_) teacher = given_ != nullptr ? *given_ : ask_teacher(part);
   nn::Outputs student = job_.student->forward(part, captures_, pass);
   objective::Signals signals{part, student, needs_teacher_ ? &teacher : nullptr, progress_};
   Tensor loss;
@@ -161,6 +162,14 @@ void Trainer::backward_part(const data::Batch& part, bool accumulate, bool recor
   if (record) total_ = total_.defined() ? total_ + loss.detach() : loss.detach();
   weights().collect_gradients(accumulate);
   auxiliary_.collect_gradients(accumulate);
+}
+
+// The pass after an ascent reads the same batch: the teacher is not asked again.
+nn::Outputs Trainer::ask_teacher(const data::Batch& part) {
+  if (!replays_) return job_.teacher->signals(part, captures_);
+  auto [known, fresh] = answers_.try_emplace(part.part.first_row);
+  if (fresh) known->second = job_.teacher->signals(part, captures_);
+  return known->second;
 }
 
 void Trainer::constrain_gradients() {

@@ -2,6 +2,7 @@
 // The parts of a running stage, shared by the loop, the step and the state file.
 
 #include <chrono>
+#include <map>
 #include <set>
 
 #include "compress/augment/augment.h"
@@ -63,6 +64,7 @@ class Trainer {
   // Where the batch of an update is computed: staged for a graph, or moved to the device.
   data::Batch place(const data::Batch& batch);
   void unscale();
+  nn::Outputs ask_teacher(const data::Batch& part);
   void ascend();
   void clear_gradients();
   void constrain_gradients();
@@ -120,10 +122,12 @@ class Trainer {
   bool needs_teacher_ = false;
 
   std::vector<std::pair<std::string, torch::Tensor>>
-      terms_;                             // detached sums over the parts of the last update
-  torch::Tensor total_;                   // weighted sum of the terms
-  NamedValues shown_;                     // losses when they were last read
-  parallel::Processes* const processes_;  // null: alone
+      terms_;                               // detached sums over the parts of the last update
+  torch::Tensor total_;                     // weighted sum of the terms
+  NamedValues shown_;                       // losses when they were last read
+  bool replays_ = false;                    // this update computes each part twice
+  std::map<int64_t, nn::Outputs> answers_;  // of the teacher in it, by the part's first row
+  parallel::Processes* const processes_;    // null: alone
   std::unique_ptr<parallel::GradientAverage> overlap_;  // made when the first gradients are
   bool all_stop_ = false, all_finite_ = true;           // as last agreed
   Best best_;
