@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <exception>
 #include <thread>
 #include <vector>
@@ -27,9 +28,17 @@ inline int free_port() {
   return ntohs(address.sin_port);
 }
 
+// The engine records what each process does in a table that threads cannot share: not here. Before
+// the first connection.
+inline void record_nothing() {
+  for (const char* name : {"TORCH_FR_BUFFER_SIZE", "TORCH_NCCL_TRACE_BUFFER_SIZE"})
+    ::setenv(name, "0", /*overwrite=*/1);
+}
+
 // Runs work(processes) for every rank at once; what they throw, by rank (null: nothing).
 template <class Work>
 std::vector<std::exception_ptr> together(int world, const Work& work) {
+  record_nothing();
   const int port = free_port();
   std::vector<std::exception_ptr> thrown(static_cast<size_t>(world));
   std::vector<std::thread> threads;
