@@ -9,8 +9,8 @@ times: with an empty cache, with the cache that the first start made, and withou
 are, for each start, the seconds to the end of the first update, the peak resident memory, and the
 peak of the part of it that is not a mapped file (the system takes pages of mapped files back when
 it needs memory). "rows/s" is what the first start logs: rows read, tokenised and written a second;
-its seconds also hold the hash of the file and the search for class names. Ten million rows need 4 GB
-of disk.
+its seconds also hold the hash of the file and the search for class names. Ten million rows need
+4 GB of disk.
 """
 
 import json

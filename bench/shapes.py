@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""The distillation step over pairs of well-known shapes, this program alone, on the CPU or on a card.
+"""The distillation step over pairs of well-known shapes, this program alone, on CPU or card.
 
     .venv/bin/python bench/shapes.py [--device cuda] [--steps 30] [--rounds 3] [--batch 32]
-        [--pairs minilm,tinybert,minilm12,bert-base] [--precision bf16,fp16] [--peak TFLOPS] [--graphs]
+        [--pairs minilm,tinybert,minilm12,bert-base] [--precision bf16,fp16] [--peak TFLOPS]
+        [--graphs]
 
-A pair is a teacher's and a student's shape (layers x width, heads, inner width): minilm 6x384 -> 3x384,
-tinybert 12x768 -> 4x312, minilm12 12x768 -> 12x384, bert-base 12x768 -> 6x768. Weights are random, as
-speed does not depend on what was learnt; sentences, losses and optimiser are those of
-bench/distillation.yaml, and the teacher runs in every step. Printed are samples/s (median, minimum,
-maximum of the rounds), the floating-point operations per second of the linear layers and of attention's
-products (forward, and both gradients of the student), what part of the card's peak that is (--peak, or
-the dense bf16 peak of a card that the script knows), and the peak memory of tensors on the card (of the
-process on the CPU). --graphs measures each entry with `graphs: true`, too.
+A pair is a teacher's and a student's shape (layers x width, heads, inner width): minilm 6x384 ->
+3x384, tinybert 12x768 -> 4x312, minilm12 12x768 -> 12x384, bert-base 12x768 -> 6x768. Weights are
+random, as speed does not depend on what was learnt; sentences, losses and optimiser are those of
+bench/distillation.yaml, and the teacher runs in every step. Printed are samples/s (median,
+minimum, maximum of the rounds), the floating-point operations per second of the linear layers and
+of attention's products (forward, and both gradients of the student), what part of the card's peak
+that is (--peak, or the dense bf16 peak of a card that the script knows), and the peak memory of
+tensors on the card (of the process on the CPU). --graphs measures each entry with `graphs: true`,
+too.
 """
 
 import pathlib
@@ -38,7 +40,8 @@ PAIRS = {
     "bert-base": ("12x768", "6x768"),
 }
 # Dense bf16 and fp16 products, TFLOP/s, from the vendor's data sheets.
-PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125}
+PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121,
+         "A10": 125}
 
 
 def write_model(folder, shape):

@@ -58,6 +58,8 @@ class Descriptor {
   int value_;
 };
 
+constexpr const char* temporary_end = ".tmp";  // of an AtomicFile's work
+
 // A name beside `path` that no other process or thread uses.
 fs::path beside(const fs::path& path, const char* suffix) {
   static std::atomic<unsigned> counter{0};
@@ -121,7 +123,8 @@ void write_file(const fs::path& path, std::string_view bytes) {
   file.commit();
 }
 
-AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), temporary_(beside(path_, ".tmp")) {
+AtomicFile::AtomicFile(fs::path path)
+    : path_(std::move(path)), temporary_(beside(path_, temporary_end)) {
   std::error_code code;
   if (!path_.has_filename() || fs::is_directory(path_, code))
     throw Error(ErrorKind::disk, "cannot write: is a folder", path_.string());
@@ -160,6 +163,18 @@ void AtomicFile::commit() {
     fail(ErrorKind::disk, "cannot write", path_, code);
   }
   sync(parent_of(path_));
+}
+
+void remove_leftovers(const fs::path& path) {
+  const std::string begin = str(".", path.filename().string(), ".");  // as beside() begins
+  std::error_code failed;
+  std::vector<fs::path> found;
+  for (fs::directory_iterator entry(parent_of(path), failed), end; !failed && entry != end;
+       entry.increment(failed))
+    if (const std::string name = entry->path().filename().string();
+        starts_with(name, begin) && ends_with(name, temporary_end))
+      found.push_back(entry->path());
+  for (const fs::path& file : found) fs::remove(file, failed);
 }
 
 void make_folder(const fs::path& path) {

@@ -80,6 +80,10 @@ std::vector<std::string> split(std::string_view text, char separator) {
   }
 }
 
+std::string_view first_line(std::string_view text) {
+  return text.substr(0, text.find('\n'));
+}
+
 std::string_view trim(std::string_view text) {
   const char* space = " \t\r\n\v\f";
   size_t begin = text.find_first_not_of(space);

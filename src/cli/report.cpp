@@ -32,19 +32,16 @@ int report(const Error& error) {
   return exit_code(error.kind());
 }
 
-std::string first_line(std::string_view text) {
-  return std::string(text.substr(0, text.find('\n')));
-}
-
 // LibTorch tells a full memory, on the CPU and on a GPU, and a failing driver by words alone.
 Error translated(const c10::Error& error) {
   const std::string text = error.what_without_backtrace();
   auto says = [&](const char* words) { return text.find(words) != std::string::npos; };
   if (says("out of memory") || says("can't allocate memory") || says("not enough memory"))
-    return Error(ErrorKind::device, "out of memory: " + first_line(text), {}, use_less_memory);
+    return Error(ErrorKind::device, str("out of memory: ", first_line(text)), {}, use_less_memory);
   if (says("CUDA") || says("cuDNN") || says("cuBLAS"))
-    return Error(ErrorKind::device, first_line(text), {}, "`--set ...device=cpu` avoids the GPU");
-  return Error(ErrorKind::internal, first_line(text), {}, please_report);
+    return Error(ErrorKind::device, std::string(first_line(text)), {},
+                 "`--set ...device=cpu` avoids the GPU");
+  return Error(ErrorKind::internal, std::string(first_line(text)), {}, please_report);
 }
 
 }  // namespace
@@ -64,7 +61,8 @@ int report_failure(const std::exception_ptr& failure) noexcept {
     return report(Error(ErrorKind::disk, error.code().message(), error.path1().string(),
                         "check that it exists and may be read and written"));
   } catch (const std::exception& error) {
-    return report(Error(ErrorKind::internal, first_line(error.what()), {}, please_report));
+    return report(
+        Error(ErrorKind::internal, std::string(first_line(error.what())), {}, please_report));
   } catch (...) {
     return report(Error(ErrorKind::internal, "an unknown exception", {}, please_report));
   }

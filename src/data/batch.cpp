@@ -135,9 +135,8 @@ Batch slice(const Batch& batch, int64_t begin, int64_t end) {
   int64_t token = batch.row_offsets[begin], tokens = batch.row_offsets[end] - token,
           rows = end - begin;
   Batch part;
-  part.part = {batch.part.first_row + begin, batch.part.first_token + token,
-               batch.part.rows < 0 ? batch.rows() : batch.part.rows,
-               batch.part.tokens < 0 ? batch.tokens() : batch.part.tokens, batch.part.counts};
+  part.part = {batch.part.first_row + begin, batch.part.first_token + token, batch.update_rows(),
+               batch.update_tokens(), batch.part.counts};
   part.example_ids.assign(batch.example_ids.begin() + begin, batch.example_ids.begin() + end);
   for (int64_t row = begin; row <= end; ++row) {
     part.row_offsets.push_back(batch.row_offsets[row] - token);

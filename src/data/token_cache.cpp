@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/hash.h"
@@ -42,19 +43,6 @@ void map_checked(const fs::path& file, const TokenFileKey& key, Split& split) {
   if (!known && stamp && stamp->settled() && stamp_of(file) == stamp) write_note(note, text);
 }
 
-// What a process that ended while it wrote the file has left. Nobody else writes it now.
-void remove_leftovers(const fs::path& file) {
-  const std::string begin = "." + file.filename().string() + ".";
-  std::error_code failed;
-  for (fs::directory_iterator entry(file.parent_path(), failed), end; !failed && entry != end;
-       entry.increment(failed))
-    if (std::string name = entry->path().filename().string();
-        starts_with(name, begin) && ends_with(name, ".tmp")) {
-      std::error_code kept;  // nothing is lost but room
-      fs::remove(entry->path(), kept);
-    }
-}
-
 void build(const fs::path& file, const DatasetOptions& options, const text::Tokenizer& tokenizer,
            const TokenFileKey& key, const Fingerprint& found, int threads, const Split& head) {
   const auto begin = std::chrono::steady_clock::now();
@@ -75,12 +63,12 @@ void build(const fs::path& file, const DatasetOptions& options, const text::Toke
     throw Error(ErrorKind::data, "the data file was changed while it was read", head.file.string(),
                 "run again when nothing writes to it");
   writer.commit(rows.blank_lines());
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  const double seconds = seconds_since(begin);
   log::info(str("tokenised ", with_commas(writer.rows()), " rows, ", with_commas(writer.tokens()),
                 " tokens, ", human_bytes(static_cast<double>(fs::file_size(file))), " in ",
-                human_seconds(seconds.count()), ", ",
+                human_seconds(seconds), ", ",
                 with_commas(static_cast<int64_t>(static_cast<double>(writer.rows()) /
-                                                 std::max(seconds.count(), 1e-6))),
+                                                 std::max(seconds, 1e-6))),
                 " rows/s"));
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "compress/augment/augment.h"
+#include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
@@ -16,10 +17,6 @@ namespace {
 
 using nn::HeadKind;
 using torch::Tensor;
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 // Logits of `rows` on the CPU; `seconds`, unless null, receives how long the forward pass took.
 Tensor logits_of(nn::Model& model, const data::Split& split, const std::vector<int64_t>& rows,
@@ -81,7 +78,7 @@ class Share {
 };
 
 void check_stop(const EvaluateOptions& options) {
-  if (options.stop == nullptr || !options.stop->load()) return;
+  if (options.processes != nullptr || options.stop == nullptr || !options.stop->load()) return;
   throw Error(ErrorKind::interrupted, "stopped while a model was scored", {},
               "run the same command again to go on from there");
 }

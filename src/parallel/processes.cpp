@@ -4,6 +4,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "compress/base/error.h"
@@ -16,19 +17,19 @@ namespace {
 
 using torch::Tensor;
 
-// Messages of the engine carry a stack trace behind their first line.
-std::string first_line(const std::string& text) {
-  const std::string line = text.substr(0, text.find('\n'));
-  return line.size() > 300 ? line.substr(0, 300) + "..." : line;
+// Messages of the engine carry a stack trace behind their first line, which may be long.
+std::string short_cause(const std::exception& cause) {
+  const std::string_view line = first_line(cause.what());
+  return line.size() > 300 ? str(line.substr(0, 300), "...") : std::string(line);
 }
 
 [[noreturn]] void lost(const Launch& launch, const std::exception& cause) {
-  throw Error(ErrorKind::process,
-              str("process ", launch.rank, " of ", launch.world,
-                  " lost the others: ", first_line(cause.what())),
-              {},
-              "look for the first process that failed: its message says why; then run the same "
-              "command again, which goes on from the last saved state");
+  throw Error(
+      ErrorKind::process,
+      str("process ", launch.rank, " of ", launch.world, " lost the others: ", short_cause(cause)),
+      {},
+      "look for the first process that failed: its message says why; then run the same "
+      "command again, which goes on from the last saved state");
 }
 
 template <class Work>
@@ -169,14 +170,21 @@ void Processes::average(const std::vector<Tensor>& values) {
   flush();
 }
 
+std::vector<int64_t> Processes::gather(int64_t mine) {
+  std::vector<int64_t> all(static_cast<size_t>(world()), 0);
+  all[static_cast<size_t>(rank())] = mine;
+  sum(torch::from_blob(all.data(), {world()}, torch::kInt64));  // the others add zeros
+  return all;
+}
+
 Tensor Processes::gather_rows(const Tensor& rows) {
+  return gather_rows(rows, gather(rows.size(0)));
+}
+
+Tensor Processes::gather_rows(const Tensor& rows, const std::vector<int64_t>& counts) {
   torch::NoGradGuard no_grad;
-  Tensor counts = torch::zeros({world()}, torch::kInt64);
-  counts[rank()] = rows.size(0);
-  sum(counts);
-  const int64_t longest = counts.max().item<int64_t>();
   std::vector<int64_t> shape = rows.sizes().vec();
-  shape[0] = longest;
+  shape[0] = *std::max_element(counts.begin(), counts.end());
   Tensor mine = torch::zeros(shape, rows.options().requires_grad(false));
   mine.narrow(0, 0, rows.size(0)).copy_(rows);
   std::vector<std::vector<Tensor>> all(1);
@@ -185,9 +193,7 @@ Tensor Processes::gather_rows(const Tensor& rows) {
     std::vector<Tensor> list = {mine};
     group_->on(rows.device())->allgather(all, list)->wait();
   });
-  for (int r = 0; r < world(); ++r)
-    all[0][static_cast<size_t>(r)] =
-        all[0][static_cast<size_t>(r)].narrow(0, 0, counts[r].item<int64_t>());
+  for (size_t r = 0; r < counts.size(); ++r) all[0][r] = all[0][r].narrow(0, 0, counts[r]);
   return torch::cat(all[0]);
 }
 
@@ -217,17 +223,15 @@ void Processes::first_only(const std::function<void()>& work) {
   barrier();
 }
 
-std::unique_ptr<Processes> connect_from_environment() {
-  std::optional<Launch> launch = launch_from_environment();
-  if (!launch) return nullptr;
-  return std::make_unique<Processes>(*launch);
-}
-
 void first_only(Processes* processes, const std::function<void()>& work) {
   if (processes != nullptr)
     processes->first_only(work);
   else
     work();
+}
+
+bool as_first(Processes* processes, bool mine) {
+  return processes == nullptr ? mine : !processes->from_first(mine ? "yes" : "").empty();
 }
 
 void translate(const Processes& processes, const std::function<void()>& work) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "stages.h"
@@ -37,8 +38,7 @@ BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t s
   BenchResult result;
   // Warm-up and measured updates are two runs, so that the first does not count allocation and
   // thread start-up.
-  const double loaded =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const double loaded = seconds_since(begin);
   train::TrainOptions warm = options;
   warm.length = Duration::steps(1);
   job.quiet = true;

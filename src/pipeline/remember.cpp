@@ -4,6 +4,7 @@
 #include <set>
 
 #include "compress/augment/augment.h"
+#include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
@@ -158,7 +159,7 @@ void Workbench::remember(const train::TrainOptions& options, Prepared& prepared)
       check_stop("stage '" + job.stage + "'");  // else all would have to ask
     const auto started = std::chrono::steady_clock::now();
     teacher::Piece piece = teacher::answer(*prepared.teacher, asked, range);
-    seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    seconds += seconds_since(started);
     return piece;
   };
   auto told = [&](const std::string& line) {

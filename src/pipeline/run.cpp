@@ -56,11 +56,6 @@ RunResult Runner::run() {
   return result;
 }
 
-bool Runner::agreed(bool mine) const {
-  if (options_.processes == nullptr) return mine;
-  return options_.processes->from_first(mine ? "yes" : "no") == "yes";
-}
-
 std::optional<StageResult> Runner::earlier(const std::string& name,
                                            const std::string& identity) const {
   const std::filesystem::path record = stage_folder(name) / "stage.json";
@@ -83,7 +78,7 @@ StageResult Runner::run_stage(const StageOptions& stage) {
   const std::filesystem::path record = stage_folder(stage.name) / "stage.json";
   std::optional<StageResult> finished;
   if (first()) finished = earlier(stage.name, result.identity);
-  if (agreed(finished.has_value())) {
+  if (parallel::as_first(options_.processes, finished.has_value())) {
     log::info(compress::str(stage.name, ": unchanged since an earlier run, skipped"));
     return finished.value_or(result);
   }

@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/log.h"
@@ -14,10 +15,6 @@
 namespace compress::pipeline {
 
 namespace {
-
-double since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 // Reported metrics, with the selecting one among them.
 std::vector<std::string> metric_list(const train::EvaluationOptions& options,
@@ -51,7 +48,7 @@ void Runner::score(exports::LoadedModel& loaded, const std::string& dataset,
   how.tokenizer = &bench_.tokenizer(tokenizer_folder);
   how.processes = options_.processes;
   // After training, a score is always waited for: a stop would lose what was trained.
-  if (result.kind == "evaluate" && options_.processes == nullptr) how.stop = options_.stop;
+  if (result.kind == "evaluate") how.stop = options_.stop;
   if (!data.validation.empty())
     result.validation =
         eval::evaluate(*loaded.model, bench_.split(dataset, "validation", tokenizer_folder), how)
@@ -119,7 +116,7 @@ StageResult Runner::run_train(const StageOptions& stage, StageResult result) {
                               source);
   });
   result.bytes = static_cast<int64_t>(weight_bytes(stage_folder(stage.name) / "model"));
-  result.seconds = trained.earlier_seconds + since(begin);
+  result.seconds = trained.earlier_seconds + seconds_since(begin);
   log::info(compress::str(stage.name, ": done in ", human_seconds(result.seconds), ", ",
                           fixed(result.samples_per_second, 0), " samples/s"));
   return result;
@@ -135,7 +132,7 @@ StageResult Runner::run_evaluate(const StageOptions& stage, StageResult result) 
   result.bytes = static_cast<int64_t>(weight_bytes(folder));
   score(loaded, stage.evaluate->data, stage.evaluate->metrics, nn::Precision::float32, folder,
         result);
-  result.seconds = since(begin);
+  result.seconds = seconds_since(begin);
   return result;
 }
 
@@ -169,7 +166,7 @@ StageResult Runner::run_export(const StageOptions& stage, StageResult result) {
     result.bytes = report.weight_bytes;
     result.exports.push_back(std::move(report));
   }
-  result.seconds = since(begin);
+  result.seconds = seconds_since(begin);
   return result;
 }
 

@@ -23,8 +23,6 @@ class Runner {
 
   // The process that writes and judges.
   bool first() const { return parallel::is_first(options_.processes); }
-  // What rank 0 says, on all.
-  bool agreed(bool mine) const;
   // The result of an earlier run with this identity, or nothing.
   std::optional<StageResult> earlier(const std::string& name, const std::string& identity) const;
   std::filesystem::path stage_folder(const std::string& name) const {

@@ -145,8 +145,7 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage,
   eval::EvaluateOptions how;
   how.precision = prepared.job.precision;
   how.batch = 64;
-  how.stop =
-      processes_ == nullptr ? stop_ : nullptr;  // one that left would leave the others waiting
+  how.stop = stop_;
   how.processes = processes_;
   std::string select =
       !options.teacher->metric.empty() ? options.teacher->metric : options.evaluate.select;

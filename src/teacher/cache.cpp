@@ -83,16 +83,6 @@ nn::Json fields_of(const fs::path& file) {
   }
 }
 
-// What a job that was killed left behind; the caller holds the entry's lock.
-void remove_leftovers(const fs::path& entry) {
-  std::vector<fs::path> found;
-  for (const auto& file : fs::directory_iterator(entry))
-    if (file.path().filename().string().find(".safetensors.") != std::string::npos)
-      found.push_back(file.path());
-  std::error_code ignored;
-  for (const fs::path& file : found) fs::remove(file, ignored);
-}
-
 }  // namespace
 
 Cache::Cache(fs::path folder, nn::Json key, Questions questions)
@@ -173,6 +163,7 @@ void CacheWriter::add(const std::string& file, std::vector<storage::TensorInfo> 
                       const std::string& key) {
   for (const storage::TensorInfo& tensor : tensors)
     bytes_ += storage::byte_size(tensor.dtype, tensor.shape).value();
+  remove_leftovers(files::path(entry_, file));
   files_.emplace(std::piecewise_construct, std::forward_as_tuple(file),
                  std::forward_as_tuple(files::path(entry_, file), std::move(tensors),
                                        std::map<std::string, std::string>{{files::key_name, key}}));
@@ -240,7 +231,6 @@ std::shared_ptr<const Answers> cached(const fs::path& folder, const nn::Json& ke
   Questions asked = questions;
   asked.wanted = cache.missing();
   if (asked.wanted.nothing()) return read(" (another process computed them meanwhile)");
-  remove_leftovers(cache.entry());
   const bool extended = present(cache.entry() / key_file);
   CacheWriter writer(cache, asked);
   for (Range range : ranges(*questions.split)) writer.append(compute(asked, range), range);

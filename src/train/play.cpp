@@ -1,7 +1,6 @@
 // The passes of an update through CUDA graphs.
 
 #include "compress/base/log.h"
-#include "compress/base/random.h"
 #include "compress/base/strings.h"
 #include "compress/nn/device.h"
 #include "trainer.h"
@@ -71,8 +70,7 @@ void Trainer::play(const data::Batch& batch, bool record) {
     given_ = &teacher;
   }
   auto kept = std::make_pair(std::move(terms_), total_);
-  const uint64_t seed = stream_seed(job_.seed, "dropout", static_cast<uint64_t>(progress_.step), 0);
-  PassLosses losses = graphs_->run(seed, [&] {
+  PassLosses losses = graphs_->run(dropout_seed(), [&] {
     terms_.clear();
     total_ = torch::Tensor();
     backward_part(batch, false, true, false);

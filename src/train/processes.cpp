@@ -4,6 +4,8 @@
 
 #include "compress/parallel/processes.h"
 
+#include <numeric>
+
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "trainer.h"
@@ -60,12 +62,11 @@ void Trainer::average_rows() {
     mine += parameter->touched.front().numel();
   }
   if (tables.empty()) return;
-  Tensor total = torch::full({1}, mine, torch::kInt64);
-  processes_->sum(total);
-  if (total.item<int64_t>() > 2 * all)
+  const std::vector<int64_t> counts = processes_->gather(mine);
+  if (std::accumulate(counts.begin(), counts.end(), int64_t{0}) > 2 * all)
     average_tables(tables);
   else
-    average_touched(tables);
+    average_touched(tables, counts);
 }
 
 void Trainer::average_tables(const std::vector<nn::Parameter*>& tables) {
@@ -78,7 +79,8 @@ void Trainer::average_tables(const std::vector<nn::Parameter*>& tables) {
   processes_->average(gradients);
 }
 
-void Trainer::average_touched(const std::vector<nn::Parameter*>& tables) {
+void Trainer::average_touched(const std::vector<nn::Parameter*>& tables,
+                              const std::vector<int64_t>& counts) {
   std::vector<Tensor> ids, rows;
   int64_t first = 0;  // number of a table's first row among those of all tables
   for (nn::Parameter* table : tables) {
@@ -89,8 +91,9 @@ void Trainer::average_touched(const std::vector<nn::Parameter*>& tables) {
     gradient.index_fill_(0, touched, 0);
     first += table->latent.size(0);
   }
-  const Tensor all_ids = processes_->gather_rows(torch::cat(ids));
-  const Tensor all_rows = processes_->gather_rows(torch::cat(rows)).div_(processes_->world());
+  const Tensor all_ids = processes_->gather_rows(torch::cat(ids), counts);
+  const Tensor all_rows =
+      processes_->gather_rows(torch::cat(rows), counts).div_(processes_->world());
   first = 0;
   for (nn::Parameter* table : tables) {
     const int64_t count = table->latent.size(0);

@@ -68,9 +68,7 @@ void Trainer::save_state() {
 
 bool Trainer::load_state() {
   if (job_.state_file.empty()) return false;
-  bool there = std::filesystem::exists(job_.state_file);
-  if (processes_ != nullptr) there = processes_->from_first(there ? "there" : "") == "there";
-  if (!there) return false;
+  if (!parallel::as_first(processes_, std::filesystem::exists(job_.state_file))) return false;
   checkpoint::RunState state = checkpoint::load_state(job_.state_file);
   if (state.texts["identity"] != job_.identity) {
     log::info(

@@ -61,7 +61,7 @@ void Trainer::clear_gradients() {
 }
 
 int64_t Trainer::parts_of(const data::Batch& batch) const {
-  const int64_t rows = processes_ == nullptr ? batch.rows() : batch.part.rows / processes_->world();
+  const int64_t rows = batch.update_rows() / (processes_ == nullptr ? 1 : processes_->world());
   return std::clamp<int64_t>(options_.accumulate, 1, std::max<int64_t>(rows, 1));
 }
 
@@ -133,8 +133,7 @@ void Trainer::forward_backward_perturbed(const data::Batch& batch) {
 }
 
 void Trainer::backward_part(const data::Batch& part, bool accumulate, bool record, bool overlap) {
-  nn::Pass pass{true, stream_seed(job_.seed, "dropout", static_cast<uint64_t>(progress_.step), 0),
-                job_.precision};
+  nn::Pass pass{true, dropout_seed(), job_.precision};
   nn::Outputs teacher;
   if (needs_teacher_) teacher = given_ != nullptr ? *given_ : ask_teacher(part);
   nn::Outputs student = job_.student->forward(part, captures_, pass);
@@ -162,6 +161,10 @@ void Trainer::backward_part(const data::Batch& part, bool accumulate, bool recor
   if (record) total_ = total_.defined() ? total_ + loss.detach() : loss.detach();
   weights().collect_gradients(accumulate);
   auxiliary_.collect_gradients(accumulate);
+}
+
+uint64_t Trainer::dropout_seed() const {
+  return stream_seed(job_.seed, "dropout", static_cast<uint64_t>(progress_.step), 0);
 }
 
 // The pass after an ascent reads the same batch: the teacher is not asked again.

@@ -1,5 +1,6 @@
 #include "trainer.h"
 
+#include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/log.h"
 #include "compress/base/random.h"
@@ -178,8 +179,8 @@ Result Trainer::run() {
     if (nn::reading_waits(job_.device) &&
         (scored || saved || progress_.step % 10 == 0 || progress_.step == progress_.total_steps))
       (void)losses();
-    training += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    const int64_t rows = batch.part.rows < 0 ? batch.rows() : batch.part.rows;
+    training += seconds_since(began);
+    const int64_t rows = batch.update_rows();
     samples += rows;
 
     const bool last = progress_.step == progress_.total_steps;
@@ -293,8 +294,7 @@ constraint::Moments Trainer::moments() {
 }
 
 double Trainer::seconds() const {
-  return earlier_seconds_ +
-         std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+  return earlier_seconds_ + seconds_since(started_);
 }
 
 Plan plan(const Job& job) {

@@ -65,6 +65,7 @@ class Trainer {
   data::Batch place(const data::Batch& batch);
   void unscale();
   nn::Outputs ask_teacher(const data::Batch& part);
+  uint64_t dropout_seed() const;  // of this update, for all of its passes and parts
   void ascend();
   void clear_gradients();
   void constrain_gradients();
@@ -79,7 +80,9 @@ class Trainer {
   void average_gradients();
   void average_rows();
   void average_tables(const std::vector<nn::Parameter*>& tables);
-  void average_touched(const std::vector<nn::Parameter*>& tables);
+  // `counts`: how many rows each process touched.
+  void average_touched(const std::vector<nn::Parameter*>& tables,
+                       const std::vector<int64_t>& counts);
   // All learn whether a loss somewhere is not finite, and whether all are to stop.
   void agree(bool finite);
   // Error{process} when weights, masks or averages are not the same bits everywhere.

@@ -215,7 +215,8 @@ class TeacherCache(unittest.TestCase):
         self.assertIn("read from", self.run_student(only)[1])
         for changed, how in (("teacher", {"model": "int8"}),
                              ("data", {"change": (f"limit: {ROWS}", f"limit: {ROWS - 4}")}),
-                             ("data", {"change": ("label: label", "label: label\n    max_length: 9")}),
+                             ("data", {"change": ("label: label",
+                                                 "label: label\n    max_length: 9")}),
                              ("precision", {"change": ("float32", "bf16")})):
             with self.subTest(changed):
                 error = self.refused(4, only, **how)

@@ -1,5 +1,6 @@
 // Processes that share each batch train the model that one process trains on the whole of it.
 
+#include "compress/base/strings.h"
 #include "processes/together.h"
 #include "unit/train/stage.h"
 
@@ -117,6 +118,20 @@ TEST(ShareSam, PerturbsByProcessWhereAskedTo) {
   EXPECT_GT(largest_difference(synchronised[0], own[0]), 1e-4);
 }
 
+// Every process failed with this kind, and says this.
+void expect_all(const std::vector<std::exception_ptr>& thrown, ErrorKind kind,
+                const std::string& fragment) {
+  for (const std::exception_ptr& one : thrown) {
+    ASSERT_TRUE(one);
+    try {
+      std::rethrow_exception(one);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), kind) << error.message();
+      EXPECT_NE(error.message().find(fragment), std::string::npos) << error.message();
+    }
+  }
+}
+
 TEST(ShareStop, OneStopsAll) {
   const auto folder =
       std::filesystem::temp_directory_path() / compress::str("compress-share-", getpid());
@@ -131,14 +146,7 @@ TEST(ShareStop, OneStopsAll) {
     bench.job.state_file = folder / "state";
     run(bench.job);
   });
-  for (const std::exception_ptr& one : thrown) {
-    ASSERT_TRUE(one);
-    try {
-      std::rethrow_exception(one);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::interrupted) << error.message();
-    }
-  }
+  expect_all(thrown, ErrorKind::interrupted, "stopped at step");
   parallel::all_together(2, [&](Processes& processes) {
     Bench bench(yaml);
     bench.job.processes = &processes;
@@ -158,15 +166,7 @@ TEST(ShareCheck, DifferentModelsAreRefused) {
       bench.student->params().find("classifier.weight")->latent[0][0] += 1e-6;
     run(bench.job);
   });
-  for (const std::exception_ptr& one : thrown) {
-    ASSERT_TRUE(one);
-    try {
-      std::rethrow_exception(one);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::process);
-      EXPECT_NE(error.message().find("classifier.weight"), std::string::npos) << error.message();
-    }
-  }
+  expect_all(thrown, ErrorKind::process, "classifier.weight");
 }
 
 }  // namespace

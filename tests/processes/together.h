@@ -31,8 +31,7 @@ inline int free_port() {
 // The engine records what each process does in a table that threads cannot share: not here. Before
 // the first connection.
 inline void record_nothing() {
-  for (const char* name : {"TORCH_FR_BUFFER_SIZE", "TORCH_NCCL_TRACE_BUFFER_SIZE"})
-    ::setenv(name, "0", /*overwrite=*/1);
+  ::setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/1);
 }
 
 // Runs work(processes) for every rank at once; what they throw, by rank (null: nothing).

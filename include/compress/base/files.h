@@ -33,6 +33,11 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
+// Removes what processes that were killed while they wrote `path` have left beside it. Only where
+// nobody else writes it at the time (under a FileLock). What cannot be removed stays: nothing is
+// lost but room.
+void remove_leftovers(const std::filesystem::path& path);
+
 // Makes the folder and its parents. Throws Error{disk}.
 void make_folder(const std::filesystem::path& path);
 

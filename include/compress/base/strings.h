@@ -33,6 +33,8 @@ std::string human_seconds(double seconds);
 
 std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
+// Up to the first line break, without it.
+std::string_view first_line(std::string_view text);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string lower_ascii(std::string_view text);
 bool starts_with(std::string_view text, std::string_view prefix);

@@ -48,16 +48,19 @@ struct Batch {
 
   int64_t rows() const { return static_cast<int64_t>(example_ids.size()); }
   int64_t tokens() const { return row_offsets.empty() ? 0 : row_offsets.back(); }
+  // Of the whole update.
+  int64_t update_rows() const { return part.rows < 0 ? rows() : part.rows; }
+  int64_t update_tokens() const { return part.tokens < 0 ? tokens() : part.tokens; }
   // The share of the update's rows (tokens) that these are: weights of means over them.
-  double row_share() const { return share(rows(), part.rows); }
-  double token_share() const { return share(tokens(), part.tokens); }
+  double row_share() const { return share(rows(), update_rows()); }
+  double token_share() const { return share(tokens(), update_tokens()); }
   // The same batch on another device (asynchronously where the host memory is pinned).
   Batch to(torch::Device device) const;
 
  private:
   double share(int64_t mine, int64_t all) const {
     if (!part.counts) return 0;
-    return all < 0 ? 1 : static_cast<double>(mine) / static_cast<double>(all);
+    return mine == all ? 1 : static_cast<double>(mine) / static_cast<double>(all);
   }
 };
 

@@ -24,7 +24,9 @@ struct EvaluateOptions {
       nullptr;          // needed for masked LM: 15% of the tokens are masked, the same each time
   int64_t limit = 0;    // first rows only; 0 = all
   int64_t warm_up = 0;  // batches, spread over the split, that run before anything is timed
-  const std::atomic<bool>* stop = nullptr;  // when it turns true: Error{interrupted}
+  // When it turns true: Error{interrupted}. Not looked at with several processes: one that left
+  // would leave the others waiting.
+  const std::atomic<bool>* stop = nullptr;
   // The processes that share the rows; all get the same scores. Null: this one alone.
   parallel::Processes* processes = nullptr;
 };

@@ -40,8 +40,12 @@ class Processes {
   void minimum(torch::Tensor values);
   // In place: sums divided by the number of processes, in few messages for many tensors.
   void average(const std::vector<torch::Tensor>& values);
+  // Every process's number, by rank.
+  std::vector<int64_t> gather(int64_t mine);
   // `rows` [n, ...] of every process, n differing, one after the other in the order of ranks.
+  // `counts`: every process's n, where they were gathered before.
   torch::Tensor gather_rows(const torch::Tensor& rows);
+  torch::Tensor gather_rows(const torch::Tensor& rows, const std::vector<int64_t>& counts);
   // True on all when it is on one.
   bool any(bool mine);
   // Rank 0's text.
@@ -57,14 +61,13 @@ class Processes {
   std::unique_ptr<Group> group_;
 };
 
-// What `compress run` works with: null for one process alone.
-std::unique_ptr<Processes> connect_from_environment();
-
 // The same for code that works with one process or many: `processes` may be null.
 inline bool is_first(const Processes* processes) {
   return processes == nullptr || processes->first();
 }
 void first_only(Processes* processes, const std::function<void()>& work);
+// What rank 0 says, on all.
+bool as_first(Processes* processes, bool mine);
 
 // Averages gradients over the processes while the backward pass still runs: buckets of 25 MB, the
 // first one of 1 MB.

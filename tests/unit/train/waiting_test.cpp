@@ -6,6 +6,7 @@
 #include <set>
 
 #include "compress/nn/device.h"
+#include "unit/augment/words.h"
 #include "unit/train/stage.h"
 
 namespace compress::train {
@@ -36,27 +37,6 @@ class ReadingCounter {
   at::CallbackHandle handle_;
 };
 
-class Tokens final : public text::Tokenizer {
- public:
-  Tokens() {
-    special_.pad = 0;
-    special_.mask = 4;
-  }
-  void encode(std::string_view, std::optional<std::string_view>, const text::EncodeOptions&,
-              text::Encoding&) const override {}
-  int64_t vocabulary_size() const override { return 50; }
-  std::optional<int32_t> token_to_id(std::string_view) const override { return {}; }
-  std::optional<std::string_view> id_to_token(int32_t) const override { return {}; }
-  const text::SpecialIds& special_ids() const override { return special_; }
-  int64_t special_tokens_added(bool) const override { return 0; }
-  std::string decode(std::span<const int32_t>, bool) const override { return {}; }
-  const std::string& hash() const override { return hash_; }
-
- private:
-  text::SpecialIds special_;
-  std::string hash_ = "tokens";
-};
-
 nn::ModelState masked_lm() {
   nn::ModelState state = nn::tiny_bert(nn::HeadKind::masked_lm);
   std::erase_if(state.tensors, [](const auto& entry) { return entry.first.starts_with("pooler"); });
@@ -65,7 +45,7 @@ nn::ModelState masked_lm() {
 
 int readings_of(const std::string& yaml, int64_t steps, bool masked) {
   Bench bench(compress::str("for: ", steps, " steps\n", yaml));
-  Tokens tokens;
+  augment::Words tokens;
   if (masked) {
     bench.student = nn::build(masked_lm(), 1);
     bench.job.student = bench.student.get();
