@@ -25,8 +25,7 @@ void Trainer::update(const data::Batch& original) {
   total_ = Tensor();
   if (scale_) scale_->begin();
   const bool ascent = sharpness_ && sharpness_->active(progress_);
-  replays_ = ascent;
-  answers_.clear();
+  replays_ = ascent && !staged_;  // a graph asks the teacher itself, each time it is played
   if (ascent && sharpness_->per_micro_batch()) {
     forward_backward_perturbed(batch);
   } else {
@@ -37,6 +36,9 @@ void Trainer::update(const data::Batch& original) {
       sharpness_->restore();
     }
   }
+  answers_.clear();
+  // A gradient that overflowed on one process leaves the update out on all.
+  if (scale_ && processes_ != nullptr) processes_->maximum(scale_->found());
   check_finite(batch);
   constrain_gradients();
   if (options_.clip > 0) optim::clip_gradients(trained_, options_.clip);

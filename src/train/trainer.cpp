@@ -95,11 +95,6 @@ void Trainer::bind_optimizer() {
   if (options_.sharpness) {
     sharpness_ = optim::sharpnesses().maker(options_.sharpness)(options_.sharpness);
     sharpness_->bind(weights().trainable(), job_.precision);
-    if (processes_ != nullptr && scale_ && sharpness_->per_process())
-      throw Error(ErrorKind::recipe,
-                  "in fp16 an update is left out where a gradient overflows, and with `processes: "
-                  "per_process` only one process would know",
-                  options_.sharpness.mark.text(), "use bf16, or `processes: synchronised`");
   }
   if (options_.averaging) {
     averaging_ = optim::averagings().maker(options_.averaging)(options_.averaging);

@@ -118,6 +118,31 @@ TEST(ShareSam, PerturbsByProcessWhereAskedTo) {
   EXPECT_GT(largest_difference(synchronised[0], own[0]), 1e-4);
 }
 
+// Where each process perturbs or unscales for itself, a gradient may overflow on one alone: the
+// terms weigh so much that it does at the first scales.
+TEST(ShareFp16, AnUpdateIsLeftOutByAllOrNone) {
+  for (const char* how : {"objectives: [labels: {weight: 5}]\n"
+                          "sharpness: {sam: {rho: 0.5, processes: per_process}}\n",
+                          "objectives: [labels: {weight: 5}]\naccumulate: 2\n"
+                          "sharpness: {sam: {rho: 0.5, accumulation: per_micro_batch}}\n"}) {
+    std::vector<nn::TensorMap> ranks(2);
+    std::vector<std::string> notes(2);
+    parallel::all_together(2, [&](Processes& processes) {
+      Bench bench(std::string("for: 10 steps\noptimizer: {sgd: {lr: 1e-4}}\n") + how,
+                  Place{torch::kCPU, nn::Precision::fp16});
+      bench.job.processes = &processes;
+      const auto rank = static_cast<size_t>(processes.rank());
+      notes[rank] = join(run(bench.job).notes, "; ");
+      ranks[rank] = bench.weights();
+    });
+    expect_equal(ranks[0], ranks[1]);
+    EXPECT_EQ(notes[0], notes[1]);
+    EXPECT_NE(notes[0].find("left out"), std::string::npos) << notes[0];
+    for (const auto& [name, value] : ranks[0])
+      EXPECT_TRUE(value.isfinite().all().item<bool>()) << name;
+  }
+}
+
 // Every process failed with this kind, and says this.
 void expect_all(const std::vector<std::exception_ptr>& thrown, ErrorKind kind,
                 const std::string& fragment) {
