@@ -5,6 +5,7 @@
 #include "compress/data/torch.h"
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace compress::data {
@@ -13,7 +14,10 @@ namespace compress::data {
 struct Targets {
   torch::Tensor distribution;  // [B, C] float32, rows sum to 1; a hard label is the one-hot case
   torch::Tensor values;        // [B] float32, regression
-  torch::Tensor token_labels;  // [T] int64, -100 = not predicted (masked LM)
+  // [T] int64, -100 = not predicted (masked LM; causal LM: the next token; a class of each token).
+  // T counts the decoder's tokens where there is a decoder.
+  torch::Tensor token_labels;
+  torch::Tensor spans;  // [B, 2] int64: first and last token of an answer, counted in the row
   // Packed positions of the tokens with a label, ascending: [M] int64, and on the host. Whoever
   // writes token_labels lists them, so that no one has to look for them on a device; undefined
   // and empty where nobody did.
@@ -45,6 +49,9 @@ struct Batch {
   std::vector<int64_t> example_ids;  // [B] row numbers in the data set, stable over epochs and runs
   Targets targets;
   Part part;
+  // Of a sequence-to-sequence batch: the rows to be written, as many as rows(). The decoder reads
+  // them shifted by one place, behind its start token. Null otherwise.
+  std::shared_ptr<const Batch> decoder;
 
   int64_t rows() const { return static_cast<int64_t>(example_ids.size()); }
   int64_t tokens() const { return row_offsets.empty() ? 0 : row_offsets.back(); }
@@ -53,7 +60,9 @@ struct Batch {
   int64_t update_tokens() const { return part.tokens < 0 ? tokens() : part.tokens; }
   // The share of the update's rows (tokens) that these are: weights of means over them.
   double row_share() const { return share(rows(), update_rows()); }
-  double token_share() const { return share(tokens(), update_tokens()); }
+  double token_share() const {
+    return decoder != nullptr ? decoder->token_share() : share(tokens(), update_tokens());
+  }
   // The same batch on another device (asynchronously where the host memory is pinned).
   Batch to(torch::Device device) const;
 

@@ -66,46 +66,103 @@ struct FusedLinear {
   torch::Tensor operator()(const torch::Tensor& x, const Rows& rows) const;  // [rows, sum of outs]
 };
 
-struct LayerNorm {
+// LayerNorm, or without a bias and with `rms` the root mean square norm (Zhang and Sennrich 2019, arXiv
+// 1910.07467): x / sqrt(mean(x^2) + eps) * weight.
+struct Norm {
   Parameter* weight = nullptr;
   Parameter* bias = nullptr;
   double eps = 1e-12;
+  bool rms = false;
   torch::Tensor operator()(const torch::Tensor& x) const;
 };
 
 // norm(residual + dropout(x, p)); dropout acts in training and takes the next site's seed. One pass
 // over memory on the CPU; there the sum is rounded to the type of `x` once.
-torch::Tensor residual_norm(const torch::Tensor& x, const torch::Tensor& residual,
-                            const LayerNorm& norm, double p, DropoutSeeds& seeds);
+torch::Tensor residual_norm(const torch::Tensor& x, const torch::Tensor& residual, const Norm& norm,
+                            double p, DropoutSeeds& seeds);
 
-// Sum of word, position and (optional) segment embeddings, [rows, H] float32; rows after the last
-// token are 0. Gradients go to touched rows only.
+// The same, and the sum itself, which goes on to the next residual where norms come first.
+struct SumAndNorm {
+  torch::Tensor sum, normed;
+};
+SumAndNorm residual_sum_norm(const torch::Tensor& x, const torch::Tensor& residual,
+                             const Norm& norm, double p, DropoutSeeds& seeds);
+
+// Sum of word, position and segment embeddings, [rows, H] float32; tables that are null are left
+// out, rows after the last token are 0. Gradients go to touched rows only.
 struct Embeddings {
   Parameter* word = nullptr;
   Parameter* position = nullptr;
   Parameter* segment = nullptr;
+  int64_t position_offset = 0;  // row of the position table for position 0
+  double scale = 1;             // of the word embeddings
   torch::Tensor operator()(const data::Batch& batch, int64_t rows) const;
 };
 
+// activation(gate) * up of x [rows, 2 F] = (gate, up): [rows, F].
+torch::Tensor gated(const torch::Tensor& x, const std::string& activation);
+
 torch::Tensor activation(const torch::Tensor& x, const std::string& name);
 
-// Multi-head self-attention over packed rows. `qkv` [T, 3 * heads * width] holds query, key, value
-// side by side; each row of the batch attends to itself. Returns [T, heads * width]. Rows after the
-// last token give 0. Dropout acts
-// on the attention weights. `scores`, when given, receives [B, heads, longest, longest] float32:
-// scaled, before mask and softmax, differentiable.
+// Rows of tokens inside a tensor of tokens: row r is tokens begin[r] .. begin[r] + length[r].
+struct TokenRows {
+  std::vector<int64_t> begin, length;
+  int64_t longest = 0;
+  int64_t rows() const { return static_cast<int64_t>(begin.size()); }
+  static TokenRows of(const data::Batch& batch);
+};
+
 struct AttentionShape {
   int64_t heads = 0;
   int64_t width = 0;  // of one head
   double scale = 1;
   double dropout = 0;
+  int64_t kv_heads = 0;  // of keys and values, shared in order by heads / kv_heads queries; 0: heads
+  bool causal = false;   // query i of n sees keys 0 .. (keys - n) + i of its row
+  int64_t window = 0;    // and of those the last `window` only; 0 = all
+  int64_t keys() const { return kv_heads == 0 ? heads : kv_heads; }
 };
+
+// What attends to what. Row r of the queries attends to row r of the keys.
+struct AttentionInput {
+  // [Tq, >= heads * width]: queries begin at column 0. Without `pairs` keys and values follow them
+  // (kv_heads * width columns each).
+  torch::Tensor queries;
+  torch::Tensor pairs;                      // [Tk, 2 * kv_heads * width]: keys, then values
+  const TokenRows* query_rows = nullptr;    // not owned
+  const TokenRows* key_rows = nullptr;      // null: query_rows
+  // Added to the scores: [heads, 2 reach + 1] float32, differentiable; column reach + d is for keys
+  // that lie d behind (negative: before) the query, where the last query lies at the last key.
+  torch::Tensor distance_bias;
+  int64_t first_token = 0;  // number of the first query among the update's (for dropout)
+};
+
+// Multi-head attention over packed rows: [Tq, heads * width]. Tokens in no row give 0. Dropout acts
+// on the attention weights. `scores`, when given, receives [B, heads, longest query row, longest key
+// row] float32: scaled and biased, before mask and softmax, differentiable.
+torch::Tensor attention(const AttentionInput& input, const AttentionShape& shape,
+                        DropoutSeeds& seeds, torch::Tensor* scores = nullptr);
+// The same through padded batched products, on any device; the reference that tests compare with.
+torch::Tensor padded_attention(const AttentionInput& input, const AttentionShape& shape,
+                               DropoutSeeds& seeds, torch::Tensor* scores = nullptr);
+
+// Self-attention of a batch's rows without a mask: `qkv` [T, 3 * heads * width] holds query, key and
+// value side by side. Variable-length kernels on CUDA.
 torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch,
                         const AttentionShape& shape, DropoutSeeds& seeds,
                         torch::Tensor* scores = nullptr);
-// The same through padded batched products, on any device; the reference that tests compare with.
 torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batch,
                                const AttentionShape& shape, DropoutSeeds& seeds,
                                torch::Tensor* scores = nullptr);
+
+// Rotary positions (Su et al. 2021, arXiv 2104.09864), the second half of a head rotated against the
+// first.
+struct Rotary {
+  torch::Tensor cos, sin;  // [positions, width / 2] float32
+  // The first `heads` heads of x [T, >= heads * width] turned by their positions ([T] int64); other
+  // columns as they are. Rows after the last position are copied. Not in place.
+  torch::Tensor operator()(const torch::Tensor& x, const torch::Tensor& positions, int64_t heads,
+                           int64_t width) const;
+};
 
 }  // namespace compress::nn

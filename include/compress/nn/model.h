@@ -15,25 +15,63 @@ namespace compress::nn {
 
 using Json = nlohmann::ordered_json;
 
-enum class HeadKind { none, classification, regression, masked_lm, embedding };
+enum class HeadKind {
+  none,
+  classification,
+  regression,
+  masked_lm,
+  embedding,
+  causal_lm,
+  seq2seq_lm,
+  token_classification,
+  span,
+  multiple_choice,
+  replaced_token
+};
 const char* head_name(HeadKind kind);
 HeadKind parse_head(const std::string& name);  // Error{recipe} for an unknown one
+// Whether the head says something of each token over a vocabulary (masked_lm, causal_lm,
+// seq2seq_lm).
+bool predicts_tokens(HeadKind head);
+// Whether the head's outputs have names (ModelConfig::labels).
+bool has_labels(HeadKind head);
 
 // The configuration that layers need, typed; `raw` keeps the file's other keys so that they survive
-// a round trip.
+// a round trip. What a family does not have stays 0.
 struct ModelConfig {
   std::string family;  // Hugging Face model_type: "bert"
   int64_t vocab_size = 0, hidden_size = 0, layers = 0, attention_heads = 0, intermediate_size = 0;
   int64_t max_positions = 0, type_vocab_size = 0, pad_token_id = 0;
+  int64_t kv_heads = 0;        // heads of keys and values; read_config() gives attention_heads
+                               // where the file has none
+  int64_t head_width = 0;      // of one head; hidden_size / attention_heads where the file has none
+  int64_t embedding_size = 0;  // hidden_size where the file has none
+  // Of the decoder of an encoder-decoder; `layers` and the others are then the encoder's.
+  int64_t decoder_layers = 0, decoder_heads = 0, decoder_intermediate_size = 0;
+  int64_t relative_buckets = 0, relative_distance = 0;
+  int64_t window = 0;  // keys that a query sees at most, itself included; 0 = all before it
+  double rope_theta = 10000;
+  Json rope_scaling;  // null = none
   double norm_eps = 1e-12, initializer_range = 0.02;
   double hidden_dropout = 0.1, attention_dropout = 0.1, classifier_dropout = 0.1;
+  double embedding_dropout = 0.1;
+  double activation_dropout = 0;
   std::string activation = "gelu";  // gelu (erf) | gelu_new (tanh) | relu | silu
+  bool gated = false;               // feed-forward: activation(gate x) * (up x)
+  bool tied = true;                 // the output table is the word embedding
+  bool scale_embedding = false;     // word embeddings times the square root of hidden_size
+  bool attention_bias = false, mlp_bias = false;
+  bool frozen_positions = false;  // learned positions that training leaves alone
+  int64_t bos_token_id = -1, decoder_start_token_id = -1, forced_bos_token_id = -1;
+  std::vector<int64_t> eos_token_ids;
   HeadKind head = HeadKind::none;
   std::vector<std::string>
       labels;                    // class names by index (classification); one entry for regression
   std::string pooling = "mean";  // of the embedding head: mean | cls
+  int64_t projection = 0;        // width of the embedding head's projection, 0 = none
   Json raw;
   int64_t outputs() const { return static_cast<int64_t>(labels.size()); }
+  bool encoder_decoder() const { return decoder_layers > 0; }
 };
 
 // A model as data: what surgery edits, checkpoints hold and families build from. Names are
@@ -68,15 +106,22 @@ struct TopTokens {
 };
 
 struct Outputs {
-  torch::Tensor logits;        // [B, C] float32: classification, regression (C = 1)
-  torch::Tensor token_logits;  // [M, V] float32: masked LM, at positions with a label (all T when
-                               // there are no targets)
+  // [B, C] float32: classification, regression (C = 1), multiple choice (C = 1: rows are choices).
+  torch::Tensor logits;
+  // [M, C] float32, of each token: C = vocabulary for masked, causal and sequence-to-sequence LM,
+  // else classes, 2 for span (first, last) and 1 for replaced_token. M are the positions with a
+  // label, all where the batch has no token_labels.
+  torch::Tensor token_logits;
   torch::Tensor token_index;   // [M] int64: packed positions of token_logits' rows
   TopTokens top_tokens;        // of the same positions, instead of token_logits: a teacher's cache
   torch::Tensor pooled;        // [B, H] float32: the pooler's output, or the pooled embedding
-  std::vector<torch::Tensor> hidden;  // L + 1 of [T, H]; 0 = embedding output
+  std::vector<torch::Tensor> hidden;  // L + 1 of [T, H]; 0 = embedding output; the last one has
+                                      // been through the final norm where a family has one
   std::vector<torch::Tensor>
       attention;  // L of [B, heads, longest, longest] float32, scaled, before mask and softmax
+  // The same of a decoder behind an encoder, and its attention to the encoder's states [B, heads,
+  // longest of the decoder, longest of the encoder].
+  std::vector<torch::Tensor> decoder_hidden, decoder_attention, cross_attention;
 };
 
 // How a forward pass runs. The same `dropout_seed` gives the same dropout, so a step can be
@@ -87,12 +132,30 @@ struct Pass {
   Precision precision = Precision::float32;
 };
 
+struct Decoding;  // decoding.h
+class Plugs;      // plugs.h
+
 class Model {
  public:
   explicit Model(ModelConfig config) : config_(std::move(config)) {}
   virtual ~Model() = default;
   // `params().refresh(pass.precision)` must have run since the last change of weights.
   virtual Outputs forward(const data::Batch& batch, const Capture& capture, const Pass& pass) = 0;
+
+  // Text generation, of models with a causal stack; see decoding.h. Error{model} for others.
+  //
+  // Begins `copies` continuations of each row of `batch`, each of at most `capacity` tokens. An
+  // encoder-decoder reads the batch; of a decoder its rows are only counted, the prompt comes with
+  // the first decode().
+  virtual Decoding begin_decoding(const data::Batch& batch, int64_t copies, int64_t capacity,
+                                  const Pass& pass);
+  // Reads tokens behind those that `decoding` holds, one row of `tokens` (one token or more) for
+  // each of its rows, and returns the logits behind the last token of each: [rows, vocabulary]
+  // float32. Positions are the decoding's: those of `tokens` do not count.
+  virtual torch::Tensor decode(Decoding& decoding, const data::Batch& tokens, const Pass& pass);
+
+  // What is plugged into the layers; not owned, null for nothing. Outlives forward() and backward().
+  void plug(Plugs* plugs) { plugs_ = plugs; }
 
   const ModelConfig& config() const { return config_; }
   ModelConfig& config() { return config_; }
@@ -112,31 +175,12 @@ class Model {
   ModelConfig config_;
   ParamTable params_;
   std::vector<std::string> history_;
+  Plugs* plugs_ = nullptr;
 };
-
-// One model family: how its files are named and how it is built. A family is one file in
-// src/nn/families.
-struct Family {
-  std::string model_type;
-  std::vector<std::string> prefixes;  // accepted in front of canonical names: "bert."
-  ModelConfig (*read_config)(
-      const Json&);  // from config.json; Error{model} for what is missing or unsupported
-  Json (*write_config)(
-      const ModelConfig&);  // to config.json: raw keys updated, architectures list fitting the head
-  std::string (*file_name)(const std::string& canonical,
-                           HeadKind head);        // canonical -> name on disk
-  bool (*ignored)(const std::string& canonical);  // buffers in files that are no parameters
-  // Builds from a state. Head tensors that are missing are initialised (seeded by `seed`), tensors
-  // of a dropped head are left out; anything else missing or of the wrong shape is an Error{model}
-  // naming it.
-  std::unique_ptr<Model> (*build)(const ModelState& state, uint64_t seed);
-};
-const Family& family(const std::string& model_type);  // Error{model} naming the supported ones
-const std::vector<Family>& families();
 
 // Builds the model of a state (a copy of its tensors).
 std::unique_ptr<Model> build(const ModelState& state, uint64_t seed);
-// Changes the head of a state: labels for classification, one output for regression. An existing
+// Changes the head of a state: labels for classification and token classification, one output for regression. An existing
 // head of the same kind and label names is kept; otherwise its tensors are removed, to be
 // initialised by build().
 void set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
