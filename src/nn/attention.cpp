@@ -1,331 +1,341 @@
+// Attention over packed rows on the CPU: what is computed where. The arithmetic is in
+// attention_kernel.cpp and attention_step.cpp.
+
 #include <ATen/Parallel.h>
 
+#include "attention_kernel.h"
 #include "compress/nn/layers.h"
 #include "flash_attention.h"
+#include "padded_attention.h"
 #include "simd.h"
 
 namespace compress::nn {
 
 namespace {
 
-using simd::lanes;
-using simd::Vec;
 using torch::Tensor;
 
-int64_t padded(int64_t n) {
-  return (n + lanes - 1) / lanes * lanes;
-}
+constexpr int64_t step_queries = 4;  // rows of so few queries take kernel::step()
 
-// One head of one row: pointers are to its first token; tokens are `stride` elements apart
-// (`out_stride` for outputs).
-struct HeadTask {
-  int64_t length, width;
-  float scale;
-  uint32_t threshold;  // of dropout; 0 = none
-  float keep_scale;
-  uint64_t seed;  // of this row and head
+// One call, as backward needs it again.
+struct Plan : torch::CustomClassHolder {
+  TokenRows queries, keys;
+  AttentionShape shape;
+  uint32_t threshold = 0;
+  uint64_t seed = 0;
+  int64_t first_token = 0;
+  int64_t reach = 0;
+
+  int64_t rows() const { return queries.rows(); }
+  int64_t group() const { return shape.heads / shape.keys(); }
+  kernel::Task task(int64_t row, int64_t head) const;
 };
 
-// Float32 working memory of one thread, grown as needed.
-struct Workspace {
-  std::vector<float> memory;
-  float* take(int64_t count) {
-    if (static_cast<int64_t>(memory.size()) < count) memory.resize(static_cast<size_t>(count));
-    return memory.data();
-  }
-};
-
-template <class T>
-COMPRESS_INLINE void load_rows(const T* from, int64_t stride, const HeadTask& task, int64_t ld,
-                               float* to) {
-  for (int64_t i = 0; i < task.length; ++i) {
-    for (int64_t d = 0; d < task.width; ++d) to[i * ld + d] = simd::to_float(from[i * stride + d]);
-    for (int64_t d = task.width; d < ld; ++d) to[i * ld + d] = 0;
-  }
-}
-// Transposed: to[d][i], columns beyond the length are zero.
-COMPRESS_INLINE void transpose(const float* from, int64_t ld, const HeadTask& task, int64_t columns,
-                               float* to) {
-  for (int64_t d = 0; d < task.width; ++d)
-    for (int64_t i = 0; i < columns; ++i)
-      to[d * columns + i] = i < task.length ? from[i * ld + d] : 0.0f;
-}
-template <class T>
-COMPRESS_INLINE void store_rows(const float* from, int64_t ld, const HeadTask& task, T* to,
-                                int64_t stride) {
-  for (int64_t i = 0; i < task.length; ++i)
-    for (int64_t d = 0; d < task.width; ++d) simd::from_float(from[i * ld + d], to[i * stride + d]);
+// Of keys' head `head`.
+kernel::Task Plan::task(int64_t row, int64_t head) const {
+  const size_t r = static_cast<size_t>(row);
+  kernel::Task task;
+  task.queries = queries.length[r];
+  task.keys = keys.length[r];
+  task.width = shape.width;
+  task.group = group();
+  task.causal = shape.causal;
+  task.window = shape.window;
+  task.scale = static_cast<float>(shape.scale);
+  task.threshold = threshold;
+  task.keep_scale = static_cast<float>(65536.0 / (65536.0 - threshold));
+  task.seed = seed;
+  task.number =
+      static_cast<uint64_t>((first_token + queries.begin[r]) * shape.heads + head * task.group);
+  return task;
 }
 
-// Rows of scores become probabilities; columns beyond the length become 0.
-COMPRESS_INLINE void softmax_rows(float* scores, const HeadTask& task, int64_t columns) {
-  for (int64_t i = 0; i < task.length; ++i) {
-    float* row = scores + i * columns;
-    for (int64_t j = task.length; j < columns; ++j) row[j] = -1e30f;
-    Vec top = simd::load(row) * task.scale;
-    for (int64_t j = lanes; j < columns; j += lanes) {
-      Vec v = simd::load(row + j) * task.scale;
-      top = v > top ? v : top;
+void check_rows(const TokenRows& rows, int64_t tokens, const char* what) {
+  TORCH_CHECK(rows.begin.size() == rows.length.size(), "attention: ", what, " begin and length");
+  for (size_t r = 0; r < rows.begin.size(); ++r)
+    TORCH_CHECK(rows.begin[r] >= 0 && rows.length[r] >= 0 &&
+                    rows.begin[r] + rows.length[r] <= tokens && rows.length[r] <= rows.longest,
+                "attention: row ", r, " of the ", what, " does not fit");
+}
+
+void check(const AttentionInput& input, const AttentionShape& shape) {
+  const int64_t heads = shape.heads, keys = shape.keys(), width = shape.width;
+  TORCH_CHECK(heads > 0 && width > 0 && keys > 0 && heads % keys == 0, "attention: ", heads,
+              " heads of queries, ", keys, " of keys");
+  const int64_t pairs = 2 * keys * width;
+  TORCH_CHECK(input.queries.dim() == 2 &&
+                  input.queries.size(1) >= heads * width + (input.pairs.defined() ? 0 : pairs),
+              "attention: queries have ", input.queries.sizes());
+  TORCH_CHECK(!input.pairs.defined() || (input.pairs.dim() == 2 && input.pairs.size(1) == pairs),
+              "attention: keys and values have ", input.pairs.sizes());
+  check_rows(*input.query_rows, input.queries.size(0), "queries");
+  if (input.key_rows == nullptr) return;
+  TORCH_CHECK(input.key_rows->rows() == input.query_rows->rows(), "attention: rows of keys");
+  check_rows(*input.key_rows, (input.pairs.defined() ? input.pairs : input.queries).size(0),
+             "keys");
+}
+
+// `bias` [heads, 2 reach + 1] as the kernels read it: reversed, with room behind.
+Tensor reversed(const Tensor& bias, const Plan& plan) {
+  TORCH_CHECK(bias.dim() == 2 && bias.size(0) == plan.shape.heads && bias.size(1) % 2 == 1 &&
+                  plan.reach >= std::max(plan.keys.longest, plan.queries.longest) - 1,
+              "attention: a bias of ", bias.sizes(), " for rows of ", plan.keys.longest);
+  return at::constant_pad_nd(bias.detach().to(torch::kFloat32).flip(1), {0, simd::lanes});
+}
+
+// Zeroes the tokens that are in no row, or everything where that is not simple.
+void clear_gaps(Tensor& to, const TokenRows& rows) {
+  int64_t at = 0;
+  for (size_t r = 0; r < rows.begin.size(); ++r) {
+    if (rows.begin[r] < at) {  // not one after the other
+      to.zero_();
+      return;
     }
-    float largest = top[0];
-    for (int l = 1; l < lanes; ++l) largest = top[l] > largest ? top[l] : largest;
-    Vec sum{};
-    for (int64_t j = 0; j < columns; j += lanes) {
-      Vec e = simd::exp_negative(simd::load(row + j) * task.scale - largest);
-      simd::store(row + j, e);
-      sum += e;
-    }
-    float total = 0;
-    for (int l = 0; l < lanes; ++l) total += sum[l];
-    Vec inverse = simd::splat(1.0f / total);
-    for (int64_t j = 0; j < columns; j += lanes)
-      simd::store(row + j, simd::load(row + j) * inverse);
+    if (rows.begin[r] > at) to.narrow(0, at, rows.begin[r] - at).zero_();
+    at = rows.begin[r] + rows.length[r];
   }
+  if (at < to.size(0)) to.narrow(0, at, to.size(0) - at).zero_();
 }
 
-// values *= dropout factors of row i (0 or keep_scale).
-COMPRESS_INLINE void drop_row(float* values, const HeadTask& task, int64_t i, int64_t columns) {
-  uint64_t row_seed = task.seed + static_cast<uint64_t>(i) * 0x9E3779B97F4A7C15ull;
-  for (int64_t j = 0; j < columns; j += lanes) {
-    uint16_t random[lanes];
-    simd::random_lanes<lanes>(row_seed, static_cast<uint64_t>(j / 4), random);
-    for (int64_t l = 0; l < lanes; ++l)
-      values[j + l] *= random[l] >= task.threshold ? task.keep_scale : 0.0f;
-  }
+// Memory for what kernels write in the rows' tokens, zero in others.
+Tensor empty_rows(int64_t columns, const Tensor& like, const TokenRows& rows) {
+  Tensor out = torch::empty({like.size(0), columns}, like.options().requires_grad(false));
+  clear_gaps(out, rows);
+  return out;
 }
 
+// Where a tensor's columns lie.
 template <class T>
-COMPRESS_INLINE void forward_body(const HeadTask& task, const T* q, const T* k, const T* v,
-                                  int64_t stride, T* out, int64_t out_stride, float* memory) {
-  const int64_t columns = padded(task.length), width = padded(task.width), n = task.length;
-  float* queries = memory;                 // [n, width], later the output
-  float* rows = queries + n * width;       // [n, width] keys, then values
-  float* keys = rows + n * width;          // [width, columns]
-  float* scores = keys + width * columns;  // [n, columns]
-  load_rows(q, stride, task, width, queries);
-  load_rows(k, stride, task, width, rows);
-  transpose(rows, width, task, columns, keys);
-  simd::multiply(n, columns, task.width, queries, width, 1, keys, columns, scores, columns);
-  softmax_rows(scores, task, columns);
-  if (task.threshold > 0)
-    for (int64_t i = 0; i < n; ++i) drop_row(scores + i * columns, task, i, columns);
-  load_rows(v, stride, task, width, rows);
-  simd::multiply(n, width, n, scores, columns, 1, rows, width, queries, width);
-  store_rows(queries, width, task, out, out_stride);
-}
-
-template <class T>
-COMPRESS_INLINE void backward_body(const HeadTask& task, const T* q, const T* k, const T* v,
-                                   int64_t stride, const T* d_out, int64_t out_stride, T* dq, T* dk,
-                                   T* dv, float* memory) {
-  const int64_t columns = padded(task.length), width = padded(task.width), n = task.length;
-  float* queries = memory;                   // [n, width]
-  float* keys = queries + n * width;         // [n, width]
-  float* upstream = keys + n * width;        // [n, width]
-  float* turned = upstream + n * width;      // [width, columns] keys, then values, transposed
-  float* scores = turned + width * columns;  // [n, columns] probabilities
-  float* d_scores = scores + n * columns;    // [n, columns]
-  float* result = d_scores + n * columns;    // [n, width]
-  load_rows(q, stride, task, width, queries);
-  load_rows(k, stride, task, width, keys);
-  load_rows(d_out, out_stride, task, width, upstream);
-  transpose(keys, width, task, columns, turned);
-  simd::multiply(n, columns, task.width, queries, width, 1, turned, columns, scores, columns);
-  softmax_rows(scores, task, columns);
-  load_rows(v, stride, task, width, result);
-  transpose(result, width, task, columns, turned);
-  simd::multiply(n, columns, task.width, upstream, width, 1, turned, columns, d_scores, columns);
-  if (task.threshold > 0)
-    for (int64_t i = 0; i < n; ++i) drop_row(d_scores + i * columns, task, i, columns);
-  for (int64_t i = 0; i < n; ++i) {  // dS = P * (dP - sum(P dP)) * scale
-    float* p = scores + i * columns;
-    float* d = d_scores + i * columns;
-    Vec sum{};
-    for (int64_t j = 0; j < columns; j += lanes) sum += simd::load(p + j) * simd::load(d + j);
-    float total = 0;
-    for (int l = 0; l < lanes; ++l) total += sum[l];
-    for (int64_t j = 0; j < columns; j += lanes)
-      simd::store(d + j, simd::load(p + j) * (simd::load(d + j) - total) * task.scale);
-  }
-  simd::multiply(n, width, n, d_scores, columns, 1, keys, width, result, width);
-  store_rows(result, width, task, dq, stride);
-  simd::multiply(n, width, n, d_scores, 1, columns, queries, width, result, width);
-  store_rows(result, width, task, dk, stride);
-  if (task.threshold > 0)
-    for (int64_t i = 0; i < n; ++i) drop_row(scores + i * columns, task, i, columns);
-  simd::multiply(n, width, n, scores, 1, columns, upstream, width, result, width);
-  store_rows(result, width, task, dv, stride);
-}
-
-using c10::BFloat16;
-COMPRESS_CLONES void head_forward(const HeadTask& task, const float* q, const float* k,
-                                  const float* v, int64_t stride, float* out, int64_t out_stride,
-                                  float* memory) {
-  forward_body(task, q, k, v, stride, out, out_stride, memory);
-}
-COMPRESS_CLONES void head_forward(const HeadTask& task, const BFloat16* q, const BFloat16* k,
-                                  const BFloat16* v, int64_t stride, BFloat16* out,
-                                  int64_t out_stride, float* memory) {
-  forward_body(task, q, k, v, stride, out, out_stride, memory);
-}
-COMPRESS_CLONES void head_backward(const HeadTask& task, const float* q, const float* k,
-                                   const float* v, int64_t stride, const float* d_out,
-                                   int64_t out_stride, float* dq, float* dk, float* dv,
-                                   float* memory) {
-  backward_body(task, q, k, v, stride, d_out, out_stride, dq, dk, dv, memory);
-}
-COMPRESS_CLONES void head_backward(const HeadTask& task, const BFloat16* q, const BFloat16* k,
-                                   const BFloat16* v, int64_t stride, const BFloat16* d_out,
-                                   int64_t out_stride, BFloat16* dq, BFloat16* dk, BFloat16* dv,
-                                   float* memory) {
-  backward_body(task, q, k, v, stride, d_out, out_stride, dq, dk, dv, memory);
-}
-
-// Draws of dropout: none without `training`; the batch's first token is number `first_token` of its
-// update.
-struct Draws {
-  bool training;
-  int64_t seed, first_token;
+struct Columns {
+  T* at = nullptr;
+  int64_t stride = 0;
+  T* of(int64_t token, int64_t column) const { return at + token * stride + column; }
 };
+template <class T>
+Columns<const T> read(const Tensor& x) {
+  return {x.const_data_ptr<T>(), x.stride(0)};
+}
+template <class T>
+Columns<T> write(Tensor& x) {
+  return {x.mutable_data_ptr<T>(), x.stride(0)};
+}
+Tensor dense(const Tensor& x) {
+  return x.defined() && x.stride(1) != 1 ? x.contiguous() : x;
+}
 
-// Calls work(task, element offset in qkv, element offset in the output, workspace) for every row
-// and head.
-template <class Work>
-void for_each_head(const std::vector<int64_t>& offsets, const AttentionShape& shape,
-                   const Draws& draws, const Work& work) {
-  const int64_t rows = static_cast<int64_t>(offsets.size()) - 1, heads = shape.heads,
-                width = shape.width;
-  const uint32_t threshold = draws.training ? simd::drop_threshold(shape.dropout) : 0;
-  const auto seed = static_cast<uint64_t>(draws.seed);
-  at::parallel_for(0, rows * heads, 8, [&](int64_t begin, int64_t end) {
-    thread_local Workspace workspace;
+// Calls work(task, row, head of keys, memory) for every row and head of keys.
+template <class Size, class Work>
+void for_each_head(const Plan& plan, int64_t least, const Size& size, const Work& work) {
+  const int64_t heads = plan.shape.keys();
+  int64_t products = 0;
+  for (size_t r = 0; r < plan.queries.length.size(); ++r)
+    products += plan.queries.length[r] * plan.keys.length[r];
+  products *= plan.group() * plan.shape.width;
+  const int64_t each = products / std::max<int64_t>(1, plan.rows());
+  const int64_t grain = std::clamp<int64_t>(least / std::max<int64_t>(1, each), 1, 8);
+  at::parallel_for(0, plan.rows() * heads, grain, [&](int64_t begin, int64_t end) {
+    thread_local std::vector<float> workspace;
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t row = item / heads, head = item % heads;
-      HeadTask task{
-          offsets[row + 1] - offsets[row],
-          width,
-          static_cast<float>(shape.scale),
-          threshold,
-          static_cast<float>(65536.0 / (65536.0 - threshold)),
-          mix64(seed ^ static_cast<uint64_t>((draws.first_token + offsets[row]) * heads + head))};
-      const int64_t n = task.length, w = padded(width), c = padded(n);
-      float* memory = workspace.take(4 * n * w + w * c + 2 * n * c);
-      work(task, offsets[row] * 3 * heads * width + head * width,
-           offsets[row] * heads * width + head * width, memory);
+      const kernel::Task task = plan.task(item / heads, item % heads);
+      const auto floats = static_cast<size_t>(size(task));
+      if (workspace.size() < floats) workspace.resize(floats);
+      work(task, item / heads, item % heads, workspace.data());
     }
   });
 }
 
-// Rows after the last token.
-void clear_tail(Tensor& rows, int64_t tokens) {
-  if (tokens < rows.size(0)) rows.narrow(0, tokens, rows.size(0) - tokens).zero_();
+// Pointers of one row and head of keys. Keys and values begin at column `first_key` of `pairs`.
+template <class T>
+kernel::Inputs<T> inputs_of(const Plan& plan, int64_t row, int64_t head, Columns<const T> queries,
+                            Columns<const T> pairs, int64_t first_key) {
+  const size_t r = static_cast<size_t>(row);
+  const int64_t width = plan.shape.width, column = first_key + head * width;
+  return {queries.of(plan.queries.begin[r], head * plan.group() * width),
+          pairs.of(plan.keys.begin[r], column),
+          pairs.of(plan.keys.begin[r], column + plan.shape.keys() * width), queries.stride,
+          pairs.stride};
 }
 
-// `qkv` is contiguous.
-Tensor packed_forward(const Tensor& qkv, const std::vector<int64_t>& offsets,
-                      const AttentionShape& shape, const Draws& draws) {
-  const int64_t hidden = shape.heads * shape.width;
-  Tensor out = torch::empty({qkv.size(0), hidden}, qkv.options().requires_grad(false));
-  clear_tail(out, offsets.back());
-  simd::dispatch(qkv.scalar_type(), [&](auto sample) {
-    using Scalar = decltype(sample);
-    const Scalar* x = qkv.const_data_ptr<Scalar>();
-    Scalar* y = out.mutable_data_ptr<Scalar>();
-    for_each_head(offsets, shape, draws,
-                  [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
-                    head_forward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden,
-                                 y + to, hidden, memory);
-                  });
+bool few_queries(const Plan& plan, const Tensor& pairs) {
+  return pairs.defined() && plan.threshold == 0 && plan.shape.width % simd::lanes == 0 &&
+         plan.queries.longest <= step_queries;
+}
+
+// `bias` is reversed. Tensors are dense.
+Tensor packed_forward(const Plan& plan, const Tensor& queries, const Tensor& pairs,
+                      const Tensor& bias, bool stepwise) {
+  const int64_t hidden = plan.shape.heads * plan.shape.width;
+  Tensor out = empty_rows(hidden, queries, plan.queries);
+  simd::dispatch(queries.scalar_type(), [&](auto sample) {
+    using T = decltype(sample);
+    const Columns<const T> q = read<T>(queries), kv = pairs.defined() ? read<T>(pairs) : q;
+    const Columns<T> y = write<T>(out);
+    for_each_head(
+        plan, stepwise ? 1 << 15 : 1 << 18, stepwise ? kernel::step_floats : kernel::forward_floats,
+        [&](kernel::Task task, int64_t row, int64_t head, float* memory) {
+          if (bias.defined()) {
+            task.bias_stride = bias.stride(0);
+            task.bias = bias.const_data_ptr<float>() + head * task.group * task.bias_stride;
+            task.reach = plan.reach;
+          }
+          const auto in = inputs_of(plan, row, head, q, kv, pairs.defined() ? 0 : hidden);
+          T* to =
+              y.of(plan.queries.begin[static_cast<size_t>(row)], head * task.group * task.width);
+          if (stepwise)
+            kernel::step(task, in, to, hidden, memory);
+          else
+            kernel::forward(task, in, to, hidden, memory);
+        });
   });
+  return out;
+}
+
+struct PackedGradients {
+  Tensor queries, pairs, bias;
+};
+PackedGradients packed_backward(const Plan& plan, const Tensor& queries, const Tensor& pairs,
+                                const Tensor& bias, bool bias_gradient, const Tensor& upstream) {
+  const int64_t width = plan.shape.width, hidden = plan.shape.heads * width,
+                keys = plan.shape.keys() * width;
+  const bool own = !pairs.defined();
+  PackedGradients out;
+  out.queries = empty_rows(queries.size(1), queries, plan.queries);
+  // Columns that nothing reads.
+  const int64_t used = own ? hidden + 2 * keys : hidden;
+  if (used < queries.size(1)) out.queries.narrow(1, used, queries.size(1) - used).zero_();
+  if (own && (plan.keys.begin != plan.queries.begin || plan.keys.length != plan.queries.length))
+    out.queries.zero_();
+  if (!own) out.pairs = empty_rows(2 * keys, pairs, plan.keys);
+  Tensor partial;  // of each row: the sum does not depend on the number of threads
+  if (bias_gradient)
+    partial = torch::zeros({plan.rows(), plan.shape.heads, bias.size(1)}, torch::kFloat32);
+  simd::dispatch(queries.scalar_type(), [&](auto sample) {
+    using T = decltype(sample);
+    const Columns<const T> q = read<T>(queries), kv = own ? q : read<T>(pairs);
+    const Columns<T> dq = write<T>(out.queries), dkv = own ? dq : write<T>(out.pairs);
+    const T* g = upstream.const_data_ptr<T>();
+    for_each_head(
+        plan, 1 << 18, kernel::backward_floats,
+        [&](kernel::Task task, int64_t row, int64_t head, float* memory) {
+          const size_t r = static_cast<size_t>(row);
+          const int64_t column = head * task.group * width, key = (own ? hidden : 0) + head * width;
+          kernel::Gradients<T> to{g + plan.queries.begin[r] * hidden + column,
+                                  hidden,
+                                  dq.of(plan.queries.begin[r], column),
+                                  dkv.of(plan.keys.begin[r], key),
+                                  dkv.of(plan.keys.begin[r], key + keys),
+                                  dq.stride,
+                                  dkv.stride,
+                                  nullptr};
+          if (bias.defined()) {
+            task.bias_stride = bias.stride(0);
+            task.bias = bias.const_data_ptr<float>() + head * task.group * task.bias_stride;
+            task.reach = plan.reach;
+            if (bias_gradient)
+              to.d_bias = partial.mutable_data_ptr<float>() +
+                          (row * plan.shape.heads + head * task.group) * task.bias_stride;
+          }
+          kernel::backward(task, inputs_of(plan, row, head, q, kv, own ? hidden : 0), to, memory);
+        });
+  });
+  if (bias_gradient) out.bias = partial.sum(0).narrow(1, 0, 2 * plan.reach + 1).flip(1);
   return out;
 }
 
 class PackedAttention : public torch::autograd::Function<PackedAttention> {
  public:
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& input,
-                        const std::vector<int64_t>& offsets, int64_t heads, int64_t width,
-                        double scale, double dropout, bool training, int64_t seed,
-                        int64_t first_token) {
-    Tensor qkv = input.contiguous();
-    Tensor out =
-        packed_forward(qkv, offsets, {heads, width, scale, dropout}, {training, seed, first_token});
-    context->save_for_backward({qkv});
-    context->saved_data["offsets"] = offsets;
-    context->saved_data["shape"] =
-        std::vector<double>{static_cast<double>(heads), static_cast<double>(width), scale, dropout};
-    context->saved_data["training"] = training;
-    context->saved_data["seed"] = seed;
-    context->saved_data["first_token"] = first_token;
-    return out;
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& queries,
+                        const Tensor& pairs, const Tensor& bias,
+                        const c10::intrusive_ptr<Plan>& plan) {
+    const Tensor q = dense(queries), kv = dense(pairs);
+    const Tensor turned = bias.defined() ? reversed(bias, *plan) : Tensor();
+    context->save_for_backward({q, kv, turned});
+    context->saved_data["plan"] = torch::IValue::make_capsule(plan);
+    context->saved_data["bias_gradient"] = bias.defined() && bias.requires_grad();
+    return packed_forward(*plan, q, kv, turned, false);
   }
-
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
-    Tensor qkv = context->get_saved_variables()[0];
-    Tensor upstream = gradients[0].contiguous();
-    std::vector<double> s = context->saved_data["shape"].toDoubleVector();
-    AttentionShape shape{static_cast<int64_t>(s[0]), static_cast<int64_t>(s[1]), s[2], s[3]};
-    std::vector<int64_t> offsets = context->saved_data["offsets"].toIntVector();
-    Tensor d_qkv = torch::empty_like(qkv);
-    clear_tail(d_qkv, offsets.back());
-    const int64_t hidden = shape.heads * shape.width;
-    const Draws draws{context->saved_data["training"].toBool(), context->saved_data["seed"].toInt(),
-                      context->saved_data["first_token"].toInt()};
-    simd::dispatch(qkv.scalar_type(), [&](auto sample) {
-      using Scalar = decltype(sample);
-      const Scalar* x = qkv.const_data_ptr<Scalar>();
-      const Scalar* g = upstream.const_data_ptr<Scalar>();
-      Scalar* d = d_qkv.mutable_data_ptr<Scalar>();
-      for_each_head(
-          offsets, shape, draws, [&](const HeadTask& task, int64_t in, int64_t to, float* memory) {
-            head_backward(task, x + in, x + in + hidden, x + in + 2 * hidden, 3 * hidden, g + to,
-                          hidden, d + in, d + in + hidden, d + in + 2 * hidden, memory);
-          });
-    });
-    return {d_qkv, Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+    const auto saved = context->get_saved_variables();
+    const auto plan = context->saved_data["plan"].toCapsule();
+    const Tensor upstream = gradients[0].to(saved[0].scalar_type()).contiguous();
+    auto [queries, pairs, bias] =
+        packed_backward(static_cast<const Plan&>(*plan), saved[0], saved[1], saved[2],
+                        context->saved_data["bias_gradient"].toBool(), upstream);
+    return {queries, pairs, bias, Tensor()};
   }
 };
 
+// Whether two rows have tokens in common: gradients of such keys would be written twice.
+bool overlap(const TokenRows& rows) {
+  std::vector<std::pair<int64_t, int64_t>> spans;
+  for (size_t r = 0; r < rows.begin.size(); ++r)
+    if (rows.length[r] > 0) spans.emplace_back(rows.begin[r], rows.begin[r] + rows.length[r]);
+  std::sort(spans.begin(), spans.end());
+  for (size_t i = 1; i < spans.size(); ++i)
+    if (spans[i].first < spans[i - 1].second) return true;
+  return false;
+}
+
+bool wants_gradient(const AttentionInput& input) {
+  if (!torch::GradMode::is_enabled()) return false;
+  for (const Tensor* x : {&input.queries, &input.pairs, &input.distance_bias})
+    if (x->defined() && x->requires_grad()) return true;
+  return false;
+}
+
+bool has_kernel(const AttentionInput& input) {
+  const torch::ScalarType type = input.queries.scalar_type();
+  return input.queries.is_cpu() && (type == torch::kFloat32 || type == torch::kBFloat16) &&
+         (!input.pairs.defined() || input.pairs.scalar_type() == type);
+}
+
 }  // namespace
 
-torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batch,
-                               const AttentionShape& shape, DropoutSeeds& seeds,
-                               torch::Tensor* scores) {
-  const int64_t rows = batch.rows(), longest = batch.longest, heads = shape.heads,
-                width = shape.width;
-  // The grid's shape depends on the batch's longest row, so parts of an update draw for themselves.
-  uint64_t seed = seeds.next();
-  if (seeds.first_token() != 0) seed = mix64(seed ^ static_cast<uint64_t>(seeds.first_token()));
-  Tensor grid = torch::zeros({rows * longest, qkv.size(1)}, qkv.options())
-                    .index_copy(0, batch.slots, qkv.narrow(0, 0, batch.tokens()));
-  grid = grid.view({rows, longest, 3, heads, width}).permute({2, 0, 3, 1, 4});
-  Tensor raw = torch::matmul(grid[0], grid[1].transpose(-1, -2)).to(torch::kFloat32) * shape.scale;
-  if (scores != nullptr) *scores = raw;
-  Tensor lengths = batch.offsets.slice(0, 1) - batch.offsets.slice(0, 0, rows);
-  Tensor absent = torch::arange(longest, lengths.options()).unsqueeze(0) >= lengths.unsqueeze(1);
-  Tensor weights = torch::softmax(raw.masked_fill(absent.view({rows, 1, 1, longest}), -1e30), -1);
-  if (seeds.training()) weights = dropout(weights, shape.dropout, seed);
-  Tensor mixed = torch::matmul(weights.to(qkv.scalar_type()), grid[2])
-                     .transpose(1, 2)
-                     .reshape({rows * longest, heads * width});
-  mixed = mixed.index_select(0, batch.slots);
-  const int64_t tail = qkv.size(0) - batch.tokens();
-  return tail == 0 ? mixed : at::constant_pad_nd(mixed, {0, 0, 0, tail});
+TokenRows TokenRows::of(const data::Batch& batch) {
+  TokenRows rows;
+  rows.longest = batch.longest;
+  for (size_t r = 0; r < batch.example_ids.size(); ++r) {
+    rows.begin.push_back(batch.row_offsets[r]);
+    rows.length.push_back(batch.row_offsets[r + 1] - batch.row_offsets[r]);
+  }
+  return rows;
+}
+
+torch::Tensor attention(const AttentionInput& input, const AttentionShape& shape,
+                        DropoutSeeds& seeds, torch::Tensor* scores) {
+  check(input, shape);
+  const TokenRows& key_rows = input.key_rows != nullptr ? *input.key_rows : *input.query_rows;
+  const bool gradient = wants_gradient(input);
+  if (scores != nullptr || !has_kernel(input) || (gradient && overlap(key_rows)))
+    return padded_attention(input, shape, seeds, scores);
+  auto plan = c10::make_intrusive<Plan>();
+  plan->queries = *input.query_rows;
+  plan->keys = key_rows;
+  plan->shape = shape;
+  plan->seed = seeds.next();
+  plan->threshold = seeds.training() ? simd::drop_threshold(shape.dropout) : 0;
+  plan->first_token = input.first_token;
+  const Tensor& bias = input.distance_bias;
+  if (bias.defined()) plan->reach = bias.size(-1) / 2;
+  if (gradient) return PackedAttention::apply(input.queries, input.pairs, bias, plan);
+  torch::NoGradGuard no_grad;
+  return packed_forward(*plan, dense(input.queries), dense(input.pairs),
+                        bias.defined() ? reversed(bias, *plan) : Tensor(),
+                        few_queries(*plan, input.pairs));
 }
 
 torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch,
                         const AttentionShape& shape, DropoutSeeds& seeds, torch::Tensor* scores) {
   if (scores == nullptr && can_flash(qkv, batch, shape))
     return flash_attention(qkv, batch, shape, seeds.training());
-  bool packed = qkv.is_cpu() && scores == nullptr &&
-                (qkv.scalar_type() == torch::kFloat32 || qkv.scalar_type() == torch::kBFloat16);
-  if (!packed) return padded_attention(qkv, batch, shape, seeds, scores);
-  const Draws draws{seeds.training() && shape.dropout > 0, static_cast<int64_t>(seeds.next()),
-                    seeds.first_token()};
-  if (!torch::GradMode::is_enabled())
-    return packed_forward(qkv.contiguous(), batch.row_offsets, shape, draws);
-  return PackedAttention::apply(qkv, batch.row_offsets, shape.heads, shape.width, shape.scale,
-                                shape.dropout, draws.training, draws.seed, draws.first_token);
+  AttentionInput input;
+  if (scores != nullptr || !qkv.is_cpu()) return padded_attention(qkv, batch, shape, seeds, scores);
+  const TokenRows rows = TokenRows::of(batch);
+  input.queries = qkv;
+  input.query_rows = &rows;
+  input.first_token = seeds.first_token();
+  return attention(input, shape, seeds);
 }
 
 }  // namespace compress::nn

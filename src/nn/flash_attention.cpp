@@ -13,21 +13,39 @@ bool can_flash(const Tensor& qkv, const data::Batch& batch, const AttentionShape
          has_flash_attention(qkv.device());
 }
 
+namespace {
+
+// Queries, keys and values of `qkv`, [T, heads, width] each, `missing` zeros behind each width.
+std::vector<Tensor> split(const Tensor& qkv, const AttentionShape& shape, int64_t missing) {
+  const int64_t tokens = qkv.size(0), heads = shape.heads, keys = shape.keys(), width = shape.width,
+                all = heads + 2 * keys;
+  const Tensor used = qkv.size(1) == all * width ? qkv : qkv.narrow(1, 0, all * width);
+  auto wide = [&](const Tensor& parts) {
+    return missing > 0 ? at::constant_pad_nd(parts, {0, missing}) : parts;
+  };
+  // The backward of unbind() is one stack, which gives the gradient of `qkv` as it lies.
+  if (heads == keys) return wide(used.reshape({tokens, 3, heads, width})).unbind(1);
+  return wide(used.reshape({tokens, all, width})).split_with_sizes({heads, keys, keys}, 1);
+}
+
+}  // namespace
+
 Tensor flash_attention(const Tensor& qkv, const data::Batch& batch, const AttentionShape& shape,
                        bool training) {
-  const int64_t tokens = qkv.size(0), heads = shape.heads, width = shape.width;
-  Tensor parts = qkv.reshape({tokens, 3, heads, width});
-  const int64_t missing = (8 - width % 8) % 8;
-  if (missing > 0) parts = at::constant_pad_nd(parts, {0, missing});
-  // The backward of unbind() is one stack, which gives the gradient of `qkv` as it lies.
-  const std::vector<Tensor> each = parts.unbind(1);
+  const int64_t tokens = qkv.size(0), missing = (8 - shape.width % 8) % 8;
+  const std::vector<Tensor> each = split(qkv, shape, missing);
+  std::optional<int64_t> before, behind;
+  if (shape.window > 0) {
+    before = shape.window - 1;
+    behind = shape.causal ? 0 : batch.longest;
+  }
   // Sequence s is the tokens ends[s] .. ends[s + 1]; autograd knows the backward pass.
   Tensor out = std::get<0>(
       at::_flash_attention_forward(each[0], each[1], each[2], batch.ends, batch.ends, batch.longest,
-                                   batch.longest, training ? shape.dropout : 0.0,
-                                   /*is_causal=*/false, /*return_debug_mask=*/false, shape.scale));
-  if (missing > 0) out = out.narrow(2, 0, width);
-  return out.reshape({tokens, heads * width});
+                                   batch.longest, training ? shape.dropout : 0.0, shape.causal,
+                                   /*return_debug_mask=*/false, shape.scale, before, behind));
+  if (missing > 0) out = out.narrow(2, 0, shape.width);
+  return out.reshape({tokens, shape.heads * shape.width});
 }
 
 }  // namespace compress::nn

@@ -46,41 +46,66 @@ void add_rows(Parameter& parameter, const Tensor& ids, const Tensor& rows) {
   }
 }
 
+// What one pass reads: tables (undefined = none) and the rows of each.
+struct Lookup {
+  std::vector<Tensor> tables, ids;
+  double scale;  // of the first table's rows
+  int64_t rows;
+  const Tensor& any() const {
+    for (const Tensor& table : tables)
+      if (table.defined()) return table;
+    throw Error(ErrorKind::internal, "embeddings without a table");
+  }
+};
+
 // The rows that `ids` name, summed over the tables in order. Error of torch for an id out of range.
-void gather(const Tensor* const tables[3], const std::vector<Tensor>& ids, Tensor& out) {
+void gather(const Lookup& lookup, Tensor& out) {
   const int64_t width = out.size(1), tokens = out.size(0);
   float* to = out.mutable_data_ptr<float>();
-  for (size_t i = 0; i < 3; ++i) {
-    if (!tables[i]->defined()) continue;
-    const Tensor table = tables[i]->contiguous(), index = ids[i].contiguous();
+  bool first = true;
+  for (size_t i = 0; i < lookup.tables.size(); ++i) {
+    if (!lookup.tables[i].defined()) continue;
+    const Tensor table = lookup.tables[i].contiguous(), index = lookup.ids[i].contiguous();
     const int64_t* id = index.const_data_ptr<int64_t>();
     const float* from = table.const_data_ptr<float>();
+    const bool scaled = i == 0 && lookup.scale != 1;
+    const auto factor = static_cast<float>(lookup.scale);
     for (int64_t t = 0; t < tokens; ++t) {
       TORCH_CHECK_INDEX(id[t] >= 0 && id[t] < table.size(0), "embedding row ", id[t],
                         " is out of range, the table has ", table.size(0));
       const float* row = from + id[t] * width;
       float* sum = to + t * width;
-      if (i == 0)
+      if (scaled)
+        for (int64_t j = 0; j < width; ++j) sum[j] = row[j] * factor;
+      else if (first)
         std::copy_n(row, width, sum);
       else
         for (int64_t j = 0; j < width; ++j) sum[j] += row[j];
     }
+    first = false;
   }
 }
 
-Tensor sum_rows(const Tensor& word, const Tensor& position, const Tensor& segment,
-                const std::vector<Tensor>& ids, int64_t rows) {
+Tensor sum_rows(const Lookup& lookup) {
   torch::NoGradGuard no_grad;
-  const int64_t tokens = ids[0].size(0);
-  Tensor all = torch::empty({rows, word.size(1)}, word.options().requires_grad(false));
+  const Tensor& any = lookup.any();
+  const int64_t tokens = lookup.ids[0].size(0), rows = lookup.rows;
+  Tensor all = torch::empty({rows, any.size(1)}, any.options().requires_grad(false));
   Tensor sum = all.narrow(0, 0, tokens);
-  if (word.is_cpu()) {
-    const Tensor* const tables[3] = {&word, &position, &segment};
-    gather(tables, ids, sum);
+  if (any.is_cpu()) {
+    gather(lookup, sum);
   } else {
-    at::index_select_out(sum, word, 0, ids[0]);
-    sum += position.index_select(0, ids[1]);
-    if (segment.defined()) sum += segment.index_select(0, ids[2]);
+    bool first = true;
+    for (size_t i = 0; i < lookup.tables.size(); ++i) {
+      const Tensor& table = lookup.tables[i];
+      if (!table.defined()) continue;
+      if (first)
+        at::index_select_out(sum, table, 0, lookup.ids[i]);
+      else
+        sum += table.index_select(0, lookup.ids[i]);
+      if (i == 0 && lookup.scale != 1) sum *= lookup.scale;
+      first = false;
+    }
   }
   if (tokens < rows) all.narrow(0, tokens, rows - tokens).zero_();
   return all;
@@ -90,14 +115,14 @@ Tensor sum_rows(const Tensor& word, const Tensor& position, const Tensor& segmen
 // gradient is wanted.
 class EmbeddingFunction : public torch::autograd::Function<EmbeddingFunction> {
  public:
-  // `tables` holds the addresses of the word, position and segment parameters (0 = none).
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& word,
-                        const Tensor& position, const Tensor& segment,
-                        const std::vector<int64_t>& tables, const std::vector<Tensor>& ids,
-                        int64_t rows) {
-    context->saved_data["tables"] = tables;
-    context->saved_data["ids"] = ids;
-    return sum_rows(word, position, segment, ids, rows);
+  // `parameters` holds the addresses of the word, position and segment parameters (0 = none).
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor&, const Tensor&,
+                        const Tensor&, const std::vector<int64_t>& parameters,
+                        const Lookup& lookup) {
+    context->saved_data["tables"] = parameters;
+    context->saved_data["ids"] = lookup.ids;
+    context->saved_data["scale"] = lookup.scale;
+    return sum_rows(lookup);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
@@ -105,11 +130,13 @@ class EmbeddingFunction : public torch::autograd::Function<EmbeddingFunction> {
     std::vector<int64_t> tables = context->saved_data["tables"].toIntVector();
     std::vector<Tensor> ids = context->saved_data["ids"].toTensorVector();
     Tensor rows = gradients[0].narrow(0, 0, ids[0].size(0)).to(torch::kFloat32).contiguous();
+    const double scale = context->saved_data["scale"].toDouble();
     for (size_t i = 0; i < tables.size(); ++i) {
       auto* table = reinterpret_cast<Parameter*>(tables[i]);
-      if (table != nullptr && table->trainable) add_rows(*table, ids[i], rows);
+      if (table != nullptr && table->trainable)
+        add_rows(*table, ids[i], i == 0 && scale != 1 ? rows * scale : rows);
     }
-    return {Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+    return torch::autograd::variable_list(5);
   }
 };
 
@@ -135,39 +162,40 @@ Tensor Linear::activated(const Tensor& x, const Rows& rows, const std::string& n
 }
 
 Tensor FusedLinear::operator()(const Tensor& x, const Rows& rows) const {
-  if (serves(weight->packed, x, rows))
-    return weight->packed->multiply(x, rows, bias->effective, false);
+  const Tensor added = bias != nullptr ? bias->effective : Tensor();
+  if (serves(weight->packed, x, rows)) return weight->packed->multiply(x, rows, added, false);
   if (weight->effective.defined() && weight->one_input()) {
     InputTransform* first = parts[0].weight->input;
     Tensor input = first != nullptr ? first->apply(x, rows) : x;
-    return product(input, weight->effective, bias->effective);
+    return product(input, weight->effective, added);
   }
   std::vector<Tensor> outputs;
   for (const Linear& part : parts) outputs.push_back(part(x, rows));
   return torch::cat(outputs, 1);
 }
 
-Tensor LayerNorm::operator()(const Tensor& x) const {
-  const Tensor& gain = weight->effective;
-  // Norms keep float32 weights. PyTorch's CPU kernel mixes types, its CUDA kernel does not.
-  if (!x.is_cpu() && x.scalar_type() != gain.scalar_type())
-    return at::layer_norm(x.to(gain.scalar_type()), {gain.size(0)}, gain, bias->effective, eps)
-        .to(x.scalar_type());
-  return at::layer_norm(x, {gain.size(0)}, gain, bias->effective, eps);
-}
-
 Tensor Embeddings::operator()(const data::Batch& batch, int64_t rows) const {
-  auto address = [](Parameter* table) { return reinterpret_cast<int64_t>(table); };
-  std::vector<int64_t> tables = {address(word), address(position), address(segment)};
-  std::vector<Tensor> ids = {batch.token_ids, batch.positions, batch.segment_ids};
-  const Parameter* parameters[] = {word, position, segment};
-  for (size_t i = 0; i < ids.size(); ++i)
-    if (parameters[i] != nullptr && parameters[i]->late != nullptr)
-      parameters[i]->late->settle(ids[i]);
-  const Tensor third = segment != nullptr ? segment->latent : Tensor();
-  if (!torch::GradMode::is_enabled())
-    return sum_rows(word->latent, position->latent, third, ids, rows);
-  return EmbeddingFunction::apply(word->latent, position->latent, third, tables, ids, rows);
+  Parameter* const parameters[] = {word, position, segment};
+  Lookup lookup{
+      {},
+      {batch.token_ids,
+       position != nullptr && position_offset != 0 ? batch.positions + position_offset
+                                                   : batch.positions,
+       // Models of one segment read its row, whatever the task says.
+       segment != nullptr && segment->latent.size(0) == 1 ? torch::zeros_like(batch.segment_ids)
+                                                          : batch.segment_ids},
+      scale,
+      rows};
+  std::vector<int64_t> addresses;
+  for (size_t i = 0; i < 3; ++i) {
+    Parameter* table = parameters[i];
+    addresses.push_back(reinterpret_cast<int64_t>(table));
+    lookup.tables.push_back(table != nullptr ? table->latent : Tensor());
+    if (table != nullptr && table->late != nullptr) table->late->settle(lookup.ids[i]);
+  }
+  if (!torch::GradMode::is_enabled()) return sum_rows(lookup);
+  return EmbeddingFunction::apply(lookup.tables[0], lookup.tables[1], lookup.tables[2], addresses,
+                                  lookup);
 }
 
 Tensor activation(const Tensor& x, const std::string& name) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "activations.h"
 #include "simd.h"
 
 #if defined(__x86_64__)
@@ -22,16 +23,10 @@ using simd::IntVec;
 using simd::lanes;
 using simd::Vec;
 
-// 0.5 x (1 + erf(x / sqrt 2)); erf by Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.
+// 0.5 x (1 + erf(x / sqrt 2))
 COMPRESS_INLINE Vec gelu(Vec x) {
-  const Vec z = (x < 0.0f ? -x : x) * 0.70710678118654752f;
-  const Vec t = 1.0f / (z * 0.3275911f + 1.0f);
-  Vec p = t * 1.061405429f - 1.453152027f;
-  p = p * t + 1.421413741f;
-  p = p * t - 0.284496736f;
-  p = p * t + 0.254829592f;
-  const Vec half = p * t * simd::exp_negative(-z * z) * 0.5f;  // half of 1 - erf(z)
-  return x * (x < 0.0f ? half : 1.0f - half);
+  Vec density;
+  return x * simd::normal_below(x, density);
 }
 
 // What happens to 16 sums of a row; `bias` is null or those of its columns.

@@ -27,7 +27,7 @@ struct Inputs {
 // `whole`: the fused pass; else its parts one after the other.
 Result run(const Inputs& in, double p, bool whole) {
   ParamTable table;
-  LayerNorm norm;
+  Norm norm;
   norm.weight = &table.add("norm.weight", Role::norm, 0, in.gain.clone());
   norm.bias = &table.add("norm.bias", Role::norm, 0, in.bias.clone());
   norm.eps = 1e-5;
