@@ -245,13 +245,13 @@ PackedGradients packed_backward(const Plan& plan, const Tensor& queries, const T
 class PackedAttention : public torch::autograd::Function<PackedAttention> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& queries,
-                        const Tensor& pairs, const Tensor& bias,
+                        const std::optional<Tensor>& pairs, const std::optional<Tensor>& bias,
                         const c10::intrusive_ptr<Plan>& plan) {
-    const Tensor q = dense(queries), kv = dense(pairs);
-    const Tensor turned = bias.defined() ? reversed(bias, *plan) : Tensor();
+    const Tensor q = dense(queries), kv = dense(pairs.value_or(Tensor()));
+    const Tensor turned = bias.has_value() ? reversed(*bias, *plan) : Tensor();
     context->save_for_backward({q, kv, turned});
     context->saved_data["plan"] = torch::IValue::make_capsule(plan);
-    context->saved_data["bias_gradient"] = bias.defined() && bias.requires_grad();
+    context->saved_data["bias_gradient"] = bias.has_value() && bias->requires_grad();
     return packed_forward(*plan, q, kv, turned, false);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -265,6 +265,11 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
     return {queries, pairs, bias, Tensor()};
   }
 };
+
+// Autograd takes no undefined tensors.
+std::optional<Tensor> if_defined(const Tensor& x) {
+  return x.defined() ? std::optional<Tensor>(x) : std::nullopt;
+}
 
 // Whether two rows have tokens in common: gradients of such keys would be written twice.
 bool overlap(const TokenRows& rows) {
@@ -318,7 +323,8 @@ torch::Tensor attention(const AttentionInput& input, const AttentionShape& shape
   plan->first_token = input.first_token;
   const Tensor& bias = input.distance_bias;
   if (bias.defined()) plan->reach = bias.size(-1) / 2;
-  if (gradient) return PackedAttention::apply(input.queries, input.pairs, bias, plan);
+  if (gradient)
+    return PackedAttention::apply(input.queries, if_defined(input.pairs), if_defined(bias), plan);
   torch::NoGradGuard no_grad;
   return packed_forward(*plan, dense(input.queries), dense(input.pairs),
                         bias.defined() ? reversed(bias, *plan) : Tensor(),

@@ -116,9 +116,9 @@ Tensor sum_rows(const Lookup& lookup) {
 class EmbeddingFunction : public torch::autograd::Function<EmbeddingFunction> {
  public:
   // `parameters` holds the addresses of the word, position and segment parameters (0 = none).
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor&, const Tensor&,
-                        const Tensor&, const std::vector<int64_t>& parameters,
-                        const Lookup& lookup) {
+  static Tensor forward(torch::autograd::AutogradContext* context, const std::optional<Tensor>&,
+                        const std::optional<Tensor>&, const std::optional<Tensor>&,
+                        const std::vector<int64_t>& parameters, const Lookup& lookup) {
     context->saved_data["tables"] = parameters;
     context->saved_data["ids"] = lookup.ids;
     context->saved_data["scale"] = lookup.scale;
@@ -194,8 +194,10 @@ Tensor Embeddings::operator()(const data::Batch& batch, int64_t rows) const {
     if (table != nullptr && table->late != nullptr) table->late->settle(lookup.ids[i]);
   }
   if (!torch::GradMode::is_enabled()) return sum_rows(lookup);
-  return EmbeddingFunction::apply(lookup.tables[0], lookup.tables[1], lookup.tables[2], addresses,
-                                  lookup);
+  auto table = [&](size_t i) {  // autograd takes no undefined tensors
+    return lookup.tables[i].defined() ? std::optional<Tensor>(lookup.tables[i]) : std::nullopt;
+  };
+  return EmbeddingFunction::apply(table(0), table(1), table(2), addresses, lookup);
 }
 
 Tensor activation(const Tensor& x, const std::string& name) {

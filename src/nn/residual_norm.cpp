@@ -248,15 +248,16 @@ NormGradients norm_backward(const Tensor& dy, const Tensor& sum, const Tensor& d
 
 class NormFunction : public torch::autograd::Function<NormFunction> {
  public:
-  // Gives y, and with a residual and `with_sum` the sum too. `residual` and `bias` may be
-  // undefined.
+  // Gives y, and with a residual and `with_sum` the sum too.
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context,
-                                                const Tensor& input, const Tensor& residual,
-                                                const Tensor& gain, const Tensor& bias,
-                                                const Form& form, bool with_sum) {
+                                                const Tensor& input,
+                                                const std::optional<Tensor>& residual,
+                                                const Tensor& gain,
+                                                const std::optional<Tensor>& bias, const Form& form,
+                                                bool with_sum) {
     auto [y, sum, stats] =
-        norm_forward(input.contiguous(), residual.defined() ? residual.contiguous() : residual,
-                     gain, bias, form);
+        norm_forward(input.contiguous(), residual.has_value() ? residual->contiguous() : Tensor(),
+                     gain, bias.value_or(Tensor()), form);
     context->set_materialize_grads(false);
     context->save_for_backward({sum, stats, gain});
     context->saved_data["p"] = form.p;
@@ -264,8 +265,8 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
     context->saved_data["rms"] = form.rms;
     context->saved_data["seed"] = static_cast<int64_t>(form.seed);
     context->saved_data["first_row"] = form.first_row;
-    context->saved_data["residual"] = residual.defined();
-    context->saved_data["bias"] = bias.defined();
+    context->saved_data["residual"] = residual.has_value();
+    context->saved_data["bias"] = bias.has_value();
     if (!with_sum) return {y};
     return {y, sum};
   }
@@ -298,6 +299,10 @@ const Tensor& gain_of(const Norm& norm) {
 }
 Tensor bias_of(const Norm& norm) {
   return norm.bias != nullptr ? norm.bias->effective : Tensor();
+}
+// Autograd takes no undefined tensors.
+std::optional<Tensor> given_bias(const Norm& norm) {
+  return norm.bias != nullptr ? std::optional<Tensor>(norm.bias->effective) : std::nullopt;
 }
 
 bool has_kernel(const Tensor& x, const Norm& norm) {
@@ -332,7 +337,8 @@ SumAndNorm sum_and_norm(const Tensor& x, const Tensor& residual, const Norm& nor
         norm_forward(x.contiguous(), residual.contiguous(), gain_of(norm), bias_of(norm), form);
     return {out.sum, out.y};
   }
-  auto out = NormFunction::apply(x, residual, gain_of(norm), bias_of(norm), form, with_sum);
+  auto out = NormFunction::apply(x, std::optional<Tensor>(residual), gain_of(norm),
+                                 given_bias(norm), form, with_sum);
   return {with_sum ? out[1] : Tensor(), out[0]};
 }
 
@@ -347,7 +353,9 @@ Tensor Norm::operator()(const Tensor& x) const {
     const Form form{eps, true};
     if (!torch::GradMode::is_enabled())
       return norm_forward(rows.contiguous(), {}, gain, added, form).y.view(x.sizes());
-    return NormFunction::apply(rows, Tensor(), gain, added, form, false)[0].view(x.sizes());
+    return NormFunction::apply(rows, std::optional<Tensor>(), gain, given_bias(*this), form,
+                               false)[0]
+        .view(x.sizes());
   }
   // Norms keep float32 weights. PyTorch's CPU kernel mixes types, its CUDA kernel does not.
   if (!x.is_cpu() && x.scalar_type() != gain.scalar_type())

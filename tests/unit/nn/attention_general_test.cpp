@@ -101,6 +101,7 @@ Tensor by_definition(const Case& c, const Values& x) {
     Tensor hidden_keys = torch::zeros({n, m}, torch::kBool);
     if (s.causal) hidden_keys = hidden_keys.logical_or(key > place);
     if (s.window > 0) hidden_keys = hidden_keys.logical_or(key <= place - s.window);
+    std::vector<Tensor> heads;
     for (int64_t h = 0; h < s.heads; ++h) {
       auto part = [&](const Tensor& from, const Span& span, int64_t column) {
         return from.narrow(0, span.begin, span.length).narrow(1, column, width);
@@ -115,11 +116,9 @@ Tensor by_definition(const Case& c, const Values& x) {
             x.bias[h].index_select(0, (place - key + x.bias.size(1) / 2).flatten()).view({n, m});
       Tensor weights =
           torch::softmax(scores.masked_fill(hidden_keys, -1e30), -1).masked_fill(hidden_keys, 0);
-      Tensor index = torch::arange(n) + c.queries[r].begin;
-      out = out + torch::zeros_like(out).index_put(
-                      {index, torch::indexing::Slice(h * width, (h + 1) * width)},
-                      torch::matmul(weights, v));
+      heads.push_back(torch::matmul(weights, v));
     }
+    out = out.index_add(0, torch::arange(n) + c.queries[r].begin, torch::cat(heads, 1));
   }
   return out;
 }
