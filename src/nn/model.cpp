@@ -4,11 +4,16 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "families/families.h"
+#include "compress/nn/architecture.h"
+#include "compress/nn/decoding.h"
+#include "compress/nn/plugs.h"
+#include "transformer.h"
 
 namespace compress::nn {
 
 namespace {
+
+using torch::Tensor;
 
 struct HeadName {
   HeadKind kind;
@@ -18,7 +23,13 @@ constexpr HeadName head_names[] = {{HeadKind::none, "none"},
                                    {HeadKind::classification, "classification"},
                                    {HeadKind::regression, "regression"},
                                    {HeadKind::masked_lm, "masked_lm"},
-                                   {HeadKind::embedding, "embedding"}};
+                                   {HeadKind::embedding, "embedding"},
+                                   {HeadKind::causal_lm, "causal_lm"},
+                                   {HeadKind::seq2seq_lm, "seq2seq_lm"},
+                                   {HeadKind::token_classification, "token_classification"},
+                                   {HeadKind::span, "span"},
+                                   {HeadKind::multiple_choice, "multiple_choice"},
+                                   {HeadKind::replaced_token, "replaced_token"}};
 
 }  // namespace
 
@@ -37,6 +48,36 @@ HeadKind parse_head(const std::string& name) {
   std::string near = nearest(name, known);
   throw Error(ErrorKind::recipe, "unknown head '" + name + "'", {},
               near.empty() ? "heads: " + join(known, ", ") : "did you mean '" + near + "'?");
+}
+
+bool predicts_tokens(HeadKind head) {
+  return head == HeadKind::masked_lm || head == HeadKind::causal_lm ||
+         head == HeadKind::seq2seq_lm;
+}
+
+bool has_labels(HeadKind head) {
+  return head == HeadKind::classification || head == HeadKind::regression ||
+         head == HeadKind::token_classification;
+}
+
+Tensor Plugs::before_layer(const Tensor& x, int64_t, const Rows&) {
+  return x;
+}
+
+Tensor Plugs::sublayer_output(const Tensor& x, Place, const Rows&) {
+  return x;
+}
+
+std::pair<Tensor, Tensor> Plugs::prefix(Place) {
+  return {};
+}
+
+Decoding Model::begin_decoding(const data::Batch&, int64_t, int64_t, const Pass&) {
+  throw Error(ErrorKind::model, "this model does not write text");
+}
+
+Tensor Model::decode(Decoding&, const data::Batch&, const Pass&) {
+  throw Error(ErrorKind::model, "this model does not write text");
 }
 
 ModelState Model::state() const {
@@ -61,36 +102,36 @@ void Model::freeze() {
   }
 }
 
-const std::vector<Family>& families() {
-  static const std::vector<Family> list = {bert_family()};
-  return list;
-}
-
-const Family& family(const std::string& model_type) {
-  std::vector<std::string> names;
-  for (const Family& entry : families()) {
-    if (entry.model_type == model_type) return entry;
-    names.push_back(entry.model_type);
-  }
-  throw Error(ErrorKind::model, "model type '" + model_type + "' is not supported", {},
-              "supported: " + join(names, ", "));
-}
-
 std::unique_ptr<Model> build(const ModelState& state, uint64_t seed) {
-  std::unique_ptr<Model> model = family(state.config.family).build(state, seed);
+  auto model = std::make_unique<Transformer>(state, architecture(state.config), seed);
   model->history() = state.history;
   return model;
 }
 
 void set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
               std::string pooling) {
+  const Family& kind = family(state.config.family);
+  const std::vector<HeadKind> known = kind.heads();
+  const HeadKind listed = head == HeadKind::regression ? HeadKind::classification : head;
+  if (head != HeadKind::embedding && std::find(known.begin(), known.end(), listed) == known.end()) {
+    std::vector<std::string> names;
+    for (HeadKind each : known) names.emplace_back(head_name(each));
+    throw Error(ErrorKind::recipe,
+                str("a ", kind.model_type, " model has no head '", head_name(head), "'"), {},
+                "its heads: " + join(names, ", "));
+  }
   if (head == HeadKind::regression) labels = {"LABEL_0"};
-  if (head != HeadKind::classification && head != HeadKind::regression) labels.clear();
+  if (!has_labels(head)) labels.clear();
   ModelConfig& config = state.config;
-  bool same = config.head == head && config.labels == labels;
-  if (!same && (config.head == HeadKind::classification || config.head == HeadKind::regression))
-    std::erase_if(state.tensors,
-                  [](const auto& entry) { return starts_with(entry.first, "classifier."); });
+  const bool same = config.head == head && config.labels == labels;
+  if (!same && (has_labels(config.head) || config.head == HeadKind::multiple_choice)) {
+    const HeadPlan plan = kind.architecture(config).head;
+    for (const std::string& module : {plan.out, plan.dense})
+      if (!module.empty())
+        std::erase_if(state.tensors, [&](const auto& entry) {
+          return starts_with(entry.first, module + ".");
+        });
+  }
   config.head = head;
   config.labels = std::move(labels);
   config.pooling = std::move(pooling);

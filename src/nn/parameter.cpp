@@ -17,6 +17,7 @@ constexpr RoleName role_names[] = {{Role::embedding, "embedding"},
                                    {Role::query, "query"},
                                    {Role::key, "key"},
                                    {Role::value, "value"},
+                                   {Role::joined, "joined"},
                                    {Role::attention_output, "attention_output"},
                                    {Role::ffn_in, "ffn_in"},
                                    {Role::ffn_out, "ffn_out"},
@@ -26,7 +27,7 @@ constexpr RoleName role_names[] = {{Role::embedding, "embedding"},
 
 bool attention_role(Role role) {
   return role == Role::query || role == Role::key || role == Role::value ||
-         role == Role::attention_output;
+         role == Role::joined || role == Role::attention_output;
 }
 bool ffn_role(Role role) {
   return role == Role::ffn_in || role == Role::ffn_out;

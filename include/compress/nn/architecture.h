@@ -75,13 +75,14 @@ struct Architecture {
   NormKind norm = NormKind::layer;
   bool pre_norm = false;  // norm before a sub-layer instead of behind its residual
   Positions positions = Positions::learned;
+  int64_t position_rows = 0;    // of the table of learned positions
   int64_t position_offset = 0;  // row of the table for a row's first token
   bool linear_bias = true;      // of the layers' matrices ...
   bool query_bias = true;       // ... and of query, key, value (each only where its names say so)
   bool output_bias = true;      // ... and of the attention's output
   double attention_scale = 0;   // 0: 1 / sqrt(head width)
   double embedding_scale = 1;
-  bool final_dropout = false;            // dropout behind the final norm (T5)
+  bool final_dropout = false;  // dropout behind the final norm (T5)
   Stack encoder;                         // layers = 0: none
   Stack decoder;                         // of decoder-only families, too
   HeadPlan head;
@@ -92,6 +93,7 @@ struct Architecture {
 struct HeadClass {
   HeadKind head;
   const char* name;  // "BertForMaskedLM"; the first of a kind is written, all are read
+  const char* prefix = nullptr;  // instead of the family's
 };
 
 struct Family {
@@ -99,6 +101,7 @@ struct Family {
   std::string prefix;                      // of the base model's tensors inside a model with a head
   std::vector<std::string> also_prefixes;  // accepted as well when reading
   std::vector<std::string> head_tensors;   // prefixes of names outside the base model: "cls."
+  std::vector<std::string> optional_tensors;  // inside it, but not needed by every head: "pooler."
   std::vector<HeadClass> classes;
   std::vector<ConfigKey> keys;
   std::vector<std::string> ignored;     // globs of buffers in files that are no parameters
@@ -128,5 +131,7 @@ const Family& family(const std::string& model_type);  // Error{model} naming the
 const std::vector<Family>& families();
 // The architecture of a configuration's family.
 Architecture architecture(const ModelConfig& config);
+// The most tokens that a row may have.
+int64_t longest_row(const ModelConfig& config);
 
 }  // namespace compress::nn

@@ -22,6 +22,7 @@ struct Decoding {
   std::vector<int64_t> lengths;  // [rows] tokens read
   // The encoder's tokens that each row attends to.
   TokenRows encoder;
+  torch::Tensor distance_bias;  // AttentionInput::distance_bias of all steps, once it is known
 
   int64_t rows() const { return static_cast<int64_t>(lengths.size()); }
   // Row i goes on where row parents[i] is; there may be fewer or more rows afterwards.

@@ -54,8 +54,7 @@ struct ModelConfig {
   Json rope_scaling;  // null = none
   double norm_eps = 1e-12, initializer_range = 0.02;
   double hidden_dropout = 0.1, attention_dropout = 0.1, classifier_dropout = 0.1;
-  double embedding_dropout = 0.1;
-  double activation_dropout = 0;
+  double embedding_dropout = 0.1, activation_dropout = 0, span_dropout = 0.1;
   std::string activation = "gelu";  // gelu (erf) | gelu_new (tanh) | relu | silu
   bool gated = false;               // feed-forward: activation(gate x) * (up x)
   bool tied = true;                 // the output table is the word embedding

@@ -28,6 +28,7 @@ enum class Role {
   query,
   key,
   value,
+  joined,  // query, key and value in one matrix
   attention_output,
   ffn_in,
   ffn_out,

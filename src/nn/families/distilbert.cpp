@@ -1,0 +1,102 @@
+// DistilBERT (Sanh et al. 2019, arXiv 1910.01108): BERT's encoder without segments and pooler.
+
+#include "families.h"
+
+namespace compress::nn {
+
+namespace {
+
+HeadPlan plan_head(const ModelConfig& c) {
+  HeadPlan head;
+  switch (c.head) {
+    case HeadKind::classification:
+    case HeadKind::regression:
+    case HeadKind::multiple_choice:
+      head.from = HeadPlan::From::first;
+      head.dense = "pre_classifier";
+      head.dense_activation = "relu";
+      head.dropout = c.classifier_dropout;
+      head.out = "classifier";
+      head.outputs = c.head == HeadKind::multiple_choice ? 1 : c.outputs();
+      return head;
+    case HeadKind::token_classification:
+      return token_head("classifier", c.outputs(), c.hidden_dropout);
+    case HeadKind::span:
+      return token_head("qa_outputs", 2, c.span_dropout);
+    case HeadKind::masked_lm:
+      head.dense = "vocab_transform";
+      head.dense_activation = c.activation;
+      head.dense_norm = "vocab_layer_norm";
+      head.out = "vocab_projector";
+      head.outputs = c.vocab_size;
+      head.out_tied = c.tied;
+      return head;
+    default:
+      return head;
+  }
+}
+
+Architecture plan(const ModelConfig& c) {
+  Architecture a;
+  a.position_rows = c.max_positions;
+  Stack& s = a.encoder;
+  s.layers = c.layers;
+  s.heads = s.kv_heads = c.attention_heads;
+  s.intermediate = c.intermediate_size;
+  s.layer_prefix = "transformer.layer.";
+  s.self.query = "attention.q_lin";
+  s.self.key = "attention.k_lin";
+  s.self.value = "attention.v_lin";
+  s.self.output = "attention.out_lin";
+  s.self.norm = "sa_layer_norm";
+  s.feed_forward.in = "ffn.lin1";
+  s.feed_forward.out = "ffn.lin2";
+  s.feed_forward.norm = "output_layer_norm";
+  s.word = "embeddings.word_embeddings";
+  s.position = "embeddings.position_embeddings";
+  s.embedding_norm = "embeddings.LayerNorm";
+  a.head = plan_head(c);
+  return a;
+}
+
+void finish(ModelConfig& config, const Json&) {
+  config.norm_eps = 1e-12;
+  config.embedding_dropout = config.hidden_dropout;
+}
+
+}  // namespace
+
+Family distilbert_family() {
+  using C = ModelConfig;
+  Family f;
+  f.model_type = "distilbert";
+  f.prefix = "distilbert.";
+  f.head_tensors = {"classifier.", "pre_classifier.", "vocab_", "qa_outputs."};
+  f.classes = {{HeadKind::none, "DistilBertModel"},
+               {HeadKind::classification, "DistilBertForSequenceClassification"},
+               {HeadKind::token_classification, "DistilBertForTokenClassification"},
+               {HeadKind::span, "DistilBertForQuestionAnswering"},
+               {HeadKind::multiple_choice, "DistilBertForMultipleChoice"},
+               {HeadKind::masked_lm, "DistilBertForMaskedLM"}};
+  f.keys = {{"vocab_size", &C::vocab_size},
+            {"dim", &C::hidden_size},
+            {"n_layers", &C::layers},
+            {"n_heads", &C::attention_heads},
+            {"hidden_dim", &C::intermediate_size},
+            {"max_position_embeddings", &C::max_positions},
+            {"pad_token_id", &C::pad_token_id, int64_t{0}},
+            {"initializer_range", &C::initializer_range, 0.02},
+            {"dropout", &C::hidden_dropout, 0.1},
+            {"attention_dropout", &C::attention_dropout, 0.1},
+            {"seq_classif_dropout", &C::classifier_dropout, 0.2},
+            {"qa_dropout", &C::span_dropout, 0.1},
+            {"activation", &C::activation, "gelu"},
+            {"sinusoidal_pos_embds", &C::frozen_positions, false},
+            {"tie_word_embeddings", &C::tied, true}};
+  f.ignored = {"embeddings.position_ids"};
+  f.finish = finish;
+  f.architecture = plan;
+  return f;
+}
+
+}  // namespace compress::nn

@@ -1,0 +1,87 @@
+// ELECTRA (Clark et al. 2020, arXiv 2003.10555): BERT's encoder, discriminator and generator, with
+// embeddings that may be narrower than the layers.
+
+#include "bert.h"
+#include "families.h"
+
+namespace compress::nn {
+
+namespace {
+
+HeadPlan plan_head(const ModelConfig& c) {
+  HeadPlan head;
+  switch (c.head) {
+    case HeadKind::classification:
+    case HeadKind::regression:
+      head.from = HeadPlan::From::first;
+      head.first_dropout = head.dropout = c.classifier_dropout;
+      head.dense = "classifier.dense";
+      head.dense_activation = "gelu";
+      head.out = "classifier.out_proj";
+      head.outputs = c.outputs();
+      return head;
+    case HeadKind::multiple_choice:
+      head.from = HeadPlan::From::first;
+      head.dense = "sequence_summary.summary";
+      head.dense_activation = "gelu";
+      head.dropout = c.span_dropout;
+      head.out = "classifier";
+      head.outputs = 1;
+      return head;
+    case HeadKind::token_classification:
+      return token_head("classifier", c.outputs(), c.classifier_dropout);
+    case HeadKind::span:
+      return token_head("qa_outputs", 2, 0);
+    case HeadKind::replaced_token:
+      head.dense = "discriminator_predictions.dense";
+      head.dense_activation = c.activation;
+      head.out = "discriminator_predictions.dense_prediction";
+      head.outputs = 1;
+      return head;
+    case HeadKind::masked_lm:
+      head.dense = "generator_predictions.dense";
+      head.dense_size = c.embedding_size;
+      head.dense_activation = "gelu";
+      head.dense_norm = "generator_predictions.LayerNorm";
+      head.out = "generator_lm_head";
+      head.outputs = c.vocab_size;
+      head.out_tied = c.tied;
+      return head;
+    default:
+      return head;
+  }
+}
+
+Architecture plan(const ModelConfig& c) {
+  Architecture a = bert_encoder(c);
+  if (c.embedding_size != c.hidden_size) a.encoder.projection = "embeddings_project";
+  a.head = plan_head(c);
+  return a;
+}
+
+}  // namespace
+
+Family electra_family() {
+  Family f;
+  f.model_type = "electra";
+  f.prefix = "electra.";
+  f.head_tensors = {"classifier.",       "discriminator_predictions.", "generator_predictions.",
+                    "generator_lm_head.", "qa_outputs.",                "sequence_summary."};
+  f.classes = {{HeadKind::none, "ElectraModel"},
+               {HeadKind::classification, "ElectraForSequenceClassification"},
+               {HeadKind::token_classification, "ElectraForTokenClassification"},
+               {HeadKind::span, "ElectraForQuestionAnswering"},
+               {HeadKind::multiple_choice, "ElectraForMultipleChoice"},
+               {HeadKind::masked_lm, "ElectraForMaskedLM"},
+               {HeadKind::replaced_token, "ElectraForPreTraining"}};
+  f.keys = bert_keys(2, 1e-12, 0);
+  f.keys.push_back({"embedding_size", &ModelConfig::embedding_size, int64_t{128}});
+  f.keys.push_back({"summary_last_dropout", &ModelConfig::span_dropout, 0.1});
+  f.ignored = {"embeddings.position_ids", "embeddings.token_type_ids"};
+  f.finish = finish_bert;
+  f.write = write_bert;
+  f.architecture = plan;
+  return f;
+}
+
+}  // namespace compress::nn
