@@ -1,6 +1,7 @@
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
+#include "compress/nn/architecture.h"
 #include "folder.h"
 
 namespace compress::checkpoint {
@@ -26,21 +27,13 @@ void read_own(ConfigFile& file) {
       file.config.head = nn::HeadKind::embedding;
       nn::Json pooling = found->value("pooling", nn::Json("mean"));
       file.config.pooling = pooling == "cls" ? "cls" : "mean";
+      nn::Json projection = found->value("projection", nn::Json(0));
+      if (projection.is_number_integer()) file.config.projection = projection.get<int64_t>();
     }
     for (const nn::Json& entry : found->value("history", nn::Json::array()))
       if (entry.is_string()) file.history.push_back(entry.get<std::string>());
   }
   file.config.raw.erase("compress");
-}
-
-// A masked LM's output table is the word embedding; a file that unties them would lose its own
-// table in silence.
-void refuse_untied(const nn::ModelConfig& config) {
-  auto tied = config.raw.find("tie_word_embeddings");
-  if (config.head == nn::HeadKind::masked_lm && tied != config.raw.end() && *tied == false)
-    throw Error(ErrorKind::model,
-                "tie_word_embeddings is false: a masked LM with an output table of its own is not "
-                "supported");
 }
 
 }  // namespace
@@ -77,7 +70,6 @@ ConfigFile read_config(const fs::path& folder) {
       file.quantization = *block;
     file.config.raw.erase("quantization_config");
     read_own(file);
-    refuse_untied(file.config);
   } catch (const Error& error) {
     throw Error(error.kind(), error.message(),
                 error.where().empty() ? place.string() : error.where(), error.hint());

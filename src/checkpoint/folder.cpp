@@ -5,6 +5,7 @@
 #include "compress/base/error.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
+#include "compress/nn/architecture.h"
 #include "quantized.h"
 
 namespace compress::checkpoint {
@@ -15,26 +16,6 @@ using storage::TensorView;
 
 namespace {
 
-// Parts of a file that an architecture may have without using them.
-bool of_a_head(const std::string& name) {
-  for (const char* prefix : {"pooler.", "classifier.", "cls.", "qa_outputs."})
-    if (starts_with(name, prefix)) return true;
-  return false;
-}
-
-std::string canonical_name(const nn::Family& family, std::string name) {
-  for (const std::string& prefix : family.prefixes)
-    if (starts_with(name, prefix)) {
-      name.erase(0, prefix.size());
-      break;
-    }
-  // The names of TensorFlow's layer norm, in files from before 2019.
-  for (auto [old, now] : {std::pair{".gamma", ".weight"}, std::pair{".beta", ".bias"}})
-    if (ends_with(name, std::string("LayerNorm") + old))
-      name.replace(name.size() - std::string(old).size(), std::string::npos, now);
-  return name;
-}
-
 bool is_float(Dtype type) {
   return type == Dtype::f32 || type == Dtype::f16 || type == Dtype::bf16 || type == Dtype::f64;
 }
@@ -44,13 +25,14 @@ void collect(Folder& folder, const nn::Family& family, Findings& findings) {
   const bool quantised = !folder.config.quantization.is_null();
   std::vector<std::pair<std::string, const TensorView*>> extras;
   for (const TensorView& stored : folder.reader->tensors()) {
-    std::string name = canonical_name(family, stored.name);
-    if (family.ignored(name)) continue;
+    std::string name = family.canonical_name(stored.name);
+    if (family.is_ignored(name)) continue;
     if (quantised && is_quantization_extra(name)) {
       extras.emplace_back(std::move(name), &stored);
       continue;
     }
-    if (!folder.weights.try_emplace(name, Source{&stored, nullptr}).second)
+    const bool transposed = family.is_transposed(name) && stored.shape.size() == 2;
+    if (!folder.weights.try_emplace(name, Source{&stored, nullptr, transposed}).second)
       findings.add(name + " is there twice, with and without a prefix");
   }
   attach_extras(folder, extras, findings);
@@ -70,11 +52,11 @@ void refuse_absurd_sizes(const Folder& folder, Findings& findings) {
     const char* key;
     int64_t value, bound;
   };
-  for (Size size :
-       {Size{"num_hidden_layers", config.layers, static_cast<int64_t>(folder.weights.size())},
-        Size{"hidden_size", config.hidden_size, largest},
-        Size{"vocab_size", config.vocab_size, largest},
-        Size{"intermediate_size", config.intermediate_size, largest}})
+  for (Size size : {Size{"num_hidden_layers", config.layers + config.decoder_layers,
+                         static_cast<int64_t>(folder.weights.size())},
+                    Size{"hidden_size", config.hidden_size, largest},
+                    Size{"vocab_size", config.vocab_size, largest},
+                    Size{"intermediate_size", config.intermediate_size, largest}})
     if (size.value > size.bound)
       findings.add(str("config.json: ", size.key, " ", size.value, " is more than the ",
                        folder.weights.size(), " tensors of the weight files can hold"));
@@ -85,8 +67,8 @@ std::unique_ptr<nn::Model> dry_build(const nn::ModelConfig& config,
                                      const std::map<std::string, Source>& weights) {
   nn::ModelState state{config, {}, {}};
   for (const auto& [name, source] : weights)
-    state.tensors[name] = torch::empty(source.values->shape,
-                                       torch::TensorOptions(torch::kFloat32).device(torch::kMeta));
+    state.tensors[name] =
+        torch::empty(source.shape(), torch::TensorOptions(torch::kFloat32).device(torch::kMeta));
   return nn::build(state, 0);
 }
 
@@ -105,10 +87,11 @@ std::string build_problem(const nn::ModelConfig& config,
 std::vector<std::string> not_asked_for(const Folder& folder, const std::string& problem) {
   std::vector<std::string> found;
   if (folder.weights.size() > 500) return found;
+  const nn::Family& family = nn::family(folder.config.config.family);
   for (const auto& [name, source] : folder.weights) {
     std::map<std::string, Source> others = folder.weights;
     others.erase(name);
-    if (!of_a_head(name) && build_problem(folder.config.config, others) == problem)
+    if (!family.is_head(name) && build_problem(folder.config.config, others) == problem)
       found.push_back(name);
   }
   return found;
@@ -127,8 +110,9 @@ void match_table(Folder& folder, Findings& findings) {
   std::vector<std::string> unused;
   for (const auto& [name, source] : folder.weights)
     if (model->params().find(name) == nullptr) unused.push_back(name);
+  const nn::Family& family = nn::family(folder.config.config.family);
   for (const std::string& name : unused) {
-    if (of_a_head(name)) {
+    if (family.is_head(name)) {
       log::debug(str("left out ", name, ", which a model with the head '",
                      nn::head_name(folder.config.config.head), "' does not use"));
       folder.weights.erase(name);
@@ -139,10 +123,16 @@ void match_table(Folder& folder, Findings& findings) {
   // build() would initialise a head that the file lacks; a checkpoint must bring the head that it
   // names.
   for (const nn::Parameter& parameter : model->params().list())
-    if (!folder.weights.contains(parameter.name)) findings.add(parameter.name + " is missing");
+    if (!folder.weights.contains(parameter.name) && parameter.trainable)
+      findings.add(parameter.name + " is missing");
 }
 
 }  // namespace
+
+std::vector<int64_t> Source::shape() const {
+  if (!transposed) return values->shape;
+  return {values->shape[1], values->shape[0]};
+}
 
 void Findings::fail(const fs::path& folder) const {
   constexpr size_t shown = 12;
@@ -172,7 +162,7 @@ Folder open_folder(const fs::path& path) {
 std::map<std::string, std::vector<int64_t>> tensor_shapes(const fs::path& path) {
   Folder folder = open_folder(path);
   std::map<std::string, std::vector<int64_t>> shapes;
-  for (const auto& [name, source] : folder.weights) shapes[name] = source.values->shape;
+  for (const auto& [name, source] : folder.weights) shapes[name] = source.shape();
   return shapes;
 }
 

@@ -23,6 +23,9 @@ ConfigFile read_config(const std::filesystem::path& folder);
 struct Source {
   const storage::TensorView* values = nullptr;
   const storage::TensorView* scale = nullptr;
+  bool transposed = false;  // lies on disk as [in, out]
+  // Of the weight in the model.
+  std::vector<int64_t> shape() const;
 };
 
 struct Folder {

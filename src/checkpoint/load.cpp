@@ -26,7 +26,7 @@ nn::ModelState load_model(const std::filesystem::path& path) {
       values.mul_(scale);
       state.weight_scales[name] = scale;
     }
-    state.tensors[name] = values;
+    state.tensors[name] = source.transposed ? values.t().contiguous() : values;
   }
   if (!state.quantization.is_null() && state.weight_scales.empty())
     throw Error(ErrorKind::model,

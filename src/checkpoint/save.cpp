@@ -4,6 +4,7 @@
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/nn/architecture.h"
 #include "tensors.h"
 
 namespace compress::checkpoint {
@@ -63,6 +64,7 @@ nn::Json config_json(const nn::Model& model) {
   if (config.head == nn::HeadKind::embedding) {
     own["head"] = nn::head_name(config.head);
     own["pooling"] = config.pooling;
+    if (config.projection > 0) own["projection"] = config.projection;
   }
   if (!model.history().empty()) own["history"] = model.history();
   json.erase("compress");
@@ -75,9 +77,14 @@ void save_model(const nn::Model& model, const fs::path& folder, const fs::path& 
   const nn::ModelConfig& config = model.config();
   const nn::Family& family = nn::family(config.family);
   std::vector<Planned> tensors;
-  for (const nn::Parameter& parameter : model.params().list())
+  for (const nn::Parameter& parameter : model.params().list()) {
+    const bool turned = family.is_transposed(parameter.name);
     tensors.push_back({family.file_name(parameter.name, config.head), torch::kFloat32,
-                       parameter.latent.sizes().vec(), [&parameter] { return parameter.latent; }});
+                       turned ? parameter.latent.t().sizes().vec() : parameter.latent.sizes().vec(),
+                       [&parameter, turned] {
+                         return turned ? parameter.latent.detach().t() : parameter.latent;
+                       }});
+  }
   write_folder(tensors, config_json(model), folder, max_shard_bytes);
   if (!tokenizer_source.empty()) copy_tokenizer(tokenizer_source, folder);
 }

@@ -7,6 +7,7 @@
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/constraint/quantize.h"
+#include "compress/nn/architecture.h"
 #include "formats.h"
 
 namespace compress::exports {
@@ -68,11 +69,12 @@ nn::Json ignored_modules(const nn::Model& model, const std::set<std::string>& qu
   for (const nn::Parameter& parameter : model.params().list())
     if (parameter.is_matrix() && !quantised.contains(parameter.name))
       names.insert(module_of(file_name(model, parameter.name)));
-  const HeadKind head = model.config().head;
-  if (head == HeadKind::masked_lm) names.insert("cls.predictions.decoder");
-  if ((head == HeadKind::none || head == HeadKind::embedding) &&
-      !quantised.contains("pooler.dense.weight"))
-    names.insert("pooler.dense");
+  const nn::HeadPlan head = nn::architecture(model.config()).head;
+  if (head.out_tied) names.insert(head.out);
+  const HeadKind kind = model.config().head;
+  if (!head.pooler.empty() && (kind == HeadKind::none || kind == HeadKind::embedding) &&
+      !quantised.contains(head.pooler + ".weight"))
+    names.insert(head.pooler);
   return names;
 }
 

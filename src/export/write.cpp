@@ -4,6 +4,7 @@
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/nn/architecture.h"
 #include "compress/text/tokenizer.h"
 #include "formats.h"
 

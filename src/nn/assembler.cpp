@@ -54,8 +54,7 @@ Norm Assembler::norm(const std::string& name, int layer, int64_t width, NormKind
   result.rms = kind == NormKind::rms;
   const bool initialise = fresh && !has(name + ".weight");
   result.weight = take(name + ".weight", Role::norm, layer, {width}, fresh ? 0 : -1);
-  if (!result.rms)
-    result.bias = take(name + ".bias", Role::norm, layer, {width}, fresh ? 0 : -1);
+  if (!result.rms) result.bias = take(name + ".bias", Role::norm, layer, {width}, fresh ? 0 : -1);
   torch::NoGradGuard no_grad;
   if (initialise && result.weight != nullptr) result.weight->latent.fill_(1);
   return result;

@@ -51,8 +51,7 @@ HeadKind parse_head(const std::string& name) {
 }
 
 bool predicts_tokens(HeadKind head) {
-  return head == HeadKind::masked_lm || head == HeadKind::causal_lm ||
-         head == HeadKind::seq2seq_lm;
+  return head == HeadKind::masked_lm || head == HeadKind::causal_lm || head == HeadKind::seq2seq_lm;
 }
 
 bool has_labels(HeadKind head) {
@@ -128,9 +127,8 @@ void set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
     const HeadPlan plan = kind.architecture(config).head;
     for (const std::string& module : {plan.out, plan.dense})
       if (!module.empty())
-        std::erase_if(state.tensors, [&](const auto& entry) {
-          return starts_with(entry.first, module + ".");
-        });
+        std::erase_if(state.tensors,
+                      [&](const auto& entry) { return starts_with(entry.first, module + "."); });
   }
   config.head = head;
   config.labels = std::move(labels);

@@ -26,8 +26,8 @@ constexpr RoleName role_names[] = {{Role::embedding, "embedding"},
                                    {Role::other, "other"}};
 
 bool attention_role(Role role) {
-  return role == Role::query || role == Role::key || role == Role::value ||
-         role == Role::joined || role == Role::attention_output;
+  return role == Role::query || role == Role::key || role == Role::value || role == Role::joined ||
+         role == Role::attention_output;
 }
 bool ffn_role(Role role) {
   return role == Role::ffn_in || role == Role::ffn_out;

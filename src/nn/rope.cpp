@@ -11,8 +11,8 @@ namespace {
 // [width / 2] float32, computed as the ecosystem does: in float32.
 Tensor frequencies(const ModelConfig& config) {
   const int64_t width = config.head_width;
-  Tensor exponents = torch::arange(0, width, 2, torch::kInt64).to(torch::kFloat32) /
-                     static_cast<double>(width);
+  Tensor exponents =
+      torch::arange(0, width, 2, torch::kInt64).to(torch::kFloat32) / static_cast<double>(width);
   Tensor plain = at::reciprocal(at::pow(config.rope_theta, exponents));
   if (!config.rope_scaling.is_object()) return plain;
   const double factor = config.rope_scaling.value("factor", 1.0);
@@ -49,10 +49,10 @@ Tensor relative_buckets(int64_t reach, bool causal, int64_t buckets, int64_t far
     }
     if (distance >= exact) {
       // In float32, where the ecosystem's border cases are decided.
-      const float share = std::log(static_cast<float>(distance) / static_cast<float>(exact)) /
-                          static_cast<float>(std::log(static_cast<double>(farthest) /
-                                                      static_cast<double>(exact))) *
-                          static_cast<float>(half - exact);
+      const float share =
+          std::log(static_cast<float>(distance) / static_cast<float>(exact)) /
+          static_cast<float>(std::log(static_cast<double>(farthest) / static_cast<double>(exact))) *
+          static_cast<float>(half - exact);
       distance = std::min(exact + static_cast<int64_t>(share), half - 1);
     }
     *to++ = base + distance;

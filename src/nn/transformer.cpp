@@ -55,11 +55,11 @@ Norm Transformer::norm(Assembler& assemble, const std::string& name, int64_t num
 void Transformer::add_embeddings(Assembler& assemble, const Stack& plan, StackModules& stack) {
   const int64_t width = config_.embedding_size;
   Embeddings& tables = stack.embeddings;
-  tables.word = assemble.take(plan.word + ".weight", Role::embedding, -1,
-                              {config_.vocab_size, width});
+  tables.word =
+      assemble.take(plan.word + ".weight", Role::embedding, -1, {config_.vocab_size, width});
   if (!plan.position.empty())
-    tables.position = assemble.take(plan.position + ".weight", Role::embedding, -1,
-                                    {plan_.position_rows, width});
+    tables.position =
+        assemble.take(plan.position + ".weight", Role::embedding, -1, {plan_.position_rows, width});
   if (!plan.segment.empty())
     tables.segment = assemble.take(plan.segment + ".weight", Role::embedding, -1,
                                    {config_.type_vocab_size, width});
@@ -125,9 +125,8 @@ AttentionLayer Transformer::attention_layer(Assembler& assemble, const std::stri
   layer.shape.heads = plan.heads;
   layer.shape.kv_heads = plan.kv_heads;
   layer.shape.width = width;
-  layer.shape.scale = plan_.attention_scale != 0
-                          ? plan_.attention_scale
-                          : 1.0 / std::sqrt(static_cast<double>(width));
+  layer.shape.scale = plan_.attention_scale != 0 ? plan_.attention_scale
+                                                 : 1.0 / std::sqrt(static_cast<double>(width));
   layer.shape.dropout = config_.attention_dropout;
   layer.shape.causal = plan.causal && !across;
   layer.shape.window = across ? 0 : config_.window;
@@ -143,8 +142,7 @@ FeedForwardLayer Transformer::feed_forward_layer(Assembler& assemble, const std:
   if (!names.gate.empty())
     layer.gate_and_up.parts.push_back(
         assemble.linear(prefix + names.gate, Role::ffn_in, at, inner, hidden, plan_.linear_bias));
-  layer.in =
-      assemble.linear(prefix + names.in, Role::ffn_in, at, inner, hidden, plan_.linear_bias);
+  layer.in = assemble.linear(prefix + names.in, Role::ffn_in, at, inner, hidden, plan_.linear_bias);
   if (!names.gate.empty()) layer.gate_and_up.parts.push_back(layer.in);
   layer.out =
       assemble.linear(prefix + names.out, Role::ffn_out, at, hidden, inner, plan_.linear_bias);
@@ -167,7 +165,8 @@ void Transformer::add_head(Assembler& assemble) {
   if (!head.dense.empty())
     dense_ = assemble.linear(head.dense, Role::head, -1, dense, h, true, fresh);
   if (!head.dense_norm.empty())
-    dense_norm_ = assemble.norm(head.dense_norm, -1, dense, NormKind::layer, config_.norm_eps, true);
+    dense_norm_ =
+        assemble.norm(head.dense_norm, -1, dense, NormKind::layer, config_.norm_eps, true);
   const int64_t in = head.dense.empty() ? h : dense;
   if (!head.out_tied) {
     const bool own_bias = head.out_bias && head.out_bias_name.empty();

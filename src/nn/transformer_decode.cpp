@@ -16,8 +16,7 @@ void Decoding::select(const std::vector<int64_t>& parents) {
   const Tensor rows = torch::tensor(parents);
   for (Layer& layer : layers) {
     Tensor kept = layer.self.view({this->rows(), places, layer.self.size(1)});
-    layer.self =
-        kept.index_select(0, rows.to(kept.device())).view({-1, layer.self.size(1)});
+    layer.self = kept.index_select(0, rows.to(kept.device())).view({-1, layer.self.size(1)});
   }
   std::vector<int64_t> chosen_lengths;
   TokenRows chosen;
@@ -77,8 +76,8 @@ Tensor Transformer::decode(Decoding& decoding, const data::Batch& tokens, const 
   torch::NoGradGuard no_grad;
   const int64_t rows = tokens.rows(), places = decoding.prefix + decoding.capacity;
   if (rows != decoding.rows())
-    throw Error(ErrorKind::internal, str(rows, " rows of tokens for ", decoding.rows(),
-                                         " continuations"));
+    throw Error(ErrorKind::internal,
+                str(rows, " rows of tokens for ", decoding.rows(), " continuations"));
   data::Batch batch = tokens;
   std::vector<int64_t> at, positions;
   TokenRows cached;

@@ -45,9 +45,9 @@ Tensor drop(const Tensor& x, double p, DropoutSeeds& seeds, int64_t first) {
 }
 
 Tensor Transformer::relative_bias(const StackModules& stack, int64_t reach, bool causal) const {
-  const Tensor buckets = relative_buckets(reach, causal, config_.relative_buckets,
-                                          config_.relative_distance)
-                             .to(device());
+  const Tensor buckets =
+      relative_buckets(reach, causal, config_.relative_buckets, config_.relative_distance)
+          .to(device());
   return stack.relative_bias->effective.index_select(0, buckets).t().contiguous();
 }
 
@@ -92,17 +92,17 @@ void Run::put_prefix(const Tensor& keys, const Tensor& values, Tensor& pairs) {
   const Tensor front = torch::cat({keys, values}, 1).to(pairs.scalar_type());
   const int64_t count = front.size(0);
   if (!prefix_places.defined()) {
-    std::vector<int64_t> places;
+    std::vector<int64_t> order;
     prefix_rows = {};
     for (int64_t row = 0; row < tokens.rows(); ++row) {
-      prefix_rows.begin.push_back(static_cast<int64_t>(places.size()));
-      for (int64_t i = 0; i < count; ++i) places.push_back(i);
+      prefix_rows.begin.push_back(static_cast<int64_t>(order.size()));
+      for (int64_t i = 0; i < count; ++i) order.push_back(i);
       for (int64_t i = 0; i < tokens.length[row]; ++i)
-        places.push_back(count + tokens.begin[row] + i);
+        order.push_back(count + tokens.begin[row] + i);
       prefix_rows.length.push_back(count + tokens.length[row]);
     }
     prefix_rows.longest = count + tokens.longest;
-    prefix_places = torch::tensor(places).to(pairs.device());
+    prefix_places = torch::tensor(order).to(pairs.device());
   }
   pairs = torch::cat({front, pairs}).index_select(0, prefix_places);
 }
@@ -111,8 +111,8 @@ Tensor Transformer::self_attention(const Layer& layer, const StackModules& stack
                                    Run& run) {
   const AttentionLayer& modules = layer.self;
   const AttentionShape& shape = modules.shape;
-  Tensor qkv = modules.joined.weight != nullptr ? modules.joined(x, run.rows)
-                                                : modules.inputs(x, run.rows);
+  Tensor qkv =
+      modules.joined.weight != nullptr ? modules.joined(x, run.rows) : modules.inputs(x, run.rows);
   if (modules.query_norm.weight != nullptr) qkv = normed_heads(qkv, modules);
   if (plan_.positions == Positions::rotary)
     qkv = stack.rotary(qkv, run.batch.positions, shape.heads + shape.keys(), shape.width);
@@ -206,8 +206,7 @@ Tensor Transformer::run(StackModules& stack, Run& run) {
     if (layer.crosses) add(cross_attention(layer, normed, run), layer.across.norm, inner);
     add(feed_forward(layer, normed, run), inner,
         last ? stack.final_norm : stack.layers[i + 1].self.norm);
-    if (last && plan_.final_dropout)
-      normed = drop(normed, p, run.seeds, run.seeds.first_token());
+    if (last && plan_.final_dropout) normed = drop(normed, p, run.seeds, run.seeds.first_token());
     if (run.hidden != nullptr) run.hidden->push_back(run.rows.of(last ? normed : x));
   }
   return normed;
@@ -237,8 +236,8 @@ Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, c
     return out;
   }
   const Tensor memory = run(encoder_, first);
-  data::Batch read = shifted(batch.decoder != nullptr ? *batch.decoder : batch,
-                             config_.decoder_start_token_id);
+  data::Batch read =
+      shifted(batch.decoder != nullptr ? *batch.decoder : batch, config_.decoder_start_token_id);
   read.targets = batch.targets;
   DropoutSeeds others(mix64(pass.dropout_seed ^ 0xDEC0DE), pass.training, read.part);
   Run second(read, pass, others, device());

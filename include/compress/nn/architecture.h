@@ -62,13 +62,13 @@ struct HeadPlan {
   std::string dense, dense_activation, dense_norm;  // with a bias
   int64_t dense_size = 0;                           // 0: hidden_size
   double dropout = 0;
-  std::string out;        // linear layer of `outputs` rows
+  std::string out;  // linear layer of `outputs` rows
   int64_t outputs = 0;
   bool out_bias = true;
-  bool out_tied = false;  // `out` is the word embedding: the module's name, not a parameter's
-  std::string out_bias_name;  // of a bias that is not `out`.bias
+  bool out_tied = false;        // `out` is the word embedding: the module's name, not a parameter's
+  std::string out_bias_name;    // of a bias that is not `out`.bias
   bool bias_is_buffer = false;  // trained by nobody, [1, outputs] on disk
-  double scale = 1;           // of the states before `out`
+  double scale = 1;             // of the states before `out`
 };
 
 struct Architecture {
@@ -83,8 +83,8 @@ struct Architecture {
   double attention_scale = 0;   // 0: 1 / sqrt(head width)
   double embedding_scale = 1;
   bool final_dropout = false;  // dropout behind the final norm (T5)
-  Stack encoder;                         // layers = 0: none
-  Stack decoder;                         // of decoder-only families, too
+  Stack encoder;               // layers = 0: none
+  Stack decoder;               // of decoder-only families, too
   HeadPlan head;
 };
 
@@ -92,7 +92,7 @@ struct Architecture {
 
 struct HeadClass {
   HeadKind head;
-  const char* name;  // "BertForMaskedLM"; the first of a kind is written, all are read
+  const char* name;              // "BertForMaskedLM"; the first of a kind is written, all are read
   const char* prefix = nullptr;  // instead of the family's
 };
 

@@ -66,8 +66,8 @@ struct FusedLinear {
   torch::Tensor operator()(const torch::Tensor& x, const Rows& rows) const;  // [rows, sum of outs]
 };
 
-// LayerNorm, or without a bias and with `rms` the root mean square norm (Zhang and Sennrich 2019, arXiv
-// 1910.07467): x / sqrt(mean(x^2) + eps) * weight.
+// LayerNorm, or without a bias and with `rms` the root mean square norm (Zhang and Sennrich 2019,
+// arXiv 1910.07467): x / sqrt(mean(x^2) + eps) * weight.
 struct Norm {
   Parameter* weight = nullptr;
   Parameter* bias = nullptr;
@@ -117,9 +117,10 @@ struct AttentionShape {
   int64_t width = 0;  // of one head
   double scale = 1;
   double dropout = 0;
-  int64_t kv_heads = 0;  // of keys and values, shared in order by heads / kv_heads queries; 0: heads
-  bool causal = false;   // query i of n sees keys 0 .. (keys - n) + i of its row
-  int64_t window = 0;    // and of those the last `window` only; 0 = all
+  int64_t kv_heads =
+      0;                // of keys and values, shared in order by heads / kv_heads queries; 0: heads
+  bool causal = false;  // query i of n sees keys 0 .. (keys - n) + i of its row
+  int64_t window = 0;   // and of those the last `window` only; 0 = all
   int64_t keys() const { return kv_heads == 0 ? heads : kv_heads; }
 };
 
@@ -128,9 +129,9 @@ struct AttentionInput {
   // [Tq, >= heads * width]: queries begin at column 0. Without `pairs` keys and values follow them
   // (kv_heads * width columns each).
   torch::Tensor queries;
-  torch::Tensor pairs;                      // [Tk, 2 * kv_heads * width]: keys, then values
-  const TokenRows* query_rows = nullptr;    // not owned
-  const TokenRows* key_rows = nullptr;      // null: query_rows
+  torch::Tensor pairs;                    // [Tk, 2 * kv_heads * width]: keys, then values
+  const TokenRows* query_rows = nullptr;  // not owned
+  const TokenRows* key_rows = nullptr;    // null: query_rows
   // Added to the scores: [heads, 2 reach + 1] float32, differentiable; column reach + d is for keys
   // that lie d behind (negative: before) the query, where the last query lies at the last key.
   torch::Tensor distance_bias;
@@ -138,16 +139,16 @@ struct AttentionInput {
 };
 
 // Multi-head attention over packed rows: [Tq, heads * width]. Tokens in no row give 0. Dropout acts
-// on the attention weights. `scores`, when given, receives [B, heads, longest query row, longest key
-// row] float32: scaled and biased, before mask and softmax, differentiable.
+// on the attention weights. `scores`, when given, receives [B, heads, longest query row, longest
+// key row] float32: scaled and biased, before mask and softmax, differentiable.
 torch::Tensor attention(const AttentionInput& input, const AttentionShape& shape,
                         DropoutSeeds& seeds, torch::Tensor* scores = nullptr);
 // The same through padded batched products, on any device; the reference that tests compare with.
 torch::Tensor padded_attention(const AttentionInput& input, const AttentionShape& shape,
                                DropoutSeeds& seeds, torch::Tensor* scores = nullptr);
 
-// Self-attention of a batch's rows without a mask: `qkv` [T, 3 * heads * width] holds query, key and
-// value side by side. Variable-length kernels on CUDA.
+// Self-attention of a batch's rows without a mask: `qkv` [T, 3 * heads * width] holds query, key
+// and value side by side. Variable-length kernels on CUDA.
 torch::Tensor attention(const torch::Tensor& qkv, const data::Batch& batch,
                         const AttentionShape& shape, DropoutSeeds& seeds,
                         torch::Tensor* scores = nullptr);
@@ -155,8 +156,8 @@ torch::Tensor padded_attention(const torch::Tensor& qkv, const data::Batch& batc
                                const AttentionShape& shape, DropoutSeeds& seeds,
                                torch::Tensor* scores = nullptr);
 
-// Rotary positions (Su et al. 2021, arXiv 2104.09864), the second half of a head rotated against the
-// first.
+// Rotary positions (Su et al. 2021, arXiv 2104.09864), the second half of a head rotated against
+// the first.
 struct Rotary {
   torch::Tensor cos, sin;  // [positions, width / 2] float32
   // The first `heads` heads of x [T, >= heads * width] turned by their positions ([T] int64); other

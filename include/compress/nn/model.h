@@ -111,9 +111,9 @@ struct Outputs {
   // else classes, 2 for span (first, last) and 1 for replaced_token. M are the positions with a
   // label, all where the batch has no token_labels.
   torch::Tensor token_logits;
-  torch::Tensor token_index;   // [M] int64: packed positions of token_logits' rows
-  TopTokens top_tokens;        // of the same positions, instead of token_logits: a teacher's cache
-  torch::Tensor pooled;        // [B, H] float32: the pooler's output, or the pooled embedding
+  torch::Tensor token_index;  // [M] int64: packed positions of token_logits' rows
+  TopTokens top_tokens;       // of the same positions, instead of token_logits: a teacher's cache
+  torch::Tensor pooled;       // [B, H] float32: the pooler's output, or the pooled embedding
   std::vector<torch::Tensor> hidden;  // L + 1 of [T, H]; 0 = embedding output; the last one has
                                       // been through the final norm where a family has one
   std::vector<torch::Tensor>
@@ -153,7 +153,8 @@ class Model {
   // float32. Positions are the decoding's: those of `tokens` do not count.
   virtual torch::Tensor decode(Decoding& decoding, const data::Batch& tokens, const Pass& pass);
 
-  // What is plugged into the layers; not owned, null for nothing. Outlives forward() and backward().
+  // What is plugged into the layers; not owned, null for nothing. Outlives forward() and
+  // backward().
   void plug(Plugs* plugs) { plugs_ = plugs; }
 
   const ModelConfig& config() const { return config_; }
@@ -179,9 +180,9 @@ class Model {
 
 // Builds the model of a state (a copy of its tensors).
 std::unique_ptr<Model> build(const ModelState& state, uint64_t seed);
-// Changes the head of a state: labels for classification and token classification, one output for regression. An existing
-// head of the same kind and label names is kept; otherwise its tensors are removed, to be
-// initialised by build().
+// Changes the head of a state: labels for classification and token classification, one output for
+// regression. An existing head of the same kind and label names is kept; otherwise its tensors are
+// removed, to be initialised by build().
 void set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
               std::string pooling = "mean");
 

@@ -32,9 +32,9 @@ void finish_bert(ModelConfig& config, const Json& json) {
   config.embedding_dropout = config.hidden_dropout;
   auto kind = json.find("position_embedding_type");
   if (kind != json.end() && kind->is_string() && *kind != "absolute")
-    throw Error(ErrorKind::model,
-                "config.json: only absolute position embeddings are supported for " +
-                    config.family);
+    throw Error(
+        ErrorKind::model,
+        "config.json: only absolute position embeddings are supported for " + config.family);
   for (const char* key : {"is_decoder", "add_cross_attention"})
     if (json.value(key, false))
       throw Error(ErrorKind::model,

@@ -65,8 +65,9 @@ Family electra_family() {
   Family f;
   f.model_type = "electra";
   f.prefix = "electra.";
-  f.head_tensors = {"classifier.",       "discriminator_predictions.", "generator_predictions.",
-                    "generator_lm_head.", "qa_outputs.",                "sequence_summary."};
+  f.head_tensors = {
+      "classifier.", "discriminator_predictions.", "generator_predictions.", "generator_lm_head.",
+      "qa_outputs.", "sequence_summary."};
   f.classes = {{HeadKind::none, "ElectraModel"},
                {HeadKind::classification, "ElectraForSequenceClassification"},
                {HeadKind::token_classification, "ElectraForTokenClassification"},

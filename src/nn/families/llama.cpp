@@ -77,8 +77,8 @@ void read_rope(ModelConfig& config, const Json& json) {
     config.rope_theta = (*block)["rope_theta"].get<double>();
   if (!newer) block = json.find("rope_scaling");
   if (block == json.end() || !block->is_object()) return;
-  const Json& kind = block->contains("rope_type") ? (*block)["rope_type"]
-                                                  : block->value("type", Json("default"));
+  const Json& kind =
+      block->contains("rope_type") ? (*block)["rope_type"] : block->value("type", Json("default"));
   if (kind == "default") return;
   if (kind != "linear" && kind != "llama3")
     throw Error(ErrorKind::model, str("config.json: rope_type ", kind.dump(), " is not supported"),
@@ -98,8 +98,8 @@ void finish(ModelConfig& config, const Json& json) {
   }
   config.window = 0;
   if (json.value("use_sliding_window", false))
-    throw Error(ErrorKind::model, "config.json: use_sliding_window is not supported for " +
-                                      config.family);
+    throw Error(ErrorKind::model,
+                "config.json: use_sliding_window is not supported for " + config.family);
 }
 
 Family make(const char* type, const char* const (&names)[5]) {
@@ -142,27 +142,23 @@ Family make(const char* type, const char* const (&names)[5]) {
 }  // namespace
 
 Family llama_family() {
-  return make("llama",
-              {"LlamaModel", "LlamaForCausalLM", "LlamaForSequenceClassification",
-               "LlamaForTokenClassification", "LlamaForQuestionAnswering"});
+  return make("llama", {"LlamaModel", "LlamaForCausalLM", "LlamaForSequenceClassification",
+                        "LlamaForTokenClassification", "LlamaForQuestionAnswering"});
 }
 
 Family mistral_family() {
-  return make("mistral",
-              {"MistralModel", "MistralForCausalLM", "MistralForSequenceClassification",
-               "MistralForTokenClassification", "MistralForQuestionAnswering"});
+  return make("mistral", {"MistralModel", "MistralForCausalLM", "MistralForSequenceClassification",
+                          "MistralForTokenClassification", "MistralForQuestionAnswering"});
 }
 
 Family qwen2_family() {
-  return make("qwen2",
-              {"Qwen2Model", "Qwen2ForCausalLM", "Qwen2ForSequenceClassification",
-               "Qwen2ForTokenClassification", "Qwen2ForQuestionAnswering"});
+  return make("qwen2", {"Qwen2Model", "Qwen2ForCausalLM", "Qwen2ForSequenceClassification",
+                        "Qwen2ForTokenClassification", "Qwen2ForQuestionAnswering"});
 }
 
 Family qwen3_family() {
-  return make("qwen3",
-              {"Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification",
-               "Qwen3ForTokenClassification", "Qwen3ForQuestionAnswering"});
+  return make("qwen3", {"Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification",
+                        "Qwen3ForTokenClassification", "Qwen3ForQuestionAnswering"});
 }
 
 }  // namespace compress::nn

@@ -1,5 +1,6 @@
-// T5 (Raffel et al. 2020, arXiv 1910.10683), versions 1.0 and 1.1: pre-norm encoder and decoder with
-// root-mean-square norms, relative position biases and neither biases nor a scale of the scores.
+// T5 (Raffel et al. 2020, arXiv 1910.10683), versions 1.0 and 1.1: pre-norm encoder and decoder
+// with root-mean-square norms, relative position biases and neither biases nor a scale of the
+// scores.
 
 #include <cmath>
 
