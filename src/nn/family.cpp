@@ -115,8 +115,9 @@ void read_tokens(ModelConfig& config, const Json& json) {
   }
 }
 
-// What follows from other fields where a file does not say it.
-void derive(ModelConfig& config) {
+}  // namespace
+
+void complete(ModelConfig& config) {
   if (config.kv_heads == 0) config.kv_heads = config.attention_heads;
   if (config.embedding_size == 0) config.embedding_size = config.hidden_size;
   if (config.attention_heads > 0 && config.head_width == 0) {
@@ -129,6 +130,8 @@ void derive(ModelConfig& config) {
     refuse(str(config.attention_heads, " attention heads do not divide by ", config.kv_heads,
                " heads of keys and values"));
 }
+
+namespace {
 
 Json field_json(const ModelConfig& config, const ConfigKey::Field& field) {
   return std::visit([&](auto member) { return Json(config.*member); }, field);
@@ -174,7 +177,7 @@ ModelConfig Family::read_config(const Json& json) const {
   config.head = head_of(*this, json);
   if (has_labels(config.head)) config.labels = labels_of(json);
   if (finish != nullptr) finish(config, json);
-  derive(config);
+  complete(config);
   return config;
 }
 

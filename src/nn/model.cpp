@@ -102,7 +102,9 @@ void Model::freeze() {
 }
 
 std::unique_ptr<Model> build(const ModelState& state, uint64_t seed) {
-  auto model = std::make_unique<Transformer>(state, architecture(state.config), seed);
+  ModelConfig config = state.config;
+  complete(config);
+  auto model = std::make_unique<Transformer>(state, config, seed);
   model->history() = state.history;
   return model;
 }

@@ -10,8 +10,8 @@ namespace compress::nn {
 
 using torch::Tensor;
 
-Transformer::Transformer(const ModelState& state, const Architecture& plan, uint64_t seed)
-    : Model(state.config), plan_(plan) {
+Transformer::Transformer(const ModelState& state, const ModelConfig& config, uint64_t seed)
+    : Model(config), plan_(nn::architecture(config)) {
   Assembler assemble(state, params_, seed);
   if (plan_.encoder.layers > 0) add_stack(assemble, plan_.encoder, 0, encoder_);
   if (plan_.decoder.layers > 0) add_stack(assemble, plan_.decoder, plan_.encoder.layers, decoder_);

@@ -50,7 +50,8 @@ struct Run;
 
 class Transformer : public Model {
  public:
-  Transformer(const ModelState& state, const Architecture& plan, uint64_t seed);
+  // `config` is the state's, completed.
+  Transformer(const ModelState& state, const ModelConfig& config, uint64_t seed);
 
   Outputs forward(const data::Batch& batch, const Capture& capture, const Pass& pass) override;
   Decoding begin_decoding(const data::Batch& batch, int64_t copies, int64_t capacity,

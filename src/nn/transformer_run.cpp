@@ -76,8 +76,8 @@ void Transformer::prepare(StackModules& stack, Run& run) {
 Tensor Transformer::embed(const StackModules& stack, Run& run) {
   Tensor x = stack.embeddings(run.batch, run.computed);
   if (stack.embedding_norm.weight != nullptr) x = stack.embedding_norm(x);
-  if (config_.embedding_dropout > 0 || stack.embedding_norm.weight != nullptr)
-    x = drop(x, config_.embedding_dropout, run.seeds, run.seeds.first_token());
+  if (plan_.embedding_dropout > 0 || stack.embedding_norm.weight != nullptr)
+    x = drop(x, plan_.embedding_dropout, run.seeds, run.seeds.first_token());
   if (stack.projection.weight != nullptr) x = stack.projection(x, run.rows);
   return x.to(dtype(run.pass.precision));
 }

@@ -82,6 +82,7 @@ struct Architecture {
   bool output_bias = true;      // ... and of the attention's output
   double attention_scale = 0;   // 0: 1 / sqrt(head width)
   double embedding_scale = 1;
+  double embedding_dropout = 0;
   bool final_dropout = false;  // dropout behind the final norm (T5)
   Stack encoder;               // layers = 0: none
   Stack decoder;               // of decoder-only families, too
@@ -129,6 +130,9 @@ struct Family {
 };
 const Family& family(const std::string& model_type);  // Error{model} naming the supported ones
 const std::vector<Family>& families();
+// Fills what follows from other fields where it is 0: heads of keys and values, a head's width, the
+// width of embeddings. Error{model} where heads do not divide.
+void complete(ModelConfig& config);
 // The architecture of a configuration's family.
 Architecture architecture(const ModelConfig& config);
 // The most tokens that a row may have.

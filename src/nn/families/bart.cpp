@@ -60,6 +60,7 @@ Stack stack(const ModelConfig& c, const std::string& name, bool decoder) {
 Architecture plan(const ModelConfig& c) {
   Architecture a;
   a.position_offset = 2;
+  a.embedding_dropout = c.hidden_dropout;
   a.position_rows = c.max_positions + 2;
   if (c.scale_embedding) a.embedding_scale = std::sqrt(static_cast<double>(c.hidden_size));
   a.encoder = stack(c, "encoder", false);
@@ -70,7 +71,6 @@ Architecture plan(const ModelConfig& c) {
 
 void finish(ModelConfig& config, const Json& json) {
   config.norm_eps = 1e-5;
-  config.embedding_dropout = config.hidden_dropout;
   if (config.decoder_start_token_id < 0) config.decoder_start_token_id = 2;
   auto names = json.find("id2label");
   const bool unnamed = names == json.end() || !names->is_object();

@@ -29,7 +29,6 @@ std::vector<ConfigKey> bert_keys(int64_t segments, double eps, int64_t pad) {
 
 void finish_bert(ModelConfig& config, const Json& json) {
   if (config.classifier_dropout < 0) config.classifier_dropout = config.hidden_dropout;
-  config.embedding_dropout = config.hidden_dropout;
   auto kind = json.find("position_embedding_type");
   if (kind != json.end() && kind->is_string() && *kind != "absolute")
     throw Error(
@@ -70,6 +69,7 @@ Architecture bert_encoder(const ModelConfig& c) {
   s.segment = "embeddings.token_type_embeddings";
   s.embedding_norm = "embeddings.LayerNorm";
   a.position_rows = c.max_positions;
+  a.embedding_dropout = c.hidden_dropout;
   return a;
 }
 

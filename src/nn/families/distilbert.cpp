@@ -39,6 +39,7 @@ HeadPlan plan_head(const ModelConfig& c) {
 Architecture plan(const ModelConfig& c) {
   Architecture a;
   a.position_rows = c.max_positions;
+  a.embedding_dropout = c.hidden_dropout;
   Stack& s = a.encoder;
   s.layers = c.layers;
   s.heads = s.kv_heads = c.attention_heads;
@@ -61,7 +62,6 @@ Architecture plan(const ModelConfig& c) {
 
 void finish(ModelConfig& config, const Json&) {
   config.norm_eps = 1e-12;
-  config.embedding_dropout = config.hidden_dropout;
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ Architecture plan(const ModelConfig& c) {
   Architecture a;
   a.pre_norm = true;
   a.position_rows = c.max_positions;
+  a.embedding_dropout = c.embedding_dropout;
   Stack& s = a.decoder;
   s.layers = c.layers;
   s.heads = s.kv_heads = c.attention_heads;

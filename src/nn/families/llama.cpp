@@ -90,7 +90,7 @@ void read_rope(ModelConfig& config, const Json& json) {
 void finish(ModelConfig& config, const Json& json) {
   read_rope(config, json);
   config.gated = true;
-  config.hidden_dropout = config.embedding_dropout = 0;
+  config.hidden_dropout = 0;
   if (config.family == "qwen3" && config.head_width == 0) config.head_width = 128;
   if (config.family == "mistral") {
     if (!json.contains("sliding_window")) config.window = 4096;

@@ -76,6 +76,7 @@ Architecture plan(const ModelConfig& c) {
   a.linear_bias = a.query_bias = a.output_bias = false;
   a.attention_scale = 1;
   a.final_dropout = true;
+  a.embedding_dropout = c.hidden_dropout;
   a.encoder = stack(c, "encoder", false);
   if (!encoder_alone(c.head)) a.decoder = stack(c, "decoder", true);
   a.head = plan_head(c);
@@ -93,8 +94,7 @@ void finish(ModelConfig& config, const Json& json) {
   if (config.decoder_layers == 0) config.decoder_layers = config.layers;
   config.decoder_heads = config.attention_heads;
   config.decoder_intermediate_size = config.intermediate_size;
-  config.attention_dropout = config.embedding_dropout = config.activation_dropout =
-      config.hidden_dropout;
+  config.attention_dropout = config.activation_dropout = config.hidden_dropout;
   if (config.decoder_start_token_id < 0) config.decoder_start_token_id = config.pad_token_id;
 }
 

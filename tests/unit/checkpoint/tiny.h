@@ -14,6 +14,7 @@
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/nn/architecture.h"
 
 namespace compress::tiny {
 

@@ -2,6 +2,7 @@
 
 #include "compress/base/error.h"
 #include "compress/nn/model.h"
+#include "compress/nn/architecture.h"
 #include "support.h"
 
 namespace compress::nn {
