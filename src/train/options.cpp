@@ -80,6 +80,8 @@ const recipe::Options<EvaluationOptions>& EvaluationOptions::options() {
           .field("patience", &EvaluationOptions::patience,
                  "evaluations without gain before stopping; 0 = never")
           .at_least(0)
+          .field("before", &EvaluationOptions::before,
+                 "the validation part is also scored before the first update")
           .field("batch", &EvaluationOptions::batch, "rows a batch")
           .range(1, 65536);
   return description;

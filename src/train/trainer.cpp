@@ -162,6 +162,7 @@ Result Trainer::run() {
   int64_t samples = 0;
   double training = 0;  // seconds inside updates
 
+  if (first == 0 && job_.evaluate && options_.evaluate.before) evaluate();
   while (progress_.step < progress_.total_steps && !finished_early()) {
     auto began = std::chrono::steady_clock::now();
     data::Batch batch = loader.next();

@@ -47,6 +47,7 @@ struct EvaluationOptions {
   Duration every = Duration::epochs(1);
   std::string keep = "best";  // best | last
   int64_t patience = 0;       // evaluations without gain before stopping; 0 = never stop early
+  bool before = false;        // also before the first update
   int64_t batch = 64;
   static const recipe::Options<EvaluationOptions>& options();
 };
