@@ -159,6 +159,7 @@ bool matches_any(const std::string& name, const std::vector<std::string>& globs)
 }
 
 const char* class_prefix(const Family& family, HeadKind head) {
+  if (head == HeadKind::regression) head = HeadKind::classification;
   for (const HeadClass& entry : family.classes)
     if (entry.head == head) return entry.prefix;
   return nullptr;

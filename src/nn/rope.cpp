@@ -42,9 +42,9 @@ Tensor relative_buckets(int64_t reach, bool causal, int64_t buckets, int64_t far
   auto* to = out.mutable_data_ptr<int64_t>();
   const int64_t half = causal ? buckets : buckets / 2, exact = half / 2;
   for (int64_t d = -reach; d <= reach; ++d) {
-    int64_t base = 0, distance = std::max<int64_t>(-d, 0);
+    int64_t base = 0, distance = std::max<int64_t>(d, 0);
     if (!causal) {
-      base = d > 0 ? half : 0;
+      base = d < 0 ? half : 0;
       distance = std::abs(d);
     }
     if (distance >= exact) {

@@ -11,7 +11,7 @@ namespace compress::nn {
 // arXiv 2407.21783).
 Rotary rotary_table(const ModelConfig& config, int64_t positions);
 
-// T5's bucket of each distance -reach .. reach (key minus query): [2 reach + 1] int64.
+// T5's bucket of each distance -reach .. reach (query minus key): [2 reach + 1] int64.
 torch::Tensor relative_buckets(int64_t reach, bool causal, int64_t buckets, int64_t farthest);
 
 }  // namespace compress::nn

@@ -97,7 +97,8 @@ void Transformer::add_stack(Assembler& assemble, const Stack& plan, int64_t firs
 AttentionLayer Transformer::attention_layer(Assembler& assemble, const std::string& prefix,
                                             const AttentionNames& names, const Stack& plan,
                                             int64_t number, bool across) {
-  const int64_t hidden = config_.hidden_size, width = config_.head_width,
+  const int64_t hidden = config_.hidden_size,
+                width = plan.head_width > 0 ? plan.head_width : config_.head_width,
                 mixed = plan.heads * width, shared = plan.kv_heads * width;
   const auto at = static_cast<int>(number);
   auto linear = [&](const std::string& name, Role role, int64_t out, int64_t in, bool bias) {

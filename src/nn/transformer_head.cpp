@@ -24,7 +24,8 @@ Tensor Transformer::transformed(Tensor x, DropoutSeeds& seeds, int64_t first) co
   if (head.first_dropout > 0) x = drop(x, head.first_dropout, seeds, first);
   if (dense_.weight != nullptr) {
     x = dense_(x.to(torch::kFloat32), {seeds.training()});
-    x = activation(x, head.dense_activation);
+    const std::string& name = head.dense_activation;
+    if (!name.empty()) x = name == "tanh" ? torch::tanh(x) : activation(x, name);
   }
   if (dense_norm_.weight != nullptr) x = dense_norm_(x);
   if (head.dropout > 0) x = drop(x, head.dropout, seeds, first);

@@ -41,6 +41,7 @@ struct FeedForwardNames {
 // One stack of layers: an encoder, or a decoder.
 struct Stack {
   int64_t layers = 0, heads = 0, kv_heads = 0, intermediate = 0;
+  int64_t head_width = 0;  // 0: the config's
   bool causal = false;
   bool cross = false;        // attends to the encoder's states
   std::string layer_prefix;  // "encoder.layer." before the number

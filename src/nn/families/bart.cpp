@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
 #include "families.h"
 
 namespace compress::nn {
@@ -40,6 +42,7 @@ Stack stack(const ModelConfig& c, const std::string& name, bool decoder) {
   Stack s;
   s.layers = decoder ? c.decoder_layers : c.layers;
   s.heads = s.kv_heads = decoder ? c.decoder_heads : c.attention_heads;
+  s.head_width = c.hidden_size / s.heads;
   s.intermediate = decoder ? c.decoder_intermediate_size : c.intermediate_size;
   s.causal = s.cross = decoder;
   s.layer_prefix = name + ".layers.";
@@ -72,6 +75,10 @@ Architecture plan(const ModelConfig& c) {
 void finish(ModelConfig& config, const Json& json) {
   config.norm_eps = 1e-5;
   if (config.decoder_start_token_id < 0) config.decoder_start_token_id = 2;
+  if (config.hidden_size % config.decoder_heads != 0)
+    throw Error(ErrorKind::model,
+                str("config.json: d_model ", config.hidden_size, " does not divide by ",
+                    config.decoder_heads, " decoder_attention_heads"));
   auto names = json.find("id2label");
   const bool unnamed = names == json.end() || !names->is_object();
   if (has_labels(config.head) && unnamed && !json.contains("num_labels"))

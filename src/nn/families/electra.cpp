@@ -2,11 +2,24 @@
 // embeddings that may be narrower than the layers.
 
 #include "bert.h"
+#include "compress/base/error.h"
 #include "families.h"
 
 namespace compress::nn {
 
 namespace {
+
+// What multiple choice makes of a row's states, by keys that other heads do not read.
+std::string summary_activation(const ModelConfig& c) {
+  const Json& json = c.raw.is_object() ? c.raw : Json::object();
+  if (json.value("summary_type", "first") != "first" || !json.value("summary_use_proj", true))
+    throw Error(ErrorKind::model,
+                "config.json: multiple choice of electra reads the first token through a "
+                "projection; other summary_type and summary_use_proj are not supported");
+  auto name = json.find("summary_activation");
+  if (name == json.end()) return "gelu";
+  return name->is_string() ? name->get<std::string>() : "";
+}
 
 HeadPlan plan_head(const ModelConfig& c) {
   HeadPlan head;
@@ -23,7 +36,7 @@ HeadPlan plan_head(const ModelConfig& c) {
     case HeadKind::multiple_choice:
       head.from = HeadPlan::From::first;
       head.dense = "sequence_summary.summary";
-      head.dense_activation = "gelu";
+      head.dense_activation = summary_activation(c);
       head.dropout = c.span_dropout;
       head.out = "classifier";
       head.outputs = 1;

@@ -102,6 +102,15 @@ void finish(ModelConfig& config, const Json& json) {
                 "config.json: use_sliding_window is not supported for " + config.family);
 }
 
+// Keys that the file had no need of.
+void write(const ModelConfig& config, Json& json) {
+  const Json& raw = config.raw.is_object() ? config.raw : Json::object();
+  if (!raw.contains("rope_theta") && raw.contains("rope_parameters")) json.erase("rope_theta");
+  const bool given = raw.contains("head_dim") && !raw["head_dim"].is_null();
+  if (!given && config.head_width * config.attention_heads == config.hidden_size)
+    json.erase("head_dim");
+}
+
 Family make(const char* type, const char* const (&names)[5]) {
   using C = ModelConfig;
   Family f;
@@ -135,6 +144,7 @@ Family make(const char* type, const char* const (&names)[5]) {
             {"rope_theta", &C::rope_theta, 10000.0}};
   f.ignored = {"*.rotary_emb.inv_freq"};
   f.finish = finish;
+  f.write = write;
   f.architecture = plan;
   return f;
 }

@@ -92,6 +92,9 @@ void finish(ModelConfig& config, const Json& json) {
   config.activation = config.gated ? unit.substr(6) : unit;
   if (unit == "gated-gelu") config.activation = "gelu_new";
   if (config.decoder_layers == 0) config.decoder_layers = config.layers;
+  // Since transformers 5 version 1.1 is told by its scale alone; tie_word_embeddings stays true.
+  if (auto scale = json.find("scale_decoder_outputs"); scale != json.end() && *scale == false)
+    config.tied = false;
   config.decoder_heads = config.attention_heads;
   config.decoder_intermediate_size = config.intermediate_size;
   config.attention_dropout = config.activation_dropout = config.hidden_dropout;
