@@ -47,6 +47,7 @@ compress_python_test(tokenizer_parts interop tests/interop/test_tokenizer_parts.
 compress_python_test(safetensors interop tests/interop/test_safetensors.py 600)
 compress_python_test(torch_file interop tests/interop/test_torch_file.py 600)
 compress_python_test(gguf interop tests/interop/test_gguf.py 600)
+compress_python_test(gguf_models interop tests/interop/test_gguf_models.py 900)
 compress_python_test(metrics interop tests/interop/test_metrics.py 300)
 compress_python_test(export interop tests/interop/test_export.py 900)
 compress_python_test(families interop tests/interop/test_families.py 600)

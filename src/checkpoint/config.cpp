@@ -49,20 +49,13 @@ nn::Json read_json(const fs::path& file, uint64_t limit) {
   }
 }
 
-ConfigFile read_config(const fs::path& folder) {
-  const fs::path place = folder / "config.json";
-  std::error_code ignored;
-  if (!fs::is_directory(folder, ignored))
-    throw Error(ErrorKind::model, "there is no such model folder", folder.string(),
-                "check the path");
-  if (!fs::exists(place, ignored))
-    throw Error(
-        ErrorKind::model, "the folder has no config.json", folder.string(),
-        "a model folder has config.json and model.safetensors, as Hugging Face writes them");
-  nn::Json json = read_json(place);
+namespace {
+
+// `place`: the file to name in errors.
+ConfigFile parse_config(const nn::Json& json, const std::string& place) {
   auto type = json.is_object() ? json.find("model_type") : json.end();
   if (!json.is_object() || type == json.end() || !type->is_string())
-    throw Error(ErrorKind::model, "config.json has no 'model_type'", place.string());
+    throw Error(ErrorKind::model, "config.json has no 'model_type'", place);
   ConfigFile file;
   try {
     file.config = nn::family(type->get<std::string>()).read_config(json);
@@ -71,13 +64,34 @@ ConfigFile read_config(const fs::path& folder) {
     file.config.raw.erase("quantization_config");
     read_own(file);
   } catch (const Error& error) {
-    throw Error(error.kind(), error.message(),
-                error.where().empty() ? place.string() : error.where(), error.hint());
+    throw Error(error.kind(), error.message(), error.where().empty() ? place : error.where(),
+                error.hint());
   } catch (const nlohmann::json::exception& error) {
     throw Error(ErrorKind::model, str("config.json has a value of the wrong type: ", error.what()),
-                place.string());
+                place);
   }
   return file;
+}
+
+}  // namespace
+
+ConfigFile read_config(const storage::GgufReader& reader, const fs::path& file) {
+  return parse_config(gguf_config(reader, file.string()), file.string());
+}
+
+ConfigFile read_config(const fs::path& path) {
+  if (const fs::path file = gguf_file(path); !file.empty())
+    return read_config(storage::GgufReader(file), file);
+  const fs::path place = path / "config.json";
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored))
+    throw Error(ErrorKind::model, "there is no such model folder", path.string(), "check the path");
+  if (!fs::exists(place, ignored))
+    throw Error(
+        ErrorKind::model, "the folder has no config.json", path.string(),
+        "a model folder has config.json and model.safetensors, as Hugging Face writes them, or "
+        "one GGUF file");
+  return parse_config(read_json(place), place.string());
 }
 
 nn::ModelConfig load_config(const fs::path& folder) {

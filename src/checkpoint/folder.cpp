@@ -32,7 +32,7 @@ void collect(Folder& folder, const nn::Family& family, Findings& findings) {
       continue;
     }
     const bool transposed = family.is_transposed(name) && stored.shape.size() == 2;
-    if (!folder.weights.try_emplace(name, Source{&stored, nullptr, transposed}).second)
+    if (!folder.weights.try_emplace(name, Source{&stored, nullptr, transposed, {}}).second)
       findings.add(name + " is there twice, with and without a prefix");
   }
   attach_extras(folder, extras, findings);
@@ -42,12 +42,18 @@ void collect(Folder& folder, const nn::Family& family, Findings& findings) {
                        storage::dtype_name(source.values->dtype), ", which no weight has"));
 }
 
+void collect_gguf(Folder& folder, Findings& findings) {
+  GgufWeights weights = gguf_weights(*folder.gguf, folder.config.config);
+  for (auto& [name, part] : weights.parts) folder.weights[name] = {nullptr, nullptr, false, part};
+  for (std::string& problem : weights.problems) findings.add(std::move(problem));
+}
+
 // Sizes that no tensor of the files comes near would have build() ask for absurd amounts of memory.
 void refuse_absurd_sizes(const Folder& folder, Findings& findings) {
   const nn::ModelConfig& config = folder.config.config;
   int64_t largest = 0;
   for (const auto& [name, source] : folder.weights)
-    for (int64_t size : source.values->shape) largest = std::max(largest, size);
+    for (int64_t size : source.shape()) largest = std::max(largest, size);
   struct Size {
     const char* key;
     int64_t value, bound;
@@ -130,6 +136,7 @@ void match_table(Folder& folder, Findings& findings) {
 }  // namespace
 
 std::vector<int64_t> Source::shape() const {
+  if (values == nullptr) return part.shape;
   if (!transposed) return values->shape;
   return {values->shape[1], values->shape[0]};
 }
@@ -141,17 +148,25 @@ void Findings::fail(const fs::path& folder) const {
   if (list_.size() > shown) parts.push_back(str("and ", list_.size() - shown, " more"));
   throw Error(ErrorKind::model,
               "the weights are not those of the model in config.json: " + join(parts, "; "),
-              folder.string(), "config.json and the weight files must belong to the same model");
+              folder.string(),
+              gguf_file(folder).empty()
+                  ? "config.json and the weight files must belong to the same model"
+                  : "config.json follows from the metadata of the GGUF file");
 }
 
 Folder open_folder(const fs::path& path) {
   Folder folder;
-  folder.config = read_config(path);
-  check_quantization(folder.config.quantization, path / "config.json");
-  folder.reader = storage::open_tensors(path);
-  const nn::Family& family = nn::family(folder.config.config.family);
   Findings findings;
-  collect(folder, family, findings);
+  if (const fs::path file = gguf_file(path); !file.empty()) {
+    folder.gguf = std::make_unique<storage::GgufReader>(file);
+    folder.config = read_config(*folder.gguf, file);
+    collect_gguf(folder, findings);
+  } else {
+    folder.config = read_config(path);
+    check_quantization(folder.config.quantization, path / "config.json");
+    folder.reader = storage::open_tensors(path);
+    collect(folder, nn::family(folder.config.config.family), findings);
+  }
   refuse_absurd_sizes(folder, findings);
   if (!findings.empty()) findings.fail(path);
   match_table(folder, findings);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "compress/checkpoint/checkpoint.h"
+#include "gguf.h"
 
 namespace compress::checkpoint {
 
@@ -17,13 +18,16 @@ struct ConfigFile {
   nn::Json quantization;  // the block quantization_config, null when there is none
 };
 // Error{model} whose place is the file.
-ConfigFile read_config(const std::filesystem::path& folder);
+ConfigFile read_config(const std::filesystem::path& model);
+// The same of a GGUF file that is open.
+ConfigFile read_config(const storage::GgufReader& reader, const std::filesystem::path& file);
 
 // A weight in a file; quantised ones have a scale.
 struct Source {
-  const storage::TensorView* values = nullptr;
+  const storage::TensorView* values = nullptr;  // null: `part` counts
   const storage::TensorView* scale = nullptr;
   bool transposed = false;  // lies on disk as [in, out]
+  GgufPart part = {};
   // Of the weight in the model.
   std::vector<int64_t> shape() const;
 };
@@ -31,12 +35,13 @@ struct Source {
 struct Folder {
   ConfigFile config;
   std::unique_ptr<storage::TensorReader> reader;
-  std::map<std::string, Source> weights;  // by canonical name: exactly the model's
+  std::unique_ptr<storage::GgufReader> gguf;  // instead of `reader`
+  std::map<std::string, Source> weights;      // by canonical name: exactly the model's
   std::map<std::string, const storage::TensorView*>
       input_scales;  // by the canonical name of the weight
 };
 // Opens a folder and checks that its tensors are the model's. All problems are in one Error{model}.
-Folder open_folder(const std::filesystem::path& folder);
+Folder open_folder(const std::filesystem::path& model);
 
 // Problems found in a folder, thrown together.
 class Findings {

@@ -19,7 +19,7 @@ nn::ModelState load_model(const std::filesystem::path& path) {
   nn::ModelState state;
   state.quantization = scheme_of(folder);
   for (const auto& [name, source] : folder.weights) {
-    torch::Tensor values = as_float(*source.values);
+    torch::Tensor values = source.values == nullptr ? source.part.read() : as_float(*source.values);
     if (source.scale != nullptr) {
       torch::Tensor scale = as_float(*source.scale);
       if (scale.dim() == 0) scale = scale.reshape({1});

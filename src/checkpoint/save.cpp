@@ -5,6 +5,7 @@
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/nn/architecture.h"
+#include "gguf.h"
 #include "tensors.h"
 
 namespace compress::checkpoint {
@@ -99,6 +100,10 @@ std::vector<fs::path> tokenizer_files(const fs::path& folder) {
 }
 
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
+  if (const fs::path file = gguf_file(from); !file.empty()) {
+    write_gguf_tokenizer(file, to);
+    return;
+  }
   std::vector<fs::path> files = tokenizer_files(from);
   if (files.empty())
     throw Error(ErrorKind::model, "the folder has no tokenizer files", from.string(),

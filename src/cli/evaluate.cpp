@@ -6,6 +6,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
 #include "compress/cli/commands.h"
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
@@ -109,7 +110,7 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   const torch::Device device = train::resolve_device(flags.device, processes);
   exports::LoadedModel loaded = exports::load(flags.model);
   check_head(loaded.model->config(), flags.model);
-  std::unique_ptr<text::Tokenizer> tokenizer = text::load_tokenizer(flags.model);
+  std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(flags.model);
   const data::Split split = flags.data.load(loaded.model->config(), *tokenizer);
   loaded.model->to(device);
   eval::EvaluateOptions how;
@@ -135,7 +136,7 @@ int evaluate(const EvaluateFlags& flags) {
 void add_evaluate(CLI::App& app, Action& action) {
   auto flags = std::make_shared<EvaluateFlags>();
   CLI::App* sub = app.add_subcommand("evaluate", "Scores a model folder on a data file");
-  sub->add_option("MODEL", flags->model, "Folder in Hugging Face's layout, or of a stage")
+  sub->add_option("MODEL", flags->model, "Folder in Hugging Face's layout or of a stage, or a GGUF file")
       ->required();
   flags->data.add_to(*sub);
   sub->add_option("--metrics", flags->metrics, "Comma-separated; default: those of the task")

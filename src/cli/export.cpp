@@ -84,7 +84,7 @@ int write(const ExportFlags& flags) {
   exports::LoadedModel loaded = exports::load(flags.model);
   std::optional<data::Split> check;
   if (flags.data.given()) {
-    std::unique_ptr<text::Tokenizer> tokenizer = text::load_tokenizer(flags.model);
+    std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(flags.model);
     check = flags.data.load(loaded.model->config(), *tokenizer);
   }
   const nn::Json story = provenance(flags.model);
@@ -102,7 +102,7 @@ void add_export(CLI::App& app, Action& action) {
   auto flags = std::make_shared<ExportFlags>();
   CLI::App* sub = app.add_subcommand(
       "export", "Writes a model for other programs and compares what was written");
-  sub->add_option("MODEL", flags->model, "Folder in Hugging Face's layout, or of a stage")
+  sub->add_option("MODEL", flags->model, "Folder in Hugging Face's layout or of a stage, or a GGUF file")
       ->required();
   sub->add_option("--format", flags->formats,
                   "huggingface or compressed-tensors; comma-separated or repeated")

@@ -55,7 +55,8 @@ struct Inspection {
 
 void count_zeros(Inspection& found) {
   torch::NoGradGuard no_grad;
-  const auto layers = static_cast<size_t>(found.model->config().layers);
+  const auto layers =
+      static_cast<size_t>(found.model->config().layers + found.model->config().decoder_layers);
   found.layers.resize(layers);
   found.matrices.resize(layers);
   for (const nn::Parameter& parameter : found.model->params().list()) {
@@ -73,6 +74,11 @@ void count_zeros(Inspection& found) {
 }
 
 void list_files(Inspection& found, const std::filesystem::path& folder) {
+  if (std::filesystem::is_regular_file(folder)) {
+    found.bytes = static_cast<int64_t>(std::filesystem::file_size(folder));
+    found.files.push_back({folder.filename().string(), found.bytes});
+    return;
+  }
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     if (!entry.is_regular_file()) continue;
     const auto bytes = static_cast<int64_t>(entry.file_size());
@@ -213,7 +219,8 @@ void add_inspect(CLI::App& app, Action& action) {
   auto flags = std::make_shared<InspectFlags>();
   CLI::App* sub = app.add_subcommand(
       "inspect", "Tells what a model folder holds: shape, sparsity, quantisation, bytes");
-  sub->add_option("MODEL", flags->model, "Folder in Hugging Face's layout, or of a stage")
+  sub->add_option("MODEL", flags->model,
+                  "Folder in Hugging Face's layout or of a stage, or a GGUF file")
       ->required();
   sub->add_flag("--tensors", flags->tensors, "Each tensor, too");
   sub->add_flag("--json", flags->json, "As JSON");

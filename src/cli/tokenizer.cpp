@@ -9,6 +9,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
 #include "compress/cli/commands.h"
 #include "compress/text/tokenizer.h"
 #include "compress/text/train.h"
@@ -84,7 +85,7 @@ int train(TrainFlags flags) {
       },
       flags.options);
   text::write_tokenizer(files, flags.out);
-  const auto tokenizer = text::load_tokenizer(flags.out);
+  const auto tokenizer = checkpoint::load_tokenizer(flags.out);
   print(str(flags.out, ": ", flags.model, ", ", with_commas(tokenizer->vocabulary_size()),
             " tokens from ", with_commas(lines), " lines\n"));
   return 0;
@@ -110,7 +111,7 @@ int encode(EncodeFlags flags) {
     throw Error(ErrorKind::recipe, "chat templates are not supported", {},
                 "write the conversation as the model's template would, and encode that");
   flags.options.add_special_tokens = !flags.no_special;
-  const auto tokenizer = text::load_tokenizer(flags.model);
+  const auto tokenizer = checkpoint::load_tokenizer(flags.model);
   LineReader reader(flags.files);
   for (std::string line; reader.next(line);) {
     const text::Encoding encoding = tokenizer->encode(line, flags.options);
@@ -135,7 +136,7 @@ std::vector<int32_t> parse_ids(const std::string& line, const LineReader& reader
 }
 
 int decode(const EncodeFlags& flags) {
-  const auto tokenizer = text::load_tokenizer(flags.model);
+  const auto tokenizer = checkpoint::load_tokenizer(flags.model);
   LineReader reader(flags.files);
   for (std::string line; reader.next(line);) {
     const json out = {{"text", tokenizer->decode(parse_ids(line, reader), flags.skip_special)}};

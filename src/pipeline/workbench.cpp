@@ -33,6 +33,7 @@ exports::LoadedModel load_teacher(const std::filesystem::path& folder,
 }  // namespace
 
 std::string content_hash(const std::filesystem::path& folder) {
+  if (std::filesystem::is_regular_file(folder)) return sha256_file(folder);
   Sha256 hash;
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder))
@@ -77,7 +78,7 @@ void Workbench::check_stop(const std::string& what) const {
 
 const text::Tokenizer& Workbench::tokenizer(const std::filesystem::path& folder) {
   auto& kept = tokenizers_[folder.string()];
-  if (!kept) kept = text::load_tokenizer(folder);
+  if (!kept) kept = checkpoint::load_tokenizer(folder);
   return *kept;
 }
 

@@ -16,25 +16,45 @@ using nlohmann::json;
 
 enum Type : int32_t { kUnknown = 2, kControl = 3, kUserDefined = 4 };
 
+// A token of WordPiece as BERT's vocabulary spells it: converters to GGUF put U+2581 before what
+// begins a word and take "##" from what does not.
+std::string as_wordpiece(const std::string& token, int32_t type) {
+  static const std::string kMark = "\u2581";
+  const bool bracketed = token.size() > 2 && token.front() == '[' && token.back() == ']';
+  if (type == kControl || bracketed) return token;
+  if (token.size() > kMark.size() && starts_with(token, kMark)) return token.substr(kMark.size());
+  return "##" + token;
+}
+
+GgmlTokenizer respelt(GgmlTokenizer parts) {
+  if (parts.model != "bert") return parts;
+  for (size_t id = 0; id < parts.tokens.size(); ++id)
+    parts.tokens[id] =
+        as_wordpiece(parts.tokens[id], id < parts.types.size() ? parts.types[id] : 1);
+  return parts;
+}
+
 class Converter {
  public:
   Converter(const GgmlTokenizer& parts, const std::string& where)
-      : parts_(parts), where_(where), added_(parts.tokens) {
+      : parts_(respelt(parts)), where_(where), added_(parts_.tokens) {
     check();
-    for (size_t id = 0; id < parts.types.size(); ++id) {
-      const int32_t type = parts.types[id];
+    for (size_t id = 0; id < parts_.types.size(); ++id) {
+      const int32_t type = parts_.types[id];
       if (type == kControl || type == kUserDefined || type == kUnknown)
-        added_.add(parts.tokens[id], type != kUserDefined);
+        added_.add(parts_.tokens[id], type != kUserDefined);
     }
-    for (size_t id = 0; id < parts.tokens.size(); ++id) vocab_[parts.tokens[id]] = id;
-    if (vocab_.size() != parts.tokens.size()) fail("a token is listed twice");
+    for (size_t id = 0; id < parts_.tokens.size(); ++id) vocab_[parts_.tokens[id]] = id;
+    if (vocab_.size() != parts_.tokens.size()) fail("a token is listed twice");
+    if (parts_.model == "bert") find_roles();
   }
 
   json file() const {
     if (parts_.model == "gpt2") return byte_level();
     if (parts_.model == "llama") return sentencepiece();
+    if (parts_.model == "bert") return wordpiece();
     fail(str("tokenizer model '", parts_.model, "' is not supported"),
-         "supported here: gpt2, llama");
+         "supported here: gpt2, llama, bert");
   }
 
   json config() const {
@@ -47,6 +67,9 @@ class Converter {
     role("eos_token", parts_.eos);
     role("unk_token", parts_.unk);
     role("pad_token", parts_.pad);
+    role("cls_token", parts_.cls);
+    role("sep_token", parts_.sep);
+    role("mask_token", parts_.mask);
     return out;
   }
 
@@ -62,7 +85,8 @@ class Converter {
       fail(str(parts_.types.size(), " token types for ", size, " tokens"));
     if (!parts_.scores.empty() && parts_.scores.size() != size)
       fail(str(parts_.scores.size(), " scores for ", size, " tokens"));
-    for (int64_t id : {parts_.bos, parts_.eos, parts_.unk, parts_.pad})
+    for (int64_t id :
+         {parts_.bos, parts_.eos, parts_.unk, parts_.pad, parts_.cls, parts_.sep, parts_.mask})
       if (id < -1 || id >= static_cast<int64_t>(size))
         fail(str("special token id ", id, " is not in the vocabulary of ", size, " tokens"));
     for (const auto* list : {&parts_.tokens, &parts_.merges})
@@ -129,7 +153,39 @@ class Converter {
                      added_.list());
   }
 
-  const GgmlTokenizer& parts_;
+  // Roles that a file does not name are those of BERT's usual tokens.
+  void find_roles() {
+    for (auto [id, name] : {std::pair{&parts_.unk, "[UNK]"}, std::pair{&parts_.cls, "[CLS]"},
+                            std::pair{&parts_.sep, "[SEP]"}, std::pair{&parts_.pad, "[PAD]"},
+                            std::pair{&parts_.mask, "[MASK]"}}) {
+      if (*id < 0 && vocab_.contains(name)) *id = vocab_[name].get<int64_t>();
+      if (*id >= 0) added_.add(parts_.tokens[static_cast<size_t>(*id)], true);
+    }
+    for (auto [id, name] : {std::pair{parts_.unk, "[UNK]"}, std::pair{parts_.cls, "[CLS]"},
+                            std::pair{parts_.sep, "[SEP]"}})
+      if (id < 0) fail(str("the vocabulary has no token ", name));
+  }
+
+  json wordpiece() const {
+    auto token = [&](int64_t id) { return parts_.tokens[static_cast<size_t>(id)]; };
+    const std::string cls = token(parts_.cls), sep = token(parts_.sep);
+    const json normalizer = {{"type", "BertNormalizer"},
+                             {"clean_text", true},
+                             {"handle_chinese_chars", true},
+                             {"strip_accents", nullptr},
+                             {"lowercase", parts_.lowercase}};
+    json model = {{"type", "WordPiece"},
+                  {"unk_token", token(parts_.unk)},
+                  {"continuing_subword_prefix", "##"},
+                  {"max_input_chars_per_word", 100}};
+    model["vocab"] = vocab_;
+    return file_json(normalizer, {{"type", "BertPreTokenizer"}},
+                     template_json({cls, "$A", sep}, {cls, "$A", sep, "$B", sep}, true, added_),
+                     {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}}, std::move(model),
+                     added_.list());
+  }
+
+  GgmlTokenizer parts_;
   const std::string& where_;
   AddedTokenList added_;
   json vocab_ = json::object();

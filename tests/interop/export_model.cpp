@@ -5,10 +5,13 @@
 //     A classifier (labels negative, positive; seeded head) of a model folder, pruned in each
 //     matrix of its layers, written in FORMAT. head=keep leaves the head as it is. Prints the
 //     report as JSON.
-//   export_model outputs FILE FOLDER... [head=embedding]
+//   export_model outputs FILE MODEL... [head=embedding]
 //     What our loader's models compute for each line of FILE, a sentence or, where it starts with
-//     '#', token ids. Prints for each folder a JSON list of rows with `ids` and `logits` or
+//     '#', token ids. Prints for each model a JSON list of rows with `ids` and `logits` or
 //     `token_logits`, else `hidden` and `pooled`.
+//   export_model outputs FILE MODEL save=TENSORS [what=hidden]
+//     The same into a file: for row i `ids.i` and `outputs.i`, what the head computes or the last
+//     states.
 
 #include "compress/data/torch.h"
 
@@ -103,6 +106,18 @@ Json values(const torch::Tensor& tensor) {
                              flat.const_data_ptr<double>() + flat.numel());
 }
 
+void keep(checkpoint::RunState& kept, size_t row, const std::vector<int32_t>& ids,
+          const nn::Outputs& out, const Options& options) {
+  const bool hidden = option(options, "what", "") == "hidden";
+  const torch::Tensor& found = hidden                       ? out.hidden.back()
+                               : out.logits.defined()       ? out.logits
+                               : out.token_logits.defined() ? out.token_logits
+                               : out.pooled.defined()       ? out.pooled
+                                                            : out.hidden.back();
+  kept.tensors[str("ids.", row)] = torch::tensor(ids, torch::kInt32);
+  kept.tensors[str("outputs.", row)] = found.to(torch::kFloat32).contiguous();
+}
+
 Json outputs(const fs::path& folder, const fs::path& file, const Options& options) {
   torch::NoGradGuard no_grad;
   exports::LoadedModel loaded;
@@ -116,14 +131,22 @@ Json outputs(const fs::path& folder, const fs::path& file, const Options& option
   nn::Model& model = *loaded.model;
   model.params().refresh(nn::Precision::float32);
   std::unique_ptr<text::Tokenizer> tokenizer;
-  if (!checkpoint::tokenizer_files(folder).empty()) tokenizer = text::load_tokenizer(folder);
+  const bool gguf = !checkpoint::gguf_file(folder).empty();
   std::ifstream input(file);
+  checkpoint::RunState kept;
   Json rows = Json::array();
   for (std::string line; std::getline(input, line);) {
+    if (!tokenizer && !starts_with(line, "#") &&
+        (gguf || !checkpoint::tokenizer_files(folder).empty()))
+      tokenizer = checkpoint::load_tokenizer(folder);
     std::vector<int32_t> ids = ids_of(line, tokenizer.get());
     nn::Capture capture;
     capture.hidden = capture.pooled = true;
     nn::Outputs out = model.forward(batch_of(ids), capture, {});
+    if (options.contains("save")) {
+      keep(kept, kept.tensors.size() / 2, ids, out, options);
+      continue;
+    }
     Json row = {{"ids", ids}};
     if (out.logits.defined()) {
       row["logits"] = values(out.logits);
@@ -135,6 +158,7 @@ Json outputs(const fs::path& folder, const fs::path& file, const Options& option
     }
     rows.push_back(row);
   }
+  if (options.contains("save")) checkpoint::save_state(kept, options.at("save"));
   return rows;
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Model folders in Hugging Face's layout, and the state of an unfinished stage.
+// Model folders in Hugging Face's layout, GGUF files, and the state of an unfinished stage.
 
 #include "compress/data/torch.h"
 
@@ -22,12 +22,21 @@ namespace compress::checkpoint {
 // * scale) and leaves what it says of quantisation in the state. Heads that the configured
 // architecture does not use are left out. Every problem of a folder (missing, unexpected, wrongly
 // shaped tensors) is in one Error{model}.
-nn::ModelState load_model(const std::filesystem::path& folder);
+//
+// A GGUF file, or a folder with one and without config.json, is a model, too: its metadata becomes
+// the family's configuration and its tensors are dequantised. Architectures: llama, mistral, qwen2,
+// qwen3, gpt2, and bert with WordPiece.
+nn::ModelState load_model(const std::filesystem::path& model);
 // The config alone, for plans (reads no weights).
-nn::ModelConfig load_config(const std::filesystem::path& folder);
+nn::ModelConfig load_config(const std::filesystem::path& model);
 // Canonical names and shapes of the tensors that load_model() would return, without their data (for
 // `plan` and `inspect`). The same errors.
-std::map<std::string, std::vector<int64_t>> tensor_shapes(const std::filesystem::path& folder);
+std::map<std::string, std::vector<int64_t>> tensor_shapes(const std::filesystem::path& model);
+// The GGUF file that `path` names: itself, or the only one of a folder without config.json; empty
+// where it names none. Error{model} for a folder with several.
+std::filesystem::path gguf_file(const std::filesystem::path& path);
+// The tokenizer of a model: text::load_tokenizer() of a folder, or what its GGUF file says.
+std::unique_ptr<text::Tokenizer> load_tokenizer(const std::filesystem::path& model);
 
 // Writes config.json and model.safetensors into `folder` (made if need be), tensor by tensor.
 // Negative zeros become zeros. Tokenizer files are copied byte for byte from `tokenizer_source`
@@ -38,6 +47,7 @@ void save_model(const nn::Model& model, const std::filesystem::path& folder,
                 int64_t max_shard_bytes = 5'000'000'000);
 // Files that make up a tokenizer, of those that `folder` has.
 std::vector<std::filesystem::path> tokenizer_files(const std::filesystem::path& folder);
+// Copies them; the tokenizer of a GGUF file is written as tokenizer.json and tokenizer_config.json.
 void copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to);
 
 // The two parts of save_model, for writers of other layouts.
