@@ -37,6 +37,22 @@ bool to_integers(const float* row, int64_t count, float step, int8_t* out) {
   return wrong == 0;
 }
 
+// Whether every weight is the same in bf16.
+bool fits_halves(const Tensor& weight) {
+  constexpr int64_t some = 4096;
+  const float* from = weight.const_data_ptr<float>();
+  for (int64_t at = 0; at < weight.numel(); at += some) {
+    uint32_t low = 0;
+    for (int64_t i = at; i < std::min(weight.numel(), at + some); ++i) {
+      uint32_t bits;
+      std::memcpy(&bits, from + i, sizeof bits);
+      low |= bits & 0xFFFFu;
+    }
+    if (low != 0) return false;
+  }
+  return true;
+}
+
 // What a thread needs to read rows as integers; grown as needed.
 struct Workspace {
   std::vector<int8_t> integers;
@@ -61,15 +77,28 @@ PackedWeight::PackedWeight(const Tensor& weight, const Tensor& steps, InputTrans
 }
 
 void PackedWeight::pack(const Tensor& weight) {
-  values_ = torch::zeros({panels_, in_, panels::width});
+  halves_ = fits_halves(weight);
+  if (halves_)
+    fill<uint16_t>(weight, torch::kBFloat16, [](uint32_t bits) { return bits >> 16; });
+  else
+    fill<uint32_t>(weight, torch::kFloat32, [](uint32_t bits) { return bits; });
+}
+
+// `convert` turns the bits of a float into those of a panel's element.
+template <class Element, class Convert>
+void PackedWeight::fill(const Tensor& weight, torch::ScalarType type, const Convert& convert) {
+  values_ = torch::zeros({panels_, in_, panels::width}, type);
   const float* from = weight.const_data_ptr<float>();
-  float* to = values_.mutable_data_ptr<float>();
+  auto* to = static_cast<Element*>(values_.mutable_data_ptr());
   at::parallel_for(0, panels_, 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       const int64_t first = p * panels::width, count = std::min(panels::width, out_ - first);
       for (int64_t i = 0; i < in_; ++i)
-        for (int64_t c = 0; c < count; ++c)
-          to[(p * in_ + i) * panels::width + c] = from[(first + c) * in_ + i];
+        for (int64_t c = 0; c < count; ++c) {
+          uint32_t bits;
+          std::memcpy(&bits, from + (first + c) * in_ + i, sizeof bits);
+          to[(p * in_ + i) * panels::width + c] = static_cast<Element>(convert(bits));
+        }
     }
   });
 }
@@ -167,8 +196,14 @@ void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
     } else {
       task.depth = in_;
       task.x = integers != nullptr ? work.floats.data() : x;
-      task.weight = values_.const_data_ptr<float>() + panel * in_ * panels::width;
-      panels::multiply_float(task);
+      const int64_t offset = panel * in_ * panels::width;
+      if (halves_) {
+        task.weight = values_.const_data_ptr<c10::BFloat16>() + offset;
+        panels::multiply_bf16(task);
+      } else {
+        task.weight = values_.const_data_ptr<float>() + offset;
+        panels::multiply_float(task);
+      }
     }
   }
 }

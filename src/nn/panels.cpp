@@ -59,16 +59,31 @@ COMPRESS_INLINE void finish_rows(const Task& task, int64_t row, int64_t rows, co
   }
 }
 
-// `rows` rows and `vectors` vectors of 16 columns from `column` on.
-template <int rows, int vectors>
+// 16 weights.
+COMPRESS_INLINE Vec weights(const float* from) {
+  return simd::load(from);
+}
+COMPRESS_INLINE Vec weights(const c10::BFloat16* from) {
+  typedef uint16_t Halves __attribute__((vector_size(32)));
+  typedef uint32_t Words __attribute__((vector_size(64)));
+  Halves halves;
+  std::memcpy(&halves, from, sizeof halves);
+  const Words words = __builtin_convertvector(halves, Words) << 16;
+  Vec v;
+  std::memcpy(&v, &words, sizeof v);
+  return v;
+}
+
+// `rows` rows and `vectors` vectors of 16 columns from `column` on; W is the type of the weights.
+template <class W, int rows, int vectors>
 COMPRESS_INLINE void float_tile(const Task& task, int64_t row, int64_t column, float* sums) {
   const float* x = static_cast<const float*>(task.x) + row * task.x_stride;
-  const float* w = static_cast<const float*>(task.weight) + column;
+  const W* w = static_cast<const W*>(task.weight) + column;
   Vec sum[rows][vectors] = {};
   for (int64_t i = 0; i < task.depth; ++i) {
     Vec weight[vectors];
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) weight[v] = simd::load(w + i * width + v * lanes);
+    for (int v = 0; v < vectors; ++v) weight[v] = weights(w + i * width + v * lanes);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
       const float value = x[r * task.x_stride + i];
@@ -171,13 +186,14 @@ using Kernel = void (*)(const Task&);
     break;
 
 // 16 vector registers of 8: six rows of one vector of 16.
+template <class W>
 COMPRESS_INLINE void float_narrow(const Task& task) {
   const Blocks blocks(task.rows, 6);
   float sums[6 * width];
   for (int64_t b = 0; b < blocks.count; ++b) {
     const int64_t row = blocks.first(b), rows = blocks.first(b + 1) - row;
     for (int64_t column = 0; column < width; column += lanes) {
-#define COMPRESS_TILE(n) float_tile<n, 1>(task, row, column, sums)
+#define COMPRESS_TILE(n) float_tile<W, n, 1>(task, row, column, sums)
       switch (rows) { COMPRESS_CASES_6(COMPRESS_TILE) }
 #undef COMPRESS_TILE
     }
@@ -185,23 +201,28 @@ COMPRESS_INLINE void float_narrow(const Task& task) {
   }
 }
 
+template <class W>
 void float_plain(const Task& task) {
-  float_narrow(task);
+  float_narrow<W>(task);
 }
 
 #ifdef COMPRESS_X86
 
-COMPRESS_TARGET(COMPRESS_AVX2) void float_avx2(const Task& task) {
-  float_narrow(task);
+template <class W>
+COMPRESS_TARGET(COMPRESS_AVX2)
+void float_avx2(const Task& task) {
+  float_narrow<W>(task);
 }
 
 // 32 vector registers of 16: twelve rows of two.
-COMPRESS_TARGET(COMPRESS_AVX512) void float_avx512(const Task& task) {
+template <class W>
+COMPRESS_TARGET(COMPRESS_AVX512)
+void float_avx512(const Task& task) {
   const Blocks blocks(task.rows, 12);
   float sums[12 * width];
   for (int64_t b = 0; b < blocks.count; ++b) {
     const int64_t row = blocks.first(b), rows = blocks.first(b + 1) - row;
-#define COMPRESS_TILE(n) float_tile<n, 2>(task, row, 0, sums)
+#define COMPRESS_TILE(n) float_tile<W, n, 2>(task, row, 0, sums)
     switch (rows) { COMPRESS_CASES_12(COMPRESS_TILE) }
 #undef COMPRESS_TILE
     finish_rows(task, row, rows, sums);
@@ -224,10 +245,11 @@ bool avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+template <class W>
 Kernel float_kernel() {
-  if (avx512()) return float_avx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return float_avx2;
-  return float_plain;
+  if (avx512()) return float_avx512<W>;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return float_avx2<W>;
+  return float_plain<W>;
 }
 bool vnni() {
   return avx512() && __builtin_cpu_supports("avx512vnni");
@@ -235,8 +257,9 @@ bool vnni() {
 
 #else
 
+template <class W>
 Kernel float_kernel() {
-  return float_plain;
+  return float_plain<W>;
 }
 void int8_vnni(const Task&) {}
 bool vnni() {
@@ -248,7 +271,12 @@ bool vnni() {
 }  // namespace
 
 void multiply_float(const Task& task) {
-  static const Kernel kernel = float_kernel();
+  static const Kernel kernel = float_kernel<float>();
+  kernel(task);
+}
+
+void multiply_bf16(const Task& task) {
+  static const Kernel kernel = float_kernel<c10::BFloat16>();
   kernel(task);
 }
 

@@ -2,6 +2,9 @@
 // Matrix products with a weight that lies in panels: 32 of its rows (columns of the result) side by
 // side, in the order in which a kernel reads them.
 //   float32: [panel][in][32]
+//   bf16:    the same, of weights that are float32 numbers with 16 zero bits: half the memory to
+//   read,
+//            widened in the kernel, the same results to the bit
 //   int8:    [panel][in / 4][32][4], `in` padded with zeros: an instruction takes 4 inputs at once
 // Each sum runs over `in` in order, so results do not depend on how rows are grouped.
 
@@ -18,7 +21,7 @@ constexpr uint8_t zero_point = 128;  // int8 inputs are stored as this much more
 // for.
 struct Task {
   int64_t rows = 0, columns = 0;
-  int64_t depth = 0;                  // inputs (float32), inputs / 4 rounded up (int8)
+  int64_t depth = 0;                  // inputs (float32, bf16), inputs / 4 rounded up (int8)
   const void* x = nullptr;            // float, or uint8 (value + zero_point) padded to whole quads
   int64_t x_stride = 0;               // elements from row to row
   const void* weight = nullptr;       // the panel
@@ -32,6 +35,7 @@ struct Task {
 };
 
 void multiply_float(const Task& task);
+void multiply_bf16(const Task& task);
 // Integer sums are exact. Call only where has_int8().
 void multiply_int8(const Task& task);
 // Whether the processor multiplies int8 faster than float32 (AVX-512 VNNI).

@@ -82,6 +82,27 @@ TEST(PackedWeight, IsTheProductInFloat32) {
   }
 }
 
+// A further row that bf16 cannot hold makes the same weights lie there as float32.
+TEST(PackedWeight, HalvesGiveTheProductInFloat32ToTheBit) {
+  for (const Shape& shape : shapes) {
+    Tensor weight = random({shape.out, shape.in}, 1).to(torch::kBFloat16).to(torch::kFloat32);
+    weight[0][0] = -0.0f;
+    Tensor more = torch::cat({weight, torch::full({1, shape.in}, 1.0f + 0x1p-20f)});
+    Tensor bias = random({shape.out + 1}, 2);
+    PackedWeight narrow(weight, {}, nullptr, native_integers()),
+        wide(more, {}, nullptr, native_integers());
+    ASSERT_TRUE(narrow.halves());
+    ASSERT_FALSE(wide.halves());
+    for (int64_t rows : row_counts)
+      for (bool gelu : {false, true}) {
+        Tensor x = random({rows, shape.in}, 3);
+        EXPECT_TRUE(torch::equal(narrow.multiply(x, {}, bias.narrow(0, 0, shape.out), gelu),
+                                 wide.multiply(x, {}, bias, gelu).narrow(1, 0, shape.out)))
+            << rows << " x " << shape.out << " x " << shape.in;
+      }
+  }
+}
+
 TEST(PackedWeight, GeluIsCloseEverywhere) {
   Tensor x = torch::linspace(-30, 30, 60001).view({-1, 1});
   PackedWeight one(torch::ones({1, 1}), {}, nullptr, native_integers());
