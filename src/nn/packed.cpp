@@ -246,7 +246,9 @@ PackedWeights::PackedWeights(ParamTable& params, bool native) : params_(params) 
   }
   for (Parameter& parameter : params.list()) {
     const bool inside = parameter.fused != nullptr && parameter.fused->packed != nullptr;
-    if (inside || !parameter.is_matrix() || !fits(parameter.effective)) continue;
+    // The table of a tied output layer gets a gradient in every row.
+    const bool table = parameter.role == Role::embedding && !parameter.row_gradient;
+    if (inside || !(parameter.is_matrix() || table) || !fits(parameter.effective)) continue;
     parameter.packed = std::make_shared<PackedWeight>(parameter.effective, steps_of(parameter),
                                                       parameter.input, native);
   }
