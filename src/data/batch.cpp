@@ -4,7 +4,6 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "compress/data/dataset.h"
 
 namespace compress::data {
 
@@ -19,70 +18,26 @@ torch::Tensor rows_of(const torch::Tensor& tensor, int64_t begin, int64_t count)
   return tensor.defined() ? tensor.narrow(0, begin, count) : tensor;
 }
 
-// Checks the rows against the split and lays their offsets out.
-void lay_out(const Split& split, std::span<const int64_t> rows, Batch& batch) {
-  batch.example_ids.assign(rows.begin(), rows.end());
-  batch.row_offsets.reserve(rows.size() + 1);
-  batch.row_offsets.push_back(0);
-  for (int64_t row : rows) {
-    if (row < 0 || row >= split.rows())
-      throw Error(ErrorKind::internal,
-                  str("row ", row, " of a split with ", split.rows(), " rows"));
-    int64_t length = split.length(row);
-    if (length < 0 || split.offsets[row + 1] > static_cast<int64_t>(split.ids.size()))
-      throw Error(ErrorKind::internal, str("the offsets of row ", row, " lie outside its split"));
-    batch.longest = std::max(batch.longest, length);
-    batch.row_offsets.push_back(batch.row_offsets.back() + length);
-  }
-}
-
-// The tokens of a mapped split are held below the vocabulary: an embedding reads where they say.
-void fill_tokens(const Split& split, std::span<const int64_t> rows, Batch& batch) {
-  auto* ids = batch.token_ids.data_ptr<int64_t>();
-  auto* segments = batch.segment_ids.data_ptr<int64_t>();
-  auto* positions = batch.positions.data_ptr<int64_t>();
-  auto* slots = batch.slots.data_ptr<int64_t>();
-  std::copy(batch.row_offsets.begin(), batch.row_offsets.end(), batch.offsets.data_ptr<int64_t>());
-  int64_t slot = 0;
-  uint32_t highest = 0;
-  for (int64_t row : rows) {
-    int64_t length = split.length(row), first = split.first_lengths[row];
-    const int32_t* from = split.ids.data() + split.offsets[row];
-    for (int64_t i = 0; i < length; ++i) {
-      highest = std::max(highest, static_cast<uint32_t>(from[i]));
-      *ids++ = from[i];
-      *segments++ = i >= first;
-      *positions++ = i;
-      *slots++ = slot + i;
-    }
-    slot += batch.longest;
-  }
-  if (split.vocabulary > 0 && highest >= split.vocabulary)
-    throw Error(ErrorKind::data, "tokenised rows are damaged: a token outside the vocabulary",
-                split.cache.string(), "delete the file, and it is made again");
-}
-
-void fill_targets(const Split& split, std::span<const int64_t> rows,
-                  const torch::TensorOptions& floats, Targets& targets) {
-  auto count = static_cast<int64_t>(rows.size()),
-       classes = static_cast<int64_t>(split.labels.size());
-  if (!split.values.empty()) {
-    targets.values = torch::empty({count}, floats);
-    auto* out = targets.values.data_ptr<float>();
-    for (int64_t row : rows) *out++ = split.values[row];
-  }
-  if (split.classes.empty() && split.soft.empty()) return;
-  targets.distribution = torch::empty({count, classes}, floats);
-  auto* out = targets.distribution.data_ptr<float>();
-  for (int64_t row : rows) {
-    if (!split.soft.empty()) {
-      std::copy_n(split.soft.data() + row * classes, classes, out);
-    } else {
-      std::fill_n(out, classes, 0.f);
-      out[split.classes[row]] = 1;
-    }
-    out += classes;
-  }
+// Targets of rows begin .. end - 1, and the decoder's rows, whose tokens those of a
+// sequence-to-sequence batch are about.
+void slice_targets(const Batch& batch, int64_t begin, int64_t end, Batch& part) {
+  const Targets& all = batch.targets;
+  const int64_t rows = end - begin;
+  if (batch.decoder != nullptr)
+    part.decoder = std::make_shared<const Batch>(slice(*batch.decoder, begin, end));
+  const std::vector<int64_t>& offsets = batch.predicted().row_offsets;
+  const int64_t token = offsets[begin], tokens = offsets[end] - token;
+  part.targets.distribution =
+      rows_of(all.distribution, begin / batch.choices, rows / batch.choices);
+  part.targets.values = rows_of(all.values, begin, rows);
+  part.targets.spans = rows_of(all.spans, begin, rows);
+  part.targets.token_labels = rows_of(all.token_labels, token, tokens);
+  if (!all.token_index.defined()) return;
+  const auto first = std::lower_bound(all.labelled.begin(), all.labelled.end(), token),
+             last = std::lower_bound(first, all.labelled.end(), token + tokens);
+  for (auto it = first; it != last; ++it) part.targets.labelled.push_back(*it - token);
+  part.targets.token_index =
+      all.token_index.narrow(0, first - all.labelled.begin(), last - first) - token;
 }
 
 }  // namespace
@@ -93,11 +48,13 @@ Batch Batch::to(torch::Device device) const {
        {&Batch::token_ids, &Batch::segment_ids, &Batch::positions, &Batch::offsets, &Batch::slots})
     moved.*field = move(this->*field, device);
   for (torch::Tensor Targets::*field :
-       {&Targets::distribution, &Targets::values, &Targets::token_labels, &Targets::token_index})
+       {&Targets::distribution, &Targets::values, &Targets::token_labels, &Targets::spans,
+        &Targets::token_index})
     moved.targets.*field = move(targets.*field, device);
   moved.present = move(present, device);
   moved.ends = move(ends, device);
   if (device.is_cuda() && !moved.ends.defined()) moved.ends = moved.offsets.to(torch::kInt32);
+  if (decoder != nullptr) moved.decoder = std::make_shared<const Batch>(decoder->to(device));
   return moved;
 }
 
@@ -120,7 +77,9 @@ Batch padded(const Batch& batch, int64_t tokens, int64_t longest) {
       (batch.slots - batch.positions).floor_divide(std::max<int64_t>(1, batch.longest)) * longest +
           batch.positions,
       zeros);
-  out.targets.token_labels = wider(batch.targets.token_labels, torch::full({padding}, -100));
+  // Those of a decoder's tokens are as many as before.
+  if (batch.decoder == nullptr)
+    out.targets.token_labels = wider(batch.targets.token_labels, torch::full({padding}, -100));
   out.present = at::cat({torch::ones({batch.tokens(), 1}), torch::zeros({padding, 1})});
   out.row_offsets.push_back(tokens);
   out.ends = at::cat({batch.offsets, torch::full({1}, tokens)}).to(torch::kInt32);
@@ -129,7 +88,8 @@ Batch padded(const Batch& batch, int64_t tokens, int64_t longest) {
 }
 
 Batch slice(const Batch& batch, int64_t begin, int64_t end) {
-  if (begin < 0 || begin >= end || end > batch.rows())
+  if (begin < 0 || begin >= end || end > batch.rows() || begin % batch.choices != 0 ||
+      end % batch.choices != 0)
     throw Error(ErrorKind::internal,
                 str("rows ", begin, " to ", end, " of a batch of ", batch.rows()));
   int64_t token = batch.row_offsets[begin], tokens = batch.row_offsets[end] - token,
@@ -137,6 +97,7 @@ Batch slice(const Batch& batch, int64_t begin, int64_t end) {
   Batch part;
   part.part = {batch.part.first_row + begin, batch.part.first_token + token, batch.update_rows(),
                batch.update_tokens(), batch.part.counts};
+  part.choices = batch.choices;
   part.example_ids.assign(batch.example_ids.begin() + begin, batch.example_ids.begin() + end);
   for (int64_t row = begin; row <= end; ++row) {
     part.row_offsets.push_back(batch.row_offsets[row] - token);
@@ -156,36 +117,9 @@ Batch slice(const Batch& batch, int64_t begin, int64_t end) {
     part.slots =
         ((part.slots - part.positions).floor_divide(batch.longest) - begin) * part.longest +
         part.positions;
-  part.targets.distribution = rows_of(batch.targets.distribution, begin, rows);
-  part.targets.values = rows_of(batch.targets.values, begin, rows);
-  part.targets.token_labels = rows_of(batch.targets.token_labels, token, tokens);
-  if (batch.targets.token_index.defined()) {
-    const std::vector<int64_t>& all = batch.targets.labelled;
-    const auto first = std::lower_bound(all.begin(), all.end(), token),
-               last = std::lower_bound(first, all.end(), token + tokens);
-    for (auto it = first; it != last; ++it) part.targets.labelled.push_back(*it - token);
-    part.targets.token_index =
-        batch.targets.token_index.narrow(0, first - all.begin(), last - first) - token;
-  }
+  slice_targets(batch, begin, end, part);
   if (batch.ends.defined()) part.ends = part.offsets.to(torch::kInt32);
   return part;
-}
-
-Batch pack(const Split& split, std::span<const int64_t> rows, bool pin) {
-  Batch batch;
-  lay_out(split, rows, batch);
-  bool pinned = pin && torch::cuda::is_available();
-  auto floats = torch::TensorOptions().dtype(torch::kFloat32).pinned_memory(pinned);
-  auto longs = floats.dtype(torch::kInt64);
-  int64_t tokens = batch.tokens();
-  batch.token_ids = torch::empty({tokens}, longs);
-  batch.segment_ids = torch::empty({tokens}, longs);
-  batch.positions = torch::empty({tokens}, longs);
-  batch.slots = torch::empty({tokens}, longs);
-  batch.offsets = torch::empty({batch.rows() + 1}, longs);
-  fill_tokens(split, rows, batch);
-  fill_targets(split, rows, floats, batch.targets);
-  return batch;
 }
 
 }  // namespace compress::data

@@ -28,12 +28,14 @@ void load_into_memory(Source& source, const DatasetOptions& options,
   int64_t count = 0;
   while (const Split* part = rows.next()) {
     parts.push_back(*part);
-    count += part->rows();
+    count += part->texts();
   }
   split.blank_lines = rows.blank_lines();
   join(&Split::ids, parts, split);
   join(&Split::first_lengths, parts, split);
   join(&Split::classes, parts, split);
+  join(&Split::token_classes, parts, split);
+  join(&Split::spans, parts, split);
   join(&Split::values, parts, split);
   join(&Split::soft, parts, split);
   join(&Split::lines, parts, split);
@@ -42,7 +44,7 @@ void load_into_memory(Source& source, const DatasetOptions& options,
   offsets.push_back(0);
   for (const Split& part : parts) {
     const int64_t before = offsets.back();
-    for (int64_t row = 1; row <= part.rows(); ++row) offsets.push_back(before + part.offsets[row]);
+    for (int64_t row = 1; row <= part.texts(); ++row) offsets.push_back(before + part.offsets[row]);
   }
 }
 
@@ -67,6 +69,22 @@ std::string identity(const std::string& content, const std::filesystem::path& fi
   update(hash, options.soft_labels);
   update(hash, str(static_cast<int>(format), " ", options.header, " ", quoting, " ",
                    options.max_length, " ", options.limit.value_or(-1)));
+  switch (task_of(options)) {  // those above know nothing of what follows
+    case Task::language_model:
+      update(hash, str("end ", options.append_end, " blocks ", options.concatenate));
+      break;
+    case Task::sequence_to_sequence:
+      update(hash, {options.target, str(options.max_target_length)});
+      break;
+    case Task::span:
+      update(hash, {options.answer, options.answer_start, str(options.stride)});
+      break;
+    case Task::multiple_choice:
+      update(hash, options.choices);
+      break;
+    default:
+      break;
+  }
   return hash.hex();
 }
 
@@ -76,13 +94,15 @@ std::string content_identity(const std::string& content, const DatasetOptions& o
   update(hash, identity(content, split.file, options));
   update(hash, tokenizer.hash());
   update(hash, split.labels);
+  if (split.task == Task::language_model && options.append_end)
+    update(hash, str(tokenizer.special_ids().eos));
   return hash.hex();
 }
 
 }  // namespace
 
 std::string Split::place(int64_t row) const {
-  return str(file.string(), ":", lines[row]);
+  return str(file.string(), ":", lines[row * choices]);
 }
 
 Split load_split(const DatasetOptions& options, const std::string& name,
@@ -92,8 +112,10 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   split.name = name;
   split.file = split_file(options, name);
   split.task = task_of(options);
-  if (split.task == Task::classification)
-    split.labels = labels.empty() ? label_names(options) : labels;
+  if (has_class_names(split.task)) split.labels = labels.empty() ? label_names(options) : labels;
+  if (split.task == Task::multiple_choice)
+    split.choices = static_cast<int64_t>(options.choices.size());
+  if (split.task == Task::span) split.options = std::make_shared<const DatasetOptions>(options);
   const auto folder = cache_folder(options, split.file);
   const Fingerprint source = fingerprint(split.file, folder);
   split.content_hash = content_identity(source.sha256, options, split, tokenizer);
@@ -116,11 +138,17 @@ std::string source_hash(const DatasetOptions& options, const std::string& name) 
 
 int64_t count_rows(const DatasetOptions& options, const std::string& name) {
   Source source(split_file(options, name));
-  auto reader = open_reader(source, options, {});
+  std::vector<Column> columns;
+  if (options.concatenate) columns.push_back({options.text, true});
+  auto reader = open_reader(source, options, std::move(columns));
   Record record;
-  int64_t rows = 0;
-  while (rows < options.limit.value_or(std::numeric_limits<int64_t>::max()) && reader->next(record))
-    ++rows;
+  int64_t rows = 0, bytes = 0;
+  for (; rows < options.limit.value_or(std::numeric_limits<int64_t>::max()) && reader->next(record);
+       ++rows) {
+    for (std::string_view cell : record.cells) bytes += static_cast<int64_t>(cell.size());
+    source.forget();
+  }
+  if (options.concatenate && rows > 0) return 1 + bytes / (4 * options.max_length);
   return rows;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "reader.h"
@@ -32,6 +33,7 @@ class Delimited final : public Reader {
  public:
   Delimited(Source& source, char separator, bool quoting, bool header, std::vector<Column> columns)
       : Reader(source), separator_(separator), quoting_(quoting) {
+    for (const Column& column : columns) kinds_.push_back(column.kind);
     if (header) {
       read_header(columns);
     } else {
@@ -46,14 +48,26 @@ class Delimited final : public Reader {
     if (width_ == 0) first_row(record.line);
     judge_width(record);
     if (!record.problem.empty()) return true;
-    for (size_t column : wanted_) {
-      const RawCell& cell = cells_[column];
+    for (size_t i = 0; i < wanted_.size(); ++i) {
+      const RawCell& cell = cells_[wanted_[i]];
       record.cells.push_back(cell.doubled ? source_.keep(unescape(cell.text)) : cell.text);
+      if (kinds_[i] == CellKind::words)
+        record.cells.back() = source_.keep(words_of(record.cells.back()));
     }
     return true;
   }
 
  private:
+  static std::string words_of(std::string_view cell) {
+    std::string words;
+    for (const std::string& word : split(cell, ' ')) {
+      if (word.empty()) continue;
+      if (!words.empty()) words += list_separator;
+      words += word;
+    }
+    return words;
+  }
+
   // Cuts the next record that is not blank into cells_; false at the end of the file.
   bool read_cells(Record& record) {
     while (!left_.empty()) {
@@ -213,6 +227,7 @@ class Delimited final : public Reader {
   bool quoting_;
   size_t width_ = 0;  // cells a row, 0 = not known yet
   std::vector<size_t> wanted_;
+  std::vector<CellKind> kinds_;  // of the wanted columns
   std::vector<RawCell> cells_;
   int64_t line_ = 1;
 };

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
+#include "annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "reader.h"
@@ -29,6 +30,7 @@ class Picker {
     keys_.clear();
     depth_ = 0;
     wanted_ = none;
+    listing_ = false;
   }
 
   // Names the first wanted key that the line does not have.
@@ -41,7 +43,7 @@ class Picker {
     }
   }
 
-  bool null() { return not_a_cell("null"); }
+  bool null() { return listing_ ? problem(name() + " has null in its list") : not_a_cell("null"); }
   bool boolean(bool value) { return take(value ? "true" : "false"); }
   bool number_integer(int64_t value) { return take(str(value)); }
   bool number_unsigned(uint64_t value) { return take(str(value)); }
@@ -53,17 +55,30 @@ class Picker {
   }
   bool binary(Json::binary_t&) { return problem("binary data"); }
   bool start_object(size_t) {
+    if (listing_) return problem(name() + " has an object in its list");
     if (depth_ > 0 && !not_a_cell("an object")) return false;
     ++depth_;
     return true;
   }
   bool start_array(size_t) {
-    if (!not_a_cell("a list")) return false;
+    if (listing_) return problem(name() + " has a list in its list");
+    if (wanted_ != none && columns_[wanted_].kind != CellKind::one) {
+      listing_ = true;
+      items_ = 0;
+      list_.clear();
+    } else if (!not_a_cell("a list")) {
+      return false;
+    }
     ++depth_;
     return true;
   }
   bool end_object() { return --depth_, true; }
-  bool end_array() { return --depth_, true; }
+  bool end_array() {
+    --depth_;
+    if (!listing_) return true;
+    listing_ = false;
+    return keep_whole(std::move(list_));
+  }
   bool key(std::string& text) {
     if (depth_ != 1) return true;
     auto found = index_.find(text);
@@ -96,6 +111,17 @@ class Picker {
     return keep(std::move(text));
   }
   bool keep(std::string text) {
+    if (!listing_ && columns_[wanted_].kind == CellKind::words)
+      return problem(name() + " is not a list");
+    if (columns_[wanted_].kind == CellKind::one) return keep_whole(std::move(text));
+    if (text.find(list_separator) != std::string::npos)
+      return problem("a character U+001F in " + name());
+    if (!listing_) return keep_whole(std::move(text));
+    if (items_++ > 0) list_ += list_separator;
+    list_ += text;
+    return true;
+  }
+  bool keep_whole(std::string text) {
     record_->cells[wanted_] = source_.keep(std::move(text));
     seen_[wanted_] = true;
     wanted_ = none;
@@ -109,6 +135,9 @@ class Picker {
   std::vector<bool> seen_;
   std::vector<std::string> keys_;
   int64_t depth_ = 0;
+  bool listing_ = false;  // inside the list that is the wanted column's value
+  std::string list_;
+  int64_t items_ = 0;
   size_t wanted_ = none;  // the column whose value comes next (only at depth 1)
 };
 

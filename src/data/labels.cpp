@@ -5,6 +5,7 @@
 #include <cmath>
 #include <unordered_set>
 
+#include "annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "token_cache.h"
@@ -50,7 +51,9 @@ struct TextHash {
 // The distinct labels of the training file.
 std::vector<std::string> found_names(const DatasetOptions& options, Examine examine) {
   Source source(split_file(options, "train"), examine);
-  auto reader = open_reader(source, options, {{options.label, false}});
+  const bool words = task_of(options) == Task::token_classification;
+  auto reader = open_reader(source, options,
+                            {{options.label, false, words ? CellKind::words : CellKind::one}});
   std::unordered_set<std::string, TextHash, std::equal_to<>> distinct;
   BadRows bad;
   Record record;
@@ -60,10 +63,11 @@ std::vector<std::string> found_names(const DatasetOptions& options, Examine exam
       bad.add(record.line, record.problem, record.hint);
       continue;
     }
-    std::string_view label = trim(record.cells[0]);
-    if (label.empty()) {
-      bad.add(record.line, "an empty label");
-    } else if (distinct.find(label) == distinct.end()) {
+    if (!words && trim(record.cells[0]).empty()) bad.add(record.line, "an empty label");
+    for (std::string_view item :
+         words ? list_items(record.cells[0]) : std::vector{record.cells[0]}) {
+      const std::string_view label = trim(item);
+      if (label.empty() || distinct.find(label) != distinct.end()) continue;
       distinct.emplace(label);
       if (label.size() > longest_class_name)
         wrong_column(source, record.line, "a label of more than 1,000 bytes", options);
@@ -87,8 +91,14 @@ std::vector<std::string> found_names(const DatasetOptions& options, Examine exam
 }  // namespace
 
 std::vector<std::string> label_names(const DatasetOptions& options) {
-  if (task_of(options) != Task::classification) return {};
+  const Task task = task_of(options);
+  if (!has_class_names(task)) return {};
   if (!options.labels.empty()) return options.labels;
+  if (task == Task::multiple_choice) {
+    std::vector<std::string> numbers;
+    for (size_t i = 0; i < options.choices.size(); ++i) numbers.push_back(str(i));
+    return numbers;
+  }
   if (!options.soft_labels.empty()) return options.soft_labels;
   if (options.train.empty())
     throw Error(ErrorKind::recipe, "the classes are not known without a training file", {},
@@ -100,28 +110,68 @@ std::vector<std::string> label_names(const DatasetOptions& options) {
                       [&] { return found_names(options, Examine::done_before); });
 }
 
-Task task_of(const DatasetOptions& options) {
-  if (options.task == "classification") return Task::classification;
-  if (options.task == "regression") return Task::regression;
-  if (options.task == "unlabelled") return Task::unlabelled;
+const std::vector<TaskFacts>& tasks() {
+  static const std::vector<TaskFacts> list = {
+      {"classification", Task::classification, true},
+      {"regression", Task::regression, true},
+      {"unlabelled", Task::unlabelled, false},
+      {"language_model", Task::language_model, false},
+      {"sequence_to_sequence", Task::sequence_to_sequence, false},
+      {"token_classification", Task::token_classification, true},
+      {"span", Task::span, false},
+      {"multiple_choice", Task::multiple_choice, true},
+  };
+  return list;
+}
+
+const TaskFacts& facts_of(const DatasetOptions& options) {
+  std::vector<std::string> names;
+  for (const TaskFacts& facts : tasks()) {
+    if (options.task == facts.name) return facts;
+    names.emplace_back(facts.name);
+  }
   throw Error(ErrorKind::recipe, str("unknown task ", cited(options.task)), {},
-              "the tasks are classification, regression and unlabelled");
+              "the tasks are " + join(names, ", "));
+}
+
+bool has_class_names(Task task) {
+  return task == Task::classification || task == Task::token_classification ||
+         task == Task::multiple_choice;
+}
+
+Task task_of(const DatasetOptions& options) {
+  return facts_of(options).task;
 }
 
 Layout layout_of(const DatasetOptions& options) {
   if (options.text.empty()) throw Error(ErrorKind::recipe, "the data set names no text column");
   Layout layout;
-  layout.columns.push_back({options.text, true});
+  const Task task = task_of(options);
+  const bool words = task == Task::token_classification;
+  layout.columns.push_back({options.text, true, words ? CellKind::words : CellKind::one});
   layout.pair = !options.pair.empty();
   if (layout.pair) layout.columns.push_back({options.pair, true});
+  if (task == Task::sequence_to_sequence) {
+    if (options.target.empty())
+      throw Error(ErrorKind::recipe, "a data set for sequence_to_sequence needs `target`", {},
+                  "name the column of the text to be written");
+    layout.target = true;
+    layout.columns.push_back({options.target, true});
+  }
+  for (const std::string& column : options.choices) layout.columns.push_back({column, true});
   layout.targets = layout.columns.size();
-  if (task_of(options) == Task::unlabelled) return layout;
+  if (task == Task::span) {
+    layout.columns.push_back({options.answer, true, CellKind::texts});
+    layout.places = options.format == "squad" || !options.answer_start.empty();
+    if (layout.places) layout.columns.push_back({options.answer_start, false, CellKind::texts});
+  }
+  if (!facts_of(options).labelled) return layout;
   for (const std::string& column : options.soft_labels) layout.columns.push_back({column, false});
   if (options.soft_labels.empty()) {
     if (options.label.empty())
       throw Error(ErrorKind::recipe, str("a data set for ", options.task, " needs `label`"), {},
                   "name its column, or set `task: unlabelled`");
-    layout.columns.push_back({options.label, false});
+    layout.columns.push_back({options.label, false, words ? CellKind::words : CellKind::one});
   }
   return layout;
 }
@@ -178,14 +228,38 @@ TargetReader::TargetReader(const DatasetOptions& options, Split& split)
 
 void TargetReader::row(const Record& record, BadRows& bad) {
   if (!soft_.empty()) return add_soft(record, bad);
-  if (split_.task == Task::classification)
-    return add_class(record, trim(record.cells[first_]), bad);
-  if (split_.task == Task::regression) return add_value(record, record.cells[first_], bad);
+  switch (split_.task) {
+    case Task::classification:
+    case Task::multiple_choice:
+      return add_class(record, trim(record.cells[first_]), bad);
+    case Task::token_classification:
+      return add_words(record, bad);
+    case Task::regression:
+      return add_value(record, record.cells[first_], bad);
+    default:
+      return;
+  }
+}
+
+// One class a word.
+void TargetReader::add_words(const Record& record, BadRows& bad) {
+  const std::vector<std::string_view> labels = list_items(record.cells[first_]);
+  const size_t words = list_items(record.cells[0]).size();
+  std::vector<int32_t>& classes = words_.emplace_back();
+  if (labels.size() != words)
+    return bad.add(record.line, str(labels.size(), " labels for ", words, " words"),
+                   "each word has a label");
+  for (std::string_view label : labels) {
+    classes.push_back(classes_.find(trim(label)));
+    if (classes.back() < 0)
+      return bad.add(record.line, bad.listing() ? classes_.unknown(trim(label)) : "",
+                     classes_.hint());
+  }
 }
 
 void TargetReader::add_class(const Record& record, std::string_view cell, BadRows& bad) {
   int32_t index = classes_.find(cell);
-  split_.classes.push_back(index);
+  for (int64_t choice = 0; choice < split_.choices; ++choice) split_.classes.push_back(index);
   if (cell.empty())
     bad.add(record.line, "an empty label");
   else if (index < 0)

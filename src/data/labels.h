@@ -10,14 +10,23 @@
 
 namespace compress::data {
 
+struct TaskFacts {
+  const char* name;  // in DatasetOptions::task
+  Task task;
+  bool labelled;  // needs `label` (or, for classification, `soft_labels`)
+};
+const std::vector<TaskFacts>& tasks();
+const TaskFacts& facts_of(const DatasetOptions& options);  // Error{recipe} for an unknown task
 Task task_of(const DatasetOptions& options);
+bool has_class_names(Task task);
 
-// The columns that a split is read from, in the order of Record::cells: text, [pair], then the
-// label or the soft labels where the task has them.
+// The columns that a split is read from, in the order of Record::cells: text, [pair or target or
+// choices], then the label, the soft labels, or the answers [and their places] where the task has
+// them.
 struct Layout {
   std::vector<Column> columns;
   size_t targets = 0;  // index of the first target column
-  bool pair = false;
+  bool pair = false, target = false, places = false;
 };
 Layout layout_of(const DatasetOptions& options);
 
@@ -45,8 +54,12 @@ class TargetReader {
  public:
   TargetReader(const DatasetOptions& options, Split& split);
   void row(const Record& record, BadRows& bad);
+  // Classes of the words of the rows that were read since it was last cleared
+  // (token_classification).
+  std::vector<std::vector<int32_t>>& words() { return words_; }
 
  private:
+  void add_words(const Record& record, BadRows& bad);
   void add_class(const Record& record, std::string_view cell, BadRows& bad);
   void add_value(const Record& record, std::string_view cell, BadRows& bad);
   void add_soft(const Record& record, BadRows& bad);
@@ -56,6 +69,7 @@ class TargetReader {
   size_t first_;                       // the first target column
   std::vector<size_t> soft_;           // the column of each class's probability
   std::vector<double> probabilities_;  // of the row at hand
+  std::vector<std::vector<int32_t>> words_;
 };
 
 }  // namespace compress::data

@@ -46,19 +46,29 @@ struct Loader::State {
     const auto count = static_cast<int64_t>(rows.size());
     int64_t begin = count * options.rank / options.world,
             end = count * (options.rank + 1) / options.world;
-    Part part;
+    Part part, target;  // target: of the decoder's batch
     part.counts = begin < end;
     if (!part.counts) begin = 0, end = 1;
-    part.first_row = begin;
-    part.rows = count;
+    part.first_row = begin * split.choices;
+    part.rows = count * split.choices;
     part.tokens = 0;
+    target = part;
     for (int64_t i = 0; i < count; ++i) {
-      if (i == begin) part.first_token = part.tokens;
-      part.tokens += split.length(rows[static_cast<size_t>(i)]);
+      const int64_t row = rows[static_cast<size_t>(i)];
+      if (i == begin) part.first_token = part.tokens, target.first_token = target.tokens;
+      const bool writes = split.task == Task::sequence_to_sequence;
+      const int64_t all = split.length(row), read = writes ? split.first_lengths[row] : all;
+      part.tokens += read;
+      target.tokens += all - read;
     }
     Batch batch = pack(
         split, rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), pin);
     batch.part = part;
+    if (batch.decoder != nullptr) {
+      auto decoder = std::make_shared<Batch>(*batch.decoder);
+      decoder->part = target;
+      batch.decoder = std::move(decoder);
+    }
     return batch;
   }
 

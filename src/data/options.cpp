@@ -23,7 +23,7 @@ void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) 
   for (const std::string* path : {&o.train, &o.validation, &o.test})
     if (o.format.empty() && !path->empty() && !format_by_extension(*path)) {
       problems.add(mark, str("the extension of ", *path, " does not tell its format"),
-                   "add `format: tsv`, `csv` or `jsonl`");
+                   "add `format: tsv`, `csv`, `jsonl`, `conll` or `squad`");
       break;
     }
   if (o.cache.empty())
@@ -39,25 +39,36 @@ void check_columns(const DatasetOptions& o, const Mark& mark, Problems& problems
   auto use = [&](const std::string& key, const std::string& column) {
     if (!column.empty() && !used.insert(column).second)
       problems.add(at(mark, key), str("column ", cited(column), " is used twice"),
-                   "text, pair and label are different columns");
+                   "each key names a column of its own");
   };
   use("pair", o.pair);
+  use("target", o.target);
+  use("answer", o.answer);
+  use("answer_start", o.answer_start);
+  for (const std::string& column : o.choices) use("choices", column);
   use("label", o.label);
   for (const std::string& column : o.soft_labels) use("soft_labels", column);
 }
 
 void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems) {
-  bool classes = o.task == "classification";
-  if (o.task == "unlabelled" && !o.label.empty())
-    problems.add(at(mark, "label"), "an unlabelled data set has no label",
+  const TaskFacts& task = facts_of(o);
+  const bool classes = task.task == Task::classification, labelled = task.labelled;
+  if (!labelled && !o.label.empty())
+    problems.add(at(mark, "label"),
+                 o.task == "unlabelled" ? "an unlabelled data set has no label"
+                                        : str("a data set for ", o.task, " has no label"),
                  "remove `label`, or change `task`");
-  if (o.task != "unlabelled" && o.label.empty() && o.soft_labels.empty())
+  if (labelled && o.label.empty() && o.soft_labels.empty())
     problems.add(mark, str("a data set for ", o.task, " needs `label`"),
                  "name its column, or set `task: unlabelled`");
   if (!classes && !o.soft_labels.empty())
     problems.add(at(mark, "soft_labels"), "soft labels need `task: classification`");
-  if (!classes && !o.labels.empty())
+  if (!has_class_names(task.task) && !o.labels.empty())
     problems.add(at(mark, "labels"), "class names need `task: classification`");
+  if (task.task == Task::multiple_choice && !o.labels.empty() &&
+      o.labels.size() != o.choices.size())
+    problems.add(at(mark, "labels"),
+                 str(o.labels.size(), " names of choices for ", o.choices.size(), " columns"));
   if (!o.label.empty() && !o.soft_labels.empty())
     problems.add(at(mark, "soft_labels"), "a data set has `label` or `soft_labels`, not both");
   if (o.soft_labels.size() == 1)
@@ -76,6 +87,46 @@ void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems)
   }
 }
 
+// What only some tasks have.
+void check_task(const DatasetOptions& o, const Mark& mark, Problems& problems) {
+  const DatasetOptions defaults;
+  auto only = [&](bool given, const char* key, const char* task) {
+    if (given && o.task != task)
+      problems.add(at(mark, key), str("`", key, "` needs `task: ", task, "`"));
+  };
+  only(!o.target.empty(), "target", "sequence_to_sequence");
+  only(o.max_target_length != defaults.max_target_length, "max_target_length",
+       "sequence_to_sequence");
+  only(o.append_end != defaults.append_end, "append_end", "language_model");
+  only(o.concatenate, "concatenate", "language_model");
+  only(!o.answer.empty(), "answer", "span");
+  only(!o.answer_start.empty(), "answer_start", "span");
+  only(o.stride != defaults.stride, "stride", "span");
+  only(!o.choices.empty(), "choices", "multiple_choice");
+  only(o.format == "squad", "format", "span");
+  const std::set<std::string> single = {"language_model", "sequence_to_sequence",
+                                        "token_classification", "multiple_choice"};
+  if (single.count(o.task) != 0 && !o.pair.empty())
+    problems.add(at(mark, "pair"), str("a data set for ", o.task, " has no second text"),
+                 "join the texts in the file");
+  auto needed = [&](bool given, const char* task, const char* key, const char* hint) {
+    if (o.task == task && !given)
+      problems.add(mark, str("a data set for ", task, " needs `", key, "`"), hint);
+  };
+  needed(!o.target.empty(), "sequence_to_sequence", "target",
+         "name the column of the text to be written");
+  needed(o.choices.size() > 1, "multiple_choice", "choices", "name two columns or more");
+  if (o.format == "squad") return;
+  needed(!o.pair.empty(), "span", "pair", "name the column of the passage");
+  needed(!o.answer.empty(), "span", "answer", "name the column of the answer's text");
+}
+
+std::vector<std::string> task_names() {
+  std::vector<std::string> names;
+  for (const TaskFacts& facts : tasks()) names.emplace_back(facts.name);
+  return names;
+}
+
 }  // namespace
 
 const recipe::Options<DatasetOptions>& DatasetOptions::options() {
@@ -83,16 +134,36 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
   static const auto description =
       recipe::Options<O>("data set")
           .field("format", &O::format, "form of the files; left out, their extension says it")
-          .one_of({"tsv", "csv", "jsonl"})
+          .one_of({"tsv", "csv", "jsonl", "conll", "squad"})
           .field("train", &O::train, "file that is trained on")
           .field("validation", &O::validation, "file for evaluation during training")
           .field("test", &O::test, "file for the final evaluation")
-          .field("text", &O::text, "column of the text: a name of the header, or a number from 0")
+          .field(
+              "text", &O::text,
+              "column of the text (span: the question; token_classification: a list of words): a "
+              "name of the header, or a number from 0")
           .required()
-          .field("pair", &O::pair, "column of the second text of a pair")
-          .field("label", &O::label, "column of the class name or score")
-          .field("task", &O::task, "what a label is: a class name, a score, or nothing")
-          .one_of({"classification", "regression", "unlabelled"})
+          .field("pair", &O::pair, "column of the second text of a pair (span: the passage)")
+          .field("label", &O::label,
+                 "column of the class name or score; of the list of the words' class names; of the "
+                 "right choice")
+          .field("answer", &O::answer,
+                 "column of the answer's text, or of a list of accepted ones (span); empty: none")
+          .field(
+              "answer_start", &O::answer_start,
+              "column of the answer's place in the passage, in characters (span); left out, where "
+              "the text is found first")
+          .field(
+              "choices", &O::choices,
+              "columns of the second texts (multiple_choice); `label` is the number of the right "
+              "one, from 0, or its name in `labels`")
+          .field("target", &O::target, "column of the text to be written (sequence_to_sequence)")
+          .field(
+              "task", &O::task,
+              "what is to be predicted: a class name, a score, nothing; of a language model each "
+              "token from those before it; another text, the target; a class of each word; the "
+              "part of a passage that answers a question; which of several texts fits")
+          .one_of(task_names())
           .field("labels", &O::labels,
                  "class names in order; left out, the sorted names of the training file (integers "
                  "by value)")
@@ -104,6 +175,17 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .field("max_length", &O::max_length,
                  "tokens a row, special ones included; longer rows are cut")
           .range(3, 100000)
+          .field("max_target_length", &O::max_target_length,
+                 "the same of the target (sequence_to_sequence)")
+          .range(1, 100000)
+          .field("stride", &O::stride,
+                 "tokens that neighbouring windows of a long passage share (span)")
+          .range(0, 100000)
+          .field("append_end", &O::append_end,
+                 "language_model: the tokenizer's end-of-text token behind each text that is not "
+                 "cut, where it has one")
+          .field("concatenate", &O::concatenate,
+                 "language_model: join all texts and cut them into rows of max_length tokens")
           .field("limit", &O::limit, "only the first rows of each split")
           .at_least(1)
           .field("cache", &O::cache,
@@ -111,7 +193,8 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
                  "`tokenised/` of the cache folder), off, or a folder")
           .check(check_files)
           .check(check_columns)
-          .check(check_labels);
+          .check(check_labels)
+          .check(check_task);
   return description;
 }
 

@@ -17,9 +17,9 @@
 
 namespace compress::data {
 
-enum class Format { tsv, csv, jsonl };
+enum class Format { tsv, csv, jsonl, conll, squad };
 
-// By the extension: .tsv .tab, .csv, .jsonl .ndjson; nothing for any other.
+// By the extension: .tsv .tab, .csv, .jsonl .ndjson, .conll; nothing for any other.
 std::optional<Format> format_by_extension(const std::filesystem::path& file);
 // As the options say, else by the extension. Error{recipe} when neither tells.
 Format format_of(const DatasetOptions& options, const std::filesystem::path& file);
@@ -66,10 +66,18 @@ class Source {
   size_t passed_ = 0;
 };
 
+// What a cell holds. A list's items are joined by list_separator.
+enum class CellKind {
+  one,    // in JSON no list
+  words,  // a list; in a delimited file words with spaces between them
+  texts   // a list or one item
+};
+
 // A column that is wanted: a name, or a number from 0 in a delimited file. Names are distinct.
 struct Column {
   std::string name;
-  bool is_text = true;  // in JSON: a string only, not a number or a boolean
+  bool is_text = true;  // in JSON: strings only, no numbers or booleans
+  CellKind kind = CellKind::one;
 };
 
 struct Record {
@@ -111,6 +119,13 @@ std::unique_ptr<Reader> open_reader(Source& source, const DatasetOptions& option
 std::unique_ptr<Reader> open_delimited(Source& source, char separator, bool quoting, bool header,
                                        std::vector<Column> columns);
 std::unique_ptr<Reader> open_jsonl(Source& source, std::vector<Column> columns);
+// Lines of words with columns between spaces or tabs, named by numbers (also -1, the last one); a
+// blank line ends a sentence, which is one record of words. Lines that begin with -DOCSTART- or "#
+// " are skipped.
+std::unique_ptr<Reader> open_conll(Source& source, std::vector<Column> columns);
+// SQuAD's nested JSON, whatever the columns: question, passage, texts of the answers, their places.
+// A record's line is the question's number.
+std::unique_ptr<Reader> open_squad(Source& source);
 
 // Collects the records that cannot be used: all are counted, the first five are named.
 class BadRows {

@@ -2,7 +2,6 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "compress/text/batch.h"
 
 namespace compress::data {
 
@@ -18,6 +17,7 @@ Split without_rows(const Split& head) {
   split.file = head.file;
   split.task = head.task;
   split.labels = head.labels;
+  split.choices = head.choices;
   return split;
 }
 
@@ -27,23 +27,30 @@ RowStream::RowStream(Source& source, const DatasetOptions& options,
                      const text::Tokenizer& tokenizer, const Split& head, int threads)
     : source_(source),
       tokenizer_(tokenizer),
+      options_(options),
       header_(options.header),
-      pair_(layout_of(options).pair),
-      max_length_(options.max_length),
+      pair_(layout_of(options).pair || head.choices > 1),
+      target_(layout_of(options).target),
+      max_length_(options.concatenate ? 0 : options.max_length),
+      max_target_length_(options.max_target_length),
+      end_(head.task == Task::language_model && options.append_end ? tokenizer.special_ids().eos
+                                                                   : -1),
       threads_(threads),
       wanted_(options.limit.value_or(std::numeric_limits<int64_t>::max())),
       chunk_(without_rows(head)),
       reader_(open_reader(source, options, layout_of(options).columns)),
-      targets_(options, chunk_) {}
+      targets_(options, chunk_) {
+  if (options.concatenate) blocks_.emplace(options.max_length);
+}
 
 const Split* RowStream::next() {
   while (read()) {
     if (unusable_.any()) continue;
     tokenise();
-    if (!empty_.any()) return &chunk_;
+    if (!empty_.any() && chunk_.rows() > 0) return &chunk_;
   }
   raise();
-  return nullptr;
+  return blocks_ && blocks_->finish(chunk_) ? &chunk_ : nullptr;
 }
 
 double RowStream::fraction() const {
@@ -52,12 +59,16 @@ double RowStream::fraction() const {
 }
 
 bool RowStream::read() {
-  for (Array<int32_t>* array : {&chunk_.ids, &chunk_.first_lengths, &chunk_.classes})
+  for (Array<int32_t>* array :
+       {&chunk_.ids, &chunk_.first_lengths, &chunk_.classes, &chunk_.token_classes, &chunk_.spans})
     array->clear();
   for (Array<float>* array : {&chunk_.values, &chunk_.soft}) array->clear();
   for (Array<int64_t>* array : {&chunk_.offsets, &chunk_.lines}) array->clear();
   first_.clear();
   second_.clear();
+  answers_.clear();
+  places_.clear();
+  targets_.words().clear();
   source_.forget();
   size_t bytes = 0;
   while (first_.size() < most_rows && bytes < most_bytes && rows_ < wanted_ &&
@@ -67,43 +78,85 @@ bool RowStream::read() {
       unusable_.add(record_.line, record_.problem, record_.hint);
       continue;
     }
-    chunk_.lines.push_back(record_.line);
-    first_.push_back(record_.cells[0]);
-    bytes += first_.back().size();
-    if (pair_) {
-      second_.push_back(record_.cells[1]);
-      bytes += second_.back().size();
-    }
+    bytes += take_texts();
     targets_.row(record_, unusable_);
   }
   return !first_.empty();
 }
 
-void RowStream::tokenise() {
-  text::EncodeOptions how;
-  how.max_length = max_length_;
-  text::PackedIds packed;
-  try {
-    packed = text::encode_all(tokenizer_, first_, second_, how, threads_);
-  } catch (const Error&) {
-    find_refused(how);
-    throw;
+// Keeps the record's texts; their bytes.
+size_t RowStream::take_texts() {
+  size_t bytes = 0;
+  auto take = [&](std::vector<std::string_view>& texts, std::string_view cell) {
+    texts.push_back(cell);
+    bytes += cell.size();
+  };
+  const std::vector<std::string_view>& cells = record_.cells;
+  if (chunk_.choices > 1) {
+    for (int64_t choice = 1; choice <= chunk_.choices; ++choice) {
+      take(first_, cells[0]);
+      take(second_, cells[static_cast<size_t>(choice)]);
+      chunk_.lines.push_back(record_.line);
+    }
+    return bytes;
   }
+  chunk_.lines.push_back(record_.line);
+  take(first_, cells[0]);
+  if (pair_ || target_) take(second_, cells[1]);
+  if (chunk_.task == Task::span) {
+    take(answers_, cells[2]);
+    take(places_, cells.size() > 3 ? cells[3] : "");
+  }
+  return bytes;
+}
+
+void RowStream::tokenise() {
+  if (chunk_.task == Task::token_classification) return tokenise_words();
+  if (chunk_.task == Task::span) return tokenise_passages();
+  text::PackedIds packed =
+      encode(first_, pair_ ? std::span(second_) : std::span(second_).first(0), max_length_);
+  find_empty(packed, "text");
+  if (target_) {
+    const text::PackedIds targets = encode(second_, {}, max_target_length_);
+    find_empty(targets, "target");
+    packed = alternated(packed, targets);
+  }
+  if (end_ >= 0) append_token(packed, end_, max_length_);
   chunk_.ids = std::move(packed.ids);
   chunk_.offsets = std::move(packed.offsets);
   chunk_.first_lengths.edit().assign(packed.first_lengths.begin(), packed.first_lengths.end());
-  for (int64_t row = 0; row < chunk_.rows(); ++row)
-    if (chunk_.length(row) == 0)
-      empty_.add(chunk_.lines[row], "the text has no tokens", "remove rows without text");
+  if (blocks_) blocks_->cut(chunk_);
 }
 
-void RowStream::find_refused(const text::EncodeOptions& how) const {
+void RowStream::find_empty(const text::PackedIds& packed, const char* what) {
+  for (int64_t row = 0; row < packed.count(); ++row)
+    if (packed.text(row).empty())
+      empty_.add(chunk_.lines[row], str("the ", what, " has no tokens"),
+                 str("remove rows without ", what));
+}
+
+text::PackedIds RowStream::encode(std::span<const std::string_view> first,
+                                  std::span<const std::string_view> second,
+                                  int64_t max_length) const {
+  text::EncodeOptions how;
+  how.max_length = max_length;
+  try {
+    return text::encode_all(tokenizer_, first, second, how, threads_);
+  } catch (const Error&) {
+    find_refused(first, second, how);
+    throw;
+  }
+}
+
+void RowStream::find_refused(std::span<const std::string_view> first,
+                             std::span<const std::string_view> second,
+                             const text::EncodeOptions& how) const {
   text::Encoding encoding;
-  for (size_t row = 0; row < first_.size(); ++row) {
-    std::optional<std::string_view> second;
-    if (pair_) second = second_[row];
+  for (size_t row = 0; row < first.size(); ++row) {
+    std::optional<std::string_view> other;
+    if (!second.empty()) other = second[row];
     try {
-      tokenizer_.encode(first_[row], second, how, encoding);
+      tokenizer_.encode(first[row], other, how, encoding);
     } catch (const Error& error) {
       throw Error(error.kind(), error.message(), source_.place(chunk_.lines[row]), error.hint());
     }

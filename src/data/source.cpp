@@ -75,6 +75,7 @@ std::optional<Format> format_by_extension(const fs::path& file) {
   if (extension == ".tsv" || extension == ".tab") return Format::tsv;
   if (extension == ".csv") return Format::csv;
   if (extension == ".jsonl" || extension == ".ndjson") return Format::jsonl;
+  if (extension == ".conll") return Format::conll;
   return std::nullopt;
 }
 
@@ -82,12 +83,14 @@ Format format_of(const DatasetOptions& options, const fs::path& file) {
   if (options.format == "tsv") return Format::tsv;
   if (options.format == "csv") return Format::csv;
   if (options.format == "jsonl") return Format::jsonl;
+  if (options.format == "conll") return Format::conll;
+  if (options.format == "squad") return Format::squad;
   if (!options.format.empty())
     throw Error(ErrorKind::recipe, str("unknown data format ", cited(options.format)),
-                file.string(), "the formats are tsv, csv and jsonl");
+                file.string(), "the formats are tsv, csv, jsonl, conll and squad");
   if (auto format = format_by_extension(file)) return *format;
   throw Error(ErrorKind::recipe, "the file's extension does not tell its format", file.string(),
-              "add `format: tsv`, `csv` or `jsonl` to the data set");
+              "add `format: tsv`, `csv`, `jsonl`, `conll` or `squad` to the data set");
 }
 
 fs::path split_file(const DatasetOptions& options, const std::string& name) {
@@ -182,6 +185,8 @@ std::unique_ptr<Reader> open_reader(Source& source, const DatasetOptions& option
                                     std::vector<Column> columns) {
   Format format = format_of(options, source.file());
   if (format == Format::jsonl) return open_jsonl(source, std::move(columns));
+  if (format == Format::conll) return open_conll(source, std::move(columns));
+  if (format == Format::squad) return open_squad(source);
   bool csv = format == Format::csv;
   return open_delimited(source, csv ? ',' : '\t', options.quoting.value_or(csv), options.header,
                         std::move(columns));

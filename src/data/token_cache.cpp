@@ -26,8 +26,11 @@ TokenFileKey key_of(const DatasetOptions& options, const text::Tokenizer& tokeni
                     const Split& split) {
   TokenFileKey key{split.content_hash, tokenizer.vocabulary_size(), RowTargets::none, 0};
   if (split.task == Task::regression) key.targets = RowTargets::values;
-  if (split.task != Task::classification) return key;
-  key.targets = options.soft_labels.empty() ? RowTargets::classes : RowTargets::soft;
+  if (split.task == Task::span) key.targets = RowTargets::spans;
+  if (!has_class_names(split.task)) return key;
+  key.targets = split.task == Task::token_classification ? RowTargets::token_classes
+                : options.soft_labels.empty()            ? RowTargets::classes
+                                                         : RowTargets::soft;
   key.classes = static_cast<int64_t>(split.labels.size());
   return key;
 }
@@ -122,6 +125,7 @@ std::vector<std::string> cached_names(const fs::path& folder, const DatasetOptio
   Format format = format_of(options, options.train);
   nlohmann::json key = {sha256, options.label, static_cast<int>(format), options.header,
                         options.quoting.value_or(format == Format::csv)};
+  if (task_of(options) == Task::token_classification) key.push_back("words");
   const fs::path note = folder / (compress::sha256(dumped(key)).substr(0, 32) + ".classes");
   std::vector<std::string> names = parse_names(read_note(note));
   if (!names.empty()) return names;

@@ -47,7 +47,9 @@ inline TokenLayout token_layout(const TokenFileKey& key, uint64_t rows, uint64_t
       (rows + 1) * sizeof(int64_t),
       rows * sizeof(int32_t),
       rows * sizeof(int64_t),
-      when(RowTargets::classes, rows * sizeof(int32_t)),
+      when(RowTargets::classes, rows * sizeof(int32_t)) +
+          when(RowTargets::token_classes, tokens * sizeof(int32_t)) +
+          when(RowTargets::spans, 2 * rows * sizeof(int32_t)),
       when(RowTargets::values, rows * sizeof(float)),
       when(RowTargets::soft, rows * static_cast<uint64_t>(key.classes) * sizeof(float))};
   uint64_t at = token_page;

@@ -42,12 +42,9 @@ class TokenReader {
   }
 
   void check_targets() const {
-    auto classes = section<int32_t>(Section::classes);
-    in_pieces(classes, [&](size_t begin, size_t end) {
-      for (size_t row = begin; row < end; ++row)
-        if (classes[row] < 0 || classes[row] >= key_.classes)
-          refuse(str("row ", row, " has a class that is none"));
-    });
+    if (key_.targets == RowTargets::spans) check_spans();
+    if (key_.targets == RowTargets::classes || key_.targets == RowTargets::token_classes)
+      check_classes();
     for (Section name : {Section::values, Section::soft}) {
       auto numbers = section<float>(name);
       in_pieces(numbers, [&](size_t begin, size_t end) {
@@ -55,6 +52,25 @@ class TokenReader {
           if (!std::isfinite(numbers[i])) refuse(str("target ", i, " is not a finite number"));
       });
     }
+  }
+
+  void check_classes() const {
+    auto classes = section<int32_t>(Section::classes);
+    const bool of_tokens = key_.targets == RowTargets::token_classes;
+    in_pieces(classes, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i)
+        if ((classes[i] < 0 || classes[i] >= key_.classes) && !(of_tokens && classes[i] == -100))
+          refuse(str(of_tokens ? "token " : "row ", i, " has a class that is none"));
+    });
+  }
+
+  void check_spans() const {
+    auto spans = section<int32_t>(Section::classes);
+    auto offsets = section<int64_t>(Section::offsets);
+    for (size_t row = 0; row < header_.rows; ++row)
+      if (spans[2 * row] < 0 || spans[2 * row] > spans[2 * row + 1] ||
+          spans[2 * row + 1] >= offsets[row + 1] - offsets[row])
+        refuse(str("the answer of row ", row, " lies outside it"));
   }
 
   void check_ids() const {
@@ -83,7 +99,9 @@ class TokenReader {
     split.offsets = shown<int64_t>(Section::offsets);
     split.first_lengths = shown<int32_t>(Section::first_lengths);
     split.lines = shown<int64_t>(Section::lines);
-    split.classes = shown<int32_t>(Section::classes);
+    (key_.targets == RowTargets::token_classes ? split.token_classes
+     : key_.targets == RowTargets::spans       ? split.spans
+                                               : split.classes) = shown<int32_t>(Section::classes);
     split.values = shown<float>(Section::values);
     split.soft = shown<float>(Section::soft);
     split.blank_lines = static_cast<int64_t>(header_.blank_lines);

@@ -110,7 +110,7 @@ int64_t TokenWriter::tokens() const {
 
 void TokenWriter::append(const Split& part) {
   State& s = *state_;
-  const auto count = static_cast<size_t>(part.rows());
+  const auto count = static_cast<size_t>(part.texts());
   std::vector<int64_t> offsets(part.offsets.begin() + 1, part.offsets.end());
   for (int64_t& offset : offsets) offset += s.tokens;
   auto wanted = [&](RowTargets targets, int64_t width) {
@@ -120,10 +120,15 @@ void TokenWriter::append(const Split& part) {
   s.add<int64_t>(Section::offsets, offsets, count);
   s.add<int32_t>(Section::first_lengths, part.first_lengths, count);
   s.add<int64_t>(Section::lines, part.lines, count);
-  s.add<int32_t>(Section::classes, part.classes, wanted(RowTargets::classes, 1));
+  if (s.key.targets == RowTargets::token_classes)
+    s.add<int32_t>(Section::classes, part.token_classes, part.ids.size());
+  else if (s.key.targets == RowTargets::spans)
+    s.add<int32_t>(Section::classes, part.spans, 2 * count);
+  else
+    s.add<int32_t>(Section::classes, part.classes, wanted(RowTargets::classes, 1));
   s.add<float>(Section::values, part.values, wanted(RowTargets::values, 1));
   s.add<float>(Section::soft, part.soft, wanted(RowTargets::soft, s.key.classes));
-  s.rows += part.rows();
+  s.rows += part.texts();
   s.tokens += part.offsets.back();
 }
 

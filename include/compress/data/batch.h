@@ -47,22 +47,27 @@ struct Batch {
   std::vector<int64_t> row_offsets;  // host copy of offsets; a padded batch ends with its padding
   int64_t longest = 0;               // tokens of the longest row
   std::vector<int64_t> example_ids;  // [B] row numbers in the data set, stable over epochs and runs
+  // Rows of one example, which lie next to each other (multiple choice); example_ids name it once
+  // a row, and targets count examples.
+  int64_t choices = 1;
   Targets targets;
   Part part;
   // Of a sequence-to-sequence batch: the rows to be written, as many as rows(). The decoder reads
   // them shifted by one place, behind its start token. Null otherwise.
   std::shared_ptr<const Batch> decoder;
 
+  // The tokens that token_labels are about.
+  const Batch& predicted() const { return decoder != nullptr ? *decoder : *this; }
   int64_t rows() const { return static_cast<int64_t>(example_ids.size()); }
   int64_t tokens() const { return row_offsets.empty() ? 0 : row_offsets.back(); }
+  int64_t examples() const { return rows() / choices; }
   // Of the whole update.
+  int64_t update_examples() const { return update_rows() / choices; }
   int64_t update_rows() const { return part.rows < 0 ? rows() : part.rows; }
   int64_t update_tokens() const { return part.tokens < 0 ? tokens() : part.tokens; }
   // The share of the update's rows (tokens) that these are: weights of means over them.
   double row_share() const { return share(rows(), update_rows()); }
-  double token_share() const {
-    return decoder != nullptr ? decoder->token_share() : share(tokens(), update_tokens());
-  }
+  double token_share() const { return share(predicted().tokens(), predicted().update_tokens()); }
   // The same batch on another device (asynchronously where the host memory is pinned).
   Batch to(torch::Device device) const;
 

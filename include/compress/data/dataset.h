@@ -16,23 +16,43 @@
 
 namespace compress::data {
 
-enum class Task { classification, regression, unlabelled };
+// language_model: each token's label is the next one of its row. sequence_to_sequence: a row is a
+// source text and the text to be written for it. token_classification: a class for each word. span:
+// the part of a passage that answers a question. multiple_choice: which of several second texts
+// fits the first.
+enum class Task {
+  classification,
+  regression,
+  unlabelled,
+  language_model,
+  sequence_to_sequence,
+  token_classification,
+  span,
+  multiple_choice
+};
 
 // One entry of a recipe's `data:` map.
 struct DatasetOptions {
-  std::string format;                   // tsv | csv | jsonl; "" = by the file's extension
+  std::string format;  // tsv | csv | jsonl | conll | squad; "" = by the file's extension
   std::string train, validation, test;  // paths, "" = none
-  std::string text;                     // column: name, or number from 0
-  std::string pair;                     // second sentence's column, "" = none
-  std::string label;                    // column of the label or score
-  std::string task = "classification";  // classification | regression | unlabelled
+  std::string text;                     // column: name, or number from 0 (span: the question)
+  std::string pair;                     // second sentence's column (span: the passage), "" = none
+  std::string label;                    // column of the label, score, or words' classes
+  std::string target;                   // column of the text to be written (sequence_to_sequence)
+  std::string task = "classification";  // name of a Task
   std::vector<std::string>
       labels;  // class names in order; empty = sorted names found in the training file
   std::vector<std::string>
-      soft_labels;  // columns of probabilities, one a class, instead of `label`
+      soft_labels;                   // columns of probabilities, one a class, instead of `label`
+  std::string answer, answer_start;  // span: columns of the answer and of its place, in characters
+  std::vector<std::string> choices;  // multiple_choice: columns of the second texts
   bool header = true;
-  std::optional<bool> quoting;   // default: csv yes, tsv no
-  int64_t max_length = 128;      // tokens a row, special ones included
+  std::optional<bool> quoting;      // default: csv yes, tsv no
+  int64_t max_length = 128;         // tokens a row, special ones included
+  int64_t max_target_length = 128;  // the same of the text to be written
+  int64_t stride = 128;          // span: tokens that neighbouring windows of a long passage share
+  bool append_end = true;        // language_model: the end-of-text token behind each text
+  bool concatenate = false;      // language_model: all texts in one, cut into rows of max_length
   std::optional<int64_t> limit;  // first n rows of each split only
   std::string cache = "auto";    // auto | off | folder: where tokenised rows are kept
   static const recipe::Options<DatasetOptions>& options();
@@ -44,15 +64,19 @@ struct Split {
   std::string name;  // "train", "validation", "test"
   std::filesystem::path file;
   Task task = Task::classification;
-  std::vector<std::string> labels;  // class names by index (classification)
+  std::vector<std::string> labels;  // class names by index (classification, of words too)
   Array<int32_t> ids;               // [T]
   Array<int64_t> offsets;           // [N + 1]
-  Array<int32_t> first_lengths;     // [N] tokens with segment 0 (the rest have segment 1)
-  Array<int32_t> classes;           // [N] hard labels, or empty
-  Array<float> values;              // [N] regression targets, or empty
-  Array<float> soft;                // [N * C] soft labels, or empty
-  Array<int64_t> lines;             // [N] 1-based line of each row in its file
-  int64_t blank_lines = 0;          // skipped
+  // [N] tokens with segment 0 (the rest have segment 1). For sequence_to_sequence: tokens of the
+  // source; the target follows them.
+  Array<int32_t> first_lengths;
+  Array<int32_t> classes;        // [N] hard labels, or empty
+  Array<int32_t> token_classes;  // [T] token_classification: -100 but at a word's first token
+  Array<int32_t> spans;          // [2 N] span: first and last token of the answer, in the row
+  Array<float> values;           // [N] regression targets, or empty
+  Array<float> soft;             // [N * C] soft labels, or empty
+  Array<int64_t> lines;          // [N] 1-based line of each row in its file
+  int64_t blank_lines = 0;       // skipped
   // SHA-256 of the file's content, the options that decide what is read from it (max_length too),
   // the class names and the tokenizer: two splits with the same hash hold the same tokens and
   // targets.
@@ -61,9 +85,15 @@ struct Split {
   // which pack() then holds their ids (0 = the ids were checked).
   std::filesystem::path cache;
   int64_t vocabulary = 0;
+  // multiple_choice: so many texts make one row, the arrays above say N for rows() times that.
+  int64_t choices = 1;
+  std::shared_ptr<const DatasetOptions> options;  // span: what it was read with; see passages.h
 
-  int64_t rows() const { return static_cast<int64_t>(offsets.size()) - 1; }
-  int64_t length(int64_t row) const { return offsets[row + 1] - offsets[row]; }
+  int64_t texts() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  int64_t rows() const { return texts() / choices; }
+  int64_t length(int64_t row) const {
+    return offsets[(row + 1) * choices] - offsets[row * choices];
+  }
   std::string place(int64_t row) const;  // "data/movies/train.tsv:17"
 };
 
@@ -75,6 +105,12 @@ struct Split {
 // only where they are empty. With quoting, RFC 4180 holds. JSONL has one object a line: texts are
 // strings; labels and scores strings, numbers or booleans. Spaces around labels and numbers do not
 // count.
+//
+// For language_model, the tokenizer's end-of-text token follows each text that is not cut, where
+// the tokenizer has one and did not write it itself (append_end). With `concatenate`, the rows of
+// the split are not those of the file: all texts are one sequence, cut into rows of max_length
+// tokens, the last one shorter, and a row's line is that in which it begins. For
+// sequence_to_sequence, both texts have the special tokens of a single text.
 //
 // For classification, `labels` are the class names: empty = as label_names() says. Soft labels
 // become probabilities with sum 1 (a sum within 1e-3 of 1 is accepted) in the order of `labels`,
@@ -90,9 +126,9 @@ struct Split {
 // column that is not there (with the nearest name), NUL bytes, a row above 16 MB; and, all bad rows
 // counted and the first five listed with their lines: bad UTF-8, short or long rows, unclosed
 // quotes, bad JSON, empty or unknown labels (with the nearest name), scores that are not finite
-// numbers, soft labels that are no distribution, texts without a token. Errors{recipe}: no such
-// file in the options, unknown format, no label column for a labelled task. Error{disk} when a
-// folder named in options.cache cannot be written.
+// numbers, soft labels that are no distribution, texts (and targets) without a token.
+// Errors{recipe}: no such file in the options, unknown format, no label column for a labelled task.
+// Error{disk} when a folder named in options.cache cannot be written.
 Split load_split(const DatasetOptions& options, const std::string& name,
                  const text::Tokenizer& tokenizer, const std::vector<std::string>& labels = {},
                  int threads = 0);
@@ -110,12 +146,15 @@ std::vector<std::string> label_names(const DatasetOptions& options);
 // file are not either: hash that file too.
 std::string source_hash(const DatasetOptions& options, const std::string& name);
 // Number of rows without tokenising, `limit` applied, for the plan. Reads the file once and does
-// not judge rows; counts records, not lines, where quoting is on.
+// not judge rows; counts records, not lines, where quoting is on. With `concatenate` it is a guess,
+// four bytes a token.
 int64_t count_rows(const DatasetOptions& options, const std::string& name);
 
 // Packs rows of a split into a batch on the CPU, in the given order (in pinned memory when `pin`
-// and there is a GPU). Class indices become one-hot rows of Targets::distribution. Error{data} for
-// ids of a mapped split that lie outside the vocabulary.
+// and there is a GPU). Class indices become one-hot rows of Targets::distribution. Of a language
+// model's split token_labels are the next tokens; of a sequence-to-sequence split the targets go to
+// Batch::decoder and, all of them, to token_labels. Error{data} for ids of a mapped split that lie
+// outside the vocabulary.
 Batch pack(const Split& split, std::span<const int64_t> rows, bool pin = false);
 
 }  // namespace compress::data

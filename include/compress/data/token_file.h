@@ -2,7 +2,8 @@
 // The file of tokenised rows that a cache keeps: written piece by piece, read by mapping it.
 //
 // Little-endian: a header of 4,096 bytes, then the arrays of data::Split, each from a multiple of
-// 4,096 bytes on: ids, offsets, first_lengths, lines, classes, values, soft. The header's counts
+// 4,096 bytes on: ids, offsets, first_lengths, lines, classes (or token_classes, or spans), values,
+// soft. Rows are Split::texts(). The header's counts
 // say where each array lies and how long the file is; nothing else in it is a position.
 
 #include <cstdint>
@@ -15,14 +16,14 @@
 namespace compress::data {
 
 // What the rows of a file have as targets.
-enum class RowTargets : uint32_t { none, classes, values, soft };
+enum class RowTargets : uint32_t { none, classes, values, soft, token_classes, spans };
 
 // What a file is wanted to hold; one that holds something else is refused.
 struct TokenFileKey {
   std::string content_hash;  // Split::content_hash
   int64_t vocabulary = 0;    // ids are 0 .. vocabulary - 1
   RowTargets targets = RowTargets::none;
-  int64_t classes = 0;  // number of classes (classes, soft), else 0
+  int64_t classes = 0;  // number of classes (classes, soft, token_classes), else 0
 };
 
 enum class TokenCheck {

@@ -37,6 +37,8 @@ TEST(DataOptions, ReadsAll) {
   EXPECT_EQ(o.limit, 9);
   EXPECT_EQ(o.cache, "off");
   EXPECT_EQ(problems_of("{train: a.tsv, text: s, task: unlabelled}"), "");
+  EXPECT_EQ(problems_of("{train: a.json, format: squad, text: s, task: span}"), "");
+  EXPECT_EQ(problems_of("{train: a.tsv, text: s, task: sequence_to_sequence, target: t}"), "");
   EXPECT_EQ(problems_of("{train: a.tsv, text: s, soft_labels: [a, b]}"), "");
 }
 
@@ -56,6 +58,23 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"{train: a.tsv, text: s, label: y, format: xls}", "xls"},
         Case{"{train: a.tsv, text: s, label: y, task: guess}", "guess"},
         Case{"{train: a.tsv, text: s, label: y, max_length: 2}", "max_length"},
+        Case{"{train: a.tsv, text: s, task: language_model, label: y}", "has no label"},
+        Case{"{train: a.tsv, text: s, task: language_model, pair: p}", "no second text"},
+        Case{"{train: a.tsv, text: s, task: unlabelled, concatenate: true}",
+             "`concatenate` needs `task: language_model`"},
+        Case{"{train: a.tsv, text: s, task: unlabelled, append_end: false}", "append_end"},
+        Case{"{train: a.tsv, text: s, task: sequence_to_sequence}", "needs `target`"},
+        Case{"{train: a.tsv, text: s, task: sequence_to_sequence, target: s}", "used twice"},
+        Case{"{train: a.tsv, text: s, label: y, target: t}",
+             "`target` needs `task: sequence_to_sequence`"},
+        Case{"{train: a.tsv, text: s, task: token_classification}", "needs `label`"},
+        Case{"{train: a.tsv, text: s, task: span, pair: p}", "needs `answer`"},
+        Case{"{train: a.tsv, text: s, task: span, answer: p}", "needs `pair`"},
+        Case{"{train: a.json, format: squad, text: s, label: y}", "needs `task: span`"},
+        Case{"{train: a.tsv, text: s, task: multiple_choice, label: y, choices: a}",
+             "needs `choices`"},
+        Case{"{train: a.tsv, text: s, task: multiple_choice, label: y, choices: [a, b], labels: x}",
+             "1 names of choices for 2 columns"},
         Case{"{train: a.tsv, text: s, label: y, max_length: 100001}", "max_length"},
         Case{"{train: a.tsv, text: s, label: y, limit: 0}", "limit"},
         Case{"{train: a.tsv, text: s, label: y, lable: z}", "lable"},

@@ -1,0 +1,185 @@
+// Rows of a split as a batch.
+
+#include <algorithm>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "compress/data/dataset.h"
+
+namespace compress::data {
+
+namespace {
+
+// Which tokens of a row: all, or of a sequence-to-sequence split one of its texts.
+enum class Side { all, source, target };
+
+// Tokens of a split that become one row of a batch; the first `first` have segment 0.
+struct Run {
+  int64_t begin, length, first;
+};
+
+Run run_of(const Split& split, int64_t row, int64_t text, Side side) {
+  const int64_t begin = split.offsets[text], length = split.offsets[text + 1] - begin,
+                first = split.first_lengths[text];
+  if (length < 0 || split.offsets[text + 1] > static_cast<int64_t>(split.ids.size()) ||
+      (side != Side::all && (first < 0 || first > length)))
+    throw Error(ErrorKind::internal, str("the offsets of row ", row, " lie outside its split"));
+  if (side == Side::source) return {begin, first, first};
+  if (side == Side::target) return {begin + first, length - first, length - first};
+  return {begin, length, first};
+}
+
+// Lays the rows' offsets out.
+void lay_out(const std::vector<Run>& runs, Batch& batch) {
+  batch.row_offsets.reserve(runs.size() + 1);
+  batch.row_offsets.push_back(0);
+  for (const Run& run : runs) {
+    batch.longest = std::max(batch.longest, run.length);
+    batch.row_offsets.push_back(batch.row_offsets.back() + run.length);
+  }
+}
+
+// The tokens of a mapped split are held below the vocabulary: an embedding reads where they say.
+void fill_tokens(const Split& split, const std::vector<Run>& runs, Batch& batch) {
+  auto* ids = batch.token_ids.data_ptr<int64_t>();
+  auto* segments = batch.segment_ids.data_ptr<int64_t>();
+  auto* positions = batch.positions.data_ptr<int64_t>();
+  auto* slots = batch.slots.data_ptr<int64_t>();
+  std::copy(batch.row_offsets.begin(), batch.row_offsets.end(), batch.offsets.data_ptr<int64_t>());
+  int64_t slot = 0;
+  uint32_t highest = 0;
+  for (const Run& run : runs) {
+    const int32_t* from = split.ids.data() + run.begin;
+    for (int64_t i = 0; i < run.length; ++i) {
+      highest = std::max(highest, static_cast<uint32_t>(from[i]));
+      *ids++ = from[i];
+      *segments++ = i >= run.first;
+      *positions++ = i;
+      *slots++ = slot + i;
+    }
+    slot += batch.longest;
+  }
+  if (split.vocabulary > 0 && highest >= split.vocabulary)
+    throw Error(ErrorKind::data, "tokenised rows are damaged: a token outside the vocabulary",
+                split.cache.string(), "delete the file, and it is made again");
+}
+
+// The rows as one side of the split has them, without targets.
+Batch tokens_of(const Split& split, std::span<const int64_t> rows, Side side,
+                const torch::TensorOptions& longs) {
+  Batch batch;
+  std::vector<Run> runs;
+  batch.choices = split.choices;
+  batch.example_ids.reserve(rows.size() * static_cast<size_t>(split.choices));
+  runs.reserve(rows.size() * static_cast<size_t>(split.choices));
+  for (int64_t row : rows) {
+    if (row < 0 || row >= split.rows())
+      throw Error(ErrorKind::internal,
+                  str("row ", row, " of a split with ", split.rows(), " rows"));
+    for (int64_t text = row * split.choices; text < (row + 1) * split.choices; ++text) {
+      runs.push_back(run_of(split, row, text, side));
+      batch.example_ids.push_back(row);
+    }
+  }
+  lay_out(runs, batch);
+  const int64_t tokens = batch.tokens();
+  batch.token_ids = torch::empty({tokens}, longs);
+  batch.segment_ids = torch::empty({tokens}, longs);
+  batch.positions = torch::empty({tokens}, longs);
+  batch.slots = torch::empty({tokens}, longs);
+  batch.offsets = torch::empty({batch.rows() + 1}, longs);
+  fill_tokens(split, runs, batch);
+  return batch;
+}
+
+void fill_targets(const Split& split, std::span<const int64_t> rows,
+                  const torch::TensorOptions& floats, Targets& targets) {
+  auto count = static_cast<int64_t>(rows.size()),
+       classes = static_cast<int64_t>(split.labels.size());
+  if (!split.values.empty()) {
+    targets.values = torch::empty({count}, floats);
+    auto* out = targets.values.data_ptr<float>();
+    for (int64_t row : rows) *out++ = split.values[row];
+  }
+  if (split.classes.empty() && split.soft.empty()) return;
+  targets.distribution = torch::empty({count, classes}, floats);
+  auto* out = targets.distribution.data_ptr<float>();
+  for (int64_t row : rows) {
+    if (!split.soft.empty()) {
+      std::copy_n(split.soft.data() + row * classes, classes, out);
+    } else {
+      std::fill_n(out, classes, 0.f);
+      out[split.classes[row * split.choices]] = 1;
+    }
+    out += classes;
+  }
+}
+
+// Lists the tokens with a label.
+void list_labelled(const torch::TensorOptions& longs, Targets& targets) {
+  const auto* label = targets.token_labels.const_data_ptr<int64_t>();
+  for (int64_t t = 0; t < targets.token_labels.size(0); ++t)
+    if (label[t] != -100) targets.labelled.push_back(t);
+  targets.token_index = torch::empty({static_cast<int64_t>(targets.labelled.size())}, longs);
+  std::copy(targets.labelled.begin(), targets.labelled.end(),
+            targets.token_index.data_ptr<int64_t>());
+}
+
+// Each token's label is the next one of its row.
+void label_next_tokens(const torch::TensorOptions& longs, Batch& batch) {
+  torch::Tensor labels = torch::empty({batch.tokens()}, longs);
+  const auto* id = batch.token_ids.const_data_ptr<int64_t>();
+  auto* label = labels.data_ptr<int64_t>();
+  for (size_t row = 0; row + 1 < batch.row_offsets.size(); ++row) {
+    const int64_t begin = batch.row_offsets[row], end = batch.row_offsets[row + 1];
+    if (begin == end) continue;
+    std::copy(id + begin + 1, id + end, label + begin);
+    label[end - 1] = -100;
+  }
+  batch.targets.token_labels = labels;
+  list_labelled(longs, batch.targets);
+}
+
+// The classes of words, at the words' first tokens.
+void label_words(const Split& split, std::span<const int64_t> rows,
+                 const torch::TensorOptions& longs, Batch& batch) {
+  torch::Tensor labels = torch::empty({batch.tokens()}, longs);
+  auto* out = labels.data_ptr<int64_t>();
+  for (int64_t row : rows)
+    out = std::copy(split.token_classes.begin() + split.offsets[row],
+                    split.token_classes.begin() + split.offsets[row + 1], out);
+  batch.targets.token_labels = labels;
+  list_labelled(longs, batch.targets);
+}
+
+void fill_spans(const Split& split, std::span<const int64_t> rows,
+                const torch::TensorOptions& longs, Targets& targets) {
+  targets.spans = torch::empty({static_cast<int64_t>(rows.size()), 2}, longs);
+  auto* out = targets.spans.data_ptr<int64_t>();
+  for (int64_t row : rows) {
+    *out++ = split.spans[2 * row];
+    *out++ = split.spans[2 * row + 1];
+  }
+}
+
+}  // namespace
+
+Batch pack(const Split& split, std::span<const int64_t> rows, bool pin) {
+  const bool pinned = pin && torch::cuda::is_available();
+  const auto floats = torch::TensorOptions().dtype(torch::kFloat32).pinned_memory(pinned);
+  const auto longs = floats.dtype(torch::kInt64);
+  const bool writes = split.task == Task::sequence_to_sequence;
+  Batch batch = tokens_of(split, rows, writes ? Side::source : Side::all, longs);
+  fill_targets(split, rows, floats, batch.targets);
+  if (split.task == Task::language_model) label_next_tokens(longs, batch);
+  if (!split.token_classes.empty()) label_words(split, rows, longs, batch);
+  if (!split.spans.empty()) fill_spans(split, rows, longs, batch.targets);
+  if (writes) {
+    batch.decoder = std::make_shared<const Batch>(tokens_of(split, rows, Side::target, longs));
+    batch.targets.token_labels = batch.decoder->token_ids;
+    list_labelled(longs, batch.targets);
+  }
+  return batch;
+}
+
+}  // namespace compress::data
