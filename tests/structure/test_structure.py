@@ -12,7 +12,7 @@ LEVELS = [
     ["nn", "parallel"],
     ["checkpoint"],
     ["objective", "constraint", "optim", "surgery", "teacher", "augment"],
-    ["train", "eval"],
+    ["train", "eval", "generate"],
     ["export"],
     ["pipeline"],
     ["cli"],
