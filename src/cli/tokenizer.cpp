@@ -2,8 +2,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <fstream>
-#include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -13,48 +11,13 @@
 #include "compress/cli/commands.h"
 #include "compress/text/tokenizer.h"
 #include "compress/text/train.h"
+#include "lines.h"
 
 namespace compress::cli {
 
 namespace {
 
 using nlohmann::json;
-
-// The lines of files, one after another; of standard input without files.
-class LineReader {
- public:
-  explicit LineReader(std::vector<std::string> files) : files_(std::move(files)) {
-    if (files_.empty()) return;
-    for (const std::string& name : files_)
-      if (!std::ifstream(name)) throw Error(ErrorKind::data, "the file cannot be read", name);
-    file_.open(files_[0]);
-  }
-  // Without the line's end. False when there is no further line.
-  bool next(std::string& line) {
-    while (!std::getline(input(), line)) {
-      if (input().bad()) throw Error(ErrorKind::data, "the file cannot be read", place());
-      if (at_ + 1 >= files_.size()) return false;
-      file_ = std::ifstream(files_[++at_]);
-      number_ = 0;
-    }
-    ++number_;
-    if (line.ends_with('\r')) line.pop_back();
-    return true;
-  }
-  std::string place() const {
-    return str(files_.empty() ? "standard input" : files_[at_], ":", number_);
-  }
-
- private:
-  std::istream& input() {
-    if (files_.empty()) return std::cin;
-    return file_;
-  }
-  std::vector<std::string> files_;
-  std::ifstream file_;
-  size_t at_ = 0;
-  int64_t number_ = 0;
-};
 
 struct TrainFlags {
   std::string model = "wordpiece", out;

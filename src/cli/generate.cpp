@@ -1,0 +1,281 @@
+// `compress generate`: lets a model write.
+
+#include "compress/generate/generate.h"
+
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <cmath>
+#include <optional>
+
+#include "compress/base/clock.h"
+#include "compress/base/error.h"
+#include "compress/base/log.h"
+#include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
+#include "compress/cli/commands.h"
+#include "compress/export/export.h"
+#include "compress/nn/packed.h"
+#include "compress/train/train.h"
+#include "lines.h"
+
+namespace compress::cli {
+
+namespace {
+
+struct GenerateFlags {
+  std::string model, file;
+  std::vector<std::string> prompts, stop;
+  std::optional<int64_t> max_new_tokens, min_new_tokens, num_beams, no_repeat_ngram, top_k,
+      sequences;
+  std::optional<double> length_penalty, repetition_penalty, temperature, top_p;
+  std::optional<std::string> early_stopping;
+  std::optional<bool> sample;
+  uint64_t seed = 0;
+  int64_t batch = 8;
+  std::string precision = "float32", device = "auto";
+  bool json = false, quiet = false;
+};
+
+struct Prompt {
+  std::string text, where;
+  generate::Tokens ids;
+};
+
+// Texts of the command line, or lines.
+class Prompts {
+ public:
+  explicit Prompts(const GenerateFlags& flags) : given_(flags.prompts) {
+    if (given_.empty())
+      lines_.emplace(flags.file.empty() ? std::vector<std::string>{}
+                                        : std::vector<std::string>{flags.file});
+  }
+  bool next(Prompt& prompt) {
+    if (lines_ ? !lines_->next(prompt.text) : at_ == given_.size()) return false;
+    if (!lines_) prompt.text = given_[at_++];
+    prompt.where = lines_ ? lines_->place() : "--prompt";
+    if (trim(prompt.text).empty())
+      throw Error(kind(), "the prompt is empty", prompt.where,
+                  "write what the model is to continue");
+    return true;
+  }
+  // Of what is wrong with a prompt.
+  ErrorKind kind() const { return lines_ ? ErrorKind::data : ErrorKind::recipe; }
+
+ private:
+  std::vector<std::string> given_;
+  size_t at_ = 0;
+  std::optional<LineReader> lines_;
+};
+
+template <class T>
+void take(const std::optional<T>& flag, T& option) {
+  if (flag) option = *flag;
+}
+
+generate::Options options_of(const GenerateFlags& flags, const nn::ModelConfig& config) {
+  std::vector<std::string> ignored;
+  generate::Options options = generate::default_options(flags.model, config, ignored);
+  if (!ignored.empty())
+    log::warn(str(flags.model, ": generation options that are not supported and are ignored: ",
+                  join(ignored, ", ")));
+  take(flags.max_new_tokens, options.max_new_tokens);
+  take(flags.min_new_tokens, options.min_new_tokens);
+  take(flags.num_beams, options.num_beams);
+  take(flags.length_penalty, options.length_penalty);
+  if (flags.early_stopping)
+    options.early_stopping = generate::parse_early_stopping(*flags.early_stopping);
+  take(flags.no_repeat_ngram, options.no_repeat_ngram);
+  take(flags.repetition_penalty, options.repetition_penalty);
+  take(flags.sample, options.sample);
+  take(flags.temperature, options.temperature);
+  take(flags.top_k, options.top_k);
+  take(flags.top_p, options.top_p);
+  take(flags.sequences, options.sequences);
+  options.seed = flags.seed;
+  generate::check(options);
+  return options;
+}
+
+// Whether the last tokens say one of `texts`. A token has a byte at least; a few more before them
+// keep what the decoder does at a beginning away.
+std::function<bool(std::span<const int64_t>)> stops_at(const std::vector<std::string>& texts,
+                                                       const text::Tokenizer& tokenizer) {
+  if (texts.empty()) return {};
+  size_t longest = 0;
+  for (const std::string& text : texts) longest = std::max(longest, text.size());
+  return [&texts, &tokenizer, longest](std::span<const int64_t> fresh) {
+    const std::span<const int64_t> last = fresh.last(std::min(fresh.size(), longest + 8));
+    const std::string said = tokenizer.decode(std::vector<int32_t>(last.begin(), last.end()));
+    return std::any_of(texts.begin(), texts.end(), [&](const std::string& text) {
+      return said.find(text) != std::string::npos;
+    });
+  };
+}
+
+// What was written, as it follows the prompt: decoders of some tokenizers drop a text's first
+// space.
+std::string text_of(const text::Tokenizer& tokenizer, const generate::Tokens& prompt,
+                    const generate::Tokens& fresh) {
+  std::vector<int32_t> all(prompt.begin(), prompt.end());
+  const std::string before = tokenizer.decode(all);
+  all.insert(all.end(), fresh.begin(), fresh.end());
+  const std::string whole = tokenizer.decode(all);
+  if (whole.starts_with(before)) return whole.substr(before.size());
+  return tokenizer.decode(std::vector<int32_t>(fresh.begin(), fresh.end()));
+}
+
+class Writer {
+ public:
+  Writer(const GenerateFlags& flags, const exports::LoadedModel& loaded, generate::Options options,
+         const text::Tokenizer& tokenizer)
+      : flags_(flags), model_(*loaded.model), options_(std::move(options)), tokenizer_(tokenizer) {}
+
+  void write_all() {
+    Prompts prompts(flags_);
+    std::vector<Prompt> batch;
+    for (Prompt prompt; prompts.next(prompt);) {
+      prompt.ids = encoded(prompt, prompts.kind());
+      batch.push_back(std::move(prompt));
+      if (static_cast<int64_t>(batch.size()) == flags_.batch) write(batch);
+    }
+    write(batch);
+    if (!flags_.quiet)
+      log::info(str(with_commas(tokens_), " tokens in ", fixed(seconds_, 2), " s, ",
+                    fixed(static_cast<double>(tokens_) / seconds_, 1), " tokens/s"));
+  }
+
+ private:
+  generate::Tokens encoded(const Prompt& prompt, ErrorKind kind) const {
+    const text::Encoding encoding = tokenizer_.encode(prompt.text);
+    generate::Tokens ids(encoding.ids.begin(), encoding.ids.end());
+    const std::string what = generate::problem(model_.config(), options_, ids);
+    if (!what.empty())
+      throw Error(kind, "the prompt " + what, prompt.where,
+                  "shorten the prompt, or lower --max-new-tokens");
+    return ids;
+  }
+
+  void write(std::vector<Prompt>& batch) {
+    if (batch.empty()) return;
+    std::vector<generate::Tokens> ids;
+    for (const Prompt& prompt : batch) ids.push_back(prompt.ids);
+    const auto begin = std::chrono::steady_clock::now();
+    const std::vector<generate::Sequence> found = generate::generate(model_, ids, options_);
+    const double seconds = seconds_since(begin);
+    seconds_ += seconds;
+    for (size_t i = 0; i < found.size(); ++i) {
+      tokens_ += static_cast<int64_t>(found[i].ids.size());
+      print(shown(batch[i / static_cast<size_t>(options_.sequences)], found[i], seconds));
+    }
+    options_.first_row += static_cast<int64_t>(batch.size());
+    batch.clear();
+  }
+
+  std::string shown(const Prompt& prompt, const generate::Sequence& sequence,
+                    double seconds) const {
+    const bool reads = model_.config().encoder_decoder();
+    const std::string text =
+        text_of(tokenizer_, reads ? generate::Tokens{} : prompt.ids, sequence.ids);
+    if (!flags_.json) return text + "\n";
+    const nn::Json json = {
+        {"prompt", prompt.text},
+        {"text", text},
+        {"ids", sequence.ids},
+        {"score", std::isfinite(sequence.score) ? nn::Json(sequence.score) : nn::Json(nullptr)},
+        {"seconds", seconds}};
+    return json.dump(-1, ' ', false, nn::Json::error_handler_t::replace) + "\n";
+  }
+
+  const GenerateFlags& flags_;
+  nn::Model& model_;
+  generate::Options options_;
+  const text::Tokenizer& tokenizer_;
+  int64_t tokens_ = 0;
+  double seconds_ = 0;
+};
+
+int generate_text(const GenerateFlags& flags) {
+  const torch::Device device = train::resolve_device(flags.device);
+  // What can be wrong without the weights is told before they are read.
+  const nn::ModelConfig config = checkpoint::load_config(flags.model);
+  try {
+    generate::check(config);
+  } catch (const Error& error) {
+    throw Error(error.kind(), error.message(), flags.model, error.hint());
+  }
+  generate::Options options = options_of(flags, config);
+  const auto tokenizer = text::load_tokenizer(flags.model);
+  options.stop = stops_at(flags.stop, *tokenizer);
+  options.precision = train::resolve_precision(flags.precision, device);
+  exports::LoadedModel loaded = exports::load(flags.model);
+  loaded.model->to(device);
+  torch::NoGradGuard no_grad;
+  loaded.model->params().refresh(options.precision);
+  const nn::PackedWeights packed(loaded.model->params());
+  Writer(flags, loaded, std::move(options), *tokenizer).write_all();
+  return 0;
+}
+
+void add_lengths_and_beams(CLI::App& sub, GenerateFlags& flags) {
+  sub.add_option("--max-new-tokens", flags.max_new_tokens, "Tokens to write at most; default 20");
+  sub.add_option("--min-new-tokens", flags.min_new_tokens, "No end before that many; default 0");
+  sub.add_option("--stop", flags.stop, "Ends where this text was written; repeated")
+      ->take_all()
+      ->expected(1);
+  sub.add_option("--num-beams", flags.num_beams, "Above 1: beam search; default 1");
+  sub.add_option("--length-penalty", flags.length_penalty,
+                 "Beams score log-probability / tokens^X; default 1");
+  sub.add_option("--early-stopping", flags.early_stopping,
+                 "Beams end when enough are finished (true), when others look worse (false), when "
+                 "others must be worse (never); default false")
+      ->check(CLI::IsMember({"true", "false", "never"}));
+  sub.add_option("--no-repeat-ngram-size", flags.no_repeat_ngram,
+                 "No N tokens in a row come twice; default 0: they may");
+  sub.add_option("--repetition-penalty", flags.repetition_penalty,
+                 "Scores of tokens that are there are divided by it; default 1");
+  sub.add_option("--num-return-sequences", flags.sequences, "Sequences a prompt; default 1");
+}
+
+void add_sampling(CLI::App& sub, GenerateFlags& flags) {
+  sub.add_flag("--sample,!--no-sample", flags.sample, "Draws tokens instead of taking the best");
+  sub.add_option("--temperature", flags.temperature, "Scores are divided by it; default 1");
+  sub.add_option("--top-k", flags.top_k, "Draws from the K best; 0: from all; default 50");
+  sub.add_option("--top-p", flags.top_p,
+                 "Draws from the fewest that have this probability; default 1");
+  sub.add_option("--seed", flags.seed, "Of the draws; the same seed writes the same")
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<GenerateFlags>();
+  CLI::App* sub = app.add_subcommand("generate", "Continues prompts with a language model");
+  sub->add_option("MODEL", flags->model, "Folder in Hugging Face's layout, or of a stage")
+      ->required();
+  CLI::Option* prompt =
+      sub->add_option("--prompt", flags->prompts, "Text to continue or to rewrite; repeated")
+          ->take_all()
+          ->expected(1);
+  sub->add_option("--file", flags->file, "One prompt a line; without either: standard input")
+      ->excludes(prompt);
+  add_lengths_and_beams(*sub, *flags);
+  add_sampling(*sub, *flags);
+  sub->add_option("--batch", flags->batch, "Prompts at a time")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  sub->add_option("--precision", flags->precision, "auto, float32, bf16 or fp16")
+      ->check(CLI::IsMember({"auto", "float32", "bf16", "fp16"}))
+      ->capture_default_str();
+  sub->add_option("--device", flags->device, "auto, cpu, cuda or cuda:<n>")->capture_default_str();
+  sub->add_flag("--json", flags->json, "A JSON line a sequence: prompt, text, ids, score, seconds");
+  sub->add_flag("--quiet", flags->quiet, "Does not tell the speed at the end");
+  sub->footer(
+      "Defaults are those of MODEL/generation_config.json, or where there is none of config.json.\n"
+      "Example: compress generate models/SmolLM2-135M --prompt \"Once upon a time\" --sample "
+      "--top-p 0.9");
+  sub->callback([flags, &action] { action = [flags] { return generate_text(*flags); }; });
+}
+
+}  // namespace compress::cli
