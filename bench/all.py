@@ -31,6 +31,8 @@ RUNS = {
     "checkpoint": ("--rounds 3", "--rounds 1"),
     "memory": ("--steps 5", "--steps 1"),
     "inference": ("--rounds 2 --rows 128", "--rounds 1 --rows 8 --no-compile"),
+    "generation": ("--rounds 3 --shapes smollm2,bart-base",
+                   "--rounds 1 --tokens 2 --shapes smollm2 --batches 1"),
     "scaling": ("--steps 4 --rounds 1 --only batch,length,layers,width,data",
                 "--steps 1 --rounds 1 --only batch --largest 4"),
 }

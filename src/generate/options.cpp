@@ -19,6 +19,22 @@ void require(bool holds, const std::string& what) {
   if (!holds) throw Error(ErrorKind::recipe, what, "generation options");
 }
 
+// Each option for itself.
+void check_ranges(const Options& o) {
+  require(o.max_new_tokens >= 1, "max_new_tokens starts at 1");
+  require(o.min_new_tokens >= 0, "min_new_tokens starts at 0");
+  require(o.num_beams >= 1, "num_beams starts at 1");
+  require(std::isfinite(o.length_penalty), "length_penalty is a finite number");
+  require(o.no_repeat_ngram >= 0, "no_repeat_ngram_size starts at 0");
+  require(std::isfinite(o.repetition_penalty) && o.repetition_penalty > 0,
+          "repetition_penalty is above 0");
+  require(std::isfinite(o.temperature) && o.temperature > 0,
+          "temperature is above 0 (for the best token each time, do not sample)");
+  require(o.top_k >= 0, "top_k starts at 0");
+  require(o.top_p >= 0 && o.top_p <= 1, "top_p lies in 0 to 1");
+  require(o.sequences >= 1, "num_return_sequences starts at 1");
+}
+
 // Reads keys that may be missing or null.
 class Reader {
  public:
@@ -42,10 +58,13 @@ class Reader {
       value = found->get<bool>();
     }
   }
-  // An id or a list of ids.
+  // An id or a list of ids; null for none.
   void read(const char* key, Tokens& value) const {
     const Json* found = find(key);
-    if (found == nullptr) return;
+    if (found == nullptr) {
+      if (json_.contains(key)) value.clear();
+      return;
+    }
     Tokens ids;
     for (const Json& id : found->is_array() ? *found : Json::array({*found})) {
       if (!id.is_number_integer()) refuse(key, "an id or a list of ids");
@@ -174,7 +193,7 @@ Options default_options(const fs::path& folder, const nn::ModelConfig& config,
     options.decoder_start = config.bos_token_id;
   ignored = unsupported(reader);
   try {
-    check(options);
+    check_ranges(options);
   } catch (const Error& error) {
     throw Error(ErrorKind::model, error.message(), reader.file(), error.hint());
   }
@@ -182,23 +201,13 @@ Options default_options(const fs::path& folder, const nn::ModelConfig& config,
 }
 
 void check(const Options& o) {
-  require(o.max_new_tokens >= 1, "max_new_tokens starts at 1");
-  require(o.min_new_tokens >= 0, "min_new_tokens starts at 0");
+  check_ranges(o);
   require(o.min_new_tokens <= o.max_new_tokens,
           str("min_new_tokens (", o.min_new_tokens, ") is more than max_new_tokens (",
               o.max_new_tokens, ")"));
-  require(o.num_beams >= 1, "num_beams starts at 1");
-  require(std::isfinite(o.length_penalty), "length_penalty is a finite number");
-  require(o.no_repeat_ngram >= 0, "no_repeat_ngram_size starts at 0");
-  require(std::isfinite(o.repetition_penalty) && o.repetition_penalty > 0,
-          "repetition_penalty is above 0");
-  require(std::isfinite(o.temperature) && o.temperature > 0,
-          "temperature is above 0 (for the best token each time, do not sample)");
-  require(o.top_k >= 0, "top_k starts at 0");
-  require(o.top_p >= 0 && o.top_p <= 1, "top_p lies in 0 to 1");
-  require(o.sequences >= 1, "num_return_sequences starts at 1");
-  require(!o.sample || o.num_beams == 1,
-          "sampling and beams together are not supported: sample with num_beams 1");
+  require(
+      !o.sample || o.num_beams == 1,
+      "sampling and beams together are not supported: sample with num_beams 1, or do not sample");
   require(
       o.num_beams == 1 || o.sequences <= o.num_beams,
       str("num_return_sequences (", o.sequences, ") is more than num_beams (", o.num_beams, ")"));

@@ -101,8 +101,13 @@ def randomize(model):
             parameter.data.normal_(0, 0.3, generator=generator)
 
 
+def run(*words, text=""):
+    return subprocess.run([BINARY, *map(str, words)], input=text, capture_output=True, text=True,
+                          cwd=ROOT, check=False)
+
+
 def compress(*words):
-    done = subprocess.run([BINARY, *map(str, words)], capture_output=True, text=True, cwd=ROOT)
+    done = run(*words)
     if done.returncode != 0:
         raise AssertionError(f"compress {words} failed: {done.stderr}")
     return done.stdout
@@ -272,6 +277,63 @@ class Generate(unittest.TestCase):
         ]
         self.assertEqual(found[0], found[1])
         self.assertEqual(found[0], found[2])
+
+    def test_prompts_come_from_three_places(self):
+        _, folder = self.model("gpt2")
+        words = ["generate", folder, "--max-new-tokens", 5]
+        from_file = compress(*words, "--file", self.lines)
+        given = [word for text in PROMPTS for word in ("--prompt", text)]
+        self.assertEqual(compress(*words, *given), from_file)
+        done = run(*words, text=self.lines.read_text(encoding="utf-8"))
+        self.assertEqual(done.stdout, from_file)
+        self.assertRegex(done.stderr, r"tokens in .* s, .* tokens/s")
+        self.assertEqual(run(*words, "--quiet", *given).stderr, "")
+
+    def test_a_text_stops(self):
+        _, folder = self.model("llama")
+        words = ["generate", folder, "--prompt", PROMPTS[0], "--json", "--max-new-tokens", NEW,
+                 "--min-new-tokens", NEW]
+        whole = json.loads(compress(*words))
+        for token in whole["ids"][3:]:
+            text = self.tokenizer.decode([token])
+            if text.isascii() and text.strip() == text and text not in whole["text"][:3]:
+                break
+        said = json.loads(compress(*words, "--stop", "no such text", "--stop", text))
+        self.assertEqual(said["ids"], whole["ids"][: len(said["ids"])])
+        self.assertIn(text, said["text"])
+        self.assertNotIn(text, self.tokenizer.decode(said["ids"][:-1]))
+
+    def test_what_is_wrong(self):
+        _, folder = self.model("gpt2")
+        prompt = ("--prompt", "good")
+        blank = self.root / "blank.txt"
+        blank.write_text("good\n\n", encoding="utf-8")
+        long = " ".join(["good"] * 200)
+        cases = [
+            (2, "the prompt is empty", folder, "--prompt", " "),
+            (3, "blank.txt:2", folder, "--file", blank),
+            (3, "cannot be read", folder, "--file", "no-such-file"),
+            (2, "the model takes 128", folder, "--prompt", long),
+            (2, "positions do not suffice", folder, *prompt, "--max-new-tokens", 500),
+            (2, "max_new_tokens starts at 1", folder, *prompt, "--max-new-tokens", 0),
+            (2, "min_new_tokens", folder, *prompt, "--min-new-tokens", 30),
+            (2, "temperature is above 0", folder, *prompt, "--sample", "--temperature", 0),
+            (2, "top_p lies in 0 to 1", folder, *prompt, "--sample", "--top-p", 1.5),
+            (2, "num_return_sequences", folder, *prompt, "--num-return-sequences", 2),
+            (2, "sampling and beams", folder, *prompt, "--sample", "--num-beams", 2),
+            (2, "--early-stopping", folder, *prompt, "--early-stopping", "soon"),
+            (2, "--file", folder, *prompt, "--file", blank),
+            (4, "no-such-folder", "no-such-folder", *prompt),
+        ]
+        encoder = ROOT / "models/all-MiniLM-L6-v2"
+        if encoder.exists():
+            cases.append((4, "writes no text", encoder, *prompt))
+        for code, message, *words in cases:
+            with self.subTest(message):
+                done = run("generate", *words)
+                self.assertEqual(done.returncode, code, done.stderr)
+                self.assertIn(message, done.stderr)
+                self.assertEqual(done.stdout, "")
 
 
 if __name__ == "__main__":

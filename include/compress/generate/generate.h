@@ -77,7 +77,8 @@ struct Sequence {
 // have the same keys), over this struct's defaults with `eos`, `decoder_start` and `forced_bos` of
 // `config`, and top_k 50, as in transformers. Of an encoder-decoder max_length and min_length
 // count, of a decoder alone max_new_tokens and min_new_tokens only. Keys that would change what is
-// written and are not supported are named in `ignored`. Error{model} for values that make no sense.
+// written and are not supported are named in `ignored`. Error{model} for values outside their
+// ranges.
 Options default_options(const std::filesystem::path& folder, const nn::ModelConfig& config,
                         std::vector<std::string>& ignored);
 // Error{recipe} for options outside their ranges or that contradict each other.

@@ -364,6 +364,8 @@ TEST_F(DefaultOptions, AreTheFoldersOwn) {
   EXPECT_EQ(options.early_stopping, EarlyStopping::never);
   EXPECT_EQ(options.max_new_tokens, 20);  // max_length would count the prompt
   EXPECT_THAT(ignored_, ElementsAre("bad_words_ids"));
+  EXPECT_EQ(read("{}", config).eos, Tokens{7});
+  EXPECT_TRUE(read(R"({"eos_token_id": null})", config).eos.empty());
 }
 
 TEST_F(DefaultOptions, LengthsOfAnEncoderDecoderCountItsStart) {
