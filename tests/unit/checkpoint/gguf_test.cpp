@@ -32,7 +32,7 @@ struct Writer {
   void real(const std::string& key, float value) { values.push_back(number(key, 6, value)); }
   void words(const std::string& key, const std::vector<std::string>& list_of) {
     std::string items;
-    for (const std::string& each : list_of) items += text(each);
+    for (const std::string& each : list_of) items += storage::gguf_files::text(each);
     values.push_back(list(key, 8, list_of.size(), items));
   }
   fs::path write(const fs::path& path) const {
