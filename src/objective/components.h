@@ -16,13 +16,26 @@ void add_hidden_states(ObjectiveRegistry& registry);
 
 inline constexpr const char* weight_doc = "weight of the term: a number, or a ramp over the stage";
 
+// What a head's loss reads: Outputs::token_logits instead of logits.
+bool reads_token_logits(nn::HeadKind head);
+// Whether its losses are means over tokens, not over rows (or examples).
+bool means_over_tokens(nn::HeadKind head);
+// Whether there are too many classes for copies: a loss in chunks (token_losses.h) where every
+// token, not a few of them, has one.
+bool needs_chunks(nn::HeadKind head);
+
+// What becomes of token logits of a span head, [T, 2] of B rows: logits over the tokens of each
+// row, [2 B, longest], first the B rows' first tokens; -inf where a row is shorter.
+torch::Tensor over_row_tokens(const torch::Tensor& token_logits, const data::Batch& batch);
+// Logits of the choices, [examples, choices].
+torch::Tensor over_choices(const torch::Tensor& logits, const data::Batch& batch);
+
 // Throws Error{recipe} unless the teacher has the student's head and as many classes (or vocabulary
 // entries).
 void require_same_outputs(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
                           const std::string& term, const recipe::Mark& mark);
 
-// The output that a head's loss reads: token logits of a masked LM, else logits. Error{internal}
-// when it is missing.
+// The output that a head's loss reads. Error{internal} when it is missing.
 const torch::Tensor& head_output(const nn::Outputs& outputs, nn::HeadKind head);
 
 }  // namespace compress::objective

@@ -10,6 +10,7 @@ namespace compress::objective {
 namespace {
 
 struct HiddenStatesOptions {
+  std::string stack = "both";
   std::string layers = "uniform";
   std::vector<int64_t> map;
   bool include_embeddings = false;
@@ -20,12 +21,15 @@ struct HiddenStatesOptions {
   static const recipe::Options<HiddenStatesOptions>& options() {
     static const auto description =
         recipe::Options<HiddenStatesOptions>("hidden_states")
+            .field("stack", &HiddenStatesOptions::stack,
+                   "of an encoder-decoder: whose states are compared")
+            .one_of({"encoder", "decoder", "both"})
             .field("layers", &HiddenStatesOptions::layers,
                    "teacher layers that the student's layers follow (see the equation)")
             .one_of({"uniform", "last", "skip"})
             .field("map", &HiddenStatesOptions::map,
                    "instead of `layers`: the teacher's hidden state for the student's layer 1, 2, "
-                   "...; 0 is the embedding output, n the output of layer n")
+                   "...; 0 is the embedding output, n the output of layer n; holds for each stack")
             .at_least(0)
             .field("include_embeddings", &HiddenStatesOptions::include_embeddings,
                    "also compares the embedding outputs (0 <- 0)")
@@ -42,7 +46,8 @@ struct HiddenStatesOptions {
 };
 
 struct Pair {
-  int64_t student, teacher;  // indices into Outputs::hidden
+  int64_t student, teacher;  // indices into Outputs::hidden, or decoder_hidden
+  bool decoder = false;
 };
 
 class HiddenStates final : public Objective {
@@ -59,11 +64,11 @@ class HiddenStates final : public Objective {
             nn::ParamTable& auxiliary, uint64_t seed) override {
     Objective::bind(student, teacher, auxiliary, seed);
     pairs_.clear();
-    if (options_.include_embeddings) pairs_.push_back({0, 0});
-    if (options_.map.empty())
-      map_by_name(student.layers, teacher->layers);
-    else
-      map_as_given(student.layers, teacher->layers);
+    check_stacks(student, *teacher);
+    if (!two_stacks_ || options_.stack != "decoder")
+      map_stack(student.layers, teacher->layers, /*decoder=*/false);
+    if (two_stacks_ && options_.stack != "encoder")
+      map_stack(student.decoder_layers, teacher->decoder_layers, /*decoder=*/true);
     add_projection(student.hidden_size, teacher->hidden_size, auxiliary, seed);
   }
 
@@ -71,8 +76,9 @@ class HiddenStates final : public Objective {
     torch::Tensor total;
     for (const Pair& pair : pairs_) {
       const torch::Tensor term =
-          distance(project(state(signals.student, pair.student)),
-                   state(*signals.teacher, pair.teacher).to(torch::kFloat), signals.batch.present);
+          distance(project(state(signals.student, pair.student, pair.decoder)),
+                   state(*signals.teacher, pair.teacher, pair.decoder).to(torch::kFloat),
+                   signals.batch.present);
       total = total.defined() ? total + term : term;
     }
     return total;
@@ -82,20 +88,56 @@ class HiddenStates final : public Objective {
 
   std::vector<int64_t> teacher_layers() const override {
     std::vector<int64_t> layers;
-    for (const Pair& pair : pairs_) layers.push_back(pair.teacher);
+    for (const Pair& pair : pairs_)
+      if (!pair.decoder) layers.push_back(pair.teacher);
     return layers;
   }
 
   std::string summary() const override {
     std::vector<std::string> parts;
-    for (const Pair& pair : pairs_) parts.push_back(str(pair.student, "<-", pair.teacher));
-    std::string text = "student " + join(parts, ", ");
+    for (const Pair& pair : pairs_)
+      if (!pair.decoder) parts.push_back(str(pair.student, "<-", pair.teacher));
+    std::string text = parts.empty() ? "" : "student " + join(parts, ", ");
+    std::vector<std::string> others;
+    for (const Pair& pair : pairs_)
+      if (pair.decoder) others.push_back(str(pair.student, "<-", pair.teacher));
+    if (!others.empty())
+      text += str(text.empty() ? "" : "; ", "student's decoder ", join(others, ", "));
     if (projection_ != nullptr)
       text += str("; projection ", projection_->latent.size(1), "x", projection_->latent.size(0));
     return text;
   }
 
  private:
+  void check_stacks(const nn::ModelConfig& student, const nn::ModelConfig& teacher) {
+    two_stacks_ = has_two_stacks(student);
+    if (two_stacks_ != has_two_stacks(teacher))
+      throw Error(
+          ErrorKind::recipe,
+          str("objective '", name_, "' compares layer by layer, but the ",
+              two_stacks_ ? "student" : "teacher", " is an encoder-decoder and the other is not"),
+          mark_.text(), "use a teacher of the student's kind");
+    if (!two_stacks_ && options_.stack != "both")
+      throw Error(ErrorKind::recipe, "`stack` is for encoder-decoders, and the student is none",
+                  mark_.text(), "remove it");
+  }
+
+  // Some heads of encoder-decoders use the encoder alone.
+  static bool has_two_stacks(const nn::ModelConfig& config) {
+    return config.encoder_decoder() && config.head != nn::HeadKind::embedding &&
+           config.head != nn::HeadKind::token_classification;
+  }
+
+  void map_stack(int64_t ours, int64_t theirs, bool decoder) {
+    const size_t before = pairs_.size();
+    if (options_.include_embeddings) pairs_.push_back({0, 0});
+    if (options_.map.empty())
+      map_by_name(ours, theirs);
+    else
+      map_as_given(ours, theirs);
+    for (size_t i = before; i < pairs_.size(); ++i) pairs_[i].decoder = decoder;
+  }
+
   void map_by_name(int64_t ours, int64_t theirs) {
     if (ours > theirs)
       throw Error(ErrorKind::recipe,
@@ -112,7 +154,7 @@ class HiddenStates final : public Objective {
       if (options_.layers == "skip") source = layer * (theirs / ours);
       pairs_.push_back({layer, source});
     }
-    if (pairs_.empty())
+    if (last == 0 && !options_.include_embeddings)
       throw Error(ErrorKind::recipe,
                   "layers: skip leaves out the last layer, and the student has no other",
                   mark_.text(), "use layers: uniform or last");
@@ -154,8 +196,8 @@ class HiddenStates final : public Objective {
     projection_->castable = true;
   }
 
-  static const torch::Tensor& state(const nn::Outputs& outputs, int64_t index) {
-    return outputs.hidden.at(static_cast<size_t>(index));
+  static const torch::Tensor& state(const nn::Outputs& outputs, int64_t index, bool decoder) {
+    return (decoder ? outputs.decoder_hidden : outputs.hidden).at(static_cast<size_t>(index));
   }
 
   torch::Tensor project(const torch::Tensor& states) const {
@@ -180,6 +222,7 @@ class HiddenStates final : public Objective {
 
   HiddenStatesOptions options_;
   std::vector<Pair> pairs_;
+  bool two_stacks_ = false;
   nn::Parameter* projection_ = nullptr;
 };
 
@@ -198,7 +241,9 @@ void add_hidden_states(ObjectiveRegistry& registry) {
           "Needs a teacher; its head does not matter. mse is the mean over tokens and width, "
           "cosine the mean over tokens; the layers' terms are added. One projection without bias "
           "serves all layers; it is trained with the student and not exported. PKD compares the "
-          "normalised state of the first token alone; this term compares all tokens."),
+          "normalised state of the first token alone; this term compares all tokens. Of an "
+          "encoder-decoder the layers of both stacks are paired, each with its own, unless `stack` "
+          "names one."),
       [](const recipe::Component& component) {
         return std::make_unique<HiddenStates>(component.as<HiddenStatesOptions>());
       });

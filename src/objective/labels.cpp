@@ -1,6 +1,7 @@
 #include "components.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "token_losses.h"
 
 namespace compress::objective {
 
@@ -39,12 +40,16 @@ class Labels final : public Objective {
                   str("objective 'labels' needs a head that predicts, but the student's head is ",
                       nn::head_name(head_)),
                   mark_.text(), "set head: classification, regression or masked_lm on the model");
-    if (head_ == HeadKind::regression && smoothing_ > 0)
-      throw Error(ErrorKind::recipe, "label_smoothing has no meaning for regression", mark_.text(),
-                  "remove it");
+    const bool unsmoothed = head_ == HeadKind::regression || head_ == HeadKind::span ||
+                            head_ == HeadKind::replaced_token;
+    if (unsmoothed && smoothing_ > 0)
+      throw Error(ErrorKind::recipe,
+                  str("label_smoothing has no meaning for ",
+                      head_ == HeadKind::regression ? "regression" : nn::head_name(head_)),
+                  mark_.text(), "remove it");
   }
 
-  bool over_tokens() const override { return head_ == HeadKind::masked_lm; }
+  bool over_tokens() const override { return means_over_tokens(head_); }
 
   torch::Tensor compute(const Signals& signals) override {
     const torch::Tensor& logits = head_output(signals.student, head_);
@@ -52,12 +57,20 @@ class Labels final : public Objective {
     switch (head_) {
       case HeadKind::regression:
         return at::mse_loss(logits.squeeze(-1), given(targets.values));
-      case HeadKind::masked_lm: {
-        if (logits.size(0) == 0) return logits.sum();  // nothing to predict in this batch
-        const torch::Tensor labels =
-            given(targets.token_labels).index_select(0, signals.student.token_index);
-        return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Mean, -100, smoothing_);
-      }
+      case HeadKind::masked_lm:
+      case HeadKind::token_classification:
+      case HeadKind::causal_lm:
+      case HeadKind::seq2seq_lm:
+      case HeadKind::replaced_token:
+        return of_tokens(logits, given(targets.token_labels), signals.student.token_index);
+      case HeadKind::span:
+        // The mean over first and last tokens: first those of all rows, then these.
+        return at::cross_entropy_loss(over_row_tokens(logits, signals.batch),
+                                      given(targets.spans).t().reshape(-1));
+      case HeadKind::multiple_choice:
+        return at::cross_entropy_loss(over_choices(logits, signals.batch),
+                                      given(targets.distribution), {}, at::Reduction::Mean, -100,
+                                      smoothing_);
       default:
         return at::cross_entropy_loss(logits, given(targets.distribution), {}, at::Reduction::Mean,
                                       -100, smoothing_);
@@ -65,6 +78,16 @@ class Labels final : public Objective {
   }
 
  private:
+  torch::Tensor of_tokens(const torch::Tensor& logits, const torch::Tensor& all,
+                          const torch::Tensor& index) const {
+    if (logits.size(0) == 0) return logits.sum();  // nothing to predict in this batch
+    const torch::Tensor labels = all.index_select(0, index);
+    if (needs_chunks(head_)) return token_cross_entropy(logits, labels, smoothing_);
+    if (head_ == HeadKind::replaced_token)
+      return at::binary_cross_entropy_with_logits(logits.squeeze(1), labels.to(torch::kFloat));
+    return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Mean, -100, smoothing_);
+  }
+
   const torch::Tensor& given(const torch::Tensor& target) const {
     if (target.defined()) return target;
     throw Error(ErrorKind::data,
@@ -85,10 +108,17 @@ void add_labels(ObjectiveRegistry& registry) {
           "classification: -(1/B) sum_rows sum_c q_c log softmax(z)_c,  "
           "q = (1 - s) target + s / C,  s = label_smoothing\n"
           "regression: (1/B) sum_rows (z - y)^2\n"
-          "masked LM: mean of -log softmax(z)_label over the labelled tokens",
+          "masked, causal and sequence-to-sequence LM, token classification: mean of -log "
+          "softmax(z)_label over the labelled tokens\n"
+          "replaced tokens: the same with the logistic function of one logit\n"
+          "span: mean of the losses of the first and the last token, softmax over the row's "
+          "tokens\n"
+          "multiple choice: as classification, softmax over an example's choices",
           "smoothing: Szegedy et al. 2016, arXiv 1512.00567, section 7",
-          "Mean over rows (masked LM: over labelled tokens). Targets are distributions; a hard "
-          "label is the one-hot case. The gradient at the logits is (softmax(z) - q) / B."),
+          "Mean over rows, of heads on tokens over labelled tokens. Targets are distributions; a "
+          "hard label is the one-hot case. The gradient at the logits is (softmax(z) - q) / B. Of "
+          "causal and sequence-to-sequence LMs loss and gradient are computed in one pass over "
+          "chunks of tokens."),
       [](const recipe::Component& component) {
         return std::make_unique<Labels>(component.as<LabelsOptions>());
       });

@@ -44,7 +44,7 @@ class LogitsMse final : public Objective {
     require_same_outputs(student, *teacher, name_, mark_);
   }
 
-  bool over_tokens() const override { return head_ == HeadKind::masked_lm; }
+  bool over_tokens() const override { return reads_token_logits(head_); }
 
   torch::Tensor compute(const Signals& signals) override {
     const torch::Tensor& student = head_output(signals.student, head_);
@@ -63,16 +63,17 @@ class LogitsMse final : public Objective {
 }  // namespace
 
 void add_logits_mse(ObjectiveRegistry& registry) {
-  registry.add(
-      recipe::describe<LogitsMseOptions>(
-          "objective", "logits_mse", "squared distance to the teacher's logits",
-          "(1/B) sum_rows R_c (z_S,c - z_T,c)^2,  R = mean or sum over classes",
-          "Ba & Caruana 2014, arXiv 1312.6184, equation 1",
-          "Needs a teacher with the student's outputs; fits regression too. Mean over rows (masked "
-          "LM: over labelled tokens). No temperature and no T^2 factor."),
-      [](const recipe::Component& component) {
-        return std::make_unique<LogitsMse>(component.as<LogitsMseOptions>());
-      });
+  registry.add(recipe::describe<LogitsMseOptions>(
+                   "objective", "logits_mse", "squared distance to the teacher's logits",
+                   "(1/B) sum_rows R_c (z_S,c - z_T,c)^2,  R = mean or sum over classes",
+                   "Ba & Caruana 2014, arXiv 1312.6184, equation 1",
+                   "Needs a teacher with the student's outputs; fits regression too. Mean over "
+                   "rows, of heads "
+                   "on tokens over tokens (labelled ones, where labels are of tokens). No "
+                   "temperature and no T^2 factor."),
+               [](const recipe::Component& component) {
+                 return std::make_unique<LogitsMse>(component.as<LogitsMseOptions>());
+               });
 }
 
 }  // namespace compress::objective

@@ -1,10 +1,14 @@
 #include "compress/objective/objective.h"
 
+#include <limits>
+
 #include "components.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 
 namespace compress::objective {
+
+using nn::HeadKind;
 
 void Objective::bind(const nn::ModelConfig&, const nn::ModelConfig* teacher, nn::ParamTable&,
                      uint64_t) {
@@ -20,6 +24,32 @@ std::unique_ptr<Objective> make(const recipe::Component& component) {
   return objective;
 }
 
+bool reads_token_logits(HeadKind head) {
+  return means_over_tokens(head) || head == HeadKind::span;
+}
+
+bool means_over_tokens(HeadKind head) {
+  return nn::predicts_tokens(head) || head == HeadKind::token_classification ||
+         head == HeadKind::replaced_token;
+}
+
+bool needs_chunks(HeadKind head) {
+  return head == HeadKind::causal_lm || head == HeadKind::seq2seq_lm;
+}
+
+torch::Tensor over_row_tokens(const torch::Tensor& token_logits, const data::Batch& batch) {
+  const int64_t rows = batch.rows();
+  const torch::Tensor grid =
+      torch::full({rows * batch.longest, 2}, -std::numeric_limits<float>::infinity(),
+                  token_logits.options())
+          .index_copy(0, batch.slots, token_logits);
+  return grid.view({rows, batch.longest, 2}).permute({2, 0, 1}).reshape({2 * rows, batch.longest});
+}
+
+torch::Tensor over_choices(const torch::Tensor& logits, const data::Batch& batch) {
+  return logits.view({-1, batch.choices});
+}
+
 void require_same_outputs(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
                           const std::string& term, const recipe::Mark& mark) {
   if (student.head != teacher.head)
@@ -28,7 +58,7 @@ void require_same_outputs(const nn::ModelConfig& student, const nn::ModelConfig&
         str("objective '", term, "' compares logits, but the student's head is ",
             nn::head_name(student.head), " and the teacher's is ", nn::head_name(teacher.head)),
         mark.text(), "train the teacher with the student's head first");
-  const bool tokens = student.head == nn::HeadKind::masked_lm;
+  const bool tokens = nn::predicts_tokens(student.head);
   const int64_t ours = tokens ? student.vocab_size : student.outputs();
   const int64_t theirs = tokens ? teacher.vocab_size : teacher.outputs();
   if (ours != theirs)
@@ -40,8 +70,7 @@ void require_same_outputs(const nn::ModelConfig& student, const nn::ModelConfig&
 }
 
 const torch::Tensor& head_output(const nn::Outputs& outputs, nn::HeadKind head) {
-  const torch::Tensor& logits =
-      head == nn::HeadKind::masked_lm ? outputs.token_logits : outputs.logits;
+  const torch::Tensor& logits = reads_token_logits(head) ? outputs.token_logits : outputs.logits;
   if (!logits.defined())
     throw Error(ErrorKind::internal, str("a ", nn::head_name(head), " model gave no logits"));
   return logits;

@@ -3,6 +3,7 @@
 #include "components.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "token_losses.h"
 
 namespace compress::objective {
 
@@ -38,7 +39,7 @@ class SoftLabels final : public Objective {
 
   bool needs_teacher() const override { return true; }
   bool takes_top_tokens() const override { return true; }
-  bool over_tokens() const override { return head_ == HeadKind::masked_lm; }
+  bool over_tokens() const override { return means_over_tokens(head_); }
   std::vector<double> constants(const Progress& progress) const override {
     return {temperature_.at(progress)};
   }
@@ -47,7 +48,7 @@ class SoftLabels final : public Objective {
             nn::ParamTable& auxiliary, uint64_t seed) override {
     Objective::bind(student, teacher, auxiliary, seed);
     head_ = student.head;
-    if (head_ != HeadKind::classification && head_ != HeadKind::masked_lm)
+    if (head_ == HeadKind::none || head_ == HeadKind::embedding || head_ == HeadKind::regression)
       throw Error(ErrorKind::recipe,
                   str("objective 'soft_labels' compares distributions over classes, but the "
                       "student's head is ",
@@ -65,14 +66,55 @@ class SoftLabels final : public Objective {
     const double temperature = temperature_.at(signals.progress);
     const nn::TopTokens& top = signals.teacher->top_tokens;
     const torch::Tensor divergence =
-        top.ids.defined() ? kl(merged(student, top.ids),
-                               at::cat({top.log_probs, top.tail.unsqueeze(1)}, 1), temperature)
-                          : kl(student, head_output(*signals.teacher, head_), temperature);
+        top.ids.defined() ? from_top_tokens(student, top, temperature)
+                          : from_logits(student, head_output(*signals.teacher, head_),
+                                        signals.batch, temperature);
     const double scale = scale_t2_ ? temperature * temperature : 1.0;
-    return divergence * (scale / static_cast<double>(rows));
+    return divergence * (scale / static_cast<double>(terms(rows, signals.batch)));
   }
 
  private:
+  // Distributions that the mean is over.
+  int64_t terms(int64_t rows, const data::Batch& batch) const {
+    if (head_ == HeadKind::span) return 2 * batch.rows();
+    return head_ == HeadKind::multiple_choice ? rows / batch.choices : rows;
+  }
+
+  torch::Tensor from_logits(const torch::Tensor& student, const torch::Tensor& teacher,
+                            const data::Batch& batch, double temperature) const {
+    switch (head_) {
+      case HeadKind::causal_lm:
+      case HeadKind::seq2seq_lm:
+        return token_divergence(student, teacher, temperature);
+      case HeadKind::span:
+        return of_rows(over_row_tokens(student, batch), over_row_tokens(teacher, batch),
+                       temperature);
+      case HeadKind::multiple_choice:
+        return kl(over_choices(student, batch), over_choices(teacher, batch), temperature);
+      case HeadKind::replaced_token:  // softmax of (z, 0) is the logistic function of z
+        return kl(at::cat({student, at::zeros_like(student)}, 1),
+                  at::cat({teacher, at::zeros_like(teacher)}, 1), temperature);
+      default:
+        return kl(student, teacher, temperature);
+    }
+  }
+
+  torch::Tensor from_top_tokens(const torch::Tensor& student, const nn::TopTokens& top,
+                                double temperature) const {
+    if (needs_chunks(head_)) return token_divergence(student, top, temperature);
+    return kl(merged(student, top.ids), at::cat({top.log_probs, top.tail.unsqueeze(1)}, 1),
+              temperature);
+  }
+
+  // The same of logits that are -inf where a row has no token.
+  static torch::Tensor of_rows(const torch::Tensor& student, const torch::Tensor& teacher,
+                               double temperature) {
+    const torch::Tensor ours = softened(student, temperature),
+                        theirs = softened(teacher, temperature),
+                        missing = student.detach().isneginf();
+    return (theirs.exp() * (theirs - ours).masked_fill(missing, 0)).sum();
+  }
+
   // Summed over rows.
   static torch::Tensor kl(const torch::Tensor& student, const torch::Tensor& teacher,
                           double temperature) {
@@ -104,17 +146,19 @@ void add_soft_labels(ObjectiveRegistry& registry) {
       recipe::describe<SoftLabelsOptions>(
           "objective", "soft_labels", "the teacher's class distribution (knowledge distillation)",
           "T^2 KL(p_T || p_S) = T^2 sum_c p_T,c (log p_T,c - log p_S,c),  p = softmax(z / T)\n"
-          "from a cache that keeps a masked LM's k most probable tokens: the same sum over k + 1 "
+          "from a cache that keeps a vocabulary's k most probable tokens: the same sum over k + 1 "
           "classes, these tokens and one class r for all others,\n"
           "z_T,c = log p_T,c and z_T,r = log sum_others p_T at T = 1;  z_S,r = log sum_others exp "
           "z_S",
           "Hinton, Vinyals & Dean 2015, arXiv 1503.02531, section 2; bias of the k tokens without "
           "the others' class: Anshumann et al. 2025, arXiv 2503.16870",
-          "Needs a teacher with the student's classes. Summed over classes, mean over rows (masked "
-          "LM: over labelled tokens). The factor T^2 is on unless scale_t2 is false. Not for "
-          "regression: use logits_mse. Merging classes never raises a KL divergence at T = 1 (the "
-          "log-sum inequality): from a cache of k tokens the loss is at most that of all logits, "
-          "and does not see how the teacher ranks the other tokens."),
+          "Needs a teacher with the student's classes. Summed over classes, mean over rows, of "
+          "heads on tokens over labelled tokens; of a span head the classes are the row's tokens, "
+          "and the mean is over rows and both ends; of multiple choice an example's choices. The "
+          "factor T^2 is on unless scale_t2 is false. Not for regression: use logits_mse. Merging "
+          "classes never raises a KL divergence at T = 1 (the log-sum inequality): from a cache of "
+          "k tokens the loss is at most that of all logits, and does not see how the teacher ranks "
+          "the other tokens."),
       [](const recipe::Component& component) {
         return std::make_unique<SoftLabels>(component.as<SoftLabelsOptions>());
       });

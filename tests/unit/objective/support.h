@@ -1,0 +1,72 @@
+#pragma once
+// Terms bound to models, and outputs for them.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "compress/base/error.h"
+#include "compress/objective/objective.h"
+
+namespace compress::objective {
+
+using nn::HeadKind;
+
+inline Error failure(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "no error was thrown";
+  return Error(ErrorKind::internal, "none");
+}
+
+inline std::unique_ptr<Objective> made(const std::string& text) {
+  recipe::Component component;
+  recipe::Problems problems;
+  registry().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
+  problems.raise();
+  return make(component);
+}
+
+inline nn::ModelConfig model(HeadKind head, int64_t outputs = 2, int64_t layers = 2,
+                             int64_t width = 3) {
+  nn::ModelConfig config;
+  config.head = head;
+  config.labels.assign(static_cast<size_t>(outputs), "x");
+  config.layers = layers;
+  config.hidden_size = width;
+  config.vocab_size = 5;
+  return config;
+}
+
+// A term bound to models, and its value on outputs.
+struct Bound {
+  nn::ParamTable auxiliary;
+  std::unique_ptr<Objective> term;
+  Bound(const std::string& text, const nn::ModelConfig& student,
+        std::optional<nn::ModelConfig> teacher = {}, uint64_t seed = 1)
+      : term(made(text)) {
+    term->bind(student, teacher ? &*teacher : nullptr, auxiliary, seed);
+  }
+  torch::Tensor operator()(const data::Batch& batch, const nn::Outputs& student,
+                           const nn::Outputs* teacher = nullptr, const Progress& progress = {}) {
+    return term->compute({batch, student, teacher, progress});
+  }
+};
+
+inline nn::Outputs with_logits(const torch::Tensor& logits) {
+  nn::Outputs outputs;
+  outputs.logits = logits;
+  return outputs;
+}
+
+inline nn::Outputs with_hidden(std::vector<torch::Tensor> hidden) {
+  nn::Outputs outputs;
+  outputs.hidden = std::move(hidden);
+  return outputs;
+}
+
+}  // namespace compress::objective
