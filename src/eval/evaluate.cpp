@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
-#include "compress/augment/augment.h"
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
-#include "compress/base/random.h"
 #include "compress/base/strings.h"
-#include "compress/data/loader.h"
 #include "compress/nn/packed.h"
+#include "scorers.h"
 
 namespace compress::eval {
 
@@ -24,63 +23,40 @@ Tensor logits_of(nn::Model& model, const data::Split& split, const std::vector<i
   const data::Batch batch = data::pack(split, rows).to(model.device());
   const auto begin = std::chrono::steady_clock::now();
   Tensor logits = model.forward(batch, {}, pass).logits.cpu();
+  if (batch.choices > 1) logits = logits.view({-1, batch.choices});
   if (seconds != nullptr) seconds->push_back(seconds_since(begin));
   return logits;
 }
 
-// Column of the model's logits for each class of the split.
-std::vector<int64_t> match_labels(const nn::ModelConfig& config, const data::Split& split) {
-  std::vector<int64_t> columns;
-  for (const std::string& label : split.labels) {
-    auto it = std::find(config.labels.begin(), config.labels.end(), label);
-    if (it == config.labels.end() || config.labels.size() != split.labels.size())
-      throw Error(ErrorKind::data,
-                  compress::str("class names differ: the data has {", join(split.labels, ", "),
-                                "}, the model has {", join(config.labels, ", "), "}"),
-                  split.file.string(), "evaluate with a model trained on these labels");
-    columns.push_back(it - config.labels.begin());
+bool fits(HeadKind head, data::Task task) {
+  switch (head) {
+    case HeadKind::classification:
+      return task == data::Task::classification;
+    case HeadKind::regression:
+      return task == data::Task::regression;
+    case HeadKind::masked_lm:
+      return true;
+    case HeadKind::causal_lm:
+      return task == data::Task::language_model;
+    case HeadKind::seq2seq_lm:
+      return task == data::Task::sequence_to_sequence;
+    case HeadKind::token_classification:
+      return task == data::Task::token_classification;
+    case HeadKind::span:
+      return task == data::Task::span;
+    case HeadKind::multiple_choice:
+      return task == data::Task::multiple_choice;
+    default:
+      return false;
   }
-  return columns;
 }
 
 void check_fit(const nn::ModelConfig& config, const data::Split& split) {
-  bool fits =
-      (config.head == HeadKind::classification && split.task == data::Task::classification) ||
-      (config.head == HeadKind::regression && split.task == data::Task::regression) ||
-      config.head == HeadKind::masked_lm;
-  if (!fits)
+  if (!fits(config.head, split.task))
     throw Error(ErrorKind::data,
                 compress::str("a model with the head '", nn::head_name(config.head),
                               "' cannot be scored on this data"),
                 split.file.string(), "the data set's `task` and the model's `head` must agree");
-}
-
-// The batches of this process: every world-th one, so that all have long ones and short ones.
-class Share {
- public:
-  Share(data::Batches all, const parallel::Processes* processes)
-      : all_(std::move(all)),
-        first_(processes == nullptr ? 0 : static_cast<size_t>(processes->rank())),
-        step_(processes == nullptr ? 1 : static_cast<size_t>(processes->world())) {}
-  size_t size() const {
-    return all_.size() > first_ ? (all_.size() - first_ + step_ - 1) / step_ : 0;
-  }
-  std::vector<int64_t> operator[](size_t i) const { return all_[first_ + i * step_]; }
-  // Calls work(rows) for each batch.
-  template <class Work>
-  void each(const Work& work) const {
-    for (size_t i = 0; i < size(); ++i) work((*this)[i]);
-  }
-
- private:
-  data::Batches all_;
-  size_t first_, step_;
-};
-
-void check_stop(const EvaluateOptions& options) {
-  if (options.processes != nullptr || options.stop == nullptr || !options.stop->load()) return;
-  throw Error(ErrorKind::interrupted, "stopped while a model was scored", {},
-              "run the same command again to go on from there");
 }
 
 // Runs some batches, and says how long that took.
@@ -96,34 +72,81 @@ std::chrono::steady_clock::duration warm_up(nn::Model& model, const data::Split&
   return std::chrono::steady_clock::now() - begin;
 }
 
-// Perplexity of the original tokens at masked positions.
-void score_masked(nn::Model& model, const data::Split& split, const EvaluateOptions& options,
-                  const Share& batches, Predictions& predictions) {
-  if (options.tokenizer == nullptr)
-    throw Error(ErrorKind::internal, "a masked LM is evaluated with its tokenizer");
-  auto masking = augment::make_masking({});
-  masking->bind(*options.tokenizer);
-  nn::Pass pass{false, 0, options.precision};
-  batches.each([&](const std::vector<int64_t>& rows) {
-    check_stop(options);
-    data::Batch batch = data::pack(split, rows);
-    masking->apply(batch, stream_seed(0, "evaluation", static_cast<uint64_t>(rows.front())));
-    batch = batch.to(model.device());
-    nn::Outputs out = model.forward(batch, {}, pass);
-    Tensor targets = batch.targets.token_labels.index_select(0, out.token_index);
-    predictions.nll_sum +=
-        at::cross_entropy_loss(out.token_logits, targets, {}, at::Reduction::Sum).item<double>();
-    predictions.tokens += targets.size(0);
+// Column of the logits for each class.
+std::vector<int64_t> columns_of(const nn::ModelConfig& config, const data::Split& split) {
+  if (config.head == HeadKind::classification) return match_labels(config, split);
+  std::vector<int64_t> columns(static_cast<size_t>(split.choices));
+  std::iota(columns.begin(), columns.end(), 0);
+  return columns;
+}
+
+void judge_classes(const data::Split& split, Evaluation& result, Predictions& predictions) {
+  const int64_t count = result.rows;
+  if (split.classes.empty())
+    throw Error(ErrorKind::data, "the data has no labels to score against", split.file.string());
+  if (!torch::isfinite(result.logits).all().item<bool>())
+    throw Error(ErrorKind::diverged, "the model's outputs are not finite", split.file.string());
+  Tensor labels = torch::empty({count}, torch::kInt64);
+  for (int64_t row = 0; row < count; ++row)
+    labels.mutable_data_ptr<int64_t>()[row] = split.classes[row * split.choices];
+  Tensor chosen = result.logits.argmax(1);
+  predictions.num_classes = result.logits.size(1);
+  predictions.labels.assign(labels.const_data_ptr<int64_t>(),
+                            labels.const_data_ptr<int64_t>() + count);
+  predictions.classes.assign(chosen.const_data_ptr<int64_t>(),
+                             chosen.const_data_ptr<int64_t>() + count);
+  result.loss = at::cross_entropy_loss(result.logits, labels).item<double>();
+}
+
+// Classes, choices and scores of rows. Says how long the warm-up took.
+std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& result) {
+  const std::vector<int64_t> columns = columns_of(s.model.config(), s.split);
+  const int64_t count = result.rows;
+  result.logits = torch::zeros({count, static_cast<int64_t>(columns.size())});
+  const nn::Pass pass{false, 0, s.options.precision};
+  const Tensor order = torch::tensor(columns);
+  const auto warming = warm_up(s.model, s.split, s.options, s.batches, pass);
+  s.batches.each([&](const std::vector<int64_t>& rows) {
+    check_stop(s.options);
+    const bool whole = static_cast<int64_t>(rows.size()) == std::min(s.options.batch, count);
+    Tensor logits =
+        logits_of(s.model, s.split, rows, pass, whole ? &result.forward_seconds : nullptr);
+    result.logits.index_copy_(0, torch::tensor(rows), logits.index_select(1, order));
   });
-  if (options.processes == nullptr) return;
-  Tensor sums = torch::tensor({predictions.nll_sum, static_cast<double>(predictions.tokens)},
-                              torch::kFloat64);
-  options.processes->sum(sums);
-  predictions.nll_sum = sums[0].item<double>();
-  predictions.tokens = static_cast<int64_t>(sums[1].item<double>());
+  if (s.options.processes != nullptr) s.options.processes->sum(result.logits);  // others hold zeros
+  if (s.model.config().head != HeadKind::regression) {
+    judge_classes(s.split, result, s.predictions);
+    return warming;
+  }
+  for (int64_t row = 0; row < count; ++row) {
+    s.predictions.values.push_back(result.logits.const_data_ptr<float>()[row]);
+    s.predictions.targets.push_back(s.split.values[static_cast<size_t>(row)]);
+  }
+  result.loss = mean_squared_error(s.predictions.values, s.predictions.targets).value;
+  return warming;
 }
 
 }  // namespace
+
+std::vector<int64_t> match_labels(const nn::ModelConfig& config, const data::Split& split) {
+  std::vector<int64_t> columns;
+  for (const std::string& label : split.labels) {
+    auto it = std::find(config.labels.begin(), config.labels.end(), label);
+    if (it == config.labels.end() || config.labels.size() != split.labels.size())
+      throw Error(ErrorKind::data,
+                  compress::str("class names differ: the data has {", join(split.labels, ", "),
+                                "}, the model has {", join(config.labels, ", "), "}"),
+                  split.file.string(), "evaluate with a model trained on these labels");
+    columns.push_back(it - config.labels.begin());
+  }
+  return columns;
+}
+
+void check_stop(const EvaluateOptions& options) {
+  if (options.processes != nullptr || options.stop == nullptr || !options.stop->load()) return;
+  throw Error(ErrorKind::interrupted, "stopped while a model was scored", {},
+              "run the same command again to go on from there");
+}
 
 const Metric* Evaluation::find(const std::string& name) const {
   for (const Metric& metric : metrics)
@@ -132,10 +155,21 @@ const Metric* Evaluation::find(const std::string& name) const {
 }
 
 std::vector<std::string> default_metrics(const nn::ModelConfig& config) {
-  MetricTask task = config.head == HeadKind::classification ? MetricTask::classification
-                    : config.head == HeadKind::regression   ? MetricTask::regression
-                                                            : MetricTask::language_model;
-  return default_metric_names(task, config.outputs());
+  switch (config.head) {
+    case HeadKind::classification:
+      return default_metric_names(MetricTask::classification, config.outputs());
+    case HeadKind::multiple_choice:
+      return {"accuracy"};
+    case HeadKind::regression:
+      return default_metric_names(MetricTask::regression, config.outputs());
+    case HeadKind::token_classification:
+      return default_metric_names(MetricTask::tagging, config.outputs(),
+                                  are_iob_tags(config.labels));
+    case HeadKind::span:
+      return default_metric_names(MetricTask::answers, 0);
+    default:
+      return default_metric_names(MetricTask::language_model, 0);
+  }
 }
 
 Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOptions& options) {
@@ -148,54 +182,33 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   const Share batches(data::evaluation_batches(split, options.batch, options.limit),
                       options.processes);
   Evaluation result;
+  result.rows = options.limit > 0 ? std::min(options.limit, split.rows()) : split.rows();
   Predictions predictions;
-  if (config.head == HeadKind::masked_lm) {
-    score_masked(model, split, options, batches, predictions);
+  const Scoring scoring{model, split, options, batches, predictions};
+  switch (config.head) {
+    case HeadKind::masked_lm:
+      score_masked(scoring);
+      break;
+    case HeadKind::causal_lm:
+    case HeadKind::seq2seq_lm:
+      score_written(scoring);
+      break;
+    case HeadKind::token_classification:
+      score_tags(scoring);
+      break;
+    case HeadKind::span:
+      score_answers(scoring);
+      break;
+    default:
+      begin += score_rows(scoring, result);
+      break;
+  }
+  if (nn::predicts_tokens(config.head))
     result.loss =
         predictions.tokens > 0 ? predictions.nll_sum / static_cast<double>(predictions.tokens) : 0;
-    result.rows = split.rows();
-  } else {
-    std::vector<int64_t> columns = config.head == HeadKind::classification
-                                       ? match_labels(config, split)
-                                       : std::vector<int64_t>{0};
-    const auto width = static_cast<int64_t>(columns.size());
-    const int64_t count = options.limit > 0 ? std::min(options.limit, split.rows()) : split.rows();
-    result.logits = torch::zeros({count, width});
-    nn::Pass pass{false, 0, options.precision};
-    Tensor order = torch::tensor(columns);
-    begin += warm_up(model, split, options, batches, pass);
-    batches.each([&](const std::vector<int64_t>& rows) {
-      check_stop(options);
-      const bool whole = static_cast<int64_t>(rows.size()) == std::min(options.batch, count);
-      Tensor logits =
-          logits_of(model, split, rows, pass, whole ? &result.forward_seconds : nullptr);
-      result.logits.index_copy_(0, torch::tensor(rows), logits.index_select(1, order));
-    });
-    if (options.processes != nullptr) options.processes->sum(result.logits);  // others hold zeros
-    result.rows = count;
-    if (config.head == HeadKind::classification) {
-      if (split.classes.empty())
-        throw Error(ErrorKind::data, "the data has no labels to score against",
-                    split.file.string());
-      if (!torch::isfinite(result.logits).all().item<bool>())
-        throw Error(ErrorKind::diverged, "the model's outputs are not finite", split.file.string());
-      Tensor labels = torch::empty({count}, torch::kInt64);
-      std::copy_n(split.classes.begin(), count, labels.mutable_data_ptr<int64_t>());
-      Tensor chosen = result.logits.argmax(1);
-      predictions.num_classes = width;
-      predictions.labels.assign(labels.const_data_ptr<int64_t>(),
-                                labels.const_data_ptr<int64_t>() + count);
-      predictions.classes.assign(chosen.const_data_ptr<int64_t>(),
-                                 chosen.const_data_ptr<int64_t>() + count);
-      result.loss = at::cross_entropy_loss(result.logits, labels).item<double>();
-    } else {
-      for (int64_t row = 0; row < count; ++row) {
-        predictions.values.push_back(result.logits.const_data_ptr<float>()[row]);
-        predictions.targets.push_back(split.values[static_cast<size_t>(row)]);
-      }
-      result.loss = mean_squared_error(predictions.values, predictions.targets).value;
-    }
-  }
+  if (config.head == HeadKind::token_classification)
+    result.loss = predictions.nll_sum / static_cast<double>(predictions.labels.size());
+  if (config.head == HeadKind::span) result.loss = predictions.nll_sum;
   result.metrics = compute_metrics(
       options.metrics.empty() ? default_metrics(config) : options.metrics, predictions);
   result.seconds = seconds_since(begin);

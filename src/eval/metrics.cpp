@@ -221,7 +221,7 @@ Metric perplexity(double nll_sum, int64_t tokens) {
 
 namespace {
 
-enum class Input { ids, reals, likelihood };
+enum class Input { ids, reals, likelihood, entities, answers };
 
 struct Spec {
   const char* name;
@@ -229,6 +229,10 @@ struct Spec {
   Input input;
   Metric (*compute)(const Predictions&);
 };
+
+Metric answer_mean(const char* name, double sum, const AnswerSums& answers) {
+  return {name, sum / static_cast<double>(answers.questions), answers.questions, {}};
+}
 
 constexpr Spec kSpecs[] = {
     {"accuracy", true, Input::ids,
@@ -247,6 +251,16 @@ constexpr Spec kSpecs[] = {
      [](const Predictions& p) { return mean_squared_error(p.values, p.targets); }},
     {"perplexity", false, Input::likelihood,
      [](const Predictions& p) { return perplexity(p.nll_sum, p.tokens); }},
+    {"entity_f1", true, Input::entities,
+     [](const Predictions& p) { return entity_score(EntityScore::f1, *p.entities); }},
+    {"entity_precision", true, Input::entities,
+     [](const Predictions& p) { return entity_score(EntityScore::precision, *p.entities); }},
+    {"entity_recall", true, Input::entities,
+     [](const Predictions& p) { return entity_score(EntityScore::recall, *p.entities); }},
+    {"exact_match", true, Input::answers,
+     [](const Predictions& p) { return answer_mean("exact_match", p.answers.exact, p.answers); }},
+    {"answer_f1", true, Input::answers,
+     [](const Predictions& p) { return answer_mean("answer_f1", p.answers.f1, p.answers); }},
 };
 
 const Spec& find_spec(std::string_view name) {
@@ -266,6 +280,10 @@ const char* input_name(Input input) {
       return "predicted scores";
     case Input::likelihood:
       return "token likelihoods";
+    case Input::entities:
+      return "tags of entities (B-..., I-..., O)";
+    case Input::answers:
+      return "answers in passages";
   }
   return "";
 }
@@ -278,6 +296,10 @@ bool has_input(const Predictions& p, Input input) {
       return !p.values.empty() || !p.targets.empty();
     case Input::likelihood:
       return p.tokens != 0;
+    case Input::entities:
+      return p.entities.has_value();
+    case Input::answers:
+      return p.answers.questions != 0;
   }
   return false;
 }
@@ -285,7 +307,7 @@ bool has_input(const Predictions& p, Input input) {
 // A metric of another kind of task is a slip in the recipe, not an empty split.
 void check_task(const Spec& spec, const Predictions& p) {
   if (has_input(p, spec.input)) return;
-  for (Input other : {Input::ids, Input::reals, Input::likelihood})
+  for (Input other : {Input::ids, Input::reals, Input::likelihood, Input::answers})
     if (has_input(p, other))
       throw Error(ErrorKind::recipe,
                   str("metric '", spec.name, "' needs ", input_name(spec.input),
@@ -314,7 +336,7 @@ std::vector<std::string> metric_names() {
   return names;
 }
 
-std::vector<std::string> default_metric_names(MetricTask task, int64_t num_classes) {
+std::vector<std::string> default_metric_names(MetricTask task, int64_t num_classes, bool entities) {
   switch (task) {
     case MetricTask::classification:
       if (num_classes == 2) return {"accuracy", "f1_macro", "f1", "matthews"};
@@ -323,6 +345,11 @@ std::vector<std::string> default_metric_names(MetricTask task, int64_t num_class
       return {"pearson", "spearman", "mse"};
     case MetricTask::language_model:
       return {"perplexity"};
+    case MetricTask::tagging:
+      if (entities) return {"entity_f1", "entity_precision", "entity_recall", "accuracy"};
+      return {"accuracy", "f1_macro"};
+    case MetricTask::answers:
+      return {"answer_f1", "exact_match"};
   }
   return {};
 }

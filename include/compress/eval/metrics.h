@@ -4,6 +4,7 @@
 // value is 0 and `note` says why.
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,8 +19,19 @@ struct Metric {
   std::string note;  // a warning for people, empty in the ordinary case
 };
 
+// Entities of tagged words: predicted, labelled, and both with the same bounds and type.
+struct EntityCounts {
+  int64_t predicted = 0, labelled = 0, both = 0;
+};
+// Answers to questions: summed over questions.
+struct AnswerSums {
+  double exact = 0, f1 = 0;
+  int64_t questions = 0;
+};
+
 // What an evaluator gathered over a split. A classifier fills classes and labels, a regressor
-// values and targets, a language model nll_sum and tokens.
+// values and targets, a language model nll_sum and tokens. A tagger fills classes and labels of all
+// words and, where its classes are IOB tags, entities; a model that finds answers fills answers.
 struct Predictions {
   std::vector<int64_t> classes, labels;  // predicted and true class ids in [0, num_classes)
   int64_t num_classes = 0;
@@ -27,6 +39,8 @@ struct Predictions {
   double nll_sum = 0;                   // negative log-likelihood summed over tokens, in nats
   int64_t tokens = 0;
   int64_t positive_class = 1;  // the class that `f1` is about
+  std::optional<EntityCounts> entities;
+  AnswerSums answers;
 };
 
 // Every function below throws Error{data} when there is nothing to score, Error{diverged} when a
@@ -56,14 +70,39 @@ Metric mean_squared_error(std::span<const double> values, std::span<const double
 // exp(nll_sum / tokens). Infinity with a note when the exponential overflows.
 Metric perplexity(double nll_sum, int64_t tokens);
 
-// What a split is scored by when the recipe names no metrics.
-enum class MetricTask { classification, regression, language_model };
+// Whether the class names are "O", "B-<type>" and "I-<type>".
+bool are_iob_tags(std::span<const std::string> names);
+// Adds the entities of one sentence. An entity begins at a B- tag, or at an I- tag that does not go
+// on an entity of its type (conlleval; Tjong Kim Sang and De Meulder 2003); only the same words
+// with the same type count as found.
+void count_entities(std::span<const std::string_view> predicted,
+                    std::span<const std::string_view> labels, EntityCounts& counts);
+enum class EntityScore { f1, precision, recall };
+// 2 both / (predicted + labelled), both / predicted, both / labelled; 0 with a note without
+// entities.
+Metric entity_score(EntityScore which, const EntityCounts& counts);
 
-// accuracy, f1, f1_macro, matthews, pearson, spearman, mse, perplexity.
+// SQuAD's scores of one answer (Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1): the best
+// over the given answers, after lower-casing and removing punctuation, articles and extra space. An
+// empty text is no answer. Unlike the script, letters and punctuation beyond ASCII stay as they
+// are.
+struct AnswerScore {
+  bool exact = false;
+  double f1 = 0;  // of the words in common
+};
+AnswerScore compare_answer(std::string_view predicted, std::span<const std::string> answers);
+
+// What a split is scored by when the recipe names no metrics.
+enum class MetricTask { classification, regression, language_model, tagging, answers };
+
+// accuracy, f1, f1_macro, matthews, pearson, spearman, mse, perplexity, entity_f1,
+// entity_precision, entity_recall, exact_match, answer_f1.
 std::vector<std::string> metric_names();
 // classification: accuracy, f1_macro, and with two classes f1 and matthews; regression: pearson,
-// spearman, mse; language_model: perplexity.
-std::vector<std::string> default_metric_names(MetricTask task, int64_t num_classes);
+// spearman, mse; language_model: perplexity; tagging: entity_f1, entity_precision, entity_recall
+// (where there are entities) and accuracy; answers: answer_f1, exact_match.
+std::vector<std::string> default_metric_names(MetricTask task, int64_t num_classes,
+                                              bool entities = false);
 // False for mse and perplexity. Throws Error{recipe} with the nearest name when `name` is unknown.
 bool higher_is_better(std::string_view name);
 

@@ -153,8 +153,15 @@ TEST(MetricNames, DefaultsFollowTheTask) {
   EXPECT_THAT(default_metric_names(MetricTask::regression, 1),
               ElementsAre("pearson", "spearman", "mse"));
   EXPECT_THAT(default_metric_names(MetricTask::language_model, 0), ElementsAre("perplexity"));
-  EXPECT_THAT(metric_names(), ElementsAre("accuracy", "f1", "f1_macro", "matthews", "pearson",
-                                          "spearman", "mse", "perplexity"));
+  EXPECT_THAT(default_metric_names(MetricTask::tagging, 3), ElementsAre("accuracy", "f1_macro"));
+  EXPECT_THAT(default_metric_names(MetricTask::tagging, 3, true),
+              ElementsAre("entity_f1", "entity_precision", "entity_recall", "accuracy"));
+  EXPECT_THAT(default_metric_names(MetricTask::answers, 0),
+              ElementsAre("answer_f1", "exact_match"));
+  EXPECT_THAT(metric_names(),
+              ElementsAre("accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman", "mse",
+                          "perplexity", "entity_f1", "entity_precision", "entity_recall",
+                          "exact_match", "answer_f1"));
 }
 
 TEST(MetricNames, DirectionAndUnknownNames) {

@@ -1,0 +1,57 @@
+#pragma once
+// What evaluate() is made of: the rows of this process, and one function a kind of output.
+
+#include "compress/data/loader.h"
+#include "compress/eval/evaluate.h"
+
+namespace compress::eval {
+
+// The batches of this process: every world-th one, so that all have long ones and short ones.
+class Share {
+ public:
+  Share(data::Batches all, const parallel::Processes* processes)
+      : all_(std::move(all)),
+        first_(processes == nullptr ? 0 : static_cast<size_t>(processes->rank())),
+        step_(processes == nullptr ? 1 : static_cast<size_t>(processes->world())) {}
+  size_t size() const {
+    return all_.size() > first_ ? (all_.size() - first_ + step_ - 1) / step_ : 0;
+  }
+  std::vector<int64_t> operator[](size_t i) const { return all_[first_ + i * step_]; }
+  // Calls work(rows) for each batch.
+  template <class Work>
+  void each(const Work& work) const {
+    for (size_t i = 0; i < size(); ++i) work((*this)[i]);
+  }
+
+ private:
+  data::Batches all_;
+  size_t first_, step_;
+};
+
+// Column of the model's logits for each class of the split. Error{data} listing both sets of names.
+std::vector<int64_t> match_labels(const nn::ModelConfig& config, const data::Split& split);
+// Error{interrupted} when a stop was asked for.
+void check_stop(const EvaluateOptions& options);
+
+// What a scorer is given; it fills `predictions`, with those of all processes.
+struct Scoring {
+  nn::Model& model;
+  const data::Split& split;
+  const EvaluateOptions& options;
+  const Share& batches;
+  Predictions& predictions;
+};
+
+// Perplexity of the original tokens at masked positions.
+void score_masked(const Scoring& scoring);
+// Perplexity of each token behind those before it (of a sequence-to-sequence model: of the given
+// target's).
+void score_written(const Scoring& scoring);
+// Classes of words, and entities where the classes are IOB tags.
+void score_tags(const Scoring& scoring);
+// Answers in passages: in each window the best pair of first and last token, of at most 30 tokens;
+// of an example's windows the best one. Where some questions have no answer, the first token stands
+// for none.
+void score_answers(const Scoring& scoring);
+
+}  // namespace compress::eval

@@ -1,0 +1,89 @@
+// Perplexity of language models.
+
+#include "compress/augment/augment.h"
+#include "compress/base/error.h"
+#include "compress/base/random.h"
+#include "scorers.h"
+
+namespace compress::eval {
+
+using torch::Tensor;
+
+namespace {
+
+// Sums of all processes in place of this one's.
+void add_up(const EvaluateOptions& options, Predictions& predictions) {
+  if (options.processes == nullptr) return;
+  Tensor sums = torch::tensor({predictions.nll_sum, static_cast<double>(predictions.tokens)},
+                              torch::kFloat64);
+  options.processes->sum(sums);
+  predictions.nll_sum = sums[0].item<double>();
+  predictions.tokens = static_cast<int64_t>(sums[1].item<double>());
+}
+
+// -sum log softmax(logits)_label, few rows at a time: their log-probabilities are no smaller than
+// the logits.
+double negative_log_likelihood(const Tensor& logits, const Tensor& labels) {
+  const int64_t rows = logits.size(0), step = logits.is_cpu() ? 16 : 2048;
+  Tensor sum = torch::zeros({}, logits.options().dtype(torch::kFloat64));
+  for (int64_t begin = 0; begin < rows; begin += step) {
+    const int64_t count = std::min(step, rows - begin);
+    sum += at::cross_entropy_loss(logits.narrow(0, begin, count), labels.narrow(0, begin, count),
+                                  {}, at::Reduction::Sum);
+  }
+  return sum.item<double>();
+}
+
+// Rows in parts whose logits over a vocabulary stay small enough.
+std::vector<std::vector<int64_t>> parted(const data::Split& split,
+                                         const std::vector<int64_t>& rows) {
+  constexpr int64_t most_tokens = 2048;
+  std::vector<std::vector<int64_t>> parts;
+  int64_t tokens = 0;
+  for (int64_t row : rows) {
+    if (parts.empty() || tokens + split.length(row) > most_tokens) parts.emplace_back(), tokens = 0;
+    parts.back().push_back(row);
+    tokens += split.length(row);
+  }
+  return parts;
+}
+
+}  // namespace
+
+void score_masked(const Scoring& s) {
+  if (s.options.tokenizer == nullptr)
+    throw Error(ErrorKind::internal, "a masked LM is evaluated with its tokenizer");
+  auto masking = augment::make_masking({});
+  masking->bind(*s.options.tokenizer);
+  nn::Pass pass{false, 0, s.options.precision};
+  s.batches.each([&](const std::vector<int64_t>& rows) {
+    check_stop(s.options);
+    data::Batch batch = data::pack(s.split, rows);
+    masking->apply(batch, stream_seed(0, "evaluation", static_cast<uint64_t>(rows.front())));
+    batch = batch.to(s.model.device());
+    nn::Outputs out = s.model.forward(batch, {}, pass);
+    Tensor targets = batch.targets.token_labels.index_select(0, out.token_index);
+    s.predictions.nll_sum +=
+        at::cross_entropy_loss(out.token_logits, targets, {}, at::Reduction::Sum).item<double>();
+    s.predictions.tokens += targets.size(0);
+  });
+  add_up(s.options, s.predictions);
+}
+
+void score_written(const Scoring& s) {
+  nn::Pass pass{false, 0, s.options.precision};
+  s.batches.each([&](const std::vector<int64_t>& all) {
+    check_stop(s.options);
+    for (const std::vector<int64_t>& rows : parted(s.split, all)) {
+      const data::Batch batch = data::pack(s.split, rows).to(s.model.device());
+      if (batch.targets.labelled.empty()) continue;  // rows of one token
+      const nn::Outputs out = s.model.forward(batch, {}, pass);
+      s.predictions.nll_sum += negative_log_likelihood(
+          out.token_logits, batch.targets.token_labels.index_select(0, out.token_index));
+      s.predictions.tokens += out.token_index.size(0);
+    }
+  });
+  add_up(s.options, s.predictions);
+}
+
+}  // namespace compress::eval
