@@ -1,6 +1,7 @@
 #include "data_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <set>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
@@ -13,27 +14,59 @@ namespace {
 
 // What a head can be scored on.
 std::string task_of(const nn::ModelConfig& config) {
-  if (config.head == nn::HeadKind::regression) return "regression";
-  if (config.head == nn::HeadKind::masked_lm) return "unlabelled";
-  return "classification";
+  switch (config.head) {
+    case nn::HeadKind::regression:
+      return "regression";
+    case nn::HeadKind::masked_lm:
+      return "unlabelled";
+    case nn::HeadKind::causal_lm:
+      return "language_model";
+    case nn::HeadKind::seq2seq_lm:
+      return "sequence_to_sequence";
+    case nn::HeadKind::token_classification:
+      return "token_classification";
+    case nn::HeadKind::span:
+      return "span";
+    case nn::HeadKind::multiple_choice:
+      return "multiple_choice";
+    default:
+      return "classification";
+  }
 }
 
 }  // namespace
 
 void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
-  CLI::Option* data =
-      sub.add_option("--data", file, "Data file (tsv, csv, jsonl)")->type_name("FILE");
+  CLI::Option* data = sub.add_option("--data", file, "Data file (tsv, csv, jsonl, conll, squad)")
+                          ->type_name("FILE");
   sub.add_option("--text", text, "Column of the text, by name or number from 0")
       ->type_name("COL")
       ->capture_default_str();
   sub.add_option("--pair", pair, "Column of the second text of a pair")->type_name("COL");
   sub.add_option("--label", label, "Column of the label or score; default: label")
       ->type_name("COL");
+  sub.add_option("--target", target,
+                 "Column of the text to be written (sequence_to_sequence); default: target")
+      ->type_name("COL");
+  sub.add_option("--answer", answer, "Column of the answer in the passage, --pair (span)")
+      ->type_name("COL");
+  sub.add_option("--answer-start", answer_start, "Column of its place, in characters")
+      ->type_name("COL");
+  sub.add_option("--choices", choices, "Comma-separated columns of second texts (multiple_choice)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("COLS");
   sub.add_option("--task", task,
-                 "classification, regression or unlabelled; default: what the model's head does");
-  sub.add_option(format_flag, format, "tsv, csv or jsonl; default: by the file's extension");
+                 "The data's task, as in a recipe; default: what the model's head does");
+  sub.add_option(format_flag, format,
+                 "tsv, csv, jsonl, conll or squad; default: by the file's extension");
   sub.add_option("--max-length", max_length, "Tokens a row, longer rows are cut; default: 128")
       ->check(CLI::Range(3, 100000));
+  sub.add_option("--max-target-length", max_target_length,
+                 "The same of the text to be written; default: 128")
+      ->check(CLI::Range(1, 100000));
+  sub.add_flag("--concatenate", concatenate,
+               "Language models: all texts in one, cut into rows of --max-length tokens");
   sub.add_option("--limit", limit, "First rows only")->check(CLI::Range(1, 1000000000));
   sub.add_flag("--no-header", no_header, "The first row is data");
   CLI::Option* from = sub.add_option("--recipe", recipe, "Takes the data set from a recipe instead")
@@ -48,9 +81,9 @@ void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
 
 data::Split DataFlags::load(const nn::ModelConfig& config, const text::Tokenizer& tokenizer) const {
   const data::DatasetOptions chosen = recipe.empty() ? options(config) : from_recipe();
-  return data::load_split(
-      chosen, recipe.empty() ? "test" : split, tokenizer,
-      chosen.task == "classification" ? config.labels : std::vector<std::string>{});
+  const bool named = chosen.task == "classification" || chosen.task == "token_classification";
+  return data::load_split(chosen, recipe.empty() ? "test" : split, tokenizer,
+                          named ? config.labels : std::vector<std::string>{});
 }
 
 // Goes through the same description as a recipe's `data:` entry, so that the same rules hold.
@@ -68,7 +101,22 @@ data::DatasetOptions DataFlags::options(const nn::ModelConfig& config) const {
   add("task", "--task", recipe::Node::text(chosen_task));
   if (!format.empty()) add("format", "--format", recipe::Node::text(format));
   if (!pair.empty()) add("pair", "--pair", recipe::Node::text(pair));
-  if (!label.empty() || chosen_task != "unlabelled")
+  if (!target.empty() || chosen_task == "sequence_to_sequence")
+    add("target", "--target", recipe::Node::text(target.empty() ? "target" : target));
+  if (max_target_length > 0)
+    add("max_target_length", "--max-target-length", recipe::Node::of(str(max_target_length)));
+  if (concatenate) add("concatenate", "--concatenate", recipe::Node::of("true"));
+  if (!answer.empty()) add("answer", "--answer", recipe::Node::text(answer));
+  if (!answer_start.empty())
+    add("answer_start", "--answer-start", recipe::Node::text(answer_start));
+  if (!choices.empty()) {
+    recipe::Node list = recipe::Node::list();
+    for (const std::string& column : choices) list.items.push_back(recipe::Node::text(column));
+    add("choices", "--choices", std::move(list));
+  }
+  const std::set<std::string> labelled = {"classification", "regression", "token_classification",
+                                          "multiple_choice"};
+  if (!label.empty() || labelled.count(chosen_task) != 0)
     add("label", "--label", recipe::Node::text(label.empty() ? "label" : label));
   if (max_length > 0) add("max_length", "--max-length", recipe::Node::of(str(max_length)));
   if (limit > 0) add("limit", "--limit", recipe::Node::of(str(limit)));

@@ -16,10 +16,11 @@ class App;
 namespace compress::cli {
 
 struct DataFlags {
-  std::string file, format, text = "text", pair, label, task;
+  std::string file, format, text = "text", pair, label, target, answer, answer_start, task;
+  std::vector<std::string> choices;
   std::string recipe, dataset, split = "test";
-  int64_t max_length = 0, limit = 0;  // 0 = not given
-  bool no_header = false;
+  int64_t max_length = 0, max_target_length = 0, limit = 0;  // 0 = not given
+  bool no_header = false, concatenate = false;
 
   // `format_flag` is the name of the option for the file's format.
   void add_to(CLI::App& sub, const char* format_flag = "--format");

@@ -40,7 +40,8 @@ void check_head(const nn::ModelConfig& config, const std::string& folder) {
     throw Error(
         ErrorKind::model,
         str("the model has the head '", nn::head_name(config.head), "', which has no score"),
-        folder, "train a stage with a classification, regression or masked_lm head on it first");
+        folder,
+        "train a stage with a head that predicts (classification, causal_lm, ...) on it first");
 }
 
 // Numbers that JSON lacks become null.

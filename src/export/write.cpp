@@ -96,8 +96,8 @@ Measured measure(nn::Model& model, const data::Split& split) {
     result.rows = evaluation.rows;
   } else {
     // Token logits are a vocabulary wide: fewer rows say the same.
-    result.rows = std::min<int64_t>(split.rows(),
-                                    model.config().head == HeadKind::masked_lm ? 8 : check_rows);
+    result.rows =
+        std::min<int64_t>(split.rows(), nn::predicts_tokens(model.config().head) ? 8 : check_rows);
     model.params().refresh(nn::Precision::float32);
     result.outputs = outputs_of(model, split, result.rows);
   }

@@ -38,6 +38,21 @@ double activation_bytes(const nn::ModelConfig& c, int64_t tokens, nn::Precision 
          (static_cast<double>(c.layers) * per_layer + 4.0 * 3 * static_cast<double>(c.hidden_size));
 }
 
+// Tokens of the longest row; of a sequence-to-sequence row both texts'.
+int64_t longest_row(const data::DatasetOptions& data, const nn::ModelConfig& config) {
+  auto at_most = [&](int64_t length) {
+    return config.max_positions > 0 ? std::min(length, config.max_positions) : length;
+  };
+  return at_most(data.max_length) +
+         (data.task == "sequence_to_sequence" ? at_most(data.max_target_length) : 0);
+}
+
+// Logits over a vocabulary and their gradient, where every token has them.
+double logit_bytes(const nn::ModelConfig& c, int64_t tokens) {
+  const bool every = nn::predicts_tokens(c.head) && c.head != nn::HeadKind::masked_lm;
+  return every ? 8.0 * static_cast<double>(tokens) * static_cast<double>(c.vocab_size) : 0;
+}
+
 class Planner {
  public:
   explicit Planner(const Recipe& recipe) : recipe_(recipe) {}
@@ -69,9 +84,7 @@ class Planner {
     const data::DatasetOptions& data = recipe_.dataset(options.data);
     nn::ModelState state = source(options.model.from);
     std::unique_ptr<nn::Model> before = nn::build(state, 0);
-    std::vector<std::string> labels =
-        data.task == "classification" ? data::label_names(data) : std::vector<std::string>{};
-    prepare_state(state, options.model, data, labels);
+    prepare_state(state, options.model, data, data::label_names(data));
     std::unique_ptr<nn::Model> student = nn::build(state, 0);
 
     train::Job job;
@@ -115,19 +128,20 @@ class Planner {
     const Progress& p = plan.progress;
     out_ += compress::str(
         "length        ", options.length.text(), " = ", with_commas(p.total_steps), " updates of ",
-        options.batch, " rows (", with_commas(job.rows), " rows, ", with_commas(p.steps_per_epoch),
-        " updates an epoch), ", nn::precision_name(job.precision), " on ", job.device.str(), "\n");
+        options.batch, " rows (", recipe_.dataset(options.data).concatenate ? "about " : "",
+        with_commas(job.rows), " rows, ", with_commas(p.steps_per_epoch), " updates an epoch), ",
+        nn::precision_name(job.precision), " on ", job.device.str(), "\n");
     for (const std::string& note : plan.notes) out_ += note + "\n";
     if (plan.auxiliary_parameters > 0)
       out_ += compress::str("trained helpers that are not exported: ",
                             with_commas(plan.auxiliary_parameters), " parameters\n");
     write_matches(plan);
-    const int64_t longest =
-        std::min(recipe_.dataset(options.data).max_length, student.config().max_positions);
+    const int64_t longest = longest_row(recipe_.dataset(options.data), student.config());
     const double element = job.precision == nn::Precision::float32 ? 4 : 2;
     const double weights = static_cast<double>(student.params().numel()) * 4;
-    const double activations = activation_bytes(
-        student.config(), options.batch * longest / options.accumulate, job.precision);
+    const int64_t tokens = options.batch * longest / options.accumulate;
+    const double activations = activation_bytes(student.config(), tokens, job.precision) +
+                               logit_bytes(student.config(), tokens);
     const double teacher = static_cast<double>(teacher_parameters) * (4 + element);
     out_ += compress::str("memory        weights ", human_bytes(weights),
                           ", gradients, moments, masks and averages ",

@@ -245,14 +245,14 @@ const std::vector<recipe::ComponentInfo>& recipe_sections() {
       describe<train::CacheOptions>(
           "section", "cache", "`cache:` of a teacher: its answers on disk, computed once", "", "",
           "`cache: answers/` is short for `cache: {folder: answers/}`. Kept is what the stage's "
-          "objectives read: logits (float32), pooled and hidden states (float16), of a masked LM's "
-          "logits the most probable tokens (float16 log-probabilities) and the others' mass, each "
-          "in a safetensors file that is read by rows, never as a whole. They lie in a folder "
-          "named "
-          "after a hash of the teacher's files, the data and how it is read, the tokenizer, the "
-          "masking and the precision; a file with another key is refused, an entry that holds less "
-          "than is asked is extended. Jobs that want the same answers at once wait for the first. "
-          "Masking needs `fixed: true`. Entries that are no longer wanted are deleted by hand."),
+          "objectives read: logits (float32), pooled and hidden states (float16), of logits over a "
+          "vocabulary the most probable tokens (float16 log-probabilities) and the others' mass, "
+          "each in a safetensors file that is read by rows, never as a whole. They lie in a folder "
+          "named after a hash of the teacher's files, the data and how it is read, the tokenizer, "
+          "the masking and the precision; a file with another key is refused, an entry that holds "
+          "less than is asked is extended. Jobs that want the same answers at once wait for the "
+          "first. Masking needs `fixed: true`. Entries that are no longer wanted are deleted by "
+          "hand."),
       describe<train::EvaluationOptions>("section", "evaluation",
                                          "`evaluate:` of a training stage: scoring while training"),
       describe<train::CheckpointOptions>("section", "checkpoint",

@@ -65,9 +65,11 @@ teacher::Questions questions_for(const train::TrainOptions& options, const Prepa
 
 // On disk everything is kept, in memory logits alone; either way a row must be the same in every
 // epoch.
-bool can_be_remembered(const train::TrainOptions& options, const teacher::Wanted& wanted) {
+bool can_be_remembered(const train::TrainOptions& options, const data::Split& split,
+                       const teacher::Wanted& wanted) {
   for (const recipe::Component& component : options.augment)
     if (!augment::make(component)->fixed()) return false;
+  if (split.choices > 1) return false;
   const nn::Capture seen = teacher_use(options).captures;
   const bool logits_alone = wanted.logits && !seen.hidden && !seen.attention && !seen.pooled;
   return options.teacher->cache ? !wanted.nothing() : logits_alone;
@@ -93,6 +95,27 @@ std::vector<teacher::Piece> ask_all(
   return pieces;
 }
 
+// Outputs that are neither one row a row of the split nor distributions over a vocabulary.
+bool has_other_outputs(nn::HeadKind head) {
+  return head == nn::HeadKind::token_classification || head == nn::HeadKind::span ||
+         head == nn::HeadKind::multiple_choice || head == nn::HeadKind::replaced_token;
+}
+
+// What an objective reads of the teacher that no cache keeps; "" when a cache keeps it all.
+std::string unkept(objective::Objective& term, const nn::ModelConfig& student,
+                   const nn::ModelConfig& teacher) {
+  const nn::Capture captures = term.captures();
+  const bool reads_logits = term.needs_teacher() && term.needs_teacher_logits();
+  if (reads_logits && nn::predicts_tokens(student.head) && !term.takes_top_tokens())
+    return "logits of the whole vocabulary";
+  if (reads_logits && has_other_outputs(student.head))
+    return compress::str("outputs of a ", nn::head_name(student.head), " head");
+  if (captures.attention) return "attention scores";
+  if (captures.hidden && teacher.encoder_decoder()) return "states of two stacks";
+  if (captures.hidden && student.head == nn::HeadKind::multiple_choice) return "states of choices";
+  return {};
+}
+
 }  // namespace
 
 TeacherUse teacher_use(const train::TrainOptions& options) {
@@ -113,18 +136,18 @@ teacher::Wanted wanted_answers(const train::TrainOptions& options, const nn::Mod
   for (const recipe::Component& component : options.objectives) {
     std::unique_ptr<objective::Objective> term = objective::make(component);
     const bool reads_logits = term->needs_teacher() && term->needs_teacher_logits();
-    const bool of_tokens = student.head == nn::HeadKind::masked_lm;
-    wanted.logits = wanted.logits || (reads_logits && !of_tokens);
+    const bool of_tokens = nn::predicts_tokens(student.head);
+    wanted.logits =
+        wanted.logits || (reads_logits && !of_tokens && !has_other_outputs(student.head));
     wanted.pooled = wanted.pooled || term->captures().pooled;
     for (int64_t layer : layers_read(*term, student, teacher)) layers.insert(layer);
     if (reads_logits && of_tokens)
       wanted.top_k =
           std::min(cache ? cache->top_k : train::CacheOptions().top_k, teacher.vocab_size - 1);
-    const bool all_logits = reads_logits && of_tokens && !term->takes_top_tokens();
-    if (cache && (all_logits || term->captures().attention))
+    const std::string lacking = unkept(*term, student, teacher);
+    if (cache && term->needs_teacher() && !lacking.empty())
       throw Error(ErrorKind::recipe,
-                  compress::str("objective '", term->name(), "' reads the teacher's ",
-                                all_logits ? "logits of the whole vocabulary" : "attention scores",
+                  compress::str("objective '", term->name(), "' reads the teacher's ", lacking,
                                 ", which no cache keeps"),
                   component.mark.text(), "remove the teacher's `cache`, or use another objective");
   }
@@ -151,7 +174,7 @@ nn::Json Workbench::cache_key(const train::TrainOptions& options, const Prepared
 void Workbench::remember(const train::TrainOptions& options, Prepared& prepared) {
   const train::Job& job = prepared.job;
   const teacher::Questions questions = questions_for(options, prepared);
-  if (!can_be_remembered(options, questions.wanted)) return;
+  if (!can_be_remembered(options, *job.data, questions.wanted)) return;
   check_stop("stage '" + job.stage + "'");
   double seconds = 0;
   auto ask = [&](const teacher::Questions& asked, teacher::Range range) {

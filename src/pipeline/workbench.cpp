@@ -14,8 +14,29 @@ namespace compress::pipeline {
 
 namespace {
 
-bool predicts_rows(const nn::ModelConfig& config) {
-  return config.head == nn::HeadKind::classification || config.head == nn::HeadKind::regression;
+bool has_classes(nn::HeadKind head) {
+  return head == nn::HeadKind::classification || head == nn::HeadKind::token_classification;
+}
+
+// The head that a task asks for; none = any.
+nn::HeadKind head_of(const data::DatasetOptions& data) {
+  static const std::map<std::string, nn::HeadKind> heads = {
+      {"classification", nn::HeadKind::classification},
+      {"regression", nn::HeadKind::regression},
+      {"language_model", nn::HeadKind::causal_lm},
+      {"sequence_to_sequence", nn::HeadKind::seq2seq_lm},
+      {"token_classification", nn::HeadKind::token_classification},
+      {"span", nn::HeadKind::span},
+      {"multiple_choice", nn::HeadKind::multiple_choice},
+  };
+  const auto found = heads.find(data.task);
+  return found == heads.end() ? nn::HeadKind::none : found->second;
+}
+
+// Whether a teacher is scored before it teaches: rows are, other outputs where they are the task's.
+bool is_scored(nn::HeadKind head, const data::DatasetOptions& data) {
+  return head == nn::HeadKind::classification || head == nn::HeadKind::regression ||
+         (head != nn::HeadKind::none && head == head_of(data));
 }
 
 exports::LoadedModel load_teacher(const std::filesystem::path& folder,
@@ -47,16 +68,9 @@ std::string content_hash(const std::filesystem::path& folder) {
 void prepare_state(nn::ModelState& state, const train::ModelOptions& options,
                    const data::DatasetOptions& data, const std::vector<std::string>& labels) {
   surgery::apply(options.surgery, state);
-  nn::HeadKind wanted = state.config.head;
-  if (!options.head.empty()) {
-    wanted = nn::parse_head(options.head);
-  } else if (data.task == "classification") {
-    wanted = nn::HeadKind::classification;
-  } else if (data.task == "regression") {
-    wanted = nn::HeadKind::regression;
-  }
-  nn::set_head(state, wanted,
-               wanted == nn::HeadKind::classification ? labels : std::vector<std::string>{},
+  nn::HeadKind wanted = options.head.empty() ? head_of(data) : nn::parse_head(options.head);
+  if (wanted == nn::HeadKind::none && options.head.empty()) wanted = state.config.head;
+  nn::set_head(state, wanted, has_classes(wanted) ? labels : std::vector<std::string>{},
                options.pooling);
 }
 
@@ -142,12 +156,14 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage,
                               const Prepared& prepared) {
   const train::TrainOptions& options = *stage.train;
   const nn::ModelConfig& config = teacher.config();
-  if (recipe_.dataset(options.data).validation.empty() || !predicts_rows(config)) return;
+  const data::DatasetOptions& data = recipe_.dataset(options.data);
+  if (data.validation.empty() || !is_scored(config.head, data)) return;
   eval::EvaluateOptions how;
   how.precision = prepared.job.precision;
   how.batch = 64;
   how.stop = stop_;
   how.processes = processes_;
+  how.tokenizer = prepared.job.tokenizer;
   std::string select =
       !options.teacher->metric.empty() ? options.teacher->metric : options.evaluate.select;
   how.metrics = select.empty() ? eval::default_metrics(config) : std::vector<std::string>{select};

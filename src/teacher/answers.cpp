@@ -189,8 +189,8 @@ void Answers::add_top_tokens(const data::Batch& batch, nn::Outputs& outputs) con
   else if (labels.defined())
     outputs.token_index = labels.ne(-100).nonzero().squeeze(1);
   else
-    outputs.token_index = torch::arange(batch.tokens(), batch.token_ids.options());
-  const Tensor at = batch.positions.index_select(0, outputs.token_index);
+    outputs.token_index = torch::arange(batch.predicted().tokens(), batch.token_ids.options());
+  const Tensor at = batch.predicted().positions.index_select(0, outputs.token_index);
   const Tensor kept_at = runs_of(positions_, starts, counts).to(device).to(torch::kInt64);
   if (!at.equal(kept_at)) files::refuse(entry_, files::top_tokens, "other predicted positions");
 

@@ -44,9 +44,10 @@ std::vector<std::vector<int64_t>> batches_of(const Questions& questions, Range r
 }
 
 // Predicted positions of each row of a batch on the CPU.
-std::vector<int64_t> predicted_counts(const data::Batch& batch) {
+std::vector<int64_t> predicted_counts(const data::Batch& all) {
   std::vector<int64_t> counts;
-  const Tensor& labels = batch.targets.token_labels;
+  const Tensor& labels = all.targets.token_labels;
+  const data::Batch& batch = all.predicted();
   const auto* label = labels.defined() ? labels.const_data_ptr<int64_t>() : nullptr;
   for (size_t row = 0; row + 1 < batch.row_offsets.size(); ++row) {
     const int64_t begin = batch.row_offsets[row], end = batch.row_offsets[row + 1];
@@ -160,7 +161,7 @@ class Asking {
     nn::TopTokens top = top_tokens(outputs.token_logits, questions_.wanted.top_k);
     const Tensor at = outputs.token_index.cpu();
     scatter_rows(piece_.positions, total, index,
-                 batch.positions.index_select(0, at).to(torch::kInt32));
+                 batch.predicted().positions.index_select(0, at).to(torch::kInt32));
     scatter_rows(piece_.ids, total, index, top.ids.cpu().to(torch::kInt32));
     scatter_rows(piece_.log_probs, total, index, halved(top.log_probs));
     scatter_rows(piece_.tail, total, index, top.tail.cpu());

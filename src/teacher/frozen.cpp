@@ -69,13 +69,21 @@ class Frozen final : public Teacher {
     nn::Outputs all = model_->forward(batch, capture, pass);
     nn::Outputs kept;
     if (needs_logits_) {
-      kept.logits = order_.defined() ? all.logits.index_select(1, order_) : all.logits;
-      kept.token_logits = all.token_logits;
+      kept.logits = ordered(all.logits);
+      kept.token_logits =
+          nn::has_labels(model_->config().head) ? ordered(all.token_logits) : all.token_logits;
       kept.token_index = all.token_index;
     }
     if (capture.pooled) kept.pooled = all.pooled;
-    if (capture.hidden) kept.hidden = std::move(all.hidden);
-    if (capture.attention) kept.attention = std::move(all.attention);
+    if (capture.hidden) {
+      kept.hidden = std::move(all.hidden);
+      kept.decoder_hidden = std::move(all.decoder_hidden);
+    }
+    if (capture.attention) {
+      kept.attention = std::move(all.attention);
+      kept.decoder_attention = std::move(all.decoder_attention);
+      kept.cross_attention = std::move(all.cross_attention);
+    }
     return kept;
   }
 
@@ -83,6 +91,11 @@ class Frozen final : public Teacher {
   nn::Model& model() override { return *model_; }
 
  private:
+  // Classes in the student's order.
+  torch::Tensor ordered(const torch::Tensor& logits) const {
+    return order_.defined() && logits.defined() ? logits.index_select(1, order_) : logits;
+  }
+
   std::unique_ptr<nn::Model> model_;
   nn::Precision precision_;
   bool needs_logits_;
@@ -103,7 +116,8 @@ std::unique_ptr<Teacher> frozen(std::unique_ptr<nn::Model> model, const nn::Mode
   std::vector<int64_t> order;
   if (needs_logits) {
     require_same_head(student, teacher, mark);
-    if (student.head == HeadKind::classification) order = class_order(student, teacher, mark);
+    if (nn::has_labels(student.head) && student.head != HeadKind::regression)
+      order = class_order(student, teacher, mark);
   }
   return std::make_unique<Frozen>(std::move(model), precision, needs_logits, order);
 }

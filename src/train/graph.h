@@ -40,6 +40,7 @@ struct GraphFacts {
   nn::Capture captures;
   nn::HeadKind head = nn::HeadKind::none;
   std::string pooling = "mean";
+  bool decoder = false;           // the model has one
   bool static_observers = false;  // quantisation with scales from moving ranges
 };
 // Why it may not, as a sentence's end ("..., as attention scores are captured"); "" when it may.

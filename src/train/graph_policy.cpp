@@ -33,7 +33,20 @@ std::string graph_refusal(const GraphFacts& facts) {
     return "float32 attention pads its rows (use bf16 or fp16)";
   if (!facts.flash) return "the card has no variable-length attention";
   if (facts.captures.attention) return "an objective reads attention scores, which are padded";
-  if (facts.head == nn::HeadKind::masked_lm) return "the number of masked tokens varies";
+  if (facts.decoder) return "decoders are not recorded";
+  switch (facts.head) {
+    case nn::HeadKind::masked_lm:
+      return "the number of masked tokens varies";
+    case nn::HeadKind::token_classification:
+    case nn::HeadKind::replaced_token:
+      return "the number of labelled tokens varies";
+    case nn::HeadKind::span:
+      return "the softmax over a row's tokens would see the padding";
+    case nn::HeadKind::multiple_choice:
+      return "rows are choices of examples";
+    default:
+      break;
+  }
   if (facts.head == nn::HeadKind::embedding && facts.pooling == "mean")
     return "the mean over a row's tokens would see the padding";
   if (facts.static_observers) return "static ranges of activations would see the padding";

@@ -14,7 +14,9 @@ const recipe::Options<ModelOptions>& ModelOptions::options() {
                  "an earlier stage, or a folder in Hugging Face's layout")
           .required()
           .field("head", &ModelOptions::head, "task head; default: what the data's task asks for")
-          .one_of({"classification", "regression", "masked_lm", "embedding"})
+          .one_of({"classification", "regression", "masked_lm", "embedding", "causal_lm",
+                   "seq2seq_lm", "token_classification", "span", "multiple_choice",
+                   "replaced_token"})
           .field("pooling", &ModelOptions::pooling, "of the embedding head")
           .one_of({"mean", "cls"})
           .components_by_key(&ModelOptions::surgery, surgery::registry)
@@ -32,7 +34,7 @@ const recipe::Options<CacheOptions>& CacheOptions::options() {
                  "they read; all, for stages with other maps")
           .one_of({"auto", "all"})
           .field("top_k", &CacheOptions::top_k,
-                 "of a masked LM's logits: this many most probable tokens a position and the "
+                 "of logits over a vocabulary: this many most probable tokens a position and the "
                  "probability of all others together")
           .range(1, 65536)
           .field("missing", &CacheOptions::missing,

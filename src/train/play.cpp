@@ -2,6 +2,7 @@
 
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
+#include "compress/nn/architecture.h"
 #include "compress/nn/device.h"
 #include "trainer.h"
 
@@ -34,6 +35,7 @@ void Trainer::bind_graphs() {
   facts.micro_batch_ascent = sharpness_ && sharpness_->per_micro_batch();
   facts.captures = captures_;
   facts.head = job_.student->config().head;
+  facts.decoder = nn::architecture(job_.student->config()).decoder.layers > 0;
   facts.pooling = job_.student->config().pooling;
   facts.static_observers = options_.quantization && options_.quantization->activations != "none" &&
                            options_.quantization->activation_scale == "static";

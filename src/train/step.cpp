@@ -63,15 +63,16 @@ void Trainer::clear_gradients() {
 }
 
 int64_t Trainer::parts_of(const data::Batch& batch) const {
-  const int64_t rows = batch.update_rows() / (processes_ == nullptr ? 1 : processes_->world());
+  const int64_t rows = batch.update_examples() / (processes_ == nullptr ? 1 : processes_->world());
   return std::clamp<int64_t>(options_.accumulate, 1, std::max<int64_t>(rows, 1));
 }
 
 void Trainer::for_each_part(const data::Batch& batch,
                             const std::function<void(const data::Batch&, int64_t)>& work) const {
-  const int64_t rows = batch.rows(), parts = parts_of(batch);
+  const int64_t rows = batch.examples(), parts = parts_of(batch);
   for (int64_t part = 0; part < parts; ++part) {
-    const int64_t begin = rows * part / parts, end = rows * (part + 1) / parts;
+    const int64_t begin = rows * part / parts * batch.choices,
+                  end = rows * (part + 1) / parts * batch.choices;
     work(parts == 1 ? batch : data::slice(batch, begin, end), part);
   }
 }

@@ -176,7 +176,7 @@ Result Trainer::run() {
         (scored || saved || progress_.step % 10 == 0 || progress_.step == progress_.total_steps))
       (void)losses();
     training += seconds_since(began);
-    const int64_t rows = batch.update_rows();
+    const int64_t rows = batch.update_examples();
     samples += rows;
 
     const bool last = progress_.step == progress_.total_steps;

@@ -60,6 +60,13 @@ TEST(GraphPolicy, SaysWhyNot) {
             std::string::npos);
   EXPECT_NE(reason([](auto& f) { f.head = nn::HeadKind::masked_lm; }).find("masked"),
             std::string::npos);
+  EXPECT_NE(reason([](auto& f) { f.head = nn::HeadKind::token_classification; }).find("labelled"),
+            std::string::npos);
+  EXPECT_NE(reason([](auto& f) { f.head = nn::HeadKind::span; }).find("padding"),
+            std::string::npos);
+  EXPECT_NE(reason([](auto& f) { f.head = nn::HeadKind::multiple_choice; }).find("choices"),
+            std::string::npos);
+  EXPECT_NE(reason([](auto& f) { f.decoder = true; }).find("decoders"), std::string::npos);
   EXPECT_NE(reason([](auto& f) { f.head = nn::HeadKind::embedding; }).find("mean"),
             std::string::npos);
   EXPECT_EQ(reason([](auto& f) {
