@@ -23,11 +23,49 @@ COMPRESS_INLINE void load_rows(const T* from, int64_t stride, int64_t rows, int6
     for (int64_t d = width; d < ld; ++d) to[i * ld + d] = 0;
   }
 }
-// Transposed: to[d][i], columns beyond the rows are zero.
-COMPRESS_INLINE void transpose(const float* from, int64_t ld, int64_t rows, int64_t width,
-                               int64_t columns, float* to) {
-  for (int64_t d = 0; d < width; ++d)
-    for (int64_t i = 0; i < columns; ++i) to[d * columns + i] = i < rows ? from[i * ld + d] : 0.0f;
+// 8 x 8 values in place: blocks of 1, 2 and 4 change places.
+COMPRESS_INLINE void transpose_eight(simd::Eight* v) {
+  using simd::Eight;
+  using simd::IntEight;
+  constexpr IntEight ones[] = {{0, 8, 2, 10, 4, 12, 6, 14}, {1, 9, 3, 11, 5, 13, 7, 15}};
+  constexpr IntEight twos[] = {{0, 1, 8, 9, 4, 5, 12, 13}, {2, 3, 10, 11, 6, 7, 14, 15}};
+  constexpr IntEight fours[] = {{0, 1, 2, 3, 8, 9, 10, 11}, {4, 5, 6, 7, 12, 13, 14, 15}};
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    const Eight a = v[i], b = v[i + 1];
+    v[i] = __builtin_shuffle(a, b, ones[0]);
+    v[i + 1] = __builtin_shuffle(a, b, ones[1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const int at = i + i / 2 * 2;
+    const Eight a = v[at], b = v[at + 2];
+    v[at] = __builtin_shuffle(a, b, twos[0]);
+    v[at + 2] = __builtin_shuffle(a, b, twos[1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const Eight a = v[i], b = v[i + 4];
+    v[i] = __builtin_shuffle(a, b, fours[0]);
+    v[i + 4] = __builtin_shuffle(a, b, fours[1]);
+  }
+}
+// Transposed: to[d][i] for d < ld, columns beyond the rows are zero; `ld` and `columns` are
+// multiples of 16.
+COMPRESS_INLINE void transpose(const float* from, int64_t ld, int64_t rows, int64_t columns,
+                               float* to) {
+  for (int64_t i = 0; i < columns; i += 8)
+    for (int64_t d = 0; d < ld; d += 8) {
+      simd::Eight v[8];
+      for (int64_t r = 0; r < 8; ++r) {
+        if (i + r < rows)
+          std::memcpy(&v[r], from + (i + r) * ld + d, sizeof v[r]);
+        else
+          v[r] = simd::Eight{};
+      }
+      transpose_eight(v);
+      for (int64_t r = 0; r < 8; ++r) std::memcpy(to + (d + r) * columns + i, &v[r], sizeof v[r]);
+    }
 }
 template <class T>
 COMPRESS_INLINE void store_rows(const float* from, int64_t ld, int64_t rows, int64_t width, T* to,
@@ -97,7 +135,7 @@ COMPRESS_INLINE void forward_body(const Task& task, const Inputs<T>& in, T* out,
   float* queries = turned + width * columns;  // [most, width], later the output
   float* scores = queries + most * width;     // [most, columns]
   load_rows(in.k, in.kv_stride, task.keys, task.width, width, rows);
-  transpose(rows, width, task.keys, task.width, columns, turned);
+  transpose(rows, width, task.keys, columns, turned);
   load_rows(in.v, in.kv_stride, task.keys, task.width, width, rows);
   for (int64_t head = 0; head < task.group; ++head)
     for (int64_t first = 0; first < task.queries; first += most) {
@@ -151,11 +189,16 @@ COMPRESS_INLINE void backward_body(const Task& task, const Inputs<T>& in, const 
   float* scores = result + most * width;  // [most, columns] probabilities
   float* d_scores = scores + most * columns;
   load_rows(in.v, in.kv_stride, n, task.width, width, keys);
-  transpose(keys, width, n, task.width, columns, turned_values);
+  transpose(keys, width, n, columns, turned_values);
   load_rows(in.k, in.kv_stride, n, task.width, width, keys);
-  transpose(keys, width, n, task.width, columns, turned_keys);
-  for (int64_t i = 0; i < n * width; ++i) d_keys[i] = 0;
-  for (int64_t i = 0; i < n * width; ++i) d_values[i] = 0;
+  transpose(keys, width, n, columns, turned_keys);
+  // Blocks add to what earlier ones left; the first one need not where it sees all keys.
+  const Span first_seen = visible(task, 0, std::min(most, task.queries));
+  const bool fresh = first_seen.begin == 0 && first_seen.end == n && task.queries > 0;
+  if (!fresh) {
+    std::fill_n(d_keys, n * width, 0.0f);
+    std::fill_n(d_values, n * width, 0.0f);
+  }
   for (int64_t head = 0; head < task.group; ++head)
     for (int64_t first = 0; first < task.queries; first += most) {
       const Block block = block_of(task, head, first, most);
@@ -178,10 +221,10 @@ COMPRESS_INLINE void backward_body(const Task& task, const Inputs<T>& in, const 
                  to.dq_stride);
       if (count == 0) continue;
       simd::multiply(count, width, block.rows, d_scores, 1, block.columns, queries, width,
-                     d_keys + from * width, width, true);
+                     d_keys + from * width, width, !fresh || head > 0 || first > 0);
       drop_rows(task, block, scores);
       simd::multiply(count, width, block.rows, scores, 1, block.columns, upstream, width,
-                     d_values + from * width, width, true);
+                     d_values + from * width, width, !fresh || head > 0 || first > 0);
     }
   store_rows(d_keys, width, n, task.width, to.dk, to.dkv_stride);
   store_rows(d_values, width, n, task.width, to.dv, to.dkv_stride);

@@ -12,27 +12,38 @@ using simd::Vec;
 
 constexpr int64_t chunk = 64;  // keys that are widened to float at once
 
-// Sums over the lanes of 16 vectors, in order.
-COMPRESS_INLINE Vec sum_each(Vec* v) {
-  using simd::IntVec;
-  const IntVec even = {0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30};
-  const IntVec odd = even + 1;
-  const IntVec low = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
-  const IntVec fours = {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27};
-  const IntVec eights = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i)
-    v[i] = __builtin_shuffle(v[2 * i], v[2 * i + 1], even) +
-           __builtin_shuffle(v[2 * i], v[2 * i + 1], odd);
+// Sums over the lanes of 8 vectors, in order.
+COMPRESS_INLINE simd::Eight sum_each(simd::Eight* v) {
+  constexpr simd::IntEight ones[] = {{0, 8, 2, 10, 4, 12, 6, 14}, {1, 9, 3, 11, 5, 13, 7, 15}};
+  constexpr simd::IntEight twos[] = {{0, 1, 8, 9, 4, 5, 12, 13}, {2, 3, 10, 11, 6, 7, 14, 15}};
+  constexpr simd::IntEight fours[] = {{0, 1, 2, 3, 8, 9, 10, 11}, {4, 5, 6, 7, 12, 13, 14, 15}};
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i)
-    v[i] = __builtin_shuffle(v[2 * i], v[2 * i + 1], low) +
-           __builtin_shuffle(v[2 * i], v[2 * i + 1], low + 2);
+    v[i] = __builtin_shuffle(v[2 * i], v[2 * i + 1], ones[0]) +
+           __builtin_shuffle(v[2 * i], v[2 * i + 1], ones[1]);
 #pragma GCC unroll 2
   for (int i = 0; i < 2; ++i)
-    v[i] = __builtin_shuffle(v[2 * i], v[2 * i + 1], fours) +
-           __builtin_shuffle(v[2 * i], v[2 * i + 1], fours + 4);
-  return __builtin_shuffle(v[0], v[1], eights) + __builtin_shuffle(v[0], v[1], eights + 8);
+    v[i] = __builtin_shuffle(v[2 * i], v[2 * i + 1], twos[0]) +
+           __builtin_shuffle(v[2 * i], v[2 * i + 1], twos[1]);
+  return __builtin_shuffle(v[0], v[1], fours[0]) + __builtin_shuffle(v[0], v[1], fours[1]);
+}
+// Of 16 vectors of 16.
+COMPRESS_INLINE Vec sum_each(const Vec* v) {
+  simd::Eight sums[2];
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    simd::Eight parts[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      simd::Eight pair[2];
+      std::memcpy(pair, &v[8 * half + i], sizeof pair);
+      parts[i] = pair[0] + pair[1];
+    }
+    sums[half] = sum_each(parts);
+  }
+  Vec all;
+  std::memcpy(&all, sums, sizeof all);
+  return all;
 }
 
 // Rows first .. first + count - 1 as floats, `ld` apart: where they lie, or in `room`.

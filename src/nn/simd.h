@@ -19,6 +19,9 @@ namespace compress::nn::simd {
 constexpr int64_t lanes = 16;
 typedef float Vec __attribute__((vector_size(64)));
 typedef int32_t IntVec __attribute__((vector_size(64)));
+// Half of a Vec, for shuffles: those of larger vectors are slow where registers hold 8 floats.
+typedef float Eight __attribute__((vector_size(32)));
+typedef int32_t IntEight __attribute__((vector_size(32)));
 
 COMPRESS_INLINE Vec load(const float* p) {
   Vec v;
@@ -100,8 +103,20 @@ COMPRESS_INLINE void multiply(int64_t m, int64_t n, int64_t k, const float* a, i
   int64_t i = 0;
   for (; i + 6 <= m; i += 6)
     multiply_rows<6>(n, k, a + i * a_row, a_row, a_col, b, ldb, c + i * ldc, ldc, add);
-  for (; i < m; ++i)
-    multiply_rows<1>(n, k, a + i * a_row, a_row, a_col, b, ldb, c + i * ldc, ldc, add);
+  const float* rest = a + i * a_row;
+  float* to = c + i * ldc;
+  switch (m - i) {
+    case 5:
+      return multiply_rows<5>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
+    case 4:
+      return multiply_rows<4>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
+    case 3:
+      return multiply_rows<3>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
+    case 2:
+      return multiply_rows<2>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
+    case 1:
+      return multiply_rows<1>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
+  }
 }
 
 // 16-bit random lanes of elements 4 * block .. 4 * block + 3 of the stream `seed`.
