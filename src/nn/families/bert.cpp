@@ -31,9 +31,8 @@ void finish_bert(ModelConfig& config, const Json& json) {
   if (config.classifier_dropout < 0) config.classifier_dropout = config.hidden_dropout;
   auto kind = json.find("position_embedding_type");
   if (kind != json.end() && kind->is_string() && *kind != "absolute")
-    throw Error(
-        ErrorKind::model,
-        "config.json: only absolute position embeddings are supported for " + config.family);
+    throw Error(ErrorKind::model, "config.json: position_embedding_type " + kind->dump() +
+                                      " is not supported for " + config.family);
   for (const char* key : {"is_decoder", "add_cross_attention"})
     if (json.value(key, false))
       throw Error(ErrorKind::model,
@@ -47,6 +46,13 @@ void write_bert(const ModelConfig& config, Json& json) {
     json.erase("classifier_dropout");
     if (config.raw.is_object() && kept != config.raw.end()) json["classifier_dropout"] = nullptr;
   }
+}
+
+void refuse_untied(const ModelConfig& config) {
+  if (!config.tied)
+    throw Error(ErrorKind::model,
+                "config.json: tie_word_embeddings false is not supported for a masked LM of " +
+                    config.family);
 }
 
 Architecture bert_encoder(const ModelConfig& c) {
@@ -94,12 +100,13 @@ HeadPlan plan_head(const ModelConfig& c) {
     case HeadKind::span:
       return token_head("qa_outputs", 2, 0);
     case HeadKind::masked_lm:
+      refuse_untied(c);
       head.dense = "cls.predictions.transform.dense";
       head.dense_activation = c.activation;
       head.dense_norm = "cls.predictions.transform.LayerNorm";
       head.out = "cls.predictions.decoder";
       head.outputs = c.vocab_size;
-      head.out_tied = c.tied;
+      head.out_tied = true;
       head.out_bias_name = "cls.predictions.bias";
       return head;
     default:

@@ -38,12 +38,13 @@ HeadPlan plan_head(const ModelConfig& c) {
     case HeadKind::span:
       return token_head("qa_outputs", 2, 0);
     case HeadKind::masked_lm:
+      refuse_untied(c);
       head.dense = "lm_head.dense";
       head.dense_activation = "gelu";
       head.dense_norm = "lm_head.layer_norm";
       head.out = "lm_head.decoder";
       head.outputs = c.vocab_size;
-      head.out_tied = c.tied;
+      head.out_tied = true;
       head.out_bias_name = "lm_head.bias";
       return head;
     default:
