@@ -1,6 +1,7 @@
 #include "folder.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "compress/base/error.h"
 #include "compress/base/log.h"
@@ -133,6 +134,30 @@ void match_table(Folder& folder, Findings& findings) {
       findings.add(parameter.name + " is missing");
 }
 
+bool same_values(const TensorView& a, const TensorView& b) {
+  if (a.shape != b.shape) return false;
+  if (a.dtype == b.dtype) return std::memcmp(a.data, b.data, a.bytes) == 0;
+  return view(a).to(torch::kFloat32).equal(view(b).to(torch::kFloat32));
+}
+
+// Files may hold the word table again under the names of what is tied to it. With other values it
+// is a table of its own, which would be lost in silence.
+void refuse_other_tables(const Folder& folder, const nn::Family& family, Findings& findings) {
+  const nn::Architecture plan = nn::architecture(folder.config.config);
+  const std::string word =
+      (plan.encoder.layers > 0 ? plan.encoder.word : plan.decoder.word) + ".weight";
+  const auto table = folder.weights.find(word);
+  if (table == folder.weights.end()) return;
+  for (const TensorView& stored : folder.reader->tensors()) {
+    const std::string name = family.canonical_name(stored.name);
+    const bool output = plan.head.out_tied && name == plan.head.out + ".weight",
+               input = family.is_ignored(name) && ends_with(name, ".embed_tokens.weight");
+    if ((output || input) && !same_values(stored, *table->second.values))
+      findings.add(str(storage::shown_name(name), " differs from ", word, ", whose copy it must be",
+                       output ? ", as tie_word_embeddings is not false" : ""));
+  }
+}
+
 }  // namespace
 
 std::vector<int64_t> Source::shape() const {
@@ -170,6 +195,8 @@ Folder open_folder(const fs::path& path) {
   refuse_absurd_sizes(folder, findings);
   if (!findings.empty()) findings.fail(path);
   match_table(folder, findings);
+  if (folder.reader != nullptr && findings.empty())
+    refuse_other_tables(folder, nn::family(folder.config.config.family), findings);
   if (!findings.empty()) findings.fail(path);
   return folder;
 }
