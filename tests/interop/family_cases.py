@@ -35,7 +35,24 @@ HEADS = {
     "t5": (*BASE, "seq2seq_lm"),
     "bart": ("none", "classification", "regression", "span", "seq2seq_lm"),
 }
+# Classes that transformers has besides: decoders made of encoders, a decoder alone, and the classes
+# that a family was pre-trained with, which are among the others.
+NOT_OURS = {
+    "bert": {"causal_lm", "replaced_token"},
+    "roberta": {"causal_lm", "replaced_token"},
+    "xlm-roberta": {"causal_lm", "replaced_token"},
+    "distilbert": {"replaced_token"},
+    "electra": {"causal_lm"},
+    "gpt2": {"replaced_token"},
+    "t5": {"replaced_token"},
+    "bart": {"causal_lm", "masked_lm", "replaced_token"},
+}
+# What we write of a classifier, though transformers can do without.
+PROBLEMS = {"classification": "single_label_classification", "regression": "regression"}
 VOCABULARY = 67
+# Of weights. T5 does not scale its scores: with larger ones they are in the tens, and float32's
+# rounding grows from layer to layer, in transformers as well.
+DEVIATION = {"t5": 0.12}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +140,7 @@ VARIANTS = {
             dict(_DISTILBERT, sinusoidal_pos_embds=True, activation="relu"),
             ("none", "classification", "masked_lm"),
         ),
+        "untied": (dict(_DISTILBERT, tie_word_embeddings=False), ("masked_lm",)),
     },
     "electra": {
         "narrow": (_ELECTRA, None),
@@ -131,6 +149,7 @@ VARIANTS = {
             dict(_ELECTRA, hidden_act="relu", summary_activation="tanh", classifier_dropout=0.3),
             ("multiple_choice", "classification", "replaced_token"),
         ),
+        "untied": (dict(_ELECTRA, tie_word_embeddings=False), ("masked_lm",)),
     },
     "gpt2": {
         "plain": (_GPT2, None),
@@ -215,8 +234,9 @@ def heads_of(family):
 
 
 def config_of(case):
-    labels = {"regression": 1, "multiple_choice": 1, "span": 2}.get(case.head, 3)
-    names = {} if case.head in ("none", "span", "multiple_choice") else {"num_labels": labels}
+    labels = 1 if case.head == "regression" else 3
+    named = case.head in ("classification", "regression", "token_classification")
+    names = {"num_labels": labels} if named else {}
     return transformers.AutoConfig.for_model(
         case.family, vocab_size=VOCABULARY, **names, **case.options
     )
@@ -225,8 +245,8 @@ def config_of(case):
 def make(case, seed):
     """A model none of whose tensors is zero or one throughout."""
     config = config_of(case)
-    if case.head == "regression":
-        config.problem_type = "regression"
+    if case.head in PROBLEMS:
+        config.problem_type = PROBLEMS[case.head]
     torch.manual_seed(seed)
     model = case.auto.from_config(config, attn_implementation="eager").eval()
     if case.variant == "gated" and case.head == "seq2seq_lm":
@@ -236,7 +256,7 @@ def make(case, seed):
             mean = 1.0 if is_norm_weight(name, parameter) else 0.0
             if "position_embeddings" in name and getattr(config, "sinusoidal_pos_embds", False):
                 continue
-            parameter.normal_(mean, 0.2)
+            parameter.normal_(mean, DEVIATION.get(case.family, 0.2))
         for name, buffer in model.named_buffers():
             if name == "final_logits_bias":
                 buffer.normal_(0, 0.2)

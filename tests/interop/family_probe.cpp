@@ -155,6 +155,8 @@ int run_all(const std::vector<std::string>& places) {
     } catch (const Error& error) {
       problems[place] =
           str(kind_name(error.kind()), ": ", error.message(), " (", error.where(), ")");
+    } catch (const c10::Error& error) {
+      problems[place] = error.what_without_backtrace();
     } catch (const std::exception& error) {
       problems[place] = error.what();
     }

@@ -175,18 +175,12 @@ class Reference:
             tensors["decoder.offsets"] = self.written.offsets
         return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
-    def gradients(self, names, only=None):
-        """Of the weighted sum of outputs (those that begin with `only`), by names on disk."""
-        chosen = [n for n in self.outputs if only is None or n in only]
-        loss = sum((self.outputs[name] * self.weights[name]).sum() for name in chosen)
+    def gradients(self, outputs):
+        """Of the sum of these outputs times their weights; tied parameters have several names."""
+        loss = sum((self.outputs[name] * self.weights[name]).sum() for name in outputs)
         self.model.zero_grad()
         loss.backward(retain_graph=True)
-        parameters = dict(self.model.named_parameters(remove_duplicate=False))
-        found = {}
-        for name in names:
-            if name in parameters:
-                gradient = parameters[name].grad
-                found[name] = (
-                    torch.zeros_like(parameters[name]) if gradient is None else gradient.clone()
-                )
-        return found
+        return {
+            name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
+            for name, parameter in self.model.named_parameters(remove_duplicate=False)
+        }

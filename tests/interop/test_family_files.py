@@ -154,6 +154,33 @@ CONFIGS = {
     ("bart", "seq2seq_lm", "plain"): [{"num_hidden_layers": 2, "classif_dropout": 0.1}],
 }
 
+# What we do not compute must not be read as something else. The error names the key.
+REFUSED = {
+    ("bert", "masked_lm"): [
+        {"position_embedding_type": "relative_key"},
+        {"is_decoder": True},
+        {"add_cross_attention": True},
+        {"hidden_act": "gelu_fast"},
+        {"tie_word_embeddings": False},
+    ],
+    ("roberta", "masked_lm"): [{"tie_word_embeddings": False}],
+    ("electra", "multiple_choice"): [{"summary_type": "mean"}, {"summary_use_proj": False}],
+    ("gpt2", "causal_lm"): [
+        {"scale_attn_by_inverse_layer_idx": True},
+        {"scale_attn_weights": False},
+        {"add_cross_attention": True},
+    ],
+    ("llama", "causal_lm"): [
+        {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}},
+        {"rope_parameters": None, "rope_scaling": {"type": "dynamic", "factor": 2.0}},
+        {"hidden_act": "mish"},
+    ],
+    ("qwen2", "causal_lm"): [{"use_sliding_window": True, "sliding_window": 4}],
+    ("qwen3", "causal_lm"): [{"use_sliding_window": True, "sliding_window": 4}],
+    ("t5", "seq2seq_lm"): [{"feed_forward_proj": "mish"}],
+    ("bart", "seq2seq_lm"): [{"activation_function": "mish"}, {"decoder_attention_heads": 5}],
+}
+
 
 class Files(common.Folders):
     def case(self, family, head, variant=None, note=""):
@@ -218,6 +245,43 @@ class Files(common.Folders):
         file.write_text(
             json.dumps({key: value for key, value in config.items() if value is not None})
         )
+
+    def test_refusals(self):
+        folders = {}
+        for (family, head), changes in REFUSED.items():
+            for i, change in enumerate(changes):
+                folder, _ = self.make(self.case(family, head, note=f"refused{i}"))
+                self.change_config(folder, change)
+                folders[folder] = change
+        problems = common.probe(folders)
+        for folder, change in folders.items():
+            with self.subTest(folder.name, **change):
+                problem = problems[str(folder)]
+                self.assertIsNotNone(problem)
+                words = {**change, **(change.get("rope_parameters") or {})}
+                words = [*words, "rope_type", *map(str, words.values())]
+                self.assertTrue(any(word in problem for word in words), problem)
+
+    def test_tables_that_are_not_tied(self):
+        """Where config.json ties tables that the file has apart, none is left out in silence."""
+        folders = {}
+        for family, source, table in (
+            ("llama", "model.embed_tokens.weight", "lm_head.weight"),
+            ("gpt2", "transformer.wte.weight", "lm_head.weight"),
+            ("t5", "shared.weight", "lm_head.weight"),
+            ("bart", "model.shared.weight", "model.decoder.embed_tokens.weight"),
+        ):
+            case = self.case(family, families.HEADS[family][-1], note="apart")
+            folder, _ = self.make(case)
+            self.change_config(folder, {"tie_word_embeddings": True})
+            tensors = load_file(folder / "model/model.safetensors")
+            tensors[table] = tensors[source] + 0.125
+            save_file(tensors, folder / "model/model.safetensors", {"format": "pt"})
+            folders[folder] = table.removeprefix("model.")
+        problems = common.probe(folders)
+        for folder, table in folders.items():
+            with self.subTest(folder.name):
+                self.assertIn(f"{table}' differs from", problems[str(folder)])
 
 
 if __name__ == "__main__":
