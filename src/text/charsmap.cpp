@@ -2,10 +2,13 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
 
 #include "unicode.h"
+#include "unicode_tables.h"
 
 namespace compress::text {
 namespace {
@@ -35,18 +38,106 @@ size_t count_characters(std::string_view text) {
   return count;
 }
 
+// Where utf8proc's grapheme clusters (Unicode 15 in version 2.8) differ from the library's
+// (Unicode 17): code points that are asked about by another one of the right class. Read off the
+// library like the tables of unicode_tables.cpp; tests/interop/test_tokenizer_parts.py asks again.
+constexpr char32_t kControl = 0, kExtend = 0x300, kSpacing = 0x903, kPrepend = 0x600, kOther = 'a';
+struct StandIn {
+  char32_t first, last, by;
+};
+constexpr StandIn kStandIns[] = {
+    {0x897, 0x897, kExtend},      {0xCC0, 0xCC0, kExtend},      {0xCC7, 0xCC8, kExtend},
+    {0xCCA, 0xCCB, kExtend},      {0x1715, 0x1715, kExtend},    {0x1734, 0x1734, kExtend},
+    {0x1ACF, 0x1ADD, kExtend},    {0x1AE0, 0x1AEB, kExtend},    {0x1B3B, 0x1B3B, kExtend},
+    {0x1B3D, 0x1B3D, kExtend},    {0x1B43, 0x1B43, kExtend},    {0x1BAA, 0x1BAA, kExtend},
+    {0x1BF2, 0x1BF3, kExtend},    {0x2065, 0x2065, kControl},   {0xA953, 0xA953, kExtend},
+    {0xFFF0, 0xFFF8, kControl},   {0x10D69, 0x10D6D, kExtend},  {0x10EFA, 0x10EFC, kExtend},
+    {0x111C0, 0x111C0, kExtend},  {0x11235, 0x11235, kExtend},  {0x1134D, 0x1134D, kExtend},
+    {0x113B8, 0x113B8, kExtend},  {0x113B9, 0x113BA, kSpacing}, {0x113BB, 0x113C0, kExtend},
+    {0x113C2, 0x113C2, kExtend},  {0x113C5, 0x113C5, kExtend},  {0x113C7, 0x113C9, kExtend},
+    {0x113CA, 0x113CA, kSpacing}, {0x113CC, 0x113CD, kSpacing}, {0x113CE, 0x113D0, kExtend},
+    {0x113D1, 0x113D1, kPrepend}, {0x113D2, 0x113D2, kExtend},  {0x113E1, 0x113E2, kExtend},
+    {0x116B6, 0x116B6, kExtend},  {0x1171E, 0x1171E, kSpacing}, {0x1193D, 0x1193D, kExtend},
+    {0x11A3A, 0x11A3A, kOther},   {0x11B60, 0x11B60, kExtend},  {0x11B61, 0x11B61, kSpacing},
+    {0x11B62, 0x11B64, kExtend},  {0x11B65, 0x11B65, kSpacing}, {0x11B66, 0x11B66, kExtend},
+    {0x11B67, 0x11B67, kSpacing}, {0x11F41, 0x11F41, kExtend},  {0x11F5A, 0x11F5A, kExtend},
+    {0x1611E, 0x16129, kExtend},  {0x1612A, 0x1612C, kSpacing}, {0x1612D, 0x1612F, kExtend},
+    {0x16FF0, 0x16FF1, kExtend},  {0x1D166, 0x1D166, kExtend},  {0x1D16D, 0x1D16D, kExtend},
+    {0x1E5EE, 0x1E5EF, kExtend},  {0x1E6E3, 0x1E6E3, kExtend},  {0x1E6E6, 0x1E6E6, kExtend},
+    {0x1E6EE, 0x1E6EF, kExtend},  {0x1E6F5, 0x1E6F5, kExtend},  {0xE0000, 0xE0000, kControl},
+    {0xE0002, 0xE001F, kControl}, {0xE0080, 0xE00FF, kControl}, {0xE01F0, 0xE0FFF, kControl}};
+
+// Rule GB9c, which utf8proc has from version 2.9 on: a consonant stays with one before it that a
+// linker (a virama) follows.
+constexpr Range kConsonants[] = {
+    {0x915, 0x939},     {0x958, 0x95F},     {0x978, 0x97F},     {0x995, 0x9A8},
+    {0x9AA, 0x9B0},     {0x9B2, 0x9B2},     {0x9B6, 0x9B9},     {0x9DC, 0x9DD},
+    {0x9DF, 0x9DF},     {0x9F0, 0x9F1},     {0xA95, 0xAA8},     {0xAAA, 0xAB0},
+    {0xAB2, 0xAB3},     {0xAB5, 0xAB9},     {0xAF9, 0xAF9},     {0xB15, 0xB28},
+    {0xB2A, 0xB30},     {0xB32, 0xB33},     {0xB35, 0xB39},     {0xB5C, 0xB5D},
+    {0xB5F, 0xB5F},     {0xB71, 0xB71},     {0xC15, 0xC28},     {0xC2A, 0xC39},
+    {0xC58, 0xC5A},     {0xD15, 0xD3A},     {0x1000, 0x102A},   {0x103F, 0x103F},
+    {0x1050, 0x1055},   {0x105A, 0x105D},   {0x1061, 0x1061},   {0x1065, 0x1066},
+    {0x106E, 0x1070},   {0x1075, 0x1081},   {0x108E, 0x108E},   {0x1780, 0x17B3},
+    {0x1A20, 0x1A54},   {0x1B0B, 0x1B0C},   {0x1B13, 0x1B33},   {0x1B45, 0x1B4C},
+    {0x1B83, 0x1BA0},   {0x1BAE, 0x1BAF},   {0x1BBB, 0x1BBD},   {0xA989, 0xA98B},
+    {0xA98F, 0xA9B2},   {0xA9E0, 0xA9E4},   {0xA9E7, 0xA9EF},   {0xA9FA, 0xA9FE},
+    {0xAA60, 0xAA6F},   {0xAA71, 0xAA73},   {0xAA7A, 0xAA7A},   {0xAA7E, 0xAA7F},
+    {0xAAE0, 0xAAEA},   {0xABC0, 0xABDA},   {0x10A00, 0x10A00}, {0x10A10, 0x10A13},
+    {0x10A15, 0x10A17}, {0x10A19, 0x10A35}, {0x11103, 0x11126}, {0x11144, 0x11144},
+    {0x11147, 0x11147}, {0x11380, 0x11389}, {0x1138B, 0x1138B}, {0x1138E, 0x1138E},
+    {0x11390, 0x113B5}, {0x11900, 0x11906}, {0x11909, 0x11909}, {0x1190C, 0x11913},
+    {0x11915, 0x11916}, {0x11918, 0x1192F}, {0x11A00, 0x11A00}, {0x11A0B, 0x11A32},
+    {0x11A50, 0x11A50}, {0x11A5C, 0x11A83}, {0x11F04, 0x11F10}, {0x11F12, 0x11F33}};
+constexpr char32_t kLinkers[] = {0x94D,   0x9CD,   0xACD,   0xB4D,   0xC4D,   0xD4D,  0x1039,
+                                 0x17D2,  0x1A60,  0x1B44,  0x1BAB,  0xA9C0,  0xAAF6, 0x10A3F,
+                                 0x11133, 0x113D0, 0x1193E, 0x11A47, 0x11A99, 0x11F42};
+
+// The range that holds `c`, or null.
+template <typename R, size_t N>
+const R* range_of(const R (&ranges)[N], char32_t c) {
+  const R* found =
+      std::lower_bound(std::begin(ranges), std::end(ranges), c,
+                       [](const R& range, char32_t value) { return range.last < value; });
+  return found != std::end(ranges) && found->first <= c ? found : nullptr;
+}
+
+utf8proc_int32_t stand_in(char32_t c) {
+  const StandIn* found = c < kStandIns[0].first ? nullptr : range_of(kStandIns, c);
+  return static_cast<utf8proc_int32_t>(found == nullptr ? c : found->by);
+}
+
+// How far a cluster has come on the way of rule GB9c.
+enum class Conjunct { none, consonant, linked };
+
+Conjunct after(Conjunct before, char32_t c) {
+  if (c < kExtend) return Conjunct::none;
+  if (range_of(kConsonants, c) != nullptr) return Conjunct::consonant;
+  if (before == Conjunct::none) return before;
+  if (std::binary_search(std::begin(kLinkers), std::end(kLinkers), c)) return Conjunct::linked;
+  constexpr char32_t kNonJoiner = 0x200C;
+  const auto kind = utf8proc_get_property(stand_in(c))->boundclass;
+  const bool extends = kind == UTF8PROC_BOUNDCLASS_EXTEND || kind == UTF8PROC_BOUNDCLASS_ZWJ;
+  return extends && c != kNonJoiner ? before : Conjunct::none;
+}
+
 // Bytes of the grapheme cluster at the front of `text`, which is not empty.
 size_t cluster_length(std::string_view text) {
   Decoded d = decode_utf8(text);
   size_t length = d.length;
   utf8proc_int32_t state = 0;
+  Conjunct conjunct = after(Conjunct::none, d.code_point);
   while (length < text.size()) {
     const Decoded next = decode_utf8(text.substr(length));
-    if (utf8proc_grapheme_break_stateful(static_cast<utf8proc_int32_t>(d.code_point),
-                                         static_cast<utf8proc_int32_t>(next.code_point), &state))
+    const Conjunct longer = after(conjunct, next.code_point);
+    const bool joined = conjunct == Conjunct::linked && longer == Conjunct::consonant;
+    if (utf8proc_grapheme_break_stateful(stand_in(d.code_point), stand_in(next.code_point),
+                                         &state) &&
+        !joined)
       break;
     length += next.length;
     d = next;
+    conjunct = longer;
   }
   return length;
 }

@@ -3,11 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "../../../src/text/charsmap.h"
 #include "../../../src/text/sentencepiece_file.h"
 #include "../../../src/text/train_merges.h"
+#include "../../../src/text/unicode.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/text/ggml.h"
@@ -105,6 +107,61 @@ TEST(Charsmap, Base64ReadsWhatItWrote) {
   for (std::string text : {"", "M", "Ma", "Man", "Many"})
     EXPECT_EQ(decode_base64(encode_base64(text)), text);
   EXPECT_EQ(decode_base64("T!"), std::nullopt);
+}
+
+// A charsmap whose rules make U+0344 an A and U+0958 a B. Units of its trie: an offset to the
+// children, whether a rule ends here, the byte that led here.
+Charsmap two_rules() {
+  std::vector<uint32_t> units(0x800, 0xFF);
+  auto unit = [&](uint32_t at, uint8_t byte, uint32_t children, bool leaf) {
+    units[at] = (at ^ children) << 10 | uint32_t{leaf} << 8 | byte;
+  };
+  unit(0, 0, 0x100, false);
+  auto add = [&](std::string_view key, uint32_t children, uint32_t replacement) {
+    uint32_t place = 0x100;
+    for (size_t i = 0; i < key.size(); ++i, children += 0x100) {
+      const auto byte = static_cast<uint8_t>(key[i]);
+      unit(place ^ byte, byte, children, i + 1 == key.size());
+      place = children;
+    }
+    units[place] = replacement | 1U << 31;
+  };
+  add("\u0344", 0x200, 0);
+  add("\u0958", 0x400, 2);
+  const auto size = static_cast<uint32_t>(units.size() * sizeof(uint32_t));
+  std::string bytes(sizeof size + size, '\0');
+  std::memcpy(bytes.data(), &size, sizeof size);
+  std::memcpy(bytes.data() + sizeof size, units.data(), size);
+  return Charsmap(bytes + std::string("A\0B", 4));
+}
+
+std::string normalized(std::string_view text) {
+  std::vector<Change> changes;
+  two_rules().normalize(text, changes);
+  std::string out;
+  for (const Change& change : changes) append_utf8(out, change.code_point);
+  return out;
+}
+
+// A rule for the start of a grapheme cluster of less than six bytes takes all of it.
+TEST(Charsmap, ShortClustersGoAsAWhole) {
+  EXPECT_EQ(normalized("\u0958x"), "Bx");
+  EXPECT_EQ(normalized("\u0958\u0344x"), "Bx");
+  EXPECT_EQ(normalized("\u0958\u0301\u0301x"), "B\u0301\u0301x");  // seven bytes
+  EXPECT_EQ(normalized("\u0344\u0301x"), "Ax");
+}
+
+TEST(Charsmap, ClustersAreThoseOfUnicode17) {
+  EXPECT_EQ(normalized("\u0344\u0897x"), "Ax");                      // Extend since Unicode 16
+  EXPECT_EQ(normalized("\u0344\u1adcx"), "Ax");                      // since 17
+  EXPECT_EQ(normalized("\U000e01f7\u0344\u0301x"), "\U000e01f7Ax");  // Control, unassigned
+  EXPECT_EQ(normalized("a\u0344\u0301x"), "aA\u0301x");              // one cluster of five bytes
+  // A consonant after a consonant with virama is in the same cluster, and only then.
+  EXPECT_EQ(normalized("\u0915\u094d\u0958\u0344x"), "\u0915\u094dBAx");
+  EXPECT_EQ(normalized("\u0915\u094d\u0301\u0958\u0344x"), "\u0915\u094d\u0301BAx");
+  EXPECT_EQ(normalized("\u0915\u0903\u094d\u0958\u0344x"), "\u0915\u0903\u094dBx");
+  EXPECT_EQ(normalized("\u0915\u0958\u0344x"), "\u0915Bx");
+  EXPECT_EQ(normalized("\u094d\u0958\u0344x"), "\u094dBx");
 }
 
 GgmlTokenizer smollm() {
