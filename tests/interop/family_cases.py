@@ -34,6 +34,7 @@ HEADS = {
     "qwen3": DECODER,
     "t5": (*BASE, "seq2seq_lm"),
     "bart": ("none", "classification", "regression", "span", "seq2seq_lm"),
+    "opt": ("none", "classification", "regression", "span", "causal_lm"),
 }
 # Classes that transformers has besides: decoders made of encoders, a decoder alone, and the classes
 # that a family was pre-trained with, which are among the others.
@@ -158,6 +159,13 @@ VARIANTS = {
             ("none", "causal_lm"),
         ),
         "untied": (dict(_GPT2, tie_word_embeddings=False), ("causal_lm",)),
+    },
+    "opt": {
+        "plain": (
+            dict(hidden_size=24, num_hidden_layers=3, num_attention_heads=4, ffn_dim=40,
+                 word_embed_proj_dim=24, max_position_embeddings=32),
+            None,
+        ),
     },
     "llama": {
         "grouped": (_LLAMA, None),

@@ -112,7 +112,7 @@ class Reference:
         return self.written if self.written is not None else self.rows
 
     def _masks(self):
-        causal = self.case.family in ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+        causal = self.case.family in ("gpt2", "opt", "llama", "mistral", "qwen2", "qwen3")
         window = getattr(self.config, "sliding_window", None)
         masks = {"attention": sees(self.rows, self.rows, causal, window)}
         if self.config.is_encoder_decoder:

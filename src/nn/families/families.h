@@ -17,6 +17,7 @@ Family qwen2_family();
 Family qwen3_family();
 Family t5_family();
 Family bart_family();
+Family opt_family();
 
 std::vector<Family> all_families();
 
