@@ -14,8 +14,9 @@ namespace {
 
 using torch::Tensor;
 
-constexpr int64_t rows_a_chunk = 96;    // whose inputs stay in a core's cache while panels pass
-constexpr int64_t task_work = 1 << 19;  // multiplications that are worth another thread (float32)
+constexpr int64_t rows_a_chunk = 96;     // whose inputs stay in a core's cache while panels pass
+constexpr int64_t rows_that_widen = 12;  // up to so many, a kernel widens bf16 as it goes
+constexpr int64_t task_work = 1 << 19;   // multiplications that are worth another thread (float32)
 
 int64_t panels_of(int64_t outputs) {
   return (outputs + panels::width - 1) / panels::width;
@@ -53,10 +54,24 @@ bool fits_halves(const Tensor& weight) {
   return true;
 }
 
-// What a thread needs to read rows as integers; grown as needed.
+// A panel of `count` rows of `inputs` weights.
+void pack_floats(const float* from, int64_t inputs, int64_t count, float* to) {
+  for (int64_t i = 0; i < inputs; ++i)
+    for (int64_t c = 0; c < count; ++c) to[i * panels::width + c] = from[c * inputs + i];
+}
+void pack_pairs(const float* from, int64_t inputs, int64_t count, panels::Pair* to) {
+  for (int64_t i = 0; i < inputs; ++i)
+    for (int64_t c = 0; c < count; ++c) {
+      uint32_t bits;
+      std::memcpy(&bits, from + c * inputs + i, sizeof bits);
+      to[i * panels::pairs + c % panels::pairs] |= c < panels::pairs ? bits >> 16 : bits;
+    }
+}
+
+// What a thread needs: rows as integers, and a panel of bf16 as floats; grown as needed.
 struct Workspace {
   std::vector<int8_t> integers;
-  std::vector<float> floats, scales;
+  std::vector<float> floats, scales, panel;
 };
 
 }  // namespace
@@ -78,27 +93,19 @@ PackedWeight::PackedWeight(const Tensor& weight, const Tensor& steps, InputTrans
 
 void PackedWeight::pack(const Tensor& weight) {
   halves_ = fits_halves(weight);
-  if (halves_)
-    fill<uint16_t>(weight, torch::kBFloat16, [](uint32_t bits) { return bits >> 16; });
-  else
-    fill<uint32_t>(weight, torch::kFloat32, [](uint32_t bits) { return bits; });
-}
-
-// `convert` turns the bits of a float into those of a panel's element.
-template <class Element, class Convert>
-void PackedWeight::fill(const Tensor& weight, torch::ScalarType type, const Convert& convert) {
-  values_ = torch::zeros({panels_, in_, panels::width}, type);
+  values_ = halves_ ? torch::zeros({panels_, in_, panels::pairs}, torch::kInt32)
+                    : torch::zeros({panels_, in_, panels::width});
   const float* from = weight.const_data_ptr<float>();
-  auto* to = static_cast<Element*>(values_.mutable_data_ptr());
   at::parallel_for(0, panels_, 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       const int64_t first = p * panels::width, count = std::min(panels::width, out_ - first);
-      for (int64_t i = 0; i < in_; ++i)
-        for (int64_t c = 0; c < count; ++c) {
-          uint32_t bits;
-          std::memcpy(&bits, from + (first + c) * in_ + i, sizeof bits);
-          to[(p * in_ + i) * panels::width + c] = static_cast<Element>(convert(bits));
-        }
+      if (halves_)
+        pack_pairs(
+            from + first * in_, in_, count,
+            static_cast<panels::Pair*>(values_.mutable_data_ptr()) + p * in_ * panels::pairs);
+      else
+        pack_floats(from + first * in_, in_, count,
+                    values_.mutable_data_ptr<float>() + p * in_ * panels::width);
     }
   });
 }
@@ -159,6 +166,27 @@ void round_rows(const IntegerRows& integers, const float* x, int64_t rows, int64
 
 }  // namespace
 
+// `wide` is memory for a panel.
+void PackedWeight::multiply_floats(panels::Task& task, int64_t panel,
+                                   std::vector<float>& wide) const {
+  if (!halves_) {
+    task.weight = values_.const_data_ptr<float>() + panel * in_ * panels::width;
+    panels::multiply_float(task);
+    return;
+  }
+  const auto* pairs =
+      static_cast<const panels::Pair*>(values_.const_data_ptr()) + panel * in_ * panels::pairs;
+  if (task.rows > rows_that_widen) {  // once for all passes over the panel
+    wide.resize(std::max(wide.size(), static_cast<size_t>(in_ * panels::width)));
+    panels::widen(pairs, in_, wide.data());
+    task.weight = wide.data();
+    panels::multiply_float(task);
+    return;
+  }
+  task.weight = pairs;
+  panels::multiply_bf16(task);
+}
+
 // Items are (chunk of rows, panel), panels first. A chunk's rows are rounded once for its panels.
 void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
   thread_local Workspace work;
@@ -196,14 +224,7 @@ void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
     } else {
       task.depth = in_;
       task.x = integers != nullptr ? work.floats.data() : x;
-      const int64_t offset = panel * in_ * panels::width;
-      if (halves_) {
-        task.weight = values_.const_data_ptr<c10::BFloat16>() + offset;
-        panels::multiply_bf16(task);
-      } else {
-        task.weight = values_.const_data_ptr<float>() + offset;
-        panels::multiply_float(task);
-      }
+      multiply_floats(task, panel, work.panel);
     }
   }
 }

@@ -58,6 +58,28 @@ TEST_P(Flash, EqualsPaddedProducts) {
   EXPECT_LT(furthest(fast.grad(), slow.grad()), 0.06);
 }
 
+TEST_P(Flash, MasksAndSharedKeysEqualPaddedProducts) {
+  need_flash();
+  const data::Batch batch = random_batch(lengths).to(card_);
+  AttentionShape form = shape(0);
+  form.causal = true;
+  form.kv_heads = 2;
+  for (int64_t window : {0, 9}) {
+    form.window = window;
+    torch::manual_seed(2);
+    Tensor values = torch::randn({batch.tokens(), 8 * form.width}).to(card_, type());
+    Tensor upstream = torch::randn({batch.tokens(), form.heads * form.width}).to(card_, type());
+    DropoutSeeds none(0, false);
+    Tensor fast = values.clone().requires_grad_(),
+           slow = values.to(torch::kFloat32).requires_grad_();
+    Tensor a = attention(fast, batch, form, none), b = padded_attention(slow, batch, form, none);
+    EXPECT_LT(furthest(a, b), 0.03) << window;
+    a.backward(upstream);
+    b.backward(upstream.to(torch::kFloat32));
+    EXPECT_LT(furthest(fast.grad(), slow.grad()), 0.1) << window;
+  }
+}
+
 TEST_P(Flash, DropoutRepeatsAndBackwardDrawsItAgain) {
   need_flash();
   const data::Batch batch = random_batch(lengths).to(card_);

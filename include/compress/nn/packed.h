@@ -6,16 +6,21 @@
 // what the product of the fake-quantised floats is, but for the rounding of that product's own sum.
 //
 // A weight whose numbers are all exact in bf16 (of a checkpoint stored in it) lies in memory as
-// bf16. Products are those in float32 to the bit; with few rows, which wait for memory, nearly
-// twice as fast.
+// bf16. Products are those in float32 to the bit; with few rows, which wait for memory, up to twice
+// as fast.
 
 #include "compress/data/torch.h"
 
 #include <memory>
+#include <vector>
 
 #include "compress/nn/parameter.h"
 
 namespace compress::nn {
+
+namespace panels {
+struct Task;
+}
 
 class PackedWeight {
  public:
@@ -37,10 +42,9 @@ class PackedWeight {
   enum class Form { floats, bytes, whole_floats };
   struct Inputs;
   void pack(const torch::Tensor& weight);
-  template <class Element, class Convert>
-  void fill(const torch::Tensor& weight, torch::ScalarType type, const Convert& convert);
   bool pack_integers(const torch::Tensor& weight, const torch::Tensor& steps);
   void run(const Inputs& inputs, int64_t begin, int64_t end) const;
+  void multiply_floats(panels::Task& task, int64_t panel, std::vector<float>& wide) const;
 
   Form form_ = Form::floats;
   bool halves_ = false;  // floats are bf16
