@@ -5,6 +5,7 @@
 #include "compress/augment/augment.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
 #include "compress/constraint/constraint.h"
 #include "compress/eval/metrics.h"
 #include "compress/objective/objective.h"
@@ -105,7 +106,7 @@ class Checker {
                     "a floor needs a validation part to score the teacher on");
   }
 
-  // A name of an earlier stage that makes a model, or a folder with a config.json.
+  // A name of an earlier stage that makes a model, a folder with a config.json, or a GGUF file.
   void check_model(const std::string& name, const std::vector<std::string>& path) {
     if (models_.contains(name)) return;
     Mark mark = mark_at(root_, path);
@@ -119,13 +120,17 @@ class Checker {
         return;
       }
     if (std::filesystem::is_regular_file(std::filesystem::path(name) / "config.json")) return;
+    if (!checkpoint::gguf_file(name).empty()) return;
     std::vector<std::string> known(models_.begin(), models_.end());
     std::string near = nearest(name, known);
-    problems_.add(
-        mark, "'" + name + "' is neither an earlier stage nor a folder with a config.json",
-        !near.empty()   ? "did you mean '" + near + "'?"
-        : known.empty() ? "no earlier stage makes a model; give a folder in Hugging Face's layout"
-                        : "earlier stages: " + join(known, ", "));
+    problems_.add(mark,
+                  "'" + name +
+                      "' is neither an earlier stage nor a folder with a config.json "
+                      "or a GGUF file",
+                  !near.empty() ? "did you mean '" + near + "'?"
+                  : known.empty()
+                      ? "no earlier stage makes a model; give a folder in Hugging Face's layout"
+                      : "earlier stages: " + join(known, ", "));
   }
 
   const data::DatasetOptions* check_dataset(const std::string& name,

@@ -57,6 +57,7 @@ std::string content_hash(const std::filesystem::path& folder) {
   if (std::filesystem::is_regular_file(folder)) return sha256_file(folder);
   Sha256 hash;
   std::vector<std::filesystem::path> files;
+  if (std::filesystem::is_regular_file(folder)) return sha256_file(folder);
   for (const auto& entry : std::filesystem::directory_iterator(folder))
     if (entry.is_regular_file()) files.push_back(entry.path());
   std::sort(files.begin(), files.end());

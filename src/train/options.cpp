@@ -11,7 +11,7 @@ const recipe::Options<ModelOptions>& ModelOptions::options() {
   static const auto description =
       recipe::Options<ModelOptions>("model")
           .field("from", &ModelOptions::from,
-                 "an earlier stage, or a folder in Hugging Face's layout")
+                 "an earlier stage, a folder in Hugging Face's layout, or a GGUF file")
           .required()
           .field("head", &ModelOptions::head, "task head; default: what the data's task asks for")
           .one_of({"classification", "regression", "masked_lm", "embedding", "causal_lm",
