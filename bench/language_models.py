@@ -58,10 +58,13 @@ def write(pair, root):
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
         shutil.copy(peers.MODEL / name, folder)
     llama = pair == "llama"
+    lines = ["sentence\tcopy"] + [f"{text}\t{text}" for text, _ in peers.rows()]
+    movies = pathlib.Path(root, "movies.tsv")
+    movies.write_text("\n".join(lines) + "\n", encoding="utf-8")
     text = RECIPE.format(
-        pair=pair, movies=peers.MOVIES, folder=folder,
+        pair=pair, movies=movies, folder=folder,
         task="language_model" if llama else "sequence_to_sequence",
-        more=", append_end: false" if llama else ", target: sentence",
+        more=", append_end: false" if llama else ", target: copy",
         head="causal_lm" if llama else "seq2seq_lm",
         kept="[0, 2, 4, 6, 8]" if llama else "[0, 2, 4]")
     recipe = pathlib.Path(root, f"{pair}.yaml")

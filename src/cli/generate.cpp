@@ -205,7 +205,7 @@ int generate_text(const GenerateFlags& flags) {
     throw Error(error.kind(), error.message(), flags.model, error.hint());
   }
   generate::Options options = options_of(flags, config);
-  const auto tokenizer = text::load_tokenizer(flags.model);
+  const auto tokenizer = checkpoint::load_tokenizer(flags.model);
   options.stop = stops_at(flags.stop, *tokenizer);
   options.precision = train::resolve_precision(flags.precision, device);
   exports::LoadedModel loaded = exports::load(flags.model);
