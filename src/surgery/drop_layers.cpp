@@ -1,6 +1,7 @@
 #include <charconv>
 #include <optional>
 
+#include "axes.h"
 #include "components.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
@@ -13,7 +14,7 @@ const std::vector<std::string> strategies = {"top", "bottom", "alternate", "alte
                                              "symmetric"};
 
 struct DropLayersOptions {
-  std::string strategy = "top";
+  std::string strategy = "top", stack = "both";
   std::optional<int64_t> keep, drop;
   std::vector<int64_t> layers;
 
@@ -29,6 +30,9 @@ struct DropLayersOptions {
             .field("layers", &DropLayersOptions::layers,
                    "instead of a strategy: the layers that remain, ascending, the first is 0")
             .at_least(0)
+            .field("stack", &DropLayersOptions::stack,
+                   "of an encoder-decoder: where layers go; both have the same rule then")
+            .one_of({"both", "encoder", "decoder"})
             .check(one_amount);
     return description;
   }
@@ -81,12 +85,13 @@ std::vector<int64_t> resolve(const DropLayersOptions& options, int64_t layers) {
                      options.keep ? *options.keep : layers - *options.drop);
 }
 
-// Renumbers "encoder.layer.<i>.<rest>" by `places` (-1: the layer goes). Other tensors stay.
-nn::TensorMap renumbered(const nn::TensorMap& tensors, const std::vector<int64_t>& places) {
-  static const std::string prefix = "encoder.layer.";
+// Renumbers "<prefix><i>.<rest>" by `places` (-1: the layer goes). Other tensors stay, and so does
+// `shared`, which bears the name of layer 0 and serves all.
+nn::TensorMap renumbered(const nn::TensorMap& tensors, const std::string& prefix,
+                         const std::string& shared, const std::vector<int64_t>& places) {
   nn::TensorMap edited;
   for (const auto& [name, tensor] : tensors) {
-    if (!starts_with(name, prefix)) {
+    if (!starts_with(name, prefix) || name == shared) {
       edited[name] = tensor;
       continue;
     }
@@ -102,24 +107,55 @@ nn::TensorMap renumbered(const nn::TensorMap& tensors, const std::vector<int64_t
   return edited;
 }
 
-void drop_layers(const recipe::Component& component, nn::ModelState& state) {
-  const int64_t layers = state.config.layers;
-  std::vector<int64_t> kept;
-  try {
-    kept = resolve(component.as<DropLayersOptions>(), layers);
-  } catch (const Error& error) {
-    throw Error(error.kind(), error.message(), component.mark.text(), error.hint());
-  }
+// `layers`: the configuration's field for the number of the stack's layers. Returns what was kept,
+// in words.
+std::string shorten(nn::ModelState& state, const nn::Stack& stack, int64_t& layers,
+                    const std::vector<int64_t>& kept) {
   std::vector<int64_t> places(static_cast<size_t>(layers), -1);
   std::vector<std::string> names;
   for (size_t i = 0; i < kept.size(); ++i) {
     places[static_cast<size_t>(kept[i])] = static_cast<int64_t>(i);
     names.push_back(str(kept[i]));
   }
-  state.tensors = renumbered(state.tensors, places);
-  state.config.layers = static_cast<int64_t>(kept.size());
-  state.history.push_back(
-      str("drop_layers: kept ", join(names, ", "), " of ", layers, " (the first is 0)"));
+  const std::string shared = stack.relative_bias.empty() ? "" : stack.relative_bias + ".weight";
+  state.tensors = renumbered(state.tensors, stack.layer_prefix, shared, places);
+  const std::string words = str("kept ", join(names, ", "), " of ", layers);
+  layers = static_cast<int64_t>(kept.size());
+  return words;
+}
+
+void edit(const DropLayersOptions& options, nn::ModelState& state) {
+  nn::ModelConfig& config = state.config;
+  const nn::Architecture plan = nn::architecture(config);
+  const bool two = plan.encoder.layers > 0 && plan.decoder.layers > 0;
+  if (!two && options.stack != "both")
+    refuse(str("stack: ", options.stack, " needs an encoder-decoder, and a ", config.family,
+               " model with the head '", nn::head_name(config.head), "' has one stack"),
+           "leave `stack` out");
+  const bool encoder = plan.encoder.layers > 0 && options.stack != "decoder";
+  const bool decoder = plan.decoder.layers > 0 && options.stack != "encoder";
+  std::vector<int64_t> of_encoder, of_decoder;  // both are resolved before anything is changed
+  if (encoder) of_encoder = resolve(options, plan.encoder.layers);
+  if (decoder) of_decoder = resolve(options, plan.decoder.layers);
+  std::vector<std::string> words;
+  if (encoder)
+    words.push_back((two ? "encoder " : "") +
+                    shorten(state, plan.encoder, config.layers, of_encoder));
+  if (decoder)
+    words.push_back((two ? "decoder " : "") + shorten(state, plan.decoder,
+                                                      two ? config.decoder_layers : config.layers,
+                                                      of_decoder));
+  if (!two) keep_entries(config, encoder ? of_encoder : of_decoder);
+  state.history.push_back("drop_layers: " + join(words, ", ") + " (the first is 0)");
+}
+
+void drop_layers(const recipe::Component& component, nn::ModelState& state) {
+  try {
+    edit(component.as<DropLayersOptions>(), state);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::recipe) throw;
+    throw Error(error.kind(), error.message(), component.mark.text(), error.hint());
+  }
 }
 
 }  // namespace
@@ -154,7 +190,9 @@ void add_drop_layers(EditRegistry& registry) {
           "top: the last K;  bottom: the first K;  symmetric: the K in the middle\n"
           "alternate: N, N - 2, ... (K of them);  alternate_odd: N - 1, N - 3, ... (K of them)",
           "Sajjad et al. 2023, arXiv 2004.03844, section 3",
-          "The embeddings and the head stay. Layers are renumbered from 0; the model's history "
+          "The embeddings and the head stay, and T5's relative bias, which lies in layer 0 and "
+          "serves "
+          "all. Layers are renumbered from 0; the model's history "
           "lists which were kept. The alternate strategies need K <= N / 2. Where the middle "
           "cannot be cut evenly, symmetric keeps one more layer at the output. A shortened model "
           "needs training."),

@@ -6,6 +6,9 @@ const EditRegistry& edits() {
   static const EditRegistry registry = [] {
     EditRegistry list("surgery");
     add_drop_layers(list);
+    add_resize(list);
+    add_resize_vocabulary(list);
+    add_projection(list);
     return list;
   }();
   return registry;

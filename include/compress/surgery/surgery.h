@@ -11,7 +11,7 @@ namespace compress::surgery {
 
 // Edits `state` (config, tensors, history). Throws Error{recipe} at the component's mark.
 using Edit = std::function<void(const recipe::Component&, nn::ModelState& state)>;
-const recipe::RegistryOf<Edit>& edits();  // drop_layers
+const recipe::RegistryOf<Edit>& edits();  // drop_layers, resize, resize_vocabulary, projection
 const recipe::Registry& registry();
 void apply(const std::vector<recipe::Component>& components, nn::ModelState& state);
 

@@ -95,6 +95,7 @@ TEST(KeptLayers, WrongRequests) {
 // BERT's encoder in shapes alone.
 nn::ModelState bert(int64_t layers, int64_t width, int64_t inner) {
   nn::ModelState state;
+  state.config.family = "bert";
   state.config.layers = layers;
   auto add = [&](const std::string& name, std::vector<int64_t> shape) {
     state.tensors[name] = torch::empty(shape, torch::kMeta);
