@@ -71,6 +71,10 @@ void prepare_state(nn::ModelState& state, const train::ModelOptions& options,
   surgery::apply(options.surgery, state);
   nn::HeadKind wanted = options.head.empty() ? head_of(data) : nn::parse_head(options.head);
   if (wanted == nn::HeadKind::none && options.head.empty()) wanted = state.config.head;
+  if (wanted == nn::HeadKind::masked_lm && data.task == "language_model")
+    throw Error(ErrorKind::recipe,
+                "a masked LM that sees the whole row would learn to copy the next token", {},
+                "set `task: unlabelled` on the data set and `augment: {masking: {}}` on the stage");
   nn::set_head(state, wanted, has_classes(wanted) ? labels : std::vector<std::string>{},
                options.pooling);
 }
