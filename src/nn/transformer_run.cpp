@@ -64,6 +64,10 @@ void Transformer::prepare(StackModules& stack, Run& run) {
     }
   }
   if (stack.relative_bias == nullptr) return;
+  if (plugs_ != nullptr && run.decoding == nullptr) {
+    const Tensor front = plugs_->prefix({stack.layers.front().number, Sublayer::attention}).first;
+    run.prefix = front.defined() ? front.size(0) : 0;
+  }
   if (run.decoding != nullptr && run.decoding->distance_bias.defined()) {
     run.distance_bias = run.decoding->distance_bias;
     return;
