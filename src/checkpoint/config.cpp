@@ -91,7 +91,9 @@ ConfigFile read_config(const fs::path& path) {
         ErrorKind::model, "the folder has no config.json", path.string(),
         "a model folder has config.json and model.safetensors, as Hugging Face writes them, or "
         "one GGUF file");
-  return parse_config(read_json(place), place.string());
+  ConfigFile config = parse_config(read_json(place), place.string());
+  read_sentence_modules(path, config);
+  return config;
 }
 
 nn::ModelConfig load_config(const fs::path& folder) {

@@ -43,6 +43,18 @@ void collect(Folder& folder, const nn::Family& family, Findings& findings) {
                        storage::dtype_name(source.values->dtype), ", which no weight has"));
 }
 
+void collect_dense(Folder& folder, Findings& findings) {
+  folder.dense = storage::open_tensors(folder.config.dense);
+  for (const TensorView& stored : folder.dense->tensors()) {
+    if (stored.name != "linear.weight" && stored.name != "linear.bias")
+      findings.add(storage::shown_name(stored.name) + " of the Dense module is unexpected");
+    else if (!is_float(stored.dtype))
+      findings.add(stored.name + " of the Dense module is no floating-point tensor");
+    else
+      folder.weights["projection." + stored.name.substr(7)] = {&stored, nullptr, false, {}};
+  }
+}
+
 void collect_gguf(Folder& folder, Findings& findings) {
   GgufWeights weights = gguf_weights(*folder.gguf, folder.config.config);
   for (auto& [name, part] : weights.parts) folder.weights[name] = {nullptr, nullptr, false, part};
@@ -191,6 +203,7 @@ Folder open_folder(const fs::path& path) {
     check_quantization(folder.config.quantization, path / "config.json");
     folder.reader = storage::open_tensors(path);
     collect(folder, nn::family(folder.config.config.family), findings);
+    if (!folder.config.dense.empty()) collect_dense(folder, findings);
   }
   refuse_absurd_sizes(folder, findings);
   if (!findings.empty()) findings.fail(path);

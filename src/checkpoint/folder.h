@@ -15,12 +15,17 @@ namespace compress::checkpoint {
 struct ConfigFile {
   nn::ModelConfig config;  // `raw` without the keys below
   std::vector<std::string> history;
-  nn::Json quantization;  // the block quantization_config, null when there is none
+  nn::Json quantization;        // the block quantization_config, null when there is none
+  std::filesystem::path dense;  // folder of the embedding head's projection, empty: there is none
 };
 // Error{model} whose place is the file.
 ConfigFile read_config(const std::filesystem::path& model);
 // The same of a GGUF file that is open.
 ConfigFile read_config(const storage::GgufReader& reader, const std::filesystem::path& file);
+
+// Pooling and projection out of the layout of sentence-transformers, where a folder has it. A Dense
+// module makes the model one with the embedding head.
+void read_sentence_modules(const std::filesystem::path& folder, ConfigFile& file);
 
 // A weight in a file; quantised ones have a scale.
 struct Source {
@@ -35,8 +40,9 @@ struct Source {
 struct Folder {
   ConfigFile config;
   std::unique_ptr<storage::TensorReader> reader;
-  std::unique_ptr<storage::GgufReader> gguf;  // instead of `reader`
-  std::map<std::string, Source> weights;      // by canonical name: exactly the model's
+  std::unique_ptr<storage::GgufReader> gguf;     // instead of `reader`
+  std::unique_ptr<storage::TensorReader> dense;  // of the projection, null: none
+  std::map<std::string, Source> weights;         // by canonical name: exactly the model's
   std::map<std::string, const storage::TensorView*>
       input_scales;  // by the canonical name of the weight
 };

@@ -99,8 +99,8 @@ void attach_extras(Folder& folder,
   for (const auto& [name, stored] : extras) {
     std::string weight = name.substr(0, name.rfind('.')) + std::string(weight_suffix);
     auto found = folder.weights.find(weight);
-    if (found == folder.weights.end() || found->second.values->dtype != Dtype::i8 ||
-        found->second.values->shape.size() != 2) {
+    if (found == folder.weights.end() || found->second.transposed ||
+        found->second.values->dtype != Dtype::i8 || found->second.values->shape.size() != 2) {
       findings.add(str(storage::shown_name(name), " belongs to no I8 matrix"));
       continue;
     }

@@ -4,6 +4,7 @@
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/sentence.h"
 #include "compress/nn/architecture.h"
 #include "gguf.h"
 #include "tensors.h"
@@ -79,6 +80,7 @@ void save_model(const nn::Model& model, const fs::path& folder, const fs::path& 
   const nn::Family& family = nn::family(config.family);
   std::vector<Planned> tensors;
   for (const nn::Parameter& parameter : model.params().list()) {
+    if (is_projection(parameter.name)) continue;
     const bool turned = family.is_transposed(parameter.name);
     tensors.push_back({family.file_name(parameter.name, config.head), torch::kFloat32,
                        turned ? parameter.latent.t().sizes().vec() : parameter.latent.sizes().vec(),
@@ -87,6 +89,7 @@ void save_model(const nn::Model& model, const fs::path& folder, const fs::path& 
                        }});
   }
   write_folder(tensors, config_json(model), folder, max_shard_bytes);
+  write_sentence_modules(model, folder);
   if (!tokenizer_source.empty()) copy_tokenizer(tokenizer_source, folder);
 }
 

@@ -252,7 +252,8 @@ void add_sampling(CLI::App& sub, GenerateFlags& flags) {
 void add_generate(CLI::App& app, Action& action) {
   auto flags = std::make_shared<GenerateFlags>();
   CLI::App* sub = app.add_subcommand("generate", "Continues prompts with a language model");
-  sub->add_option("MODEL", flags->model, "Folder in Hugging Face's layout, or of a stage")
+  sub->add_option("MODEL", flags->model,
+                  "Folder in Hugging Face's layout or of a stage, or a GGUF file")
       ->required();
   CLI::Option* prompt =
       sub->add_option("--prompt", flags->prompts, "Text to continue or to rewrite; repeated")
@@ -273,7 +274,7 @@ void add_generate(CLI::App& app, Action& action) {
   sub->add_flag("--quiet", flags->quiet, "Does not tell the speed at the end");
   sub->footer(
       "Defaults are those of MODEL/generation_config.json, or where there is none of config.json.\n"
-      "Example: compress generate models/SmolLM2-135M --prompt \"Once upon a time\" --sample "
+      "Example: compress generate models/SmolLM2-135M-Instruct --prompt \"Once upon a time\" --sample "
       "--top-p 0.9");
   sub->callback([flags, &action] { action = [flags] { return generate_text(*flags); }; });
 }

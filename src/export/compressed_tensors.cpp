@@ -6,6 +6,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/sentence.h"
 #include "compress/constraint/quantize.h"
 #include "compress/nn/architecture.h"
 #include "formats.h"
@@ -67,7 +68,8 @@ nn::Json arguments(const nn::Json& part, bool dynamic) {
 nn::Json ignored_modules(const nn::Model& model, const std::set<std::string>& quantised) {
   std::set<std::string> names;
   for (const nn::Parameter& parameter : model.params().list())
-    if (parameter.is_matrix() && !quantised.contains(parameter.name))
+    if (parameter.is_matrix() && !quantised.contains(parameter.name) &&
+        !checkpoint::is_projection(parameter.name))
       names.insert(module_of(file_name(model, parameter.name)));
   const nn::HeadPlan head = nn::architecture(model.config()).head;
   if (head.out_tied) names.insert(head.out);
@@ -112,6 +114,25 @@ void check_scheme(const LoadedModel& source) {
                 "format huggingface");
 }
 
+// Modules whose int8 weights no reader of the format would read as they are meant.
+void check_modules(const LoadedModel& source, const std::set<std::string>& quantised) {
+  const nn::Family& family = nn::family(source.model->config().family);
+  for (const std::string& weight : quantised) {
+    if (checkpoint::is_projection(weight))
+      throw Error(
+          ErrorKind::recipe,
+          "the format compressed-tensors has no place for the int8 weights of the embedding "
+          "head's projection",
+          {}, "leave it out of the quantization (include: [encoder])");
+    if (family.is_transposed(weight))
+      throw Error(ErrorKind::recipe,
+                  str("the format compressed-tensors cannot hold the int8 weights of ",
+                      family.model_type, ": its layers (", module_of(weight),
+                      ") are Conv1D in transformers, which compressed-tensors does not quantise"),
+                  {}, "export the format huggingface: dense weights on the int8 grid");
+  }
+}
+
 }  // namespace
 
 void write_compressed_tensors(const LoadedModel& source, const std::filesystem::path& folder) {
@@ -123,13 +144,14 @@ void write_compressed_tensors(const LoadedModel& source, const std::filesystem::
   std::set<std::string> quantised;
   for (const nn::Json& module : scheme.at("modules"))
     quantised.insert(module.get<std::string>() + std::string(weight_suffix));
+  check_modules(source, quantised);
   std::vector<checkpoint::Planned> tensors;
   for (const nn::Parameter& parameter : source.model->params().list()) {
+    if (checkpoint::is_projection(parameter.name)) continue;
     std::string name = file_name(*source.model, parameter.name);
     std::vector<int64_t> shape = parameter.latent.sizes().vec();
     if (!quantised.contains(parameter.name)) {
-      tensors.push_back(
-          {name, torch::kFloat32, shape, [&parameter] { return parameter.effective; }});
+      tensors.push_back(dense(*source.model, parameter));
       continue;
     }
     auto stored = source.weight_scales.find(parameter.name);
@@ -151,6 +173,7 @@ void write_compressed_tensors(const LoadedModel& source, const std::filesystem::
   nn::Json config = checkpoint::config_json(*source.model);
   config["quantization_config"] = quantization_config(source, quantised);
   checkpoint::write_folder(tensors, config, folder);
+  checkpoint::write_sentence_modules(*source.model, folder, /*effective=*/true);
 }
 
 }  // namespace compress::exports

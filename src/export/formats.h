@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "compress/checkpoint/checkpoint.h"
 #include "compress/export/export.h"
 
 namespace compress::exports {
@@ -15,5 +16,7 @@ void write_compressed_tensors(const LoadedModel& source, const std::filesystem::
 
 // Name of a parameter in the files of `model`.
 std::string file_name(const nn::Model& model, const std::string& canonical);
+// A parameter's effective value as it lies on disk.
+checkpoint::Planned dense(const nn::Model& model, const nn::Parameter& parameter);
 
 }  // namespace compress::exports

@@ -72,6 +72,9 @@ Tensor outputs_of(nn::Model& model, const data::Split& split, int64_t rows) {
   for (int64_t row = 0; row < rows; ++row) {
     data::Batch batch = data::pack(split, std::span<const int64_t>(&row, 1)).to(model.device());
     batch.targets = {};
+    // Rows without a text to be written are written as they are.
+    if (model.config().encoder_decoder() && batch.decoder == nullptr)
+      batch.decoder = std::make_shared<data::Batch>(batch);
     nn::Capture capture;
     capture.hidden = true;
     nn::Outputs out = model.forward(batch, capture, {});
@@ -173,6 +176,15 @@ void count_bytes(Report& report) {
 
 std::string file_name(const nn::Model& model, const std::string& canonical) {
   return nn::family(model.config().family).file_name(canonical, model.config().head);
+}
+
+checkpoint::Planned dense(const nn::Model& model, const nn::Parameter& parameter) {
+  const bool turned = nn::family(model.config().family).is_transposed(parameter.name);
+  const std::vector<int64_t> shape = parameter.latent.sizes().vec();
+  return {file_name(model, parameter.name), torch::kFloat32,
+          turned ? std::vector<int64_t>{shape[1], shape[0]} : shape, [&parameter, turned] {
+            return turned ? parameter.effective.detach().t() : parameter.effective;
+          }};
 }
 
 std::vector<std::string> formats() {

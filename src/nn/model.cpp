@@ -124,6 +124,11 @@ void set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
   if (head == HeadKind::regression) labels = {"LABEL_0"};
   if (!has_labels(head)) labels.clear();
   ModelConfig& config = state.config;
+  if (head != HeadKind::embedding) {
+    config.projection = 0;
+    std::erase_if(state.tensors,
+                  [](const auto& entry) { return starts_with(entry.first, "projection."); });
+  }
   const bool same = config.head == head && config.labels == labels;
   if (!same && (has_labels(config.head) || config.head == HeadKind::multiple_choice)) {
     const HeadPlan plan = kind.architecture(config).head;
@@ -134,7 +139,7 @@ void set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
   }
   config.head = head;
   config.labels = std::move(labels);
-  config.pooling = std::move(pooling);
+  if (pooling != "auto") config.pooling = std::move(pooling);
 }
 
 Census census(const Model& model) {

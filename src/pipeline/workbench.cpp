@@ -57,12 +57,16 @@ std::string content_hash(const std::filesystem::path& folder) {
   if (std::filesystem::is_regular_file(folder)) return sha256_file(folder);
   Sha256 hash;
   std::vector<std::filesystem::path> files;
-  if (std::filesystem::is_regular_file(folder)) return sha256_file(folder);
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
-    if (entry.is_regular_file()) files.push_back(entry.path());
+  auto add = [&](const std::filesystem::path& from) {
+    for (const auto& entry : std::filesystem::directory_iterator(from))
+      if (entry.is_regular_file()) files.push_back(entry.path());
+  };
+  add(folder);
+  for (const char* module : {"1_Pooling", "2_Dense"})  // of sentence-transformers
+    if (std::filesystem::is_directory(folder / module)) add(folder / module);
   std::sort(files.begin(), files.end());
   for (const std::filesystem::path& file : files)
-    hash.update(file.filename().string() + " " + sha256_file(file) + "\n");
+    hash.update(file.lexically_relative(folder).string() + " " + sha256_file(file) + "\n");
   return hash.hex();
 }
 
@@ -75,6 +79,10 @@ void prepare_state(nn::ModelState& state, const train::ModelOptions& options,
     throw Error(ErrorKind::recipe,
                 "a masked LM that sees the whole row would learn to copy the next token", {},
                 "set `task: unlabelled` on the data set and `augment: {masking: {}}` on the stage");
+  for (const recipe::Component& edit : options.surgery)
+    if (edit.name() == "projection" && wanted != nn::HeadKind::embedding)
+      throw Error(ErrorKind::recipe, "projection needs a model with the embedding head",
+                  edit.mark.text(), "add head: embedding to the model");
   nn::set_head(state, wanted, has_classes(wanted) ? labels : std::vector<std::string>{},
                options.pooling);
 }

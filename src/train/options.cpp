@@ -17,8 +17,9 @@ const recipe::Options<ModelOptions>& ModelOptions::options() {
           .one_of({"classification", "regression", "masked_lm", "embedding", "causal_lm",
                    "seq2seq_lm", "token_classification", "span", "multiple_choice",
                    "replaced_token"})
-          .field("pooling", &ModelOptions::pooling, "of the embedding head")
-          .one_of({"mean", "cls"})
+          .field("pooling", &ModelOptions::pooling,
+                 "of the embedding head; auto: what the model's folder says, else mean")
+          .one_of({"auto", "mean", "cls"})
           .components_by_key(&ModelOptions::surgery, surgery::registry)
           .shorthand("from");
   return description;

@@ -7,8 +7,9 @@
 //     report as JSON.
 //   export_model outputs FILE MODEL... [head=embedding]
 //     What our loader's models compute for each line of FILE, a sentence or, where it starts with
-//     '#', token ids. Prints for each model a JSON list of rows with `ids` and `logits` or
-//     `token_logits`, else `hidden` and `pooled`.
+//     '#', token ids ("# 5 8 > 7 2": of the text to be read and of the one to be written). Prints
+//     for each model a JSON list of rows with `ids` and `logits` or `token_logits`, else `hidden`
+//     and `pooled`.
 //   export_model outputs FILE MODEL save=TENSORS [what=hidden]
 //     The same into a file: for row i `ids.i` and `outputs.i`, what the head computes or the last
 //     states.
@@ -139,10 +140,15 @@ Json outputs(const fs::path& folder, const fs::path& file, const Options& option
     if (!tokenizer && !starts_with(line, "#") &&
         (gguf || !checkpoint::tokenizer_files(folder).empty()))
       tokenizer = checkpoint::load_tokenizer(folder);
-    std::vector<int32_t> ids = ids_of(line, tokenizer.get());
+    const size_t written = starts_with(line, "#") ? line.find('>') : std::string::npos;
+    std::vector<int32_t> ids = ids_of(line.substr(0, written), tokenizer.get());
+    data::Batch batch = batch_of(ids);
+    if (written != std::string::npos)
+      batch.decoder =
+          std::make_shared<data::Batch>(batch_of(ids_of("#" + line.substr(written + 1), nullptr)));
     nn::Capture capture;
     capture.hidden = capture.pooled = true;
-    nn::Outputs out = model.forward(batch_of(ids), capture, {});
+    nn::Outputs out = model.forward(batch, capture, {});
     if (options.contains("save")) {
       keep(kept, kept.tensors.size() / 2, ids, out, options);
       continue;

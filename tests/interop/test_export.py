@@ -114,7 +114,7 @@ class TheyReadOurs(Folder):
     def check(self, name, make_options, file_format, int8=False):
         folder = self.root / name
         report = helper("make", SOURCE, folder, file_format, *make_options)
-        sizes = [path.stat().st_size for path in folder.iterdir()]
+        sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
         self.assertEqual(report["bytes"], sum(sizes))
         ours = helper("outputs", self.file, folder)[0]
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -318,6 +318,61 @@ class WeReadTheirs(Folder):
     def test_shards(self):
         self.check_classifiers({"shards": {}}, save={"max_shard_size": "20KB"})
         self.assertTrue((self.root / "shards/model.safetensors.index.json").exists())
+
+    def test_torch_files(self):
+        for name, zipped in (("zip", True), ("stream", False)):
+            model, folder = self.model("BertForSequenceClassification", name)
+            (folder / "model.safetensors").unlink()
+            torch.save(
+                model.state_dict(),
+                folder / "pytorch_model.bin",
+                _use_new_zipfile_serialization=zipped,
+            )
+            for row, ids in self.rows(folder):
+                self.assert_dense(row["logits"], model(ids).logits, name)
+
+    def test_sentence_transformers(self):
+        model, folder = self.model("BertModel", "sentence")
+        dense = torch.nn.Linear(24, 7)
+        names = ("Transformer", "Pooling", "Dense")
+        modules = [
+            {"idx": i, "name": str(i), "path": f"{i}_{name}" if i else "", "type": f"x.{name}"}
+            for i, name in enumerate(names)
+        ]
+        (folder / "modules.json").write_text(json.dumps(modules))
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling/config.json").write_text(
+            json.dumps({"word_embedding_dimension": 24, "pooling_mode_cls_token": True})
+        )
+        (folder / "2_Dense").mkdir()
+        (folder / "2_Dense/config.json").write_text(
+            json.dumps(
+                {
+                    "in_features": 24,
+                    "out_features": 7,
+                    "bias": True,
+                    "activation_function": "torch.nn.modules.linear.Identity",
+                }
+            )
+        )
+        weights = {f"linear.{key}": value for key, value in dense.state_dict().items()}
+        save_file(weights, folder / "2_Dense/model.safetensors")
+        (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")  # copied only
+        out = self.root / "sentence_out"
+        helper("make", folder, out, "huggingface", "head=keep")
+        for place in (folder, out):
+            for row, ids in self.rows(place):
+                states = model(ids).last_hidden_state[:, 0]
+                self.assert_dense(row["pooled"], dense(states), "embedding")
+        # transformers sees a plain model, and sentence-transformers the same modules.
+        again, info = transformers.AutoModel.from_pretrained(out, output_loading_info=True)
+        self.assertFalse(info["unexpected_keys"])
+        self.assertTrue(all(key.startswith("pooler.") for key in info["missing_keys"]))
+        written = load_file(out / "2_Dense/model.safetensors")
+        for key, value in weights.items():
+            self.assertTrue(torch.equal(written[key], value), key)
+        types = [entry["type"] for entry in json.loads((out / "modules.json").read_text())]
+        self.assertEqual(types, [f"sentence_transformers.models.{name}" for name in names])
 
     def test_half(self):
         model, folder = self.model("BertForSequenceClassification", "half_source")

@@ -62,7 +62,8 @@ def listing(kind, items):
 def paired(weight, heads):
     """What converters to Llama's architecture do to query and key."""
     shape = weight.shape
-    return weight.reshape(heads, 2, shape[0] // heads // 2, *shape[1:]).swapaxes(1, 2).reshape(shape)
+    halves = weight.reshape(heads, 2, shape[0] // heads // 2, *shape[1:])
+    return halves.swapaxes(1, 2).reshape(shape)
 
 
 def raw(tensor, kind="F32"):

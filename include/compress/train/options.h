@@ -15,7 +15,7 @@ namespace compress::train {
 struct ModelOptions {
   std::string from;              // an earlier stage or a folder
   std::string head;              // "" = keep, or what the data's task asks for
-  std::string pooling = "mean";  // of the embedding head
+  std::string pooling = "auto";  // of the embedding head
   std::vector<recipe::Component> surgery;
   static const recipe::Options<ModelOptions>& options();
 };

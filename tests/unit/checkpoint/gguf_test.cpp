@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "compress/base/random.h"
 #include "compress/nn/architecture.h"
 #include "unit/checkpoint/tiny.h"
 #include "unit/storage/gguf_files.h"
@@ -326,6 +327,26 @@ TEST_F(GgufModel, RefusesSizesThatTheFileCannotHold) {
       EXPECT_FALSE(failure(file).empty()) << key << " " << size;
     }
   }
+}
+
+TEST_F(GgufModel, DamageIsRefusedOrHarmless) {
+  const std::string good = file(llama().values, llama().table, llama().data);
+  const size_t table = good.size() - llama().data.size();
+  Random random(5);
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) {
+    std::string bad = good;
+    constexpr char bytes[] = {0, 1, 2, 8, 64, 127, -1};
+    for (int n = 0; n < 2; ++n) bad[random.below(table)] = bytes[random.below(sizeof bytes)];
+    write_file(root_ / "bad.gguf", bad);
+    try {
+      nn::build(load_model(root_ / "bad.gguf"), 0);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::model) << error.message();
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 100);
 }
 
 TEST_F(GgufModel, GivesItsTokenizer) {
