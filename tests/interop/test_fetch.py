@@ -5,6 +5,7 @@ import importlib.machinery
 import importlib.util
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
 import sys
@@ -113,6 +114,15 @@ class Unpacking(Folder):
                          ["LICENSE", "m.gguf"])
         self.assertEqual((self.folder / "out/LICENSE").read_text(), f"content of {names[2]}")
 
+    def test_single_files_get_names_of_our_own_and_a_class(self):
+        folder = self.folder / "out"
+        folder.mkdir()
+        fetch.unpack_files({"tokenizer.model": "a/one", "other": "a/two"},
+                           "LlamaTokenizer")(self.zip_of("a/one", "a/two", "b"), folder)
+        self.assertEqual({path.name: path.read_text() for path in folder.iterdir()},
+                         {"tokenizer.model": "content of a/one", "other": "content of a/two",
+                          "tokenizer_config.json": '{"tokenizer_class": "LlamaTokenizer"}\n'})
+
     def test_an_interrupted_unpacking_leaves_nothing_under_the_final_name(self):
         def stops(archive, folder):
             (folder / "half").write_text("half")
@@ -144,6 +154,61 @@ class Rows(unittest.TestCase):
                               (b"1\t4.5\tx\r\n", "here, row 1: the rating 4.5 is outside")):
             with self.assertRaisesRegex(fetch.FetchError, message):
                 fetch.parse_rows(data, "here")
+
+
+class Packages(Folder):
+    """Descriptions and glosses, without a network."""
+
+    listed = ("Package: b\nVersion: 1\nDescription: a  tool\nDescription-md5: 0\nTag: x,\n y\n"
+              "Section: utils\n\nPackage: a\nSection: libs\nDescription-en: a tool\n"
+              " with more lines\n\nPackage: no-section\nDescription: x\n\n"
+              "Package: c\nSection: doc\nDescription: na\u00efve\n\n")
+
+    def test_rows_of_a_package_list(self):
+        self.assertEqual(fetch.package_rows(self.listed),
+                         ["b\tutils\ta tool", "a\tlibs\ta tool", "c\tdoc\tna\u00efve"])
+
+    def test_of_equal_descriptions_the_first_packages_stays(self):
+        self.assertEqual(fetch.distinct_descriptions(fetch.package_rows(self.listed)),
+                         [("a", "libs", "a tool"), ("c", "doc", "na\u00efve")])
+
+    def test_a_short_list_is_refused_and_not_kept(self):
+        path = self.folder / "rows.tsv"
+        path.write_text("a\tlibs\ta tool\n")
+        with self.assertRaisesRegex(fetch.FetchError, "has 1 different descriptions"):
+            fetch.unpack_descriptions(path, self.folder)
+        self.assertFalse(path.exists())
+
+    def test_other_glosses_are_refused_and_not_kept(self):
+        path = self.folder / "wordnet.deb"
+        path.write_bytes(b"package")
+        with unittest.mock.patch.object(fetch, "read_glosses", lambda _: ([b"a gloss"], b"")):
+            with self.assertRaisesRegex(fetch.FetchError, "SHA-256.*expected e60697f7"):
+                fetch.unpack_glosses(path, self.folder)
+        self.assertFalse(path.exists())
+        self.assertFalse((self.folder / "glosses.txt").exists())
+
+    def test_without_usable_lists_fresh_ones_are_brought_to_another_place(self):
+        states, updates = [], []
+
+        def bring(source, folder, state):
+            states.append(state)
+            if state is None:
+                raise fetch.FetchError("apt has no package lists")
+
+        def apt(*command, state, folder):
+            updates.append(command)
+            self.assertTrue((state / "lists/partial").is_dir())
+
+        with unittest.mock.patch.multiple(fetch, apt_bring=bring, apt=apt):
+            fetch.apt_download(fetch.WORDNET, self.folder)
+        self.assertEqual([state is None for state in states], [True, False])
+        self.assertEqual(updates, [("apt-get", "--quiet", "update")])
+
+    def test_a_system_without_apt_is_told(self):
+        with unittest.mock.patch.dict(os.environ, PATH=str(self.folder)):
+            with self.assertRaisesRegex(fetch.FetchError, "come through apt"):
+                fetch.apt("apt-get", "update", state=None, folder=self.folder)
 
 
 def read_table(path):
@@ -191,6 +256,25 @@ class RealData(Folder):
             text = (self.folder / f"data/hutto/{name}.txt").read_bytes()
             self.assertEqual(text.count(b"\n"), lines)
             self.assertNotIn(b"\r", text)
+
+    @unittest.skipUnless(shutil.which("apt-get"), "these come through apt")
+    def test_descriptions_and_glosses(self):
+        result = self.run_fetch("descriptions", "glosses")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        seen, names = set(), []
+        for part, share in (("train", 0.8), ("dev", 0.1), ("test", 0.1)):
+            header, *rows = read_table(self.folder / f"data/descriptions/{part}.tsv")
+            self.assertEqual(header, ["id", "section", "description"])
+            self.assertAlmostEqual(len(rows) / fetch.DESCRIPTIONS, share, delta=share / 3)
+            self.assertEqual([row[0] for row in rows], sorted(row[0] for row in rows))
+            self.assertEqual({fetch.split_of(row[0]) for row in rows}, {part})
+            names += [row[0] for row in rows]
+            seen |= {row[2] for row in rows}
+        self.assertEqual(len(set(names)), len(names))
+        self.assertEqual(len(seen), len(names))
+        glosses = (self.folder / "data/glosses/glosses.txt").read_bytes()
+        self.assertEqual(glosses.count(b"\n"), fetch.GLOSSES)
+        self.assertGreater(len(names) + fetch.GLOSSES, 100_000)
 
     def test_a_second_call_downloads_nothing(self):
         self.assertEqual(self.run_fetch("movies").returncode, 0)
