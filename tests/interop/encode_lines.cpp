@@ -1,13 +1,18 @@
-// Encodes lines for test_tokenizer*.py. Usage: encode_lines MODEL [--plain] < in > out
+// Encodes lines for test_tokenizer*.py. Usage: encode_lines MODEL [--plain | --packed] < in > out
 // MODEL is a folder, or a file *.ggml.json with what a GGUF file says of its tokenizer.
 //        encode_lines --train wordpiece|bpe|unigram|sentencepiece-bpe SIZE FOLDER < lines
-// With --plain: lines of text in, lines of ids out. Else JSON:
+// With --plain: lines of text in, lines of ids out. With --packed arrays of int32, for many texts:
+// In:  the number of texts, their lengths, the texts' bytes
+// Out: tokens of each text, ids, offsets (begin and end of each token), lengths of the decoded
+//      texts, their bytes
+// Else JSON:
 // In:  {"a": text, "b": text?, "max_length": n?, "truncation": name?, "special": bool?,
 //       "brief": bool?}, or
 //      {"decode": [ids], "skip": bool}
 // Out: {"ids", "types", "offsets", "special"}, {"ids"} when brief, {"text"} or {"error"}
 
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -69,6 +74,47 @@ void encode_plain(const text::Tokenizer& tokenizer) {
   std::cout << out;
 }
 
+std::vector<std::string> read_packed() {
+  const std::string in{std::istreambuf_iterator<char>(std::cin), {}};
+  auto number = [&](size_t index) {
+    int32_t value = 0;
+    in.copy(reinterpret_cast<char*>(&value), sizeof value, index * sizeof value);
+    return value;
+  };
+  std::vector<std::string> texts(number(0));
+  size_t place = (texts.size() + 1) * sizeof(int32_t);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    texts[i] = in.substr(place, number(i + 1));
+    place += texts[i].size();
+  }
+  return texts;
+}
+
+void encode_packed(const text::Tokenizer& tokenizer) {
+  std::vector<int32_t> counts, ids, offsets, lengths;
+  std::string decoded;
+  text::Encoding encoding;
+  text::EncodeOptions options;
+  options.offsets = true;
+  for (const std::string& line : read_packed()) {
+    tokenizer.encode(line, std::nullopt, options, encoding);
+    counts.push_back(static_cast<int32_t>(encoding.ids.size()));
+    ids.insert(ids.end(), encoding.ids.begin(), encoding.ids.end());
+    for (const auto [begin, end] : encoding.offsets) {
+      offsets.push_back(static_cast<int32_t>(begin));
+      offsets.push_back(static_cast<int32_t>(end));
+    }
+    const std::string back = tokenizer.decode(encoding.ids);
+    lengths.push_back(static_cast<int32_t>(back.size()));
+    decoded += back;
+  }
+  for (const auto* numbers : {&counts, &ids, &offsets, &lengths}) {
+    std::cout.write(reinterpret_cast<const char*>(numbers->data()),
+                    static_cast<std::streamsize>(numbers->size() * sizeof(int32_t)));
+  }
+  std::cout << decoded;
+}
+
 int train(const std::string& model, const std::string& size, const std::string& folder) {
   static const std::map<std::string, text::TrainedModel> kModels = {
       {"wordpiece", text::TrainedModel::wordpiece},
@@ -116,9 +162,10 @@ void encode_json(const text::Tokenizer& tokenizer) {
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const bool plain = arguments.size() == 2 && arguments[1] == "--plain";
+  const bool packed = arguments.size() == 2 && arguments[1] == "--packed";
   const bool train_one = arguments.size() == 4 && arguments[0] == "--train";
-  if (arguments.size() != 1 && !plain && !train_one) {
-    std::cerr << "usage: encode_lines MODEL [--plain] < lines\n";
+  if (arguments.size() != 1 && !plain && !packed && !train_one) {
+    std::cerr << "usage: encode_lines MODEL [--plain | --packed] < lines\n";
     return 2;
   }
   std::ios::sync_with_stdio(false);
@@ -127,7 +174,9 @@ int main(int argc, char** argv) {
     const auto tokenizer = arguments[0].ends_with(".ggml.json")
                                ? load_ggml(arguments[0])
                                : text::load_tokenizer(arguments[0]);
-    if (plain)
+    if (packed)
+      encode_packed(*tokenizer);
+    else if (plain)
       encode_plain(*tokenizer);
     else
       encode_json(*tokenizer);

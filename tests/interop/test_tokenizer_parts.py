@@ -4,6 +4,8 @@ code point and by their effect on odd strings.
 Run from the repository root: .venv/bin/python -m unittest tests/interop/test_tokenizer_parts.py
 """
 
+import base64
+import json
 import tempfile
 import unittest
 
@@ -96,6 +98,22 @@ class Parts(common.WithHelper):
             with self.subTest(each):
                 self.check_text(each, self.single + self.combined)
                 self.check(byte_tokenizer(each), odd=200)
+
+    def test_charsmap_on_every_code_point(self):
+        """SentencePiece's rules go by grapheme clusters of less than six bytes, of which they take
+        the first characters for the whole. U+0344, U+0958 and U+0F73 have rules; around each code
+        point they show where clusters end."""
+        with tempfile.TemporaryDirectory() as folder:
+            trained = kinds.t5_files(folder, kinds.sentences()[::40])
+        charsmap = json.loads(trained.to_str())["normalizer"]["precompiled_charsmap"]
+        normalizer = normalizers.Precompiled(base64.b64decode(charsmap))
+        for form in ("{}", "\u00aa{}", "\u00aa\u0344{}", "{}\u0f73\u0344", "{}\u00aa\u0344",
+                     "{}\u0958\u0344", "{}\u094d\u0958\u0344", "\u0915{}\u0958\u0344",
+                     "\u0915\u094d{}\u0344", "\u0915\u094d{}\u0958\u0344",
+                     "\u0915{}\u094d\u0958\u0344"):
+            with self.subTest(form):
+                self.check_text(normalizer, rows(form + "x"))
+        self.check(byte_tokenizer(normalizer), odd=1000)
 
     def test_normalizers_on_odd_strings(self):
         sequence = normalizers.Sequence

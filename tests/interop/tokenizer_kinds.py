@@ -1,17 +1,21 @@
 """Tokenizers of every kind, trained on the spot with the `tokenizers` and `sentencepiece` packages,
-and texts to try them on. Used by test_tokenizer_kinds.py and test_tokenizer_files.py."""
+and texts to try them on. Used by test_tokenizer_kinds.py, test_tokenizer_files.py and
+test_tokenizer_lines.py."""
 
+import io
+import json
 import re
-import subprocess
 from pathlib import Path
 
+import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
 from tokenizers import pre_tokenizers, processors, trainers
 
 ROOT = Path(__file__).resolve().parents[2]
 SENTENCES = ROOT / "data/hutto"
 DOMAINS = ["movie", "product", "editorial", "tweets"]
-DESCRIPTIONS = 100_000
+DESCRIPTIONS = ROOT / "data/descriptions"
+GLOSSES = ROOT / "data/glosses/glosses.txt"
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
@@ -27,18 +31,17 @@ def sentences():
 
 
 def descriptions():
-    """One-line descriptions of the packages that the system's package lists name."""
-    done = subprocess.run(["apt-cache", "dumpavail"], stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL, check=False)
-    found = re.findall(r"^Package: (.*)$|^Description(?:-en)?: (.*)$", done.stdout.decode(),
-                       re.MULTILINE)
-    lines, name = [], ""
-    for package, description in found:
-        if package:
-            name = package
-        else:
-            lines.append(f"{name}: {description}")
-    return lines[:DESCRIPTIONS]
+    """One-line descriptions of Debian's packages."""
+    rows = []
+    for part in ("train", "dev", "test"):
+        lines = (DESCRIPTIONS / f"{part}.tsv").read_text(encoding="utf-8").split("\n")[1:-1]
+        rows += [line.split("\t")[2] for line in lines]
+    return rows
+
+
+def glosses():
+    """WordNet's explanations of its senses, many with examples."""
+    return GLOSSES.read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def template(single, pair, tokenizer):
@@ -208,3 +211,45 @@ def wordpiece(lines):
 
 KINDS = [gpt2, roberta, roberta_with_prefix, llama3, qwen2, smollm, byte_level_normalizer,
          sentencepiece_bpe, metaspace_bpe, classic_bpe, prefixed_bpe, unigram, wordpiece]
+
+
+def train_sentencepiece(path, lines, **options):
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=model, minloglevel=2, **options)
+    Path(path).write_bytes(model.getvalue())
+
+
+def write_config(folder, **config):
+    Path(folder, "tokenizer_config.json").write_text(json.dumps(config))
+
+
+# Folders with a SentencePiece model; these return what `transformers` makes of it.
+
+
+def t5_files(folder, lines, **config):
+    from transformers import T5Tokenizer
+    train_sentencepiece(f"{folder}/spiece.model", lines, vocab_size=1500, pad_id=0, eos_id=1,
+                        unk_id=2, bos_id=-1, user_defined_symbols=["<sym>"])
+    write_config(folder, tokenizer_class="T5Tokenizer", **config)
+    return T5Tokenizer.from_pretrained(folder)._tokenizer
+
+
+def xlm_roberta_files(folder, lines, **config):
+    from transformers import XLMRobertaTokenizer
+    train_sentencepiece(f"{folder}/sentencepiece.bpe.model", lines, vocab_size=1500, unk_id=0,
+                        bos_id=1, eos_id=2)
+    write_config(folder, tokenizer_class="XLMRobertaTokenizer", **config)
+    return XLMRobertaTokenizer.from_pretrained(folder)._tokenizer
+
+
+def llama_files(folder, lines, **config):
+    from transformers import LlamaTokenizer
+    train_sentencepiece(f"{folder}/tokenizer.model", lines, vocab_size=1500, model_type="bpe",
+                        byte_fallback=True, normalization_rule_name="identity",
+                        character_coverage=0.999)
+    write_config(folder, tokenizer_class="LlamaTokenizer", **config)
+    return LlamaTokenizer.from_pretrained(folder)._tokenizer
+
+
+FILES = [t5_files, xlm_roberta_files, llama_files]
