@@ -214,7 +214,7 @@ TEST(Ggml, RefusesWhatDoesNotFit) {
     return std::string("accepted");
   };
   EXPECT_THAT(refusal([](auto& p) { p.pre = "falcon"; }), HasSubstr("'falcon' is not supported"));
-  EXPECT_THAT(refusal([](auto& p) { p.model = "bert"; }), HasSubstr("'bert' is not supported"));
+  EXPECT_THAT(refusal([](auto& p) { p.model = "rwkv"; }), HasSubstr("'rwkv' is not supported"));
   EXPECT_THAT(refusal([](auto& p) { p.types.pop_back(); }), HasSubstr("7 token types for 8"));
   EXPECT_THAT(refusal([](auto& p) { p.bos = 8; }), HasSubstr("id 8 is not in the vocabulary"));
   EXPECT_THAT(refusal([](auto& p) { p.tokens[1] = "b"; }), HasSubstr("listed twice"));
