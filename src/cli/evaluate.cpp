@@ -137,7 +137,8 @@ int evaluate(const EvaluateFlags& flags) {
 void add_evaluate(CLI::App& app, Action& action) {
   auto flags = std::make_shared<EvaluateFlags>();
   CLI::App* sub = app.add_subcommand("evaluate", "Scores a model folder on a data file");
-  sub->add_option("MODEL", flags->model, "Folder in Hugging Face's layout or of a stage, or a GGUF file")
+  sub->add_option("MODEL", flags->model,
+                  "Folder in Hugging Face's layout or of a stage, or a GGUF file")
       ->required();
   flags->data.add_to(*sub);
   sub->add_option("--metrics", flags->metrics, "Comma-separated; default: those of the task")

@@ -102,7 +102,8 @@ void add_export(CLI::App& app, Action& action) {
   auto flags = std::make_shared<ExportFlags>();
   CLI::App* sub = app.add_subcommand(
       "export", "Writes a model for other programs and compares what was written");
-  sub->add_option("MODEL", flags->model, "Folder in Hugging Face's layout or of a stage, or a GGUF file")
+  sub->add_option("MODEL", flags->model,
+                  "Folder in Hugging Face's layout or of a stage, or a GGUF file")
       ->required();
   sub->add_option("--format", flags->formats,
                   "huggingface or compressed-tensors; comma-separated or repeated")

@@ -274,7 +274,8 @@ void add_generate(CLI::App& app, Action& action) {
   sub->add_flag("--quiet", flags->quiet, "Does not tell the speed at the end");
   sub->footer(
       "Defaults are those of MODEL/generation_config.json, or where there is none of config.json.\n"
-      "Example: compress generate models/SmolLM2-135M-Instruct --prompt \"Once upon a time\" --sample "
+      "Example: compress generate models/SmolLM2-135M-Instruct --prompt \"Once upon a time\" "
+      "--sample "
       "--top-p 0.9");
   sub->callback([flags, &action] { action = [flags] { return generate_text(*flags); }; });
 }

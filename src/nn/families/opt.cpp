@@ -1,4 +1,5 @@
-// OPT (Zhang et al. 2022, arXiv 2205.01068): pre-norm decoder, learned positions that begin at row 2.
+// OPT (Zhang et al. 2022, arXiv 2205.01068): pre-norm decoder, learned positions that begin at
+// row 2.
 
 #include "compress/base/error.h"
 #include "families.h"

@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 
 #include "compress/base/error.h"
-#include "compress/nn/model.h"
 #include "compress/nn/architecture.h"
+#include "compress/nn/model.h"
 #include "support.h"
 
 namespace compress::nn {

@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "compress/nn/decoding.h"
 #include "compress/base/error.h"
+#include "compress/nn/decoding.h"
 #include "support.h"
 #include "writers.h"
 
