@@ -137,17 +137,6 @@ Json field_json(const ModelConfig& config, const ConfigKey::Field& field) {
   return std::visit([&](auto member) { return Json(config.*member); }, field);
 }
 
-bool is_fallback(const ConfigKey& key, const Json& value) {
-  return std::visit(
-      [&](const auto& fallback) {
-        if constexpr (std::is_same_v<std::decay_t<decltype(fallback)>, std::monostate>)
-          return false;
-        else
-          return value == Json(fallback);
-      },
-      key.fallback);
-}
-
 bool begins_with_any(const std::string& name, const std::vector<std::string>& prefixes) {
   return std::any_of(prefixes.begin(), prefixes.end(),
                      [&](const std::string& prefix) { return starts_with(name, prefix); });
@@ -193,9 +182,13 @@ Json Family::write_config(const ModelConfig& config) const {
     if (entry.head == config.head) break;
   }
   json["model_type"] = model_type;
+  for (const ConfigKey& key : keys)
+    if (present(json, key.name) != nullptr || std::holds_alternative<std::monostate>(key.fallback))
+      json[key.name] = field_json(config, key.field);
+  const ModelConfig said = read_config(json);
   for (const ConfigKey& key : keys) {
     Json value = field_json(config, key.field);
-    if (present(json, key.name) != nullptr || !is_fallback(key, value)) json[key.name] = value;
+    if (field_json(said, key.field) != value) json[key.name] = std::move(value);
   }
   if (write != nullptr) write(config, json);
   json["dtype"] = "float32";

@@ -94,7 +94,7 @@ struct Architecture {
 
 struct HeadClass {
   HeadKind head;
-  const char* name;              // "BertForMaskedLM"; the first of a kind is written, all are read
+  std::string name;              // "BertForMaskedLM"; the first of a kind is written, all are read
   const char* prefix = nullptr;  // instead of the family's
 };
 
@@ -116,7 +116,8 @@ struct Family {
 
   // From config.json; Error{model} for what is missing or unsupported.
   ModelConfig read_config(const Json& json) const;
-  // To config.json: raw keys updated, the class fitting the head.
+  // To config.json: raw keys updated, the class fitting the head. What read_config() makes of the
+  // other keys stays unsaid where the file did not say it.
   Json write_config(const ModelConfig& config) const;
   // Canonical name -> name on disk.
   std::string file_name(const std::string& canonical, HeadKind head) const;

@@ -16,20 +16,11 @@ HeadPlan plan_head(const ModelConfig& c) {
   switch (c.head) {
     case HeadKind::classification:
     case HeadKind::regression:
-      head.from = HeadPlan::From::last;
-      head.first_dropout = head.dropout = c.classifier_dropout;
-      head.dense = "classification_head.dense";
-      head.dense_activation = "tanh";
-      head.out = "classification_head.out_proj";
-      head.outputs = c.outputs();
-      return head;
+      return sentence_head(c, HeadPlan::From::last, "classification_head", "tanh");
     case HeadKind::span:
       return token_head("qa_outputs", 2, 0);
     case HeadKind::seq2seq_lm:
-      head.out = "lm_head";
-      head.out_bias = false;
-      head.outputs = c.vocab_size;
-      head.out_tied = c.tied;
+      head = language_head(c);
       head.out_bias_name = "final_logits_bias";
       head.bias_is_buffer = true;
       return head;

@@ -8,7 +8,9 @@
 
 namespace compress::nn {
 
-std::vector<ConfigKey> bert_keys(int64_t segments, double eps, int64_t pad) {
+namespace {
+
+std::vector<ConfigKey> keys_of(int64_t pad) {
   using C = ModelConfig;
   return {{"vocab_size", &C::vocab_size},
           {"hidden_size", &C::hidden_size},
@@ -16,9 +18,9 @@ std::vector<ConfigKey> bert_keys(int64_t segments, double eps, int64_t pad) {
           {"num_attention_heads", &C::attention_heads},
           {"intermediate_size", &C::intermediate_size},
           {"max_position_embeddings", &C::max_positions},
-          {"type_vocab_size", &C::type_vocab_size, segments},
+          {"type_vocab_size", &C::type_vocab_size, int64_t{2}},
           {"pad_token_id", &C::pad_token_id, pad},
-          {"layer_norm_eps", &C::norm_eps, eps},
+          {"layer_norm_eps", &C::norm_eps, 1e-12},
           {"initializer_range", &C::initializer_range, 0.02},
           {"hidden_dropout_prob", &C::hidden_dropout, 0.1},
           {"attention_probs_dropout_prob", &C::attention_dropout, 0.1},
@@ -27,25 +29,26 @@ std::vector<ConfigKey> bert_keys(int64_t segments, double eps, int64_t pad) {
           {"tie_word_embeddings", &C::tied, true}};
 }
 
-void finish_bert(ModelConfig& config, const Json& json) {
+void finish(ModelConfig& config, const Json& json) {
   if (config.classifier_dropout < 0) config.classifier_dropout = config.hidden_dropout;
   auto kind = json.find("position_embedding_type");
   if (kind != json.end() && kind->is_string() && *kind != "absolute")
     throw Error(ErrorKind::model, "config.json: position_embedding_type " + kind->dump() +
                                       " is not supported for " + config.family);
-  for (const char* key : {"is_decoder", "add_cross_attention"})
-    if (json.value(key, false))
-      throw Error(ErrorKind::model,
-                  std::string("config.json: ") + key + " is not supported for " + config.family);
+  expect_switch(config, json, "is_decoder", false);
+  expect_switch(config, json, "add_cross_attention", false);
 }
 
-void write_bert(const ModelConfig& config, Json& json) {
-  auto kept = config.raw.is_object() ? config.raw.find("classifier_dropout") : config.raw.end();
-  const bool given = config.raw.is_object() && kept != config.raw.end() && !kept->is_null();
-  if (!given && config.classifier_dropout == config.hidden_dropout) {
-    json.erase("classifier_dropout");
-    if (config.raw.is_object() && kept != config.raw.end()) json["classifier_dropout"] = nullptr;
-  }
+}  // namespace
+
+Family bert_kin(const char* type, const char* prefix, int64_t pad) {
+  Family f;
+  f.model_type = type;
+  f.prefix = prefix;
+  f.keys = keys_of(pad);
+  f.ignored = {"embeddings.position_ids", "embeddings.token_type_ids"};
+  f.finish = finish;
+  return f;
 }
 
 void refuse_untied(const ModelConfig& config) {
@@ -101,12 +104,8 @@ HeadPlan plan_head(const ModelConfig& c) {
       return token_head("qa_outputs", 2, 0);
     case HeadKind::masked_lm:
       refuse_untied(c);
-      head.dense = "cls.predictions.transform.dense";
-      head.dense_activation = c.activation;
-      head.dense_norm = "cls.predictions.transform.LayerNorm";
-      head.out = "cls.predictions.decoder";
-      head.outputs = c.vocab_size;
-      head.out_tied = true;
+      head = masked_head(c, "cls.predictions.transform.dense", c.activation,
+                         "cls.predictions.transform.LayerNorm", "cls.predictions.decoder");
       head.out_bias_name = "cls.predictions.bias";
       return head;
     default:
@@ -123,9 +122,7 @@ Architecture plan(const ModelConfig& c) {
 }  // namespace
 
 Family bert_family() {
-  Family f;
-  f.model_type = "bert";
-  f.prefix = "bert.";
+  Family f = bert_kin("bert", "bert.", 0);
   f.head_tensors = {"classifier.", "cls.", "qa_outputs."};
   f.optional_tensors = {"pooler."};
   f.classes = {{HeadKind::none, "BertModel"},
@@ -135,10 +132,6 @@ Family bert_family() {
                {HeadKind::multiple_choice, "BertForMultipleChoice"},
                {HeadKind::masked_lm, "BertForMaskedLM"},
                {HeadKind::masked_lm, "BertForPreTraining"}};
-  f.keys = bert_keys(2, 1e-12, 0);
-  f.ignored = {"embeddings.position_ids", "embeddings.token_type_ids"};
-  f.finish = finish_bert;
-  f.write = write_bert;
   f.architecture = plan;
   return f;
 }

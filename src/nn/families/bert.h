@@ -1,15 +1,15 @@
 #pragma once
-// What BERT, RoBERTa and ELECTRA have in common: keys, and an encoder but for its details.
+// What BERT, RoBERTa and ELECTRA have in common.
 
 #include "compress/nn/architecture.h"
 
 namespace compress::nn {
 
-std::vector<ConfigKey> bert_keys(int64_t segments, double eps, int64_t pad);
-void finish_bert(ModelConfig& config, const Json& json);
-void write_bert(const ModelConfig& config, Json& json);
-// A masked LM's own table would bring a second bias with it, which files name in several ways.
+// The keys, ignored buffers and checks of a family; `pad` is its usual padding token.
+Family bert_kin(const char* type, const char* prefix, int64_t pad);
+// Error{model} for a masked LM whose output table is not the word embedding.
 void refuse_untied(const ModelConfig& config);
+// The encoder, without a head.
 Architecture bert_encoder(const ModelConfig& config);
 
 }  // namespace compress::nn

@@ -24,13 +24,7 @@ HeadPlan plan_head(const ModelConfig& c) {
     case HeadKind::span:
       return token_head("qa_outputs", 2, c.span_dropout);
     case HeadKind::masked_lm:
-      head.dense = "vocab_transform";
-      head.dense_activation = c.activation;
-      head.dense_norm = "vocab_layer_norm";
-      head.out = "vocab_projector";
-      head.outputs = c.vocab_size;
-      head.out_tied = c.tied;
-      return head;
+      return masked_head(c, "vocab_transform", c.activation, "vocab_layer_norm", "vocab_projector");
     default:
       return head;
   }

@@ -26,13 +26,7 @@ HeadPlan plan_head(const ModelConfig& c) {
   switch (c.head) {
     case HeadKind::classification:
     case HeadKind::regression:
-      head.from = HeadPlan::From::first;
-      head.first_dropout = head.dropout = c.classifier_dropout;
-      head.dense = "classifier.dense";
-      head.dense_activation = "gelu";
-      head.out = "classifier.out_proj";
-      head.outputs = c.outputs();
-      return head;
+      return sentence_head(c, HeadPlan::From::first, "classifier", "gelu");
     case HeadKind::multiple_choice:
       head.from = HeadPlan::From::first;
       head.dense = "sequence_summary.summary";
@@ -52,13 +46,9 @@ HeadPlan plan_head(const ModelConfig& c) {
       head.outputs = 1;
       return head;
     case HeadKind::masked_lm:
-      head.dense = "generator_predictions.dense";
+      head = masked_head(c, "generator_predictions.dense", "gelu",
+                         "generator_predictions.LayerNorm", "generator_lm_head");
       head.dense_size = c.embedding_size;
-      head.dense_activation = "gelu";
-      head.dense_norm = "generator_predictions.LayerNorm";
-      head.out = "generator_lm_head";
-      head.outputs = c.vocab_size;
-      head.out_tied = c.tied;
       return head;
     default:
       return head;
@@ -75,9 +65,7 @@ Architecture plan(const ModelConfig& c) {
 }  // namespace
 
 Family electra_family() {
-  Family f;
-  f.model_type = "electra";
-  f.prefix = "electra.";
+  Family f = bert_kin("electra", "electra.", 0);
   f.head_tensors = {
       "classifier.", "discriminator_predictions.", "generator_predictions.", "generator_lm_head.",
       "qa_outputs.", "sequence_summary."};
@@ -88,12 +76,8 @@ Family electra_family() {
                {HeadKind::multiple_choice, "ElectraForMultipleChoice"},
                {HeadKind::masked_lm, "ElectraForMaskedLM"},
                {HeadKind::replaced_token, "ElectraForPreTraining"}};
-  f.keys = bert_keys(2, 1e-12, 0);
   f.keys.push_back({"embedding_size", &ModelConfig::embedding_size, int64_t{128}});
   f.keys.push_back({"summary_last_dropout", &ModelConfig::span_dropout, 0.1});
-  f.ignored = {"embeddings.position_ids", "embeddings.token_type_ids"};
-  f.finish = finish_bert;
-  f.write = write_bert;
   f.architecture = plan;
   return f;
 }

@@ -21,7 +21,25 @@ Family opt_family();
 
 std::vector<Family> all_families();
 
+// Heads that several families have.
+//
 // A linear layer on the state of every token.
 HeadPlan token_head(const char* out, int64_t outputs, double dropout);
+// One state a row through `<stem>.dense` and `<stem>.out_proj`, with dropout before each.
+HeadPlan sentence_head(const ModelConfig& config, HeadPlan::From from, const std::string& stem,
+                       const char* activation);
+// The state through a dense layer and a norm to the vocabulary.
+HeadPlan masked_head(const ModelConfig& config, const char* dense, const std::string& activation,
+                     const char* norm, const char* out);
+// `lm_head`: causal, or of a decoder behind an encoder.
+HeadPlan language_head(const ModelConfig& config);
+// Of a decoder alone; `tokens` is the module that classifies tokens.
+HeadPlan decoder_head(const ModelConfig& config, const char* tokens);
+
+// The classes of a family whose names begin with `stem`.
+std::vector<HeadClass> classes_of(const std::string& stem, std::vector<HeadClass> endings);
+
+// Error{model} where the switch `key` does not say what the family's layers do.
+void expect_switch(const ModelConfig& config, const Json& json, const char* key, bool expected);
 
 }  // namespace compress::nn

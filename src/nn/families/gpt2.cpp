@@ -1,37 +1,11 @@
 // GPT-2 (Radford et al. 2019) and DistilGPT2: pre-norm decoder, learned positions. Matrices lie on
 // disk as [in, out], query, key and value in one.
 
-#include "compress/base/error.h"
 #include "families.h"
 
 namespace compress::nn {
 
 namespace {
-
-HeadPlan plan_head(const ModelConfig& c) {
-  HeadPlan head;
-  switch (c.head) {
-    case HeadKind::classification:
-    case HeadKind::regression:
-      head.from = HeadPlan::From::last;
-      head.out = "score";
-      head.out_bias = false;
-      head.outputs = c.outputs();
-      return head;
-    case HeadKind::token_classification:
-      return token_head("classifier", c.outputs(), c.classifier_dropout);
-    case HeadKind::span:
-      return token_head("qa_outputs", 2, 0);
-    case HeadKind::causal_lm:
-      head.out = "lm_head";
-      head.out_bias = false;
-      head.outputs = c.vocab_size;
-      head.out_tied = c.tied;
-      return head;
-    default:
-      return head;
-  }
-}
 
 Architecture plan(const ModelConfig& c) {
   Architecture a;
@@ -53,7 +27,7 @@ Architecture plan(const ModelConfig& c) {
   s.word = "wte";
   s.position = "wpe";
   s.final_norm = "ln_f";
-  a.head = plan_head(c);
+  a.head = decoder_head(c, "classifier");
   return a;
 }
 
@@ -63,22 +37,9 @@ void finish(ModelConfig& config, const Json& json) {
   if (json.contains("hidden_dropout") && !json.contains("classifier_dropout") &&
       json["hidden_dropout"].is_number())
     config.classifier_dropout = json["hidden_dropout"].get<double>();
-  for (const char* key : {"scale_attn_by_inverse_layer_idx", "add_cross_attention"})
-    if (json.value(key, false))
-      throw Error(ErrorKind::model,
-                  std::string("config.json: ") + key + " is not supported for gpt2");
-  if (!json.value("scale_attn_weights", true))
-    throw Error(ErrorKind::model,
-                "config.json: scale_attn_weights false is not supported for gpt2");
-}
-
-void write(const ModelConfig& config, Json& json) {
-  if (config.intermediate_size == 4 * config.hidden_size && json.contains("n_inner") &&
-      config.raw.is_object() && config.raw.contains("n_inner") && config.raw["n_inner"].is_null())
-    json["n_inner"] = nullptr;
-  if (config.classifier_dropout == config.hidden_dropout && config.raw.is_object() &&
-      !config.raw.contains("classifier_dropout"))
-    json.erase("classifier_dropout");
+  expect_switch(config, json, "scale_attn_by_inverse_layer_idx", false);
+  expect_switch(config, json, "add_cross_attention", false);
+  expect_switch(config, json, "scale_attn_weights", true);
 }
 
 }  // namespace
@@ -114,7 +75,6 @@ Family gpt2_family() {
   f.transposed = {"h.*.attn.c_attn.weight", "h.*.attn.c_proj.weight", "h.*.mlp.c_fc.weight",
                   "h.*.mlp.c_proj.weight"};
   f.finish = finish;
-  f.write = write;
   f.architecture = plan;
   return f;
 }

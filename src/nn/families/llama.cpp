@@ -10,31 +10,6 @@ namespace compress::nn {
 
 namespace {
 
-HeadPlan plan_head(const ModelConfig& c) {
-  HeadPlan head;
-  switch (c.head) {
-    case HeadKind::classification:
-    case HeadKind::regression:
-      head.from = HeadPlan::From::last;
-      head.out = "score";
-      head.out_bias = false;
-      head.outputs = c.outputs();
-      return head;
-    case HeadKind::token_classification:
-      return token_head("score", c.outputs(), c.classifier_dropout);
-    case HeadKind::span:
-      return token_head("qa_outputs", 2, 0);
-    case HeadKind::causal_lm:
-      head.out = "lm_head";
-      head.out_bias = false;
-      head.outputs = c.vocab_size;
-      head.out_tied = c.tied;
-      return head;
-    default:
-      return head;
-  }
-}
-
 Architecture plan(const ModelConfig& c) {
   Architecture a;
   a.norm = NormKind::rms;
@@ -65,7 +40,7 @@ Architecture plan(const ModelConfig& c) {
   s.feed_forward.norm = "post_attention_layernorm";
   s.word = "embed_tokens";
   s.final_norm = "norm";
-  a.head = plan_head(c);
+  a.head = decoder_head(c, "score");
   return a;
 }
 
@@ -97,32 +72,22 @@ void finish(ModelConfig& config, const Json& json) {
     return;
   }
   config.window = 0;
-  if (json.value("use_sliding_window", false))
-    throw Error(ErrorKind::model,
-                "config.json: use_sliding_window is not supported for " + config.family);
+  expect_switch(config, json, "use_sliding_window", false);
 }
 
-// Keys that the file had no need of.
-void write(const ModelConfig& config, Json& json) {
-  const Json& raw = config.raw.is_object() ? config.raw : Json::object();
-  if (!raw.contains("rope_theta") && raw.contains("rope_parameters")) json.erase("rope_theta");
-  const bool given = raw.contains("head_dim") && !raw["head_dim"].is_null();
-  if (!given && config.head_width * config.attention_heads == config.hidden_size)
-    json.erase("head_dim");
-}
-
-Family make(const char* type, const char* const (&names)[5]) {
+Family make(const char* type, const char* stem) {
   using C = ModelConfig;
   Family f;
   f.model_type = type;
   f.prefix = "model.";
   f.also_prefixes = {"transformer."};
   f.head_tensors = {"lm_head.", "score.", "qa_outputs."};
-  f.classes = {{HeadKind::none, names[0]},
-               {HeadKind::causal_lm, names[1]},
-               {HeadKind::classification, names[2]},
-               {HeadKind::token_classification, names[3]},
-               {HeadKind::span, names[4], f.model_type == "mistral" ? nullptr : "transformer."}};
+  const char* base = f.model_type == "mistral" ? nullptr : "transformer.";
+  f.classes = classes_of(stem, {{HeadKind::none, "Model"},
+                                {HeadKind::causal_lm, "ForCausalLM"},
+                                {HeadKind::classification, "ForSequenceClassification"},
+                                {HeadKind::token_classification, "ForTokenClassification"},
+                                {HeadKind::span, "ForQuestionAnswering", base}});
   f.keys = {{"vocab_size", &C::vocab_size},
             {"hidden_size", &C::hidden_size},
             {"num_hidden_layers", &C::layers},
@@ -144,7 +109,6 @@ Family make(const char* type, const char* const (&names)[5]) {
             {"rope_theta", &C::rope_theta, 10000.0}};
   f.ignored = {"*.rotary_emb.inv_freq"};
   f.finish = finish;
-  f.write = write;
   f.architecture = plan;
   return f;
 }
@@ -152,23 +116,19 @@ Family make(const char* type, const char* const (&names)[5]) {
 }  // namespace
 
 Family llama_family() {
-  return make("llama", {"LlamaModel", "LlamaForCausalLM", "LlamaForSequenceClassification",
-                        "LlamaForTokenClassification", "LlamaForQuestionAnswering"});
+  return make("llama", "Llama");
 }
 
 Family mistral_family() {
-  return make("mistral", {"MistralModel", "MistralForCausalLM", "MistralForSequenceClassification",
-                          "MistralForTokenClassification", "MistralForQuestionAnswering"});
+  return make("mistral", "Mistral");
 }
 
 Family qwen2_family() {
-  return make("qwen2", {"Qwen2Model", "Qwen2ForCausalLM", "Qwen2ForSequenceClassification",
-                        "Qwen2ForTokenClassification", "Qwen2ForQuestionAnswering"});
+  return make("qwen2", "Qwen2");
 }
 
 Family qwen3_family() {
-  return make("qwen3", {"Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification",
-                        "Qwen3ForTokenClassification", "Qwen3ForQuestionAnswering"});
+  return make("qwen3", "Qwen3");
 }
 
 }  // namespace compress::nn

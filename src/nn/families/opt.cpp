@@ -8,29 +8,6 @@ namespace compress::nn {
 
 namespace {
 
-HeadPlan plan_head(const ModelConfig& c) {
-  HeadPlan head;
-  switch (c.head) {
-    case HeadKind::classification:
-    case HeadKind::regression:
-      head.from = HeadPlan::From::last;
-      head.out = "score";
-      head.out_bias = false;
-      head.outputs = c.outputs();
-      return head;
-    case HeadKind::span:
-      return token_head("qa_outputs", 2, 0);
-    case HeadKind::causal_lm:
-      head.out = "lm_head";
-      head.out_bias = false;
-      head.outputs = c.vocab_size;
-      head.out_tied = c.tied;
-      return head;
-    default:
-      return head;
-  }
-}
-
 Architecture plan(const ModelConfig& c) {
   Architecture a;
   a.pre_norm = true;
@@ -50,7 +27,7 @@ Architecture plan(const ModelConfig& c) {
   s.word = "decoder.embed_tokens";
   s.position = "decoder.embed_positions";
   s.final_norm = "decoder.final_layer_norm";
-  a.head = plan_head(c);
+  a.head = decoder_head(c, "score");
   return a;
 }
 
@@ -60,9 +37,7 @@ void finish(ModelConfig& config, const Json& json) {
   const bool narrow = width != json.end() && width->is_number_integer() &&
                       width->get<int64_t>() != config.hidden_size;
   for (const char* key : {"do_layer_norm_before", "enable_bias", "layer_norm_elementwise_affine"})
-    if (!json.value(key, true))
-      throw Error(ErrorKind::model,
-                  std::string("config.json: ") + key + " false is not supported for opt");
+    expect_switch(config, json, key, true);
   if (narrow || json.value("_remove_final_layer_norm", false))
     throw Error(ErrorKind::model,
                 "config.json: a word_embed_proj_dim other than hidden_size and "

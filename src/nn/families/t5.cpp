@@ -17,22 +17,13 @@ HeadPlan plan_head(const ModelConfig& c) {
   switch (c.head) {
     case HeadKind::classification:
     case HeadKind::regression:
-      head.from = HeadPlan::From::last;
-      head.first_dropout = head.dropout = c.classifier_dropout;
-      head.dense = "classification_head.dense";
-      head.dense_activation = "tanh";
-      head.out = "classification_head.out_proj";
-      head.outputs = c.outputs();
-      return head;
+      return sentence_head(c, HeadPlan::From::last, "classification_head", "tanh");
     case HeadKind::token_classification:
       return token_head("classifier", c.outputs(), c.classifier_dropout);
     case HeadKind::span:
       return token_head("qa_outputs", 2, 0);
     case HeadKind::seq2seq_lm:
-      head.out = "lm_head";
-      head.out_bias = false;
-      head.outputs = c.vocab_size;
-      head.out_tied = c.tied;
+      head = language_head(c);
       // Version 1.1 has an output table of its own and no scale.
       if (c.tied) head.scale = 1.0 / std::sqrt(static_cast<double>(c.hidden_size));
       return head;
