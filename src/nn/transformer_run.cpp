@@ -126,16 +126,17 @@ Tensor Transformer::self_attention(const Layer& layer, const StackModules& stack
   input.distance_bias = run.distance_bias;
   input.first_token = run.seeds.first_token();
   const int64_t queries = shape.heads * shape.width, both = 2 * shape.keys() * shape.width;
-  std::pair<Tensor, Tensor> front;
-  if (plugs_ != nullptr) front = plugs_->prefix({layer.number, Sublayer::attention});
-  if (run.decoding != nullptr) {
+  if (run.decoding != nullptr) {  // a prefix lies in front of the keys that are kept
     input.pairs = run.decoding->layers[run.index].self;
     input.pairs.index_copy_(0, run.places, run.rows.of(qkv).narrow(1, queries, both));
     input.key_rows = &run.cached;
-  } else if (front.first.defined()) {
-    input.pairs = qkv.narrow(1, queries, both);
-    run.put_prefix(front.first, front.second, input.pairs);
-    input.key_rows = &run.prefix_rows;
+  } else if (plugs_ != nullptr) {
+    const auto [keys, values] = plugs_->prefix({layer.number, Sublayer::attention});
+    if (keys.defined()) {
+      input.pairs = qkv.narrow(1, queries, both);
+      run.put_prefix(keys, values, input.pairs);
+      input.key_rows = &run.prefix_rows;
+    }
   }
   Tensor scores;
   Tensor* wanted = run.attention != nullptr ? &scores : nullptr;
@@ -224,28 +225,22 @@ Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, c
                 batch.part.first_token == 0
                     ? pass.dropout_seed
                     : mix64(pass.dropout_seed ^ static_cast<uint64_t>(batch.part.first_token)));
-  const bool encodes = !encoder_.layers.empty(), decodes = !decoder_.layers.empty();
+  const bool encodes = !encoder_.layers.empty(), both = encodes && !decoder_.layers.empty();
   DropoutSeeds seeds(pass.dropout_seed, pass.training, batch.part);
   Run first(batch, pass, seeds, device());
   if (capture.hidden) first.hidden = &out.hidden;
   if (capture.attention) first.attention = &out.attention;
-  if (!decodes) {
-    const Tensor states = run(encoder_, first);
-    run_head(first.rows.of(states), batch, seeds, capture, out);
+  const Tensor first_states = run(encodes ? encoder_ : decoder_, first);
+  if (!both) {
+    run_head(first.rows.of(first_states), batch, seeds, capture, out);
     return out;
   }
-  if (!encodes) {
-    const Tensor states = run(decoder_, first);
-    run_head(first.rows.of(states), batch, seeds, capture, out);
-    return out;
-  }
-  const Tensor memory = run(encoder_, first);
   data::Batch read =
       shifted(batch.decoder != nullptr ? *batch.decoder : batch, config_.decoder_start_token_id);
   read.targets = batch.targets;
   DropoutSeeds others(mix64(pass.dropout_seed ^ 0xDEC0DE), pass.training, read.part);
   Run second(read, pass, others, device());
-  second.memory = memory;
+  second.memory = first_states;
   second.memory_rows = first.tokens;
   second.memory_count = first.rows.count;
   if (capture.hidden) second.hidden = &out.decoder_hidden;
