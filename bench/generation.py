@@ -14,7 +14,6 @@ ratios of the rounds, and in how many rows both wrote the same tokens.
 
 import json
 import pathlib
-import shutil
 import statistics
 import tempfile
 import time
@@ -50,8 +49,7 @@ def write_model(folder, shape):
             parameter.data.mul_(3)  # so that what is written varies
     target = pathlib.Path(folder, shape)
     model.save_pretrained(target)
-    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        shutil.copy(peers.MODEL / name, target)
+    peers.copy_tokenizer(target)
     return target
 
 

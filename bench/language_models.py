@@ -4,18 +4,16 @@
     .venv/bin/python bench/language_models.py [--steps 8] [--rounds 3] [--batch 32] [--no-compile]
         [--pairs llama,t5] [--device cuda]
 
-A pair of the Llama type (SmolLM2's widths, ten layers taught to five, causal) and one of the T5 type
-(T5-small's widths, six and six layers taught to three and three; a sentence is written again), with
-random weights, as speed does not depend on what was learnt. Both read the same movie sentences, learn
-from the teacher's distribution over each next word (temperature 2) and from the words themselves,
-half and half, and update with AdamW and clipping at 1. Hugging Face's side is the usual loop: rows
+A pair of the Llama type (SmolLM2's widths, ten layers taught to five, causal) and one of the T5
+type (T5-small's widths, six and six layers taught to three and three; a sentence is written again),
+with random weights, as speed does not depend on what was learnt. Both read the same movie
+sentences, learn from the teacher's distribution over each next word (temperature 2) and from the
+words themselves, half and half, and update with AdamW and clipping at 1. Hugging Face's side is the usual loop: rows
 tokenised before, padded batches of like length, logits of real words only, fused AdamW; in float32,
 with bf16 autocast, and compiled with torch.compile(dynamic=True). The rounds alternate.
 """
 
 import pathlib
-import random
-import shutil
 import tempfile
 
 import peers
@@ -55,8 +53,7 @@ def write(pair, root):
         model = transformers.T5ForConditionalGeneration(transformers.T5Config(**settings))
     folder = pathlib.Path(root, pair)
     model.save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        shutil.copy(peers.MODEL / name, folder)
+    peers.copy_tokenizer(folder)
     llama = pair == "llama"
     lines = ["sentence\tcopy"] + [f"{text}\t{text}" for text, _ in peers.rows()]
     movies = pathlib.Path(root, "movies.tsv")
@@ -113,17 +110,13 @@ class HuggingFace:
         self.batches = []
 
     def prepare(self, steps):
+        import training
+
         if len(self.batches) == steps:
             return
         texts = [text for text, _ in peers.rows()[: steps * self.batch]]
         ids = self.tokenizer(texts, truncation=True, max_length=128)["input_ids"]
-        draw = random.Random(13)
-        draw.shuffle(ids)
-        window = 50 * self.batch
-        ids = [row for start in range(0, len(ids), window)
-               for row in sorted(ids[start : start + window], key=len)]
-        self.batches = [ids[i : i + self.batch] for i in range(0, len(ids), self.batch)]
-        draw.shuffle(self.batches)
+        self.batches = training.by_length(ids, self.batch)
 
     def inputs(self, index):
         """Inputs of the models, the mask of logits that count, and their labels."""

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,12 @@ def arguments(description, steps=30, rounds=3, batch=32, more=None):
 
 DEVICE = {"--device": {"default": "cpu", "help": "cpu, cuda or cuda:<n>, for all entries"}}
 NO_COMPILE = {"--no-compile": {"action": "store_true", "help": "leave torch.compile out"}}
+
+
+def copy_tokenizer(folder):
+    """Gives a model's folder the tokenizer of all-MiniLM-L6-v2."""
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        shutil.copy(MODEL / name, folder)
 
 
 def rows(path=MOVIES):

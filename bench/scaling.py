@@ -15,7 +15,6 @@ long ones. Printed are the median samples per second, the seconds to the first u
 
 import pathlib
 import random
-import shutil
 import statistics
 import tempfile
 
@@ -51,8 +50,7 @@ def widths(folder):
         config.hidden_size, config.intermediate_size = width, 4 * width
         config.num_attention_heads = width // 32
         transformers.BertModel(config).save_pretrained(target)
-        for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-            shutil.copy(peers.MODEL / name, target)
+        peers.copy_tokenizer(target)
         yield width, {f"{TRAIN}.model.from": target}
 
 

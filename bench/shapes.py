@@ -17,7 +17,6 @@ too.
 """
 
 import pathlib
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -57,8 +56,7 @@ def write_model(folder, shape):
     config.num_hidden_layers, config.hidden_size = layers, width
     config.num_attention_heads, config.intermediate_size = heads, inner
     transformers.BertModel(config).save_pretrained(target)
-    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        shutil.copy(peers.MODEL / name, target)
+    peers.copy_tokenizer(target)
     return target
 
 

@@ -42,6 +42,20 @@ def rate(entry, steps, warm=1):
     return steps * entry.batch / (time.perf_counter() - begin)
 
 
+def by_length(rows, batch, length=len, window=50):
+    """The rows in batches: windows of that many batches are sorted by length, the batches shuffled.
+    A window of 0 leaves rows in random order."""
+    draw = random.Random(13)
+    rows = list(rows)
+    draw.shuffle(rows)
+    step = window * batch or 1
+    rows = [row for start in range(0, len(rows), step)
+            for row in sorted(rows[start : start + step], key=length)]
+    batches = [rows[i : i + batch] for i in range(0, len(rows), batch)]
+    draw.shuffle(batches)
+    return batches
+
+
 class HuggingFace:
     """The usual loop: rows tokenised before, padded batches, fused AdamW, clipping at 1.
 
@@ -83,14 +97,9 @@ class HuggingFace:
         ids = self.tokenizer(
             [text for text, _ in chosen], truncation=True, max_length=128
         )["input_ids"]
-        order = list(zip(ids, (label for _, label in chosen)))
-        draw = random.Random(13)
-        draw.shuffle(order)
-        window = 50 * self.batch if self.by_length else 1
-        order = [row for start in range(0, len(order), window)
-                 for row in sorted(order[start : start + window], key=lambda row: len(row[0]))]
-        self.batches = [order[i : i + self.batch] for i in range(0, len(order), self.batch)]
-        draw.shuffle(self.batches)
+        labelled = zip(ids, (label for _, label in chosen))
+        window = 50 if self.by_length else 0
+        self.batches = by_length(labelled, self.batch, lambda row: len(row[0]), window)
 
     def inputs(self, index):
         ids, labels = zip(*self.batches[index % len(self.batches)])
