@@ -2,11 +2,12 @@
 
     .venv/bin/python tests/golden/test_golden.py [--record]
 
-Recipes whose models are not fetched (or too large for this) run with a small random model of the same
-family and depth, on movie sentences. Each recipe runs in float32 on the first rows of its data, for a few steps a stage. A change of the
-mathematics anywhere on the way moves a curve; another processor or thread count moves it by the
-rounding of float32 sums, which grows along a stage, hence the tolerance. --record writes the curves
-anew: look at the difference before you commit it. COMPRESS_BIN names the executable.
+Recipes whose models are not fetched (or too large for this) run with a small random model of the
+same family and depth, on movie sentences. Each recipe runs in float32 on the first rows of its
+data, for a few steps a stage. A change of the mathematics anywhere on the way moves a curve;
+another processor or thread count moves it by the rounding of float32 sums, which grows along a
+stage, hence the tolerance. --record writes the curves anew: look at the difference before you
+commit it. COMPRESS_BIN names the executable.
 """
 
 import json
