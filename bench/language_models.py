@@ -8,9 +8,10 @@ A pair of the Llama type (SmolLM2's widths, ten layers taught to five, causal) a
 type (T5-small's widths, six and six layers taught to three and three; a sentence is written again),
 with random weights, as speed does not depend on what was learnt. Both read the same movie
 sentences, learn from the teacher's distribution over each next word (temperature 2) and from the
-words themselves, half and half, and update with AdamW and clipping at 1. Hugging Face's side is the usual loop: rows
-tokenised before, padded batches of like length, logits of real words only, fused AdamW; in float32,
-with bf16 autocast, and compiled with torch.compile(dynamic=True). The rounds alternate.
+words themselves, half and half, and update with AdamW and clipping at 1. Hugging Face's side is the
+usual loop: rows tokenised before, padded batches of like length, logits of real words only, fused
+AdamW; in float32, with bf16 autocast, and compiled with torch.compile(dynamic=True). The rounds
+alternate.
 """
 
 import pathlib

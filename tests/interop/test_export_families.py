@@ -183,8 +183,8 @@ class Families(unittest.TestCase):
         for name, (kind, config, kept) in CASES.items():
             with self.subTest(name):
                 source = self.check_dense(name, kind, config)
-                # OPT in transformers makes its states a matrix before the feed-forward unit, and
-                # of matrices compressed-tensors 0.20 takes one dynamic scale instead of one a token.
+                # OPT in transformers makes its states a matrix before the feed-forward unit, and of
+                # matrices compressed-tensors 0.20 takes one dynamic scale, not one a token.
                 how = "int8=static" if name == "opt" else "int8=dynamic"
                 self.check_int8(name, kind, source, kept, how)
 
