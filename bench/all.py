@@ -29,7 +29,7 @@ RUNS = {
     "tokenisation": ("--rounds 3 --repeat 10", "--rounds 1 --repeat 1"),
     "startup": ("--rounds 3", "--rounds 1"),
     "checkpoint": ("--rounds 3", "--rounds 1"),
-    "memory": ("--steps 5", "--steps 1"),
+    "memory": ("--steps 60", "--steps 1"),
     "inference": ("--rounds 2 --rows 128", "--rounds 1 --rows 8 --no-compile"),
     "generation": ("--rounds 3 --shapes smollm2,bart-base",
                    "--rounds 1 --tokens 2 --shapes smollm2 --batches 1"),

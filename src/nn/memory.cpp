@@ -2,6 +2,7 @@
 
 #include <c10/core/CPUAllocator.h>
 #include <c10/util/Exception.h>
+#include <malloc.h>
 
 #include <cstdlib>
 #include <map>
@@ -83,7 +84,7 @@ class Keeper final : public c10::Allocator {
 
   // Small blocks are the most and the least use: they go first.
   void trim() {
-    while (!blocks_.empty() && used_ + kept_ > peak_ + peak_ / 2) {
+    while (!blocks_.empty() && used_ + kept_ > peak_ + peak_ / 4) {
       auto first = blocks_.begin();
       kept_ -= first->first;
       std::free(header(first->second));
@@ -111,6 +112,10 @@ bool installed = false;
 
 void keep_tensor_memory() {
   installed = true;
+  // Large blocks are mapped one by one: in malloc's heap what is freed between others would stay
+  // the process's, and all of a buffer would be resident where its user (a compiler of products)
+  // needs its beginning. Set, the limit does not grow either.
+  mallopt(M_MMAP_THRESHOLD, 64 << 10);
   c10::SetCPUAllocator(&Keeper::instance(), /*priority=*/1);
 }
 

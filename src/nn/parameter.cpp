@@ -222,6 +222,11 @@ void ParamTable::refresh(Precision precision) {
   copies.make();
 }
 
+void ParamTable::release_latents() {
+  for (Parameter& parameter : list_)
+    if (parameter.transforms.empty()) parameter.latent = parameter.effective;
+}
+
 void ParamTable::collect_gradients(bool accumulate) {
   torch::NoGradGuard no_grad;
   Copies copies;

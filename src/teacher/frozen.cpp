@@ -57,6 +57,7 @@ class Frozen final : public Teacher {
       : model_(std::move(model)), precision_(precision), needs_logits_(needs_logits) {
     model_->freeze();
     model_->params().refresh(precision_);
+    model_->params().release_latents();
     if (!order.empty()) order_ = torch::tensor(order, torch::kLong).to(model_->device());
   }
 

@@ -8,8 +8,8 @@ namespace compress::nn {
 // From here on, memory that CPU tensors free is kept for the next ones of about its size. Training
 // frees and allocates the same large tensors in every step: given back to the system, every step
 // would pay for page faults and zeroed pages; kept by malloc, for searches through its lists. What
-// is used and what is kept are together at most one and a half times what was in use at the peak.
-// Call once, before the first tensor is made; tensors of other allocators are unaffected.
+// is used and what is kept are together at most one and a quarter times what was in use at the
+// peak. Call once, before the first tensor is made; tensors of other allocators are unaffected.
 void keep_tensor_memory();
 
 // Bytes that live tensors hold now and held at most, and bytes kept for later; 0 before

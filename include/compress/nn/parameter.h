@@ -168,6 +168,10 @@ class ParamTable {
   // precision. Call after the latents, masks or scales changed; layers read the result until the
   // next call. In float32 without transforms the effective weight is the latent itself (no copy).
   void refresh(Precision precision);
+  // Lets go of latents that no longer differ from their effective weights in anything but precision
+  // or place: for a model that is only read, in the precision of the last refresh. What a later
+  // refresh computes has no more digits than that one.
+  void release_latents();
   // Moves gradients from effective weights back to latents (adding when `accumulate`), through the
   // transforms. Call after each backward.
   void collect_gradients(bool accumulate);
