@@ -96,7 +96,7 @@ Batch slice(const Batch& batch, int64_t begin, int64_t end) {
           rows = end - begin;
   Batch part;
   part.part = {batch.part.first_row + begin, batch.part.first_token + token, batch.update_rows(),
-               batch.update_tokens(), batch.part.counts};
+               batch.update_tokens(),        batch.update_labelled(),        batch.part.counts};
   part.choices = batch.choices;
   part.example_ids.assign(batch.example_ids.begin() + begin, batch.example_ids.begin() + end);
   for (int64_t row = begin; row <= end; ++row) {

@@ -164,6 +164,22 @@ void fill_spans(const Split& split, std::span<const int64_t> rows,
 
 }  // namespace
 
+void check_longest(const Split& split, int64_t tokens) {
+  const bool writes = split.task == Task::sequence_to_sequence;
+  for (int64_t text = 0; text < split.texts(); ++text) {
+    const int64_t all = split.offsets[text + 1] - split.offsets[text];
+    const int64_t first = writes ? split.first_lengths[text] : all;
+    const bool target = first <= tokens;
+    if (target && all - first <= tokens) continue;
+    throw Error(ErrorKind::data,
+                str("a text of ", target ? all - first : first,
+                    " tokens, and the model has places for ", tokens),
+                split.place(text / split.choices),
+                str("set ", target ? "max_target_length" : "max_length", ": ", tokens,
+                    " on the data set, or less"));
+  }
+}
+
 Batch pack(const Split& split, std::span<const int64_t> rows, bool pin) {
   const bool pinned = pin && torch::cuda::is_available();
   const auto floats = torch::TensorOptions().dtype(torch::kFloat32).pinned_memory(pinned);

@@ -7,6 +7,7 @@
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/nn/architecture.h"
 #include "compress/nn/packed.h"
 #include "scorers.h"
 
@@ -57,6 +58,7 @@ void check_fit(const nn::ModelConfig& config, const data::Split& split) {
                 compress::str("a model with the head '", nn::head_name(config.head),
                               "' cannot be scored on this data"),
                 split.file.string(), "the data set's `task` and the model's `head` must agree");
+  check_lengths(split, config);
 }
 
 // Runs some batches, and says how long that took.
@@ -127,6 +129,10 @@ std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& res
 }
 
 }  // namespace
+
+void check_lengths(const data::Split& split, const nn::ModelConfig& config) {
+  if (const auto places = nn::learned_places(config)) data::check_longest(split, *places);
+}
 
 std::vector<int64_t> match_labels(const nn::ModelConfig& config, const data::Split& split) {
   std::vector<int64_t> columns;

@@ -268,9 +268,14 @@ Architecture architecture(const ModelConfig& config) {
   return family(config.family).architecture(config);
 }
 
-int64_t longest_row(const ModelConfig& config) {
+std::optional<int64_t> learned_places(const ModelConfig& config) {
   const Architecture plan = architecture(config);
-  if (plan.positions == Positions::learned) return plan.position_rows - plan.position_offset;
+  if (plan.positions != Positions::learned) return {};
+  return plan.position_rows - plan.position_offset;
+}
+
+int64_t longest_row(const ModelConfig& config) {
+  if (const std::optional<int64_t> places = learned_places(config)) return *places;
   return config.max_positions > 0 ? config.max_positions : int64_t{1} << 20;
 }
 

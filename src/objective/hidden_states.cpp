@@ -84,7 +84,7 @@ class HiddenStates final : public Objective {
     return total;
   }
 
-  bool over_tokens() const override { return true; }
+  Mean mean() const override { return Mean::tokens; }
 
   std::vector<int64_t> teacher_layers() const override {
     std::vector<int64_t> layers;

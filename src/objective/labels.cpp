@@ -49,7 +49,7 @@ class Labels final : public Objective {
                   mark_.text(), "remove it");
   }
 
-  bool over_tokens() const override { return means_over_tokens(head_); }
+  Mean mean() const override { return mean_of(head_); }
 
   torch::Tensor compute(const Signals& signals) override {
     const torch::Tensor& logits = head_output(signals.student, head_);

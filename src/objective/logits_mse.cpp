@@ -44,7 +44,7 @@ class LogitsMse final : public Objective {
     require_same_outputs(student, *teacher, name_, mark_);
   }
 
-  bool over_tokens() const override { return reads_token_logits(head_); }
+  Mean mean() const override { return head_ == nn::HeadKind::span ? Mean::tokens : mean_of(head_); }
 
   torch::Tensor compute(const Signals& signals) override {
     const torch::Tensor& student = head_output(signals.student, head_);

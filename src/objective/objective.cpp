@@ -25,12 +25,13 @@ std::unique_ptr<Objective> make(const recipe::Component& component) {
 }
 
 bool reads_token_logits(HeadKind head) {
-  return means_over_tokens(head) || head == HeadKind::span;
+  return mean_of(head) == Mean::labels || head == HeadKind::span;
 }
 
-bool means_over_tokens(HeadKind head) {
-  return nn::predicts_tokens(head) || head == HeadKind::token_classification ||
-         head == HeadKind::replaced_token;
+Mean mean_of(HeadKind head) {
+  const bool labels = nn::predicts_tokens(head) || head == HeadKind::token_classification ||
+                      head == HeadKind::replaced_token;
+  return labels ? Mean::labels : Mean::rows;
 }
 
 bool needs_chunks(HeadKind head) {

@@ -39,7 +39,7 @@ class SoftLabels final : public Objective {
 
   bool needs_teacher() const override { return true; }
   bool takes_top_tokens() const override { return true; }
-  bool over_tokens() const override { return means_over_tokens(head_); }
+  Mean mean() const override { return mean_of(head_); }
   std::vector<double> constants(const Progress& progress) const override {
     return {temperature_.at(progress)};
   }

@@ -3,6 +3,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/nn/architecture.h"
 #include "compress/teacher/teacher.h"
 #include "stages.h"
 #include "workbench.h"
@@ -40,9 +41,8 @@ double activation_bytes(const nn::ModelConfig& c, int64_t tokens, nn::Precision 
 
 // Tokens of the longest row; of a sequence-to-sequence row both texts'.
 int64_t longest_row(const data::DatasetOptions& data, const nn::ModelConfig& config) {
-  auto at_most = [&](int64_t length) {
-    return config.max_positions > 0 ? std::min(length, config.max_positions) : length;
-  };
+  const std::optional<int64_t> places = nn::learned_places(config);
+  auto at_most = [&](int64_t length) { return places ? std::min(length, *places) : length; };
   return at_most(data.max_length) +
          (data.task == "sequence_to_sequence" ? at_most(data.max_target_length) : 0);
 }

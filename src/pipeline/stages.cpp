@@ -105,7 +105,8 @@ StageResult Runner::run_train(const StageOptions& stage, StageResult result) {
   result.steps = trained.steps;
   result.samples_per_second = trained.samples_per_second;
   result.best_step = trained.best_step;
-  result.notes = trained.notes;
+  if (!prepared.teacher_score.empty()) result.notes.push_back(prepared.teacher_score);
+  result.notes.insert(result.notes.end(), trained.notes.begin(), trained.notes.end());
   result.quantized = !trained.scheme.is_null();
   result.census = nn::census(*prepared.student);
   for (const std::string& edit : prepared.student->history()) result.notes.push_back(edit);

@@ -138,6 +138,7 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   prepare_state(state, options.model, recipe_.dataset(options.data), job.data->labels);
   prepared.student = nn::build(state, job.seed);
   job.student = prepared.student.get();
+  eval::check_lengths(*job.data, prepared.student->config());
   if (options.teacher) add_teacher(stage, check, prepared);
   job.teacher = prepared.teacher.get();
   return prepared;
@@ -156,6 +157,7 @@ void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepa
   exports::LoadedModel loaded = load_teacher(from, student, check);
   prepared.teacher_quantization = std::move(loaded.quantization);
   std::unique_ptr<nn::Model> model = std::move(loaded.model);
+  eval::check_lengths(*job.data, model->config());
   model->to(job.device);
   if (check == TeacherCheck::score) score_teacher(*model, stage, prepared);
   const TeacherUse use = teacher_use(options);
@@ -165,8 +167,7 @@ void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepa
 
 // The teacher is scored before anything is trained: a wrong one (not fine-tuned, labels in another
 // order) shows here.
-void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage,
-                              const Prepared& prepared) {
+void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage, Prepared& prepared) {
   const train::TrainOptions& options = *stage.train;
   const nn::ModelConfig& config = teacher.config();
   const data::DatasetOptions& data = recipe_.dataset(options.data);
@@ -183,8 +184,10 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage,
   eval::Evaluation found =
       eval::evaluate(teacher, split(options.data, "validation", prepared.source), how);
   const Metric& metric = found.metrics.front();
-  log::info(compress::str(stage.name, "  teacher '", options.teacher->from, "' on validation: ",
-                          metric.name, " ", fixed(metric.value, 4), "  n ", metric.n));
+  prepared.teacher_score =
+      compress::str("teacher '", options.teacher->from, "' on validation: ", metric.name, " ",
+                    fixed(metric.value, 4), "  n ", metric.n);
+  log::info(compress::str(stage.name, "  ", prepared.teacher_score));
   if (!options.teacher->floor) return;
   bool good = higher_is_better(metric.name) ? metric.value >= *options.teacher->floor
                                             : metric.value <= *options.teacher->floor;

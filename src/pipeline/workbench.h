@@ -23,6 +23,7 @@ struct Prepared {
   // What the parameters of a quantised teacher point to.
   std::unique_ptr<constraint::Constraint> teacher_quantization;
   std::unique_ptr<teacher::Teacher> teacher;  // null without one
+  std::string teacher_score;                  // in words; empty where it was not scored
   std::filesystem::path source;               // folder of the student's tokenizer
   train::Job job;  // options, models, data, device, precision and seed are set
 };
@@ -54,7 +55,7 @@ class Workbench {
 
  private:
   void add_teacher(const StageOptions& stage, TeacherCheck check, Prepared& prepared);
-  void score_teacher(nn::Model& teacher, const StageOptions& stage, const Prepared& prepared);
+  void score_teacher(nn::Model& teacher, const StageOptions& stage, Prepared& prepared);
   // Replaces the teacher by its answers where a row's are the same in every epoch (remember.cpp).
   void remember(const train::TrainOptions& options, Prepared& prepared);
   nn::Json cache_key(const train::TrainOptions& options, const Prepared& prepared);

@@ -59,6 +59,7 @@ void Trainer::save_state() {
                    {"best_step", best_.step},
                    {"evaluations_since_best", best_.evaluations_since}};
   if (best_.score) json["best_score"] = *best_.score;
+  if (!score_before_.empty()) json["score_before"] = score_before_;
   state.texts["progress"] = json.dump();
   state.texts["identity"] = job_.identity;
   if (job_.metrics != nullptr) job_.metrics->sync();
@@ -92,6 +93,7 @@ bool Trainer::load_state() {
   best_.evaluations_since = json.value("evaluations_since_best", int64_t{0});
   if (json.contains("best_score")) best_.score = json["best_score"].get<double>();
   progress_.step = json["step"].get<int64_t>();
+  score_before_ = json.value("score_before", "");
   earlier_seconds_ = json.value("seconds", 0.0);
   log::info(compress::str(job_.stage, ": goes on at step ", progress_.step, " of ",
                           progress_.total_steps));

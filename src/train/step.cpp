@@ -12,6 +12,22 @@ namespace compress::train {
 
 using torch::Tensor;
 
+namespace {
+
+// What a term's mean over a part weighs in that over the update.
+double share_of(const objective::Objective& term, const data::Batch& part) {
+  switch (term.mean()) {
+    case objective::Mean::tokens:
+      return part.token_share();
+    case objective::Mean::labels:
+      return part.label_share();
+    default:
+      return part.row_share();
+  }
+}
+
+}  // namespace
+
 void Trainer::update(const data::Batch& original) {
   data::Batch host = original;  // augments write to the host's memory
   augment::apply_all(augments_, host, job_.seed, progress_.step);
@@ -145,8 +161,7 @@ void Trainer::backward_part(const data::Batch& part, bool accumulate, bool recor
   for (size_t i = 0; i < objectives_.size(); ++i) {
     const double weight = objectives_[i]->weight(progress_);
     if (weight == 0) continue;
-    Tensor value = objectives_[i]->compute(signals) *
-                   (objectives_[i]->over_tokens() ? part.token_share() : part.row_share());
+    Tensor value = objectives_[i]->compute(signals) * share_of(*objectives_[i], part);
     loss = loss.defined() ? loss + value * weight : value * weight;
     if (!record) continue;
     Tensor seen = value.detach();

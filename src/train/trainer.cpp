@@ -204,6 +204,8 @@ Result Trainer::run() {
 
   Result result;
   result.steps = progress_.step;
+  if (!score_before_.empty())
+    result.notes.push_back("before training, on validation: " + score_before_);
   result.samples_per_second = training > 0 ? static_cast<double>(samples) / training : 0;
   if (finished_early())
     result.notes.push_back(
@@ -238,6 +240,7 @@ void Trainer::evaluate() {
   if (averaged) averaging_->swap();
   std::vector<std::string> parts;
   for (const auto& [name, value] : score.values) parts.push_back(name + " " + fixed(value, 4));
+  if (progress_.step == 0) score_before_ = join(parts, "  ");
   log::info(compress::str(job_.stage, "  step ", progress_.step, "  validation",
                           averaged ? " (averaged weights)" : "", ": ", join(parts, "  ")));
   NamedValues values;

@@ -134,6 +134,7 @@ class Trainer {
   std::unique_ptr<parallel::GradientAverage> overlap_;  // made when the first gradients are
   bool all_stop_ = false, all_finite_ = true;           // as last agreed
   Best best_;
+  std::string score_before_;  // in words; empty where it was not asked for
   std::chrono::steady_clock::time_point started_;
   double earlier_seconds_ = 0;  // of sittings before a resume
 };

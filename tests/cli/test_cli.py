@@ -159,6 +159,16 @@ class WrongRecipes(Case):
         text = self.changed("data/movies/train.tsv", str(empty))
         self.refused(text, None, "empty", code=3, replaced=str(empty))
 
+    def test_rows_longer_than_the_model(self):
+        file = self.folder / "long.tsv"
+        file.write_text("sentence\tlabel\nshort\tpositive\n" + "word " * 600 + "\tnegative\n")
+        text = RECIPE.replace("data/movies/train.tsv", str(file)).replace(
+            "limit: 64", "max_length: 700")
+        error = self.fails(3, "run", self.recipe(text), "--out", self.folder / "out")
+        self.assertIn("a text of 602 tokens, and the model has places for 512", error)
+        self.assertIn(f"{file}:3", error)
+        self.assertIn("hint: set max_length: 512", error)
+
     def test_missing_data_file(self):
         text = self.changed("data/movies/train.tsv", "data/movies/trian.tsv")
         self.refused(text, "data/movies/trian.tsv", "does not exist", "  hint: ")
@@ -457,6 +467,22 @@ expect:
         resumed = (out / "stages/teacher/model/model.safetensors").read_bytes()
         self.assertTrue(resumed == (self.model / "model.safetensors").read_bytes(),
                          "resuming changed the weights")
+
+    def test_a_teacher_and_the_student_before_training_are_in_the_result(self):
+        text = RECIPE.replace("      data: reviews\n", """\
+      teacher: {from: %s}
+      objectives: [soft_labels: {temperature: 2}]
+      data: reviews
+""" % self.model).replace("for: 120 steps", "for: 2 steps").replace(
+            "evaluate: {", "evaluate: {before: true, ")
+        out = self.folder / "taught"
+        done = command("run", self.recipe(text), "--out", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        kept = json.loads((self.model.parent / "stage.json").read_text())
+        accuracy = {m["name"]: m["value"] for m in kept["validation"]}["accuracy"]
+        result = (out / "result.md").read_text()
+        self.assertIn(f"on validation: accuracy {accuracy:.4f}  n 64", result)
+        self.assertIn("before training, on validation: accuracy ", result)
 
     def test_seeds(self):
         text = self.succeeds("run", self.file, "--seeds", "1,2", "--out", self.folder / "seeds",

@@ -130,6 +130,35 @@ TEST(Loop, StopsEarly) {
   EXPECT_EQ(result.best_step, 5);
 }
 
+TEST(Loop, TellsTheScoreBeforeTraining) {
+  const char* options =
+      "for: 4 steps\nobjectives: [labels: {}]\nevaluate: {before: true, every: 2 steps}\n";
+  const std::string wanted = "before training, on validation: accuracy 1.0000";
+  const std::filesystem::path state =
+      std::filesystem::temp_directory_path() / compress::str("compress-before-", getpid());
+  std::atomic<bool> stop{false};
+  int64_t calls = 0;
+  auto scores = [&] {
+    if (++calls == 2) stop = true;  // after the second update
+    return Score{{{"accuracy", 1.0 / calls}}, 1.0 / calls, true};
+  };
+  Bench whole(options, false);
+  whole.job.evaluate = scores;
+  EXPECT_EQ(run(whole.job).notes.at(0), wanted);
+  calls = 0;
+  stop = false;
+  Bench first(options, false);
+  first.job.state_file = state;
+  first.job.stop = &stop;
+  first.job.evaluate = scores;
+  EXPECT_THROW(run(first.job), Error);
+  Bench second(options, false);
+  second.job.state_file = state;
+  second.job.evaluate = scores;
+  EXPECT_EQ(run(second.job).notes.at(0), wanted);
+  std::filesystem::remove(state);
+}
+
 TEST(Loop, ANonFiniteLossNamesStepAndRows) {
   Bench bench("for: 10 steps\nobjectives: [labels: {}]\n", false);
   {

@@ -30,7 +30,8 @@ struct Targets {
 struct Part {
   int64_t first_row = 0, first_token = 0;  // of the batch, counted in the whole update
   int64_t rows = -1, tokens = -1;          // of the whole update; -1: the batch is all of it
-  bool counts = true;  // false: a row that stands in for a share without rows, of weight 0
+  int64_t labelled = -1;  // tokens with a label in the whole update; -1: they were not counted
+  bool counts = true;     // false: a row that stands in for a share without rows, of weight 0
 };
 
 // B rows of together T tokens, one after the other.
@@ -68,6 +69,16 @@ struct Batch {
   // The share of the update's rows (tokens) that these are: weights of means over them.
   double row_share() const { return share(rows(), update_rows()); }
   double token_share() const { return share(predicted().tokens(), predicted().update_tokens()); }
+  // The same of tokens with a label; where the update's were not counted (tokens that are masked
+  // by several processes), of all tokens.
+  double label_share() const {
+    const int64_t all = update_labelled();
+    return all < 0 ? token_share() : share(static_cast<int64_t>(targets.labelled.size()), all);
+  }
+  int64_t update_labelled() const {
+    if (part.rows >= 0) return part.labelled;
+    return targets.token_index.defined() ? static_cast<int64_t>(targets.labelled.size()) : -1;
+  }
   // The same batch on another device (asynchronously where the host memory is pinned).
   Batch to(torch::Device device) const;
 

@@ -133,6 +133,9 @@ Split load_split(const DatasetOptions& options, const std::string& name,
                  const text::Tokenizer& tokenizer, const std::vector<std::string>& labels = {},
                  int threads = 0);
 
+// Error{data} with the place of the first row of which a text has more than `tokens` tokens.
+void check_longest(const Split& split, int64_t tokens);
+
 // The class names in order: as the options say (`labels`, else the names of the `soft_labels`
 // columns), or the distinct labels of the whole training file, whatever `limit`, sorted (by value
 // when all are integers, else by bytes; booleans of JSONL are "false", "true"). Reads only the

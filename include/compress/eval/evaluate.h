@@ -47,6 +47,10 @@ struct Evaluation {
 // split's class names must be the model's in some order: Error{data} listing both otherwise.
 Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOptions& options);
 
+// Error{data} with the place of the first row that has more tokens than the model has learned
+// positions. evaluate() looks for itself.
+void check_lengths(const data::Split& split, const nn::ModelConfig& config);
+
 // The default metric names of a model's task.
 std::vector<std::string> default_metrics(const nn::ModelConfig& config);
 

@@ -3,6 +3,7 @@
 // the shared layers that its models are composed of. nn/transformer.h builds and runs any of them.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -137,7 +138,9 @@ const std::vector<Family>& families();
 void complete(ModelConfig& config);
 // The architecture of a configuration's family.
 Architecture architecture(const ModelConfig& config);
-// The most tokens that a row may have.
+// Places that learned positions have; none where positions are computed.
+std::optional<int64_t> learned_places(const ModelConfig& config);
+// The most tokens that a row should have: learned places, else what the model was made for.
 int64_t longest_row(const ModelConfig& config);
 
 }  // namespace compress::nn

@@ -21,6 +21,8 @@ struct Signals {
   Progress progress;
 };
 
+enum class Mean { rows, tokens, labels };  // labels: tokens with a label
+
 class Objective {
  public:
   virtual ~Objective() = default;
@@ -41,8 +43,8 @@ class Objective {
   // Scalar float32, averaged over the batch's rows (or over what the component's description
   // states).
   virtual torch::Tensor compute(const Signals& signals) = 0;
-  // The mean is over tokens, not rows: weighs the parts of an update (micro-batches, processes).
-  virtual bool over_tokens() const { return false; }
+  // What compute() is a mean over: it weighs the parts of an update (micro-batches, processes).
+  virtual Mean mean() const { return Mean::rows; }
   // What the term resolved to, in words, for the plan ("student 1<-2, 2<-4, 3<-6; projection
   // 384x384"); may be "".
   virtual std::string summary() const { return {}; }

@@ -97,6 +97,31 @@ TEST(Pack, RowsOutsideTheSplit) {
               HasSubstr("outside"));
 }
 
+TEST(CheckLongest, NamesTheFirstLongRow) {
+  Split split = three_rows();
+  split.file = "texts.tsv";
+  int64_t longest = 0;
+  for (int64_t row = 0; row < split.rows(); ++row) longest = std::max(longest, split.length(row));
+  check_longest(split, longest);
+  int64_t first = 0;
+  while (split.length(first) < longest) ++first;
+  const std::string told = error_of(ErrorKind::data, [&] { check_longest(split, longest - 1); });
+  EXPECT_THAT(told, HasSubstr(str("a text of ", longest, " tokens, and the model has places for ",
+                                  longest - 1)));
+  EXPECT_THAT(told, HasSubstr(split.place(first)));
+  // Both texts of a sequence-to-sequence row count for themselves.
+  Split pair;
+  pair.task = Task::sequence_to_sequence;
+  pair.file = "pairs.tsv";
+  pair.ids = {1, 2, 3, 4, 5, 6, 7};
+  pair.offsets = {0, 7};
+  pair.first_lengths = {3};
+  pair.lines = {2};
+  check_longest(pair, 4);
+  EXPECT_THAT(error_of(ErrorKind::data, [&] { check_longest(pair, 3); }),
+              HasSubstr("max_target_length: 3"));
+}
+
 TEST(Slice, EqualsPackingTheRows) {
   Split split = three_rows();
   split.values = {1, 2, 3};

@@ -218,6 +218,44 @@ TEST(Loader, EqualsTheSamplerFromAnyStart) {
     }
 }
 
+// A mean over labelled tokens, of ragged rows in shares and their parts, is that of the whole.
+TEST(Loader, SharesWeighLabelledTokens) {
+  Split next = random_split(11), words = next;
+  next.task = Task::language_model;
+  words.task = Task::token_classification;
+  for (size_t t = 0; t < words.ids.size(); ++t)
+    words.token_classes.push_back(t % 3 == 0 ? 1 : -100);
+  for (const Split* split : {&next, &words}) {
+    const SamplerOptions whole{.batch = 11, .seed = 3};
+    const Batch update = Loader(*split, whole, 0, false).next();
+    const auto all = static_cast<double>(update.targets.labelled.size());
+    ASSERT_GT(all, 0);
+    EXPECT_EQ(update.label_share(), 1);
+    double shares = 0;
+    for (int rank = 0; rank < 3; ++rank) {
+      SamplerOptions options = whole;
+      options.rank = rank;
+      options.world = 3;
+      const Batch mine = Loader(*split, options, 0, false).next();
+      for (const Batch& part : {slice(mine, 0, 2), slice(mine, 2, mine.rows())}) {
+        EXPECT_DOUBLE_EQ(part.label_share(),
+                         static_cast<double>(part.targets.labelled.size()) / all);
+        EXPECT_NE(part.label_share(), part.token_share());
+        shares += part.label_share();
+      }
+    }
+    EXPECT_NEAR(shares, 1, 1e-12);
+  }
+}
+
+TEST(Loader, SharesWithoutCountedLabelsWeighTokens) {
+  const Split split = random_split(4);
+  SamplerOptions options{.batch = 4, .seed = 3, .rank = 1, .world = 2};
+  const Batch batch = Loader(split, options, 0, false).next();
+  EXPECT_EQ(batch.update_labelled(), -1);
+  EXPECT_EQ(batch.label_share(), batch.token_share());
+}
+
 TEST(Loader, SlowReadersGetTheSameBatches) {
   Split split = random_split(20);
   SamplerOptions options{.batch = 4};

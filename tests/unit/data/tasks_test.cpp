@@ -155,6 +155,7 @@ TEST_F(Tasks, SequenceToSequence) {
   EXPECT_EQ(last.decoder->part.first_token, 5);
   EXPECT_EQ(last.part.first_token, 3);
   EXPECT_DOUBLE_EQ(last.token_share(), 3.0 / 8);
+  EXPECT_DOUBLE_EQ(last.label_share(), 3.0 / 8);
 
   const Batch wide = padded(batch, 9, 4);
   EXPECT_EQ(wide.decoder, batch.decoder);
