@@ -9,27 +9,9 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "pack.h"
 
 namespace compress::data {
-
-namespace {
-
-// Whether pack() gives tokens labels.
-bool lists_labels(const Split& split) {
-  return split.task == Task::language_model || split.task == Task::sequence_to_sequence ||
-         !split.token_classes.empty();
-}
-
-// Tokens of a row that pack() gives a label.
-int64_t labels_of(const Split& split, int64_t row) {
-  const int64_t begin = split.offsets[row], end = split.offsets[row + 1];
-  if (split.task == Task::language_model) return std::max<int64_t>(0, end - begin - 1);
-  if (split.task == Task::sequence_to_sequence) return end - begin - split.first_lengths[row];
-  return std::count_if(split.token_classes.begin() + begin, split.token_classes.begin() + end,
-                       [](int32_t label) { return label != -100; });
-}
-
-}  // namespace
 
 struct Loader::State {
   const Split& split;
@@ -71,8 +53,8 @@ struct Loader::State {
     part.first_row = begin * split.choices;
     part.rows = count * split.choices;
     part.tokens = 0;
-    part.labelled = lists_labels(split) ? 0 : -1;
     target = part;
+    part.labelled = 0;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = rows[static_cast<size_t>(i)];
       if (i == begin) part.first_token = part.tokens, target.first_token = target.tokens;
@@ -80,7 +62,8 @@ struct Loader::State {
       const int64_t all = split.length(row), read = writes ? split.first_lengths[row] : all;
       part.tokens += read;
       target.tokens += all - read;
-      if (part.labelled >= 0) part.labelled += labels_of(split, row);
+      const int64_t labels = labelled_tokens(split, row);
+      part.labelled = labels < 0 ? -1 : part.labelled + labels;
     }
     Batch batch = pack(
         split, rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), pin);

@@ -1,10 +1,11 @@
 // Rows of a split as a batch.
 
+#include "pack.h"
+
 #include <algorithm>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "compress/data/dataset.h"
 
 namespace compress::data {
 
@@ -163,6 +164,15 @@ void fill_spans(const Split& split, std::span<const int64_t> rows,
 }
 
 }  // namespace
+
+int64_t labelled_tokens(const Split& split, int64_t row) {
+  const int64_t begin = split.offsets[row], end = split.offsets[row + 1];
+  if (split.task == Task::language_model) return std::max<int64_t>(0, end - begin - 1);
+  if (split.task == Task::sequence_to_sequence) return end - begin - split.first_lengths[row];
+  if (split.token_classes.empty()) return -1;
+  return std::count_if(split.token_classes.begin() + begin, split.token_classes.begin() + end,
+                       [](int32_t label) { return label != -100; });
+}
 
 void check_longest(const Split& split, int64_t tokens) {
   const bool writes = split.task == Task::sequence_to_sequence;

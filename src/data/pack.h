@@ -1,0 +1,12 @@
+#pragma once
+// What readers of a split must know of how pack() lays its rows out.
+
+#include "compress/data/dataset.h"
+
+namespace compress::data {
+
+// Tokens of a row that pack() gives a label, counted without packing it; -1 where it labels none
+// of the split's tokens.
+int64_t labelled_tokens(const Split& split, int64_t row);
+
+}  // namespace compress::data
