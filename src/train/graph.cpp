@@ -10,6 +10,7 @@
 #include "compress/nn/device.h"
 
 #ifdef COMPRESS_CUDA
+#include <ATen/cuda/CUDAGeneratorImpl.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -133,8 +134,7 @@ struct StepGraphs::Impl {
     } catch (const c10::Error& error) {
       log::warn(str("CUDA graphs are given up, the pass could not be recorded: ",
                     error.what_without_backtrace()));
-      entry.losses = {};
-      failed = true;
+      give_up();
       drop_gradients();
       return false;
     }
@@ -151,6 +151,20 @@ struct StepGraphs::Impl {
     }
   }
 
+  // A capture that broke off leaves the generator in its capturing state, where every later draw
+  // fails. The device gets a fresh state; graphs that were recorded before read the old one.
+  void give_up() {
+    failed = true;
+    for (auto& [bucket, entry] : entries) {
+      entry.graph.reset();
+      entry.losses = {};
+    }
+    graphs = 0;
+    at::Generator generator = at::globalContext().defaultGenerator(device);
+    std::lock_guard<std::mutex> lock(generator.mutex());
+    generator.graphsafe_set_state(at::cuda::detail::createCUDAGenerator(device.index()));
+  }
+
   PassLosses play(Entry& entry, uint64_t seed) {
     nn::begin_draws(device, seed);
     entry.graph->replay();
@@ -162,8 +176,10 @@ struct StepGraphs::Impl {
   static bool has(const Entry& entry) {
     return entry.graph != nullptr;
   }
-  static void wait() {
-    c10::cuda::device_synchronize();
+  void forget() {
+    c10::cuda::device_synchronize();  // for graphs that still play
+    entries.clear();
+    pool = {0, 0};  // the allocator has done with a pool whose last graph is gone
   }
 #else
   bool record(Entry&, uint64_t, const std::function<PassLosses()>&) {
@@ -175,7 +191,9 @@ struct StepGraphs::Impl {
   static bool has(const Entry&) {
     return false;
   }
-  static void wait() {}
+  void forget() {
+    entries.clear();
+  }
 #endif
 };
 
@@ -225,8 +243,7 @@ PassLosses StepGraphs::run(uint64_t seed, const std::function<PassLosses()>& pas
 
 void StepGraphs::forget() {
   if (impl_->graphs == 0) return;
-  impl_->wait();  // for graphs that still play
-  impl_->entries.clear();
+  impl_->forget();
   impl_->current = nullptr;
   impl_->graphs = 0;
 }

@@ -24,7 +24,7 @@ std::vector<double> numbers(const std::vector<std::unique_ptr<objective::Objecti
 }  // namespace
 
 void Trainer::bind_graphs() {
-  if (!options_.graphs || job_.data == nullptr) return;
+  if (!options_.graphs || job_.data == nullptr || !job_.device.is_cuda()) return;
   GraphFacts facts;
   facts.device = job_.device;
   facts.library = StepGraphs::available();

@@ -168,6 +168,7 @@ Result Trainer::run() {
     data::Batch batch = loader.next();
     double rate = optimizer_->learning_rate() * rate_factor();
     update(batch);
+    if (job_.after_update) job_.after_update(progress_.step);
     // Where updates are only queued, their time is that until a reading, which comes before other
     // work.
     const bool scored = job_.evaluate && progress_.step % evaluate_every == 0;

@@ -66,7 +66,7 @@ struct TrainOptions {
   int64_t accumulate = 1;
   std::string precision = "auto";  // auto | float32 | bf16 | fp16
   std::string device = "auto";     // auto | cpu | cuda | cuda:<n>
-  bool graphs = false;             // CUDA graphs of the passes
+  bool graphs = true;              // CUDA graphs of the passes, where they can be
   std::vector<recipe::Component> augment;
   std::vector<recipe::Component> objectives;  // empty: labels
   recipe::Component optimizer, schedule, sharpness, averaging;

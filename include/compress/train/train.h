@@ -40,6 +40,8 @@ struct Job {
   nn::Precision precision = nn::Precision::float32;
   torch::Device device = torch::kCPU;
   std::function<Score()> evaluate;   // optional: scores `student` with the weights it has
+  // optional: called with the number of updates done after each, before anything of it is read
+  std::function<void(int64_t)> after_update;
   std::filesystem::path state_file;  // empty: nothing is saved
   std::string identity;              // a saved state of another identity is not resumed
   MetricsLog* metrics = nullptr;     // optional
