@@ -89,6 +89,22 @@ def torch_forward(model, bf16):
     return forward
 
 
+def openvino_forward(folder, path, threads):
+    """OpenVINO on the same float32 graph, in float32 (its default on some processors is bf16)."""
+    import openvino
+
+    load = transformers.AutoModelForSequenceClassification.from_pretrained
+    export(load(folder, attn_implementation="eager").eval(), path)
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}
+    request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
+
+    def forward(inputs):
+        return request.infer(inputs)[0]
+
+    return forward
+
+
 def onnx_forward(folder, path, int8, threads):
     load = transformers.AutoModelForSequenceClassification.from_pretrained
     model = load(folder, attn_implementation="eager").eval()

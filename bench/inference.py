@@ -3,8 +3,9 @@
 
     .venv/bin/python bench/inference.py [--rounds 3] [--rows 256] [--no-compile] [--models DIR]
 
-Peers: transformers (eager and torch.compile, float32 and bf16 autocast) and onnxruntime (float32,
-and int8 with dynamic quantisation, see graphs.py). Batch 1 is reported as milliseconds a
+Peers: transformers (eager and torch.compile, float32 and bf16 autocast), onnxruntime (float32, and
+int8 with dynamic quantisation, see graphs.py) and OpenVINO (float32). Rows in bf16 are left out on
+processors that do not multiply it. Batch 1 is reported as milliseconds a
 sentence, batch 32 as sentences per second; both sides get the same movie sentences, tokenised
 before, and the peers' batches of 32 are sorted by length. Batch 1 is the median of single calls,
 batch 32 all sentences by the sum of their calls; in both only the forward pass is timed, from a
@@ -87,7 +88,8 @@ def goals(results):
     """How many times faster our float32 and int8 are than what they are measured against."""
     for (name, size), found in results.items():
         pairs = [("compress float32", "transformers float32"),
-                 ("compress float32", "onnxruntime float32")]
+                 ("compress float32", "onnxruntime float32"),
+                 ("compress float32", "OpenVINO float32")]
         if name == "int8":
             found = found | {"student float32": results["student", size]["compress float32"]}
             pairs = [("compress float32", "student float32"),
@@ -111,6 +113,7 @@ def main():
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(peers.MODEL)
     threads = torch.get_num_threads()
+    precisions = peers.precisions()
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         models = make(options.models or pathlib.Path(folder, "models"))
@@ -126,19 +129,23 @@ def main():
                     if not options.no_compile:
                         forms[" torch.compile"] = torch.compile(model, dynamic=True)
                     for form, run in forms.items():
-                        for bf16 in (False, True):
-                            label = f"transformers{form} {'bf16' if bf16 else 'float32'}"
+                        for precision in precisions:
+                            label = f"transformers{form} {precision}"
+                            bf16 = precision == "bf16"
                             entries[label] = Peer(graphs.torch_forward, (run, bf16), tensors, size)
+                    given = (source, pathlib.Path(folder, f"{name}-openvino.onnx"), threads)
+                    entries["OpenVINO float32"] = Peer(
+                        graphs.openvino_forward, given, arrays, size)
                 kind = "int8 (dynamic)" if name == "int8" else "float32"
                 given = (source, pathlib.Path(folder, f"{name}.onnx"), name == "int8", threads)
                 entries[f"onnxruntime {kind}"] = Peer(graphs.onnx_forward, given, arrays, size)
-                for precision in ("float32", "bf16"):
+                for precision in precisions:
                     ours = Ours(models[name], size, options.rows, precision)
                     entries[f"compress {precision}"] = ours
                 found = results[name, size] = peers.alternate(entries, None, options.rounds)
                 unit = "ms a sentence" if size == 1 else "samples/s"
                 peers.table(f"{name}, batch {size}, {threads} threads, {unit}", found, digits)
-                peers.ratio(found, peer=("transformers", "onnxruntime"), lower=size == 1)
+                peers.ratio(found, peer=("transformers", "onnxruntime", "OpenVINO"), lower=size == 1)
     goals(results)
 
 

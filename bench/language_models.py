@@ -174,10 +174,13 @@ def main():
             def peer(pair=pair, folder=folder, **how):
                 return HuggingFace(pair, folder, options.batch, device=options.device, **how)
 
-            entries = {"Hugging Face float32": peer(), "Hugging Face bf16": peer(bf16=True)}
+            precisions = peers.precisions(options.device)
+            entries = {f"Hugging Face {each}": peer(bf16=each == "bf16") for each in precisions}
             if not options.no_compile:
-                entries["Hugging Face bf16 torch.compile"] = peer(bf16=True, compiled=True)
-            for precision in ("float32", "bf16"):
+                best = precisions[-1]
+                entries[f"Hugging Face {best} torch.compile"] = peer(bf16=best == "bf16",
+                                                                     compiled=True)
+            for precision in precisions:
                 entries[f"compress {precision}"] = peers.Ours(
                     recipe, "student", options.batch, precision, device=options.device)
             found = peers.alternate(entries, options.steps, options.rounds)

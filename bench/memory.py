@@ -50,7 +50,7 @@ def main():
         ("fine-tuning", "finetune.yaml", "model"),
     ):
         entries = {}
-        for precision in ("float32", "bf16"):
+        for precision in peers.precisions():
             name = f"{step} {precision}"
             entries[f"Hugging Face {precision}"] = Python(name, options.batch)
             entries[f"compress {precision}"] = Ours(recipe, stage, options.batch, precision)

@@ -47,6 +47,35 @@ DEVICE = {"--device": {"default": "cpu", "help": "cpu, cuda or cuda:<n>, for all
 NO_COMPILE = {"--no-compile": {"action": "store_true", "help": "leave torch.compile out"}}
 
 
+def precisions(device="cpu"):
+    """float32, and bf16 where the device multiplies it by itself: emulated, a step takes minutes
+    and says nothing. What is left out is told once."""
+    import torch
+
+    if device != "cpu":
+        return ("float32", "bf16")
+    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        if os.environ.get("COMPRESS_CPU", "avx512") == "avx512":
+            return ("float32", "bf16")
+    print("  rows in bf16 left out: this processor has no bf16 products", file=sys.stderr)
+    return ("float32",)
+
+
+def limit_processor():
+    """Holds PyTorch, which the caller imports afterwards, to what COMPRESS_CPU leaves, as our
+    program holds itself."""
+    limit = os.environ.get("COMPRESS_CPU", "")
+    sets = {"avx512": ("avx512", "AVX512_CORE_BF16"), "avx2": ("avx2", "AVX2"),
+            "plain": ("default", "SSE41")}
+    if limit in sets:
+        aten, onednn = sets[limit]
+        os.environ.setdefault("ATEN_CPU_CAPABILITY", aten)
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", onednn)
+
+
+limit_processor()
+
+
 def copy_tokenizer(folder):
     """Gives a model's folder the tokenizer of all-MiniLM-L6-v2."""
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):

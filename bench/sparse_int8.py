@@ -100,21 +100,25 @@ def main():
         return peers.Ours("distillation.yaml", "student", options.batch, **how)
 
     both = {"pruning": PRUNED, "quantization": INT8}
+    precisions = peers.precisions()
     entries = {}
     for name, change in (("torchao", by_torchao), ("by hand", by_hand)):
-        entries[f"Hugging Face {name} float32"] = peer(change)
-        entries[f"Hugging Face {name} bf16"] = peer(change, bf16=True)
+        for each in precisions:
+            entries[f"Hugging Face {name} {each}"] = peer(change, bf16=each == "bf16")
         if not options.no_compile:
-            entries[f"Hugging Face {name} bf16 compiled"] = peer(change, bf16=True, compiled=True)
+            best = precisions[-1]
+            entries[f"Hugging Face {name} {best} compiled"] = peer(
+                change, bf16=best == "bf16", compiled=True)
     entries |= {
         "dense float32": ours(),
         "pruned float32": ours(pruning=PRUNED),
         "pruned gradually float32": ours(pruning=GRADUAL),
         "int8 float32": ours(quantization=INT8),
         "compress pruned int8 float32": ours(**both),
-        "dense bf16": ours(precision="bf16"),
-        "compress pruned int8 bf16": ours(precision="bf16", **both),
     }
+    if "bf16" in precisions:
+        entries["dense bf16"] = ours(precision="bf16")
+        entries["compress pruned int8 bf16"] = ours(precision="bf16", **both)
     found = peers.alternate(entries, options.steps, options.rounds)
     threads = torch.get_num_threads()
     peers.table(
@@ -126,7 +130,8 @@ def main():
     peers.ratio(found, peer="Hugging Face by hand")
     parts = ("pruned float32", "pruned gradually float32", "int8 float32")
     peers.price(found, "dense float32", (*parts, "compress pruned int8 float32"))
-    peers.price(found, "dense bf16", ("compress pruned int8 bf16",))
+    if "bf16" in precisions:
+        peers.price(found, "dense bf16", ("compress pruned int8 bf16",))
 
 
 if __name__ == "__main__":

@@ -13,20 +13,22 @@ def compare(options, title, recipe, stage, layers, taught):
             options.batch, layers, teacher=taught, device=options.device, **how
         )
 
-    entries = {
-        "Hugging Face float32": peer(),
-        "Hugging Face bf16, random order": peer(bf16=True, by_length=False),
-        "Hugging Face bf16": peer(bf16=True),
-    }
+    precisions = peers.precisions(options.device)
+    entries = {"Hugging Face float32": peer()}
+    if "bf16" in precisions:
+        entries["Hugging Face bf16, random order"] = peer(bf16=True, by_length=False)
+        entries["Hugging Face bf16"] = peer(bf16=True)
     if not options.no_compile:
-        entries["Hugging Face bf16 torch.compile"] = peer(bf16=True, compiled=True)
-    for precision in ("float32", "bf16"):
+        best = precisions[-1]
+        entries[f"Hugging Face {best} torch.compile"] = peer(bf16=best == "bf16", compiled=True)
+    for precision in precisions:
         entries[f"compress {precision}"] = peers.Ours(
             recipe, stage, options.batch, precision, device=options.device
         )
     first = entries["Hugging Face float32"]
     trained = len(first.student.bert.encoder.layer)
-    for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
+    for name in precisions:
+        dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[name]
         entries[f"matrix products {name}"] = training.Products(
             first, 6 if taught else 0, trained, dtype
         )

@@ -43,3 +43,17 @@ function(compress_test_executable name label folder library torch)
   gtest_discover_tests(${name} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" DISCOVERY_TIMEOUT 60
     TEST_PREFIX "${label}." PROPERTIES LABELS "${label}" TIMEOUT 300)
 endfunction()
+
+# compress_kernel_test(EXECUTABLE FILTER): the tests of an executable that FILTER names once more for each instruction
+# set, as one ctest case a set; a set that the machine lacks is skipped.
+function(compress_kernel_test executable filter)
+  if(NOT TARGET ${executable})
+    return()
+  endif()
+  foreach(set plain avx2 avx512)
+    add_test(NAME unit.${executable}.${set} COMMAND ${executable} --gtest_filter=${filter}
+      WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
+    set_tests_properties(unit.${executable}.${set} PROPERTIES LABELS unit TIMEOUT 300 SKIP_RETURN_CODE 77
+      ENVIRONMENT COMPRESS_CPU=${set})
+  endforeach()
+endfunction()

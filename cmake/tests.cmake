@@ -3,6 +3,11 @@ if(NOT BUILD_TESTING)
   return()
 endif()
 
+# Kernels that are compiled for several instruction sets.
+compress_kernel_test(nn_test "*")
+compress_kernel_test(optim_test "*Adam*")
+compress_kernel_test(constraint_test "*Integer*")
+
 foreach(module recipe storage text)
   compress_test_executable(${module}_fuzz "fuzz" "${CMAKE_SOURCE_DIR}/tests/fuzz/${module}" compress_${module} FALSE)
 endforeach()

@@ -1,6 +1,7 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "compress/base/cpu.h"
 #include "compress/cli/commands.h"
 #include "compress/nn/memory.h"
 
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
   // A reader that closes our output early must not end a training run; print() drops the text.
   std::signal(SIGPIPE, SIG_IGN);
   try {
+    compress::cpu::limit_from_environment();
     return compress::cli::run_command_line(argc, argv);
   } catch (...) {
     return compress::cli::report_failure(std::current_exception());

@@ -5,8 +5,10 @@
 #include <torch/version.h>
 #include "compress/data/torch.h"
 
+#include "compress/base/cpu.h"
 #include "compress/base/strings.h"
 #include "compress/cli/commands.h"
+#include "compress/nn/packed.h"
 #include "compress/pipeline/run.h"
 
 namespace compress::cli {
@@ -37,15 +39,15 @@ std::string gpu_text() {
   return str(count, " (", join(gpu_names(count), ", "), ")");
 }
 
+// The instruction sets that the processor has, and what kernels and LibTorch use of them.
 std::string processor_text() {
   std::vector<std::string> has;
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) has.push_back("avx2");
-  if (__builtin_cpu_supports("avx512f")) has.push_back("avx512");
-  if (__builtin_cpu_supports("avx512bf16")) has.push_back("bf16");
-  if (__builtin_cpu_supports("avx512vnni")) has.push_back("vnni");
-#endif
-  return str(join(has, " "), " (LibTorch uses ", at::get_cpu_capability(), ")");
+  for (cpu::Set set : cpu::available()) has.emplace_back(cpu::name(set));
+  if (cpu::has_bf16()) has.emplace_back("bf16");
+  if (cpu::has_vnni()) has.emplace_back("vnni");
+  if (cpu::has_amx()) has.emplace_back("amx");
+  return str(join(has, " "), " (kernels use ", cpu::name(cpu::set()), ", int8 as ",
+             nn::name(nn::integer_products()), "; LibTorch ", at::get_cpu_capability(), ")");
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-#include "compress/base/clones.h"
+#include "compress/base/kernel.h"
 
 // Plain loops that the compiler turns into vectors. Their cost is small beside the matrix products
 // that they feed, so the baseline instruction set will do; but integer products are fast enough to
@@ -214,8 +214,9 @@ void quantize(const float* in, int8_t* out, int64_t count, float scale) {
   });
 }
 
-COMPRESS_CLONES void quantize_rows(const float* in, int64_t rows, int64_t width, float fixed,
-                                   int8_t* out, int64_t stride, float* scales) {
+template <int lanes>
+COMPRESS_INLINE void quantize_rows_body(const float* in, int64_t rows, int64_t width, float fixed,
+                                        int8_t* out, int64_t stride, float* scales) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* x = in + r * width;
     int8_t* q = out + r * stride;
@@ -229,5 +230,10 @@ COMPRESS_CLONES void quantize_rows(const float* in, int64_t rows, int64_t width,
       q[i] = static_cast<int8_t>(std::bit_cast<int32_t>(clamped(x[i] / scale) + rounder));
   }
 }
+
+COMPRESS_KERNEL(quantize_rows,
+                (const float* in, int64_t rows, int64_t width, float fixed, int8_t* out,
+                 int64_t stride, float* scales),
+                (in, rows, width, fixed, out, stride, scales))
 
 }  // namespace compress::constraint::kernels

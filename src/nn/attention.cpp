@@ -80,7 +80,7 @@ Tensor reversed(const Tensor& bias, const Plan& plan) {
   TORCH_CHECK(bias.dim() == 2 && bias.size(0) == plan.shape.heads && bias.size(1) % 2 == 1 &&
                   plan.reach >= std::max(plan.keys.longest, plan.queries.longest) - 1,
               "attention: a bias of ", bias.sizes(), " for rows of ", plan.keys.longest);
-  return at::constant_pad_nd(bias.detach().to(torch::kFloat32).flip(1), {0, simd::lanes});
+  return at::constant_pad_nd(bias.detach().to(torch::kFloat32).flip(1), {0, simd::padding});
 }
 
 // Zeroes the tokens that are in no row, or everything where that is not simple.
@@ -157,7 +157,7 @@ kernel::Inputs<T> inputs_of(const Plan& plan, int64_t row, int64_t head, Columns
 }
 
 bool few_queries(const Plan& plan, const Tensor& pairs) {
-  return pairs.defined() && plan.threshold == 0 && plan.shape.width % simd::lanes == 0 &&
+  return pairs.defined() && plan.threshold == 0 && plan.shape.width % simd::padding == 0 &&
          plan.queries.longest <= step_queries;
 }
 

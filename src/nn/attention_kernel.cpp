@@ -7,7 +7,6 @@ namespace compress::nn::kernel {
 namespace {
 
 using c10::BFloat16;
-using simd::Vec;
 
 // Queries of a block. With a causal mask smaller blocks leave out more keys.
 int64_t block_rows(const Task& task) {
@@ -23,10 +22,11 @@ COMPRESS_INLINE void load_rows(const T* from, int64_t stride, int64_t rows, int6
     for (int64_t d = width; d < ld; ++d) to[i * ld + d] = 0;
   }
 }
+using Eight = simd::Vec<8>;
+using IntEight = simd::IntVec<8>;
+
 // 8 x 8 values in place: blocks of 1, 2 and 4 change places.
-COMPRESS_INLINE void transpose_eight(simd::Eight* v) {
-  using simd::Eight;
-  using simd::IntEight;
+COMPRESS_INLINE void transpose_eight(Eight* v) {
   constexpr IntEight ones[] = {{0, 8, 2, 10, 4, 12, 6, 14}, {1, 9, 3, 11, 5, 13, 7, 15}};
   constexpr IntEight twos[] = {{0, 1, 8, 9, 4, 5, 12, 13}, {2, 3, 10, 11, 6, 7, 14, 15}};
   constexpr IntEight fours[] = {{0, 1, 2, 3, 8, 9, 10, 11}, {4, 5, 6, 7, 12, 13, 14, 15}};
@@ -51,17 +51,23 @@ COMPRESS_INLINE void transpose_eight(simd::Eight* v) {
   }
 }
 // Transposed: to[d][i] for d < ld, columns beyond the rows are zero; `ld` and `columns` are
-// multiples of 16.
+// multiples of 16. Shuffles are of registers of 8 where there are such.
+template <int lanes>
 COMPRESS_INLINE void transpose(const float* from, int64_t ld, int64_t rows, int64_t columns,
                                float* to) {
+  if constexpr (lanes < 8) {
+    for (int64_t i = 0; i < columns; ++i)
+      for (int64_t d = 0; d < ld; ++d) to[d * columns + i] = i < rows ? from[i * ld + d] : 0;
+    return;
+  }
   for (int64_t i = 0; i < columns; i += 8)
     for (int64_t d = 0; d < ld; d += 8) {
-      simd::Eight v[8];
+      Eight v[8];
       for (int64_t r = 0; r < 8; ++r) {
         if (i + r < rows)
           std::memcpy(&v[r], from + (i + r) * ld + d, sizeof v[r]);
         else
-          v[r] = simd::Eight{};
+          v[r] = Eight{};
       }
       transpose_eight(v);
       for (int64_t r = 0; r < 8; ++r) std::memcpy(to + (d + r) * columns + i, &v[r], sizeof v[r]);
@@ -78,10 +84,10 @@ COMPRESS_INLINE void store_rows(const float* from, int64_t ld, int64_t rows, int
 COMPRESS_INLINE void drop_row(const Task& task, uint64_t seed, int64_t i, int64_t first,
                               int64_t columns, float* values) {
   uint64_t row_seed = seed + static_cast<uint64_t>(i) * 0x9E3779B97F4A7C15ull;
-  for (int64_t j = 0; j < columns; j += simd::lanes) {
-    uint16_t random[simd::lanes];
-    simd::random_lanes<simd::lanes>(row_seed, static_cast<uint64_t>((first + j) / 4), random);
-    for (int64_t l = 0; l < simd::lanes; ++l)
+  for (int64_t j = 0; j < columns; j += simd::padding) {
+    uint16_t random[simd::padding];
+    simd::random_lanes<simd::padding>(row_seed, static_cast<uint64_t>((first + j) / 4), random);
+    for (int64_t l = 0; l < simd::padding; ++l)
       values[j + l] *= random[l] >= task.threshold ? task.keep_scale : 0.0f;
   }
 }
@@ -105,18 +111,19 @@ COMPRESS_INLINE Block block_of(const Task& task, int64_t head, int64_t first, in
 }
 
 // The block's probabilities. `turned` holds all keys, transposed.
+template <int lanes>
 COMPRESS_INLINE void probabilities(const Task& task, const Block& block, const float* queries,
                                    int64_t width, const float* turned, int64_t keys,
                                    float* scores) {
   const int64_t columns = block.columns;
-  simd::multiply(block.rows, columns, task.width, queries, width, 1, turned + block.seen.begin,
-                 keys, scores, columns);
+  simd::multiply<lanes>(block.rows, columns, task.width, queries, width, 1,
+                        turned + block.seen.begin, keys, scores, columns);
   for (int64_t r = 0; r < block.rows; ++r) {
     float* row = scores + r * columns;
     const int64_t i = block.first + r;
-    if (task.bias != nullptr) add_bias(task, block.head, i, block.seen.begin, columns, row);
-    softmax_row(visible(task, i), task.bias != nullptr ? 1.0f : task.scale, block.seen.begin,
-                columns, row);
+    if (task.bias != nullptr) add_bias<lanes>(task, block.head, i, block.seen.begin, columns, row);
+    softmax_row<lanes>(visible(task, i), task.bias != nullptr ? 1.0f : task.scale, block.seen.begin,
+                       columns, row);
   }
 }
 COMPRESS_INLINE void drop_rows(const Task& task, const Block& block, float* values) {
@@ -126,57 +133,60 @@ COMPRESS_INLINE void drop_rows(const Task& task, const Block& block, float* valu
              values + r * block.columns);
 }
 
-template <class T>
-COMPRESS_INLINE void forward_body(const Task& task, const Inputs<T>& in, T* out, int64_t out_stride,
-                                  int64_t most, float* memory) {
+template <int lanes, class T>
+COMPRESS_INLINE void run_forward_body(const Task& task, const Inputs<T>& in, T* out,
+                                      int64_t out_stride, int64_t most, float* memory) {
   const int64_t columns = padded(task.keys), width = padded(task.width);
   float* rows = memory;                       // [keys, width] keys, then values
   float* turned = rows + task.keys * width;   // [width, columns] keys
   float* queries = turned + width * columns;  // [most, width], later the output
   float* scores = queries + most * width;     // [most, columns]
   load_rows(in.k, in.kv_stride, task.keys, task.width, width, rows);
-  transpose(rows, width, task.keys, columns, turned);
+  transpose<lanes>(rows, width, task.keys, columns, turned);
   load_rows(in.v, in.kv_stride, task.keys, task.width, width, rows);
   for (int64_t head = 0; head < task.group; ++head)
     for (int64_t first = 0; first < task.queries; first += most) {
       const Block block = block_of(task, head, first, most);
       load_rows(in.q + first * in.q_stride + head * task.width, in.q_stride, block.rows, task.width,
                 width, queries);
-      if (!block.seen.empty()) probabilities(task, block, queries, width, turned, columns, scores);
+      if (!block.seen.empty())
+        probabilities<lanes>(task, block, queries, width, turned, columns, scores);
       drop_rows(task, block, scores);
       const int64_t count = block.seen.empty() ? 0 : block.seen.end - block.seen.begin;
-      simd::multiply(block.rows, width, count, scores, block.columns, 1,
-                     rows + block.seen.begin * width, width, queries, width);
+      simd::multiply<lanes>(block.rows, width, count, scores, block.columns, 1,
+                            rows + block.seen.begin * width, width, queries, width);
       store_rows(queries, width, block.rows, task.width,
                  out + first * out_stride + head * task.width, out_stride);
     }
 }
 
 // d_scores becomes the gradient of the scores before scaling, its sums over diagonals go to d_bias.
+template <int lanes>
 COMPRESS_INLINE void through_softmax(const Task& task, const Block& block, const float* scores,
                                      float* d_scores, float* d_bias) {
+  using V = simd::Vec<lanes>;
   for (int64_t r = 0; r < block.rows; ++r) {  // dS = P * (dP - sum(P dP)) * scale
     const float* p = scores + r * block.columns;
     float* d = d_scores + r * block.columns;
-    Vec sum{};
-    for (int64_t j = 0; j < block.columns; j += simd::lanes)
-      sum += simd::load(p + j) * simd::load(d + j);
-    float total = 0;
-    for (int l = 0; l < simd::lanes; ++l) total += sum[l];
+    V sum{};
+    for (int64_t j = 0; j < block.columns; j += lanes)
+      sum += simd::load<V>(p + j) * simd::load<V>(d + j);
+    const float total = simd::sum(sum);
     if (d_bias != nullptr) {
       float* to = d_bias + block.head * task.bias_stride + task.reach -
                   (task.keys - task.queries + block.first + r) + block.seen.begin;
-      for (int64_t j = 0; j < block.columns; j += simd::lanes)
-        simd::store(to + j, simd::load(to + j) + simd::load(p + j) * (simd::load(d + j) - total));
+      for (int64_t j = 0; j < block.columns; j += lanes)
+        simd::store(to + j,
+                    simd::load<V>(to + j) + simd::load<V>(p + j) * (simd::load<V>(d + j) - total));
     }
-    for (int64_t j = 0; j < block.columns; j += simd::lanes)
-      simd::store(d + j, simd::load(p + j) * (simd::load(d + j) - total) * task.scale);
+    for (int64_t j = 0; j < block.columns; j += lanes)
+      simd::store(d + j, simd::load<V>(p + j) * (simd::load<V>(d + j) - total) * task.scale);
   }
 }
 
-template <class T>
-COMPRESS_INLINE void backward_body(const Task& task, const Inputs<T>& in, const Gradients<T>& to,
-                                   int64_t most, float* memory) {
+template <int lanes, class T>
+COMPRESS_INLINE void run_backward_body(const Task& task, const Inputs<T>& in,
+                                       const Gradients<T>& to, int64_t most, float* memory) {
   const int64_t columns = padded(task.keys), width = padded(task.width), n = task.keys;
   float* keys = memory;                   // [keys, width]
   float* turned_keys = keys + n * width;  // [width, columns]
@@ -189,9 +199,9 @@ COMPRESS_INLINE void backward_body(const Task& task, const Inputs<T>& in, const 
   float* scores = result + most * width;  // [most, columns] probabilities
   float* d_scores = scores + most * columns;
   load_rows(in.v, in.kv_stride, n, task.width, width, keys);
-  transpose(keys, width, n, columns, turned_values);
+  transpose<lanes>(keys, width, n, columns, turned_values);
   load_rows(in.k, in.kv_stride, n, task.width, width, keys);
-  transpose(keys, width, n, columns, turned_keys);
+  transpose<lanes>(keys, width, n, columns, turned_keys);
   // Blocks add to what earlier ones left; the first one need not where it sees all keys.
   const Span first_seen = visible(task, 0, std::min(most, task.queries));
   const bool fresh = first_seen.begin == 0 && first_seen.end == n && task.queries > 0;
@@ -209,43 +219,39 @@ COMPRESS_INLINE void backward_body(const Task& task, const Inputs<T>& in, const 
                   queries);
         load_rows(to.d_out + first * to.out_stride + column, to.out_stride, block.rows, task.width,
                   width, upstream);
-        probabilities(task, block, queries, width, turned_keys, columns, scores);
-        simd::multiply(block.rows, block.columns, task.width, upstream, width, 1,
-                       turned_values + from, columns, d_scores, block.columns);
+        probabilities<lanes>(task, block, queries, width, turned_keys, columns, scores);
+        simd::multiply<lanes>(block.rows, block.columns, task.width, upstream, width, 1,
+                              turned_values + from, columns, d_scores, block.columns);
         drop_rows(task, block, d_scores);
-        through_softmax(task, block, scores, d_scores, to.d_bias);
+        through_softmax<lanes>(task, block, scores, d_scores, to.d_bias);
       }
-      simd::multiply(block.rows, width, count, d_scores, block.columns, 1, keys + from * width,
-                     width, result, width);
+      simd::multiply<lanes>(block.rows, width, count, d_scores, block.columns, 1,
+                            keys + from * width, width, result, width);
       store_rows(result, width, block.rows, task.width, to.dq + first * to.dq_stride + column,
                  to.dq_stride);
       if (count == 0) continue;
-      simd::multiply(count, width, block.rows, d_scores, 1, block.columns, queries, width,
-                     d_keys + from * width, width, !fresh || head > 0 || first > 0);
+      simd::multiply<lanes>(count, width, block.rows, d_scores, 1, block.columns, queries, width,
+                            d_keys + from * width, width, !fresh || head > 0 || first > 0);
       drop_rows(task, block, scores);
-      simd::multiply(count, width, block.rows, scores, 1, block.columns, upstream, width,
-                     d_values + from * width, width, !fresh || head > 0 || first > 0);
+      simd::multiply<lanes>(count, width, block.rows, scores, 1, block.columns, upstream, width,
+                            d_values + from * width, width, !fresh || head > 0 || first > 0);
     }
   store_rows(d_keys, width, n, task.width, to.dk, to.dkv_stride);
   store_rows(d_values, width, n, task.width, to.dv, to.dkv_stride);
 }
 
-COMPRESS_CLONES void run_forward(const Task& task, const Inputs<float>& in, float* out,
-                                 int64_t out_stride, int64_t most, float* memory) {
-  forward_body(task, in, out, out_stride, most, memory);
-}
-COMPRESS_CLONES void run_forward(const Task& task, const Inputs<BFloat16>& in, BFloat16* out,
-                                 int64_t out_stride, int64_t most, float* memory) {
-  forward_body(task, in, out, out_stride, most, memory);
-}
-COMPRESS_CLONES void run_backward(const Task& task, const Inputs<float>& in,
-                                  const Gradients<float>& to, int64_t most, float* memory) {
-  backward_body(task, in, to, most, memory);
-}
-COMPRESS_CLONES void run_backward(const Task& task, const Inputs<BFloat16>& in,
-                                  const Gradients<BFloat16>& to, int64_t most, float* memory) {
-  backward_body(task, in, to, most, memory);
-}
+// Overloads for float and bfloat16.
+#define COMPRESS_ATTENTION(T)                                                                   \
+  COMPRESS_KERNEL(run_forward,                                                                  \
+                  (const Task& task, const Inputs<T>& in, T* out, int64_t out_stride,           \
+                   int64_t most, float* memory),                                                \
+                  (task, in, out, out_stride, most, memory))                                    \
+  COMPRESS_KERNEL(run_backward,                                                                 \
+                  (const Task& task, const Inputs<T>& in, const Gradients<T>& to, int64_t most, \
+                   float* memory),                                                              \
+                  (task, in, to, most, memory))
+COMPRESS_ATTENTION(float)
+COMPRESS_ATTENTION(BFloat16)
 
 }  // namespace
 

@@ -11,7 +11,7 @@ namespace {
 using torch::Tensor;
 constexpr int64_t chunk = 64;
 
-template <class T>
+template <int lanes, class T>
 COMPRESS_INLINE void drop_body(const T* x, T* y, int64_t begin, int64_t end, uint64_t seed,
                                uint64_t counter, uint32_t threshold, float scale) {
   uint16_t random[chunk];
@@ -30,14 +30,14 @@ COMPRESS_INLINE void drop_body(const T* x, T* y, int64_t begin, int64_t end, uin
   }
 }
 
-COMPRESS_CLONES void drop(const float* x, float* y, int64_t begin, int64_t end, uint64_t seed,
-                          uint64_t counter, uint32_t threshold, float scale) {
-  drop_body(x, y, begin, end, seed, counter, threshold, scale);
-}
-COMPRESS_CLONES void drop(const c10::BFloat16* x, c10::BFloat16* y, int64_t begin, int64_t end,
-                          uint64_t seed, uint64_t counter, uint32_t threshold, float scale) {
-  drop_body(x, y, begin, end, seed, counter, threshold, scale);
-}
+COMPRESS_KERNEL(drop,
+                (const float* x, float* y, int64_t begin, int64_t end, uint64_t seed,
+                 uint64_t counter, uint32_t threshold, float scale),
+                (x, y, begin, end, seed, counter, threshold, scale))
+COMPRESS_KERNEL(drop,
+                (const c10::BFloat16* x, c10::BFloat16* y, int64_t begin, int64_t end,
+                 uint64_t seed, uint64_t counter, uint32_t threshold, float scale),
+                (x, y, begin, end, seed, counter, threshold, scale))
 
 Tensor apply_dropout(const Tensor& input, double p, uint64_t seed, int64_t first) {
   uint32_t threshold = simd::drop_threshold(p);

@@ -31,7 +31,8 @@ std::vector<Tensor> split(const Tensor& qkv, const AttentionShape& shape, int64_
 }
 
 // The backward kernel adds in a fixed order when the process asks for deterministic algorithms, but
-// not where a warning would do (`warn_only`). This asks for it without that, and puts back what was.
+// not where a warning would do (`warn_only`). This asks for it without that, and puts back what
+// was.
 class FixedOrder {
  public:
   FixedOrder() : wanted_(context().deterministicAlgorithms()) {
@@ -114,8 +115,10 @@ Tensor flash_attention(const Tensor& qkv, const data::Batch& batch, const Attent
                        bool training) {
   const int64_t tokens = qkv.size(0), missing = (8 - shape.width % 8) % 8;
   const std::vector<Tensor> each = split(qkv, shape, missing);
-  const int64_t before = shape.window > 0 ? shape.window - 1 : -1,
-                behind = shape.window == 0 ? -1 : shape.causal ? 0 : batch.longest;
+  const int64_t before = shape.window > 0 ? shape.window - 1 : -1, behind = shape.window == 0 ? -1
+                                                                            : shape.causal
+                                                                                ? 0
+                                                                                : batch.longest;
   // Sequence s is the tokens ends[s] .. ends[s + 1].
   Tensor out = FlashFunction::apply(each[0], each[1], each[2], batch.ends, batch.longest,
                                     training ? shape.dropout : 0.0, shape.scale, shape.causal,

@@ -11,8 +11,6 @@ namespace compress::nn {
 namespace {
 
 using c10::BFloat16;
-using simd::lanes;
-using simd::Vec;
 using torch::Tensor;
 
 enum class Kind { gelu, gelu_tanh, silu, relu };
@@ -26,18 +24,20 @@ Kind kind_of(const std::string& name) {
               "supported: gelu, gelu_new, relu, silu");
 }
 
-// `count` values (1 .. 16); others are 0.
-template <class T>
-COMPRESS_INLINE Vec read(const T* from, int64_t count) {
+// `count` values (1 .. lanes); others are 0.
+template <class V, class T>
+COMPRESS_INLINE V read(const T* from, int64_t count) {
+  constexpr int64_t lanes = simd::lanes_of<V>;
   float values[lanes] = {};
   if (count == lanes)
     for (int64_t i = 0; i < lanes; ++i) values[i] = simd::to_float(from[i]);
   else
     for (int64_t i = 0; i < count; ++i) values[i] = simd::to_float(from[i]);
-  return simd::load(values);
+  return simd::load<V>(values);
 }
-template <class T>
-COMPRESS_INLINE void write(Vec v, T* to, int64_t count) {
+template <class V, class T>
+COMPRESS_INLINE void write(V v, T* to, int64_t count) {
+  constexpr int64_t lanes = simd::lanes_of<V>;
   float values[lanes];
   simd::store(values, v);
   if (count == lanes)
@@ -46,77 +46,74 @@ COMPRESS_INLINE void write(Vec v, T* to, int64_t count) {
     for (int64_t i = 0; i < count; ++i) simd::from_float(values[i], to[i]);
 }
 
-// Of rows begin .. end - 1: x [rows, 2 width], y [rows, width].
-template <class Activation, class T>
+// Rows begin .. end - 1 of x [rows, 2 width], y [rows, width].
+template <int lanes, class Activation, class T>
 COMPRESS_INLINE void forward_as(const T* x, T* y, int64_t begin, int64_t end, int64_t width) {
+  using V = simd::Vec<lanes>;
   for (int64_t r = begin; r < end; ++r)
     for (int64_t j = 0; j < width; j += lanes) {
-      const int64_t count = std::min(lanes, width - j);
+      const int64_t count = std::min<int64_t>(lanes, width - j);
       const T* at = x + r * 2 * width + j;
-      Vec slope;
-      write(Activation::value(read(at, count), slope) * read(at + width, count), y + r * width + j,
-            count);
+      V slope;
+      write(Activation::value(read<V>(at, count), slope) * read<V>(at + width, count),
+            y + r * width + j, count);
     }
 }
-template <class Activation, class T>
+template <int lanes, class Activation, class T>
 COMPRESS_INLINE void backward_as(const T* x, const T* dy, T* dx, int64_t begin, int64_t end,
                                  int64_t width) {
+  using V = simd::Vec<lanes>;
   for (int64_t r = begin; r < end; ++r)
     for (int64_t j = 0; j < width; j += lanes) {
-      const int64_t count = std::min(lanes, width - j), at = r * 2 * width + j;
-      const Vec upstream = read(dy + r * width + j, count);
-      Vec slope;
-      const Vec value = Activation::value(read(x + at, count), slope);
-      write(upstream * read(x + at + width, count) * slope, dx + at, count);
+      const int64_t count = std::min<int64_t>(lanes, width - j), at = r * 2 * width + j;
+      const V upstream = read<V>(dy + r * width + j, count);
+      V slope;
+      const V value = Activation::value(read<V>(x + at, count), slope);
+      write(upstream * read<V>(x + at + width, count) * slope, dx + at, count);
       write(upstream * value, dx + at + width, count);
     }
 }
 
-template <class T>
-COMPRESS_INLINE void forward_body(Kind kind, const T* x, T* y, int64_t begin, int64_t end,
-                                  int64_t width) {
+template <int lanes, class T>
+COMPRESS_INLINE void forward_rows_body(Kind kind, const T* x, T* y, int64_t begin, int64_t end,
+                                       int64_t width) {
   switch (kind) {
     case Kind::gelu:
-      return forward_as<simd::Gelu>(x, y, begin, end, width);
+      return forward_as<lanes, simd::Gelu>(x, y, begin, end, width);
     case Kind::gelu_tanh:
-      return forward_as<simd::GeluTanh>(x, y, begin, end, width);
+      return forward_as<lanes, simd::GeluTanh>(x, y, begin, end, width);
     case Kind::silu:
-      return forward_as<simd::Silu>(x, y, begin, end, width);
+      return forward_as<lanes, simd::Silu>(x, y, begin, end, width);
     case Kind::relu:
-      return forward_as<simd::Relu>(x, y, begin, end, width);
+      return forward_as<lanes, simd::Relu>(x, y, begin, end, width);
   }
 }
-template <class T>
-COMPRESS_INLINE void backward_body(Kind kind, const T* x, const T* dy, T* dx, int64_t begin,
-                                   int64_t end, int64_t width) {
+template <int lanes, class T>
+COMPRESS_INLINE void backward_rows_body(Kind kind, const T* x, const T* dy, T* dx, int64_t begin,
+                                        int64_t end, int64_t width) {
   switch (kind) {
     case Kind::gelu:
-      return backward_as<simd::Gelu>(x, dy, dx, begin, end, width);
+      return backward_as<lanes, simd::Gelu>(x, dy, dx, begin, end, width);
     case Kind::gelu_tanh:
-      return backward_as<simd::GeluTanh>(x, dy, dx, begin, end, width);
+      return backward_as<lanes, simd::GeluTanh>(x, dy, dx, begin, end, width);
     case Kind::silu:
-      return backward_as<simd::Silu>(x, dy, dx, begin, end, width);
+      return backward_as<lanes, simd::Silu>(x, dy, dx, begin, end, width);
     case Kind::relu:
-      return backward_as<simd::Relu>(x, dy, dx, begin, end, width);
+      return backward_as<lanes, simd::Relu>(x, dy, dx, begin, end, width);
   }
 }
 
-COMPRESS_CLONES void forward_rows(Kind kind, const float* x, float* y, int64_t begin, int64_t end,
-                                  int64_t width) {
-  forward_body(kind, x, y, begin, end, width);
-}
-COMPRESS_CLONES void forward_rows(Kind kind, const BFloat16* x, BFloat16* y, int64_t begin,
-                                  int64_t end, int64_t width) {
-  forward_body(kind, x, y, begin, end, width);
-}
-COMPRESS_CLONES void backward_rows(Kind kind, const float* x, const float* dy, float* dx,
-                                   int64_t begin, int64_t end, int64_t width) {
-  backward_body(kind, x, dy, dx, begin, end, width);
-}
-COMPRESS_CLONES void backward_rows(Kind kind, const BFloat16* x, const BFloat16* dy, BFloat16* dx,
-                                   int64_t begin, int64_t end, int64_t width) {
-  backward_body(kind, x, dy, dx, begin, end, width);
-}
+// Overloads for float and bfloat16.
+#define COMPRESS_GATED(T)                                                                     \
+  COMPRESS_KERNEL(forward_rows,                                                               \
+                  (Kind kind, const T* x, T* y, int64_t begin, int64_t end, int64_t width),   \
+                  (kind, x, y, begin, end, width))                                            \
+  COMPRESS_KERNEL(                                                                            \
+      backward_rows,                                                                          \
+      (Kind kind, const T* x, const T* dy, T* dx, int64_t begin, int64_t end, int64_t width), \
+      (kind, x, dy, dx, begin, end, width))
+COMPRESS_GATED(float)
+COMPRESS_GATED(BFloat16)
 
 int64_t rows_a_task(int64_t width) {
   return std::max<int64_t>(1, (1 << 14) / std::max<int64_t>(1, width));

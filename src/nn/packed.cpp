@@ -21,9 +21,11 @@ constexpr int64_t task_work = 1 << 19;   // multiplications that are worth anoth
 int64_t panels_of(int64_t outputs) {
   return (outputs + panels::width - 1) / panels::width;
 }
-int64_t quads_of(int64_t inputs) {
-  return (inputs + panels::quad - 1) / panels::quad;
+int64_t rounded_up(int64_t inputs, int64_t together) {
+  return (inputs + together - 1) / together * together;
 }
+
+constexpr int64_t most_integers = 1 << 16;  // inputs whose products' sum fits into 32 bits
 
 // The int8 multiples of `step` that a row is; false when it is not.
 bool to_integers(const float* row, int64_t count, float step, int8_t* out) {
@@ -71,22 +73,43 @@ void pack_pairs(const float* from, int64_t inputs, int64_t count, panels::Pair* 
 // What a thread needs: rows as integers, and a panel of bf16 as floats; grown as needed.
 struct Workspace {
   std::vector<int8_t> integers;
+  std::vector<int16_t> words;
   std::vector<float> floats, scales, panel;
 };
 
 }  // namespace
 
-bool native_integers() {
-  return panels::has_int8();
+std::vector<IntegerProducts> available_integer_products() {
+  std::vector<IntegerProducts> all = {IntegerProducts::floats};
+  if (panels::has_words()) all.insert(all.begin(), IntegerProducts::words);
+  if (panels::has_bytes()) all.insert(all.begin(), IntegerProducts::bytes);
+  return all;
+}
+
+IntegerProducts integer_products() {
+  return available_integer_products().front();
+}
+
+const char* name(IntegerProducts products) {
+  switch (products) {
+    case IntegerProducts::bytes:
+      return "bytes";
+    case IntegerProducts::words:
+      return "words";
+    default:
+      return "floats";
+  }
 }
 
 PackedWeight::PackedWeight(const Tensor& weight, const Tensor& steps, InputTransform* input,
-                           bool native)
+                           IntegerProducts integers)
     : out_(weight.size(0)), in_(weight.size(1)), panels_(panels_of(out_)), input_(input) {
   torch::NoGradGuard no_grad;
   const Tensor w = weight.detach().contiguous();
   if (input != nullptr && input->integers() != nullptr && steps.defined())
-    form_ = native ? Form::bytes : Form::whole_floats;
+    form_ = integers == IntegerProducts::floats || in_ > most_integers ? Form::whole_floats
+            : integers == IntegerProducts::bytes                       ? Form::bytes
+                                                                       : Form::words;
   if (form_ != Form::floats && !pack_integers(w, steps)) form_ = Form::floats;
   if (form_ == Form::floats) pack(w);
 }
@@ -124,7 +147,15 @@ bool PackedWeight::pack_integers(const Tensor& weight, const Tensor& steps) {
     pack(integers.to(torch::kFloat32));
     return true;
   }
-  const int64_t quads = quads_of(in_), panel = quads * panels::quad * panels::width;
+  if (form_ == Form::bytes)
+    pack_bytes(q);
+  else
+    pack_words(q);
+  return true;
+}
+
+void PackedWeight::pack_bytes(const int8_t* values) {
+  const int64_t panel = rounded_up(in_, panels::quad) * panels::width;
   values_ = torch::zeros({panels_, panel}, torch::kInt8);
   offsets_ = torch::zeros({panels_ * panels::width}, torch::kInt32);
   auto* to = values_.mutable_data_ptr<int8_t>();
@@ -133,12 +164,24 @@ bool PackedWeight::pack_integers(const Tensor& weight, const Tensor& steps) {
     int8_t* base = to + row / panels::width * panel + row % panels::width * panels::quad;
     int32_t sum = 0;
     for (int64_t i = 0; i < in_; ++i) {
-      base[i / panels::quad * panels::quad * panels::width + i % panels::quad] = q[row * in_ + i];
-      sum += q[row * in_ + i];
+      base[i / panels::quad * panels::quad * panels::width + i % panels::quad] =
+          values[row * in_ + i];
+      sum += values[row * in_ + i];
     }
     offset[row] = panels::zero_point * sum;
   }
-  return true;
+}
+
+void PackedWeight::pack_words(const int8_t* values) {
+  const int64_t panel = rounded_up(in_, panels::couple) * panels::width;
+  values_ = torch::zeros({panels_, panel}, torch::kInt16);
+  auto* to = values_.mutable_data_ptr<int16_t>();
+  for (int64_t row = 0; row < out_; ++row) {
+    int16_t* base = to + row / panels::width * panel + row % panels::width * panels::couple;
+    for (int64_t i = 0; i < in_; ++i)
+      base[i / panels::couple * panels::couple * panels::width + i % panels::couple] =
+          values[row * in_ + i];
+  }
 }
 
 struct PackedWeight::Inputs {
@@ -151,17 +194,12 @@ struct PackedWeight::Inputs {
 
 namespace {
 
-// Rows as a kernel reads them: unsigned bytes, or floats.
+// Rows as integers, `stride` apart, with their scales.
 void round_rows(const IntegerRows& integers, const float* x, int64_t rows, int64_t width,
-                int64_t stride, bool bytes, Workspace& work) {
+                int64_t stride, Workspace& work) {
   work.integers.resize(static_cast<size_t>(rows * stride));
   work.scales.resize(static_cast<size_t>(rows));
   integers.round(x, rows, width, work.integers.data(), stride, work.scales.data());
-  if (!bytes) {
-    work.floats.assign(work.integers.begin(), work.integers.end());
-    return;
-  }
-  for (int8_t& value : work.integers) value = static_cast<int8_t>(value ^ -128);  // + zero_point
 }
 
 }  // namespace
@@ -191,8 +229,8 @@ void PackedWeight::multiply_floats(panels::Task& task, int64_t panel,
 void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
   thread_local Workspace work;
   const int64_t chunks = (inputs.rows + rows_a_chunk - 1) / rows_a_chunk;
-  const int64_t stride = quads_of(in_) * panels::quad;
-  const bool bytes = form_ == Form::bytes;
+  const int64_t together = form_ == Form::bytes ? panels::quad : panels::couple;
+  const int64_t stride = rounded_up(in_, together);
   const IntegerRows* integers = this->integers() ? input_->integers() : nullptr;
   int64_t ready = -1;
   for (int64_t item = begin; item < end; ++item) {
@@ -202,7 +240,13 @@ void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
     panels::Task task;
     task.rows = (chunk + 1) * inputs.rows / chunks - first;
     if (integers != nullptr && ready != chunk) {
-      round_rows(*integers, x, task.rows, in_, stride, bytes, work);
+      round_rows(*integers, x, task.rows, in_, stride, work);
+      if (form_ == Form::bytes)
+        for (int8_t& value : work.integers) value = static_cast<int8_t>(value ^ -128);  // + 128
+      else if (form_ == Form::words)
+        work.words.assign(work.integers.begin(), work.integers.end());
+      else
+        work.floats.assign(work.integers.begin(), work.integers.end());
       ready = chunk;
     }
     task.columns = std::min(panels::width, out_ - column);
@@ -215,12 +259,17 @@ void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
       task.row_scales = work.scales.data();
       task.scales = scales_.const_data_ptr<float>() + column;
     }
-    if (bytes) {
+    if (form_ == Form::bytes) {
       task.depth = stride / panels::quad;
       task.x = work.integers.data();
       task.weight = values_.const_data_ptr<int8_t>() + panel * stride * panels::width;
       task.offsets = offsets_.const_data_ptr<int32_t>() + column;
-      panels::multiply_int8(task);
+      panels::multiply_bytes(task);
+    } else if (form_ == Form::words) {
+      task.depth = stride / panels::couple;
+      task.x = work.words.data();
+      task.weight = values_.const_data_ptr<int16_t>() + panel * stride * panels::width;
+      panels::multiply_words(task);
     } else {
       task.depth = in_;
       task.x = integers != nullptr ? work.floats.data() : x;
@@ -247,7 +296,7 @@ Tensor PackedWeight::multiply(const Tensor& given, const Rows& rows, const Tenso
   return y;
 }
 
-PackedWeights::PackedWeights(ParamTable& params, bool native) : params_(params) {
+PackedWeights::PackedWeights(ParamTable& params, IntegerProducts integers) : params_(params) {
   auto fits = [](const Tensor& weight) {
     return weight.defined() && weight.is_cpu() && weight.scalar_type() == torch::kFloat32;
   };
@@ -263,7 +312,7 @@ PackedWeights::PackedWeights(ParamTable& params, bool native) : params_(params) 
       if (member->steps.defined()) steps.push_back(steps_of(*member).to(torch::kCPU));
     group.packed = std::make_shared<PackedWeight>(
         group.effective, steps.size() == group.members.size() ? torch::cat(steps) : Tensor(),
-        group.members.front()->input, native);
+        group.members.front()->input, integers);
   }
   for (Parameter& parameter : params.list()) {
     const bool inside = parameter.fused != nullptr && parameter.fused->packed != nullptr;
@@ -271,7 +320,7 @@ PackedWeights::PackedWeights(ParamTable& params, bool native) : params_(params) 
     const bool table = parameter.role == Role::embedding && !parameter.row_gradient;
     if (inside || !(parameter.is_matrix() || table) || !fits(parameter.effective)) continue;
     parameter.packed = std::make_shared<PackedWeight>(parameter.effective, steps_of(parameter),
-                                                      parameter.input, native);
+                                                      parameter.input, integers);
   }
 }
 

@@ -4,7 +4,9 @@
 //   float32: [panel][in][32]
 //   bf16:    [panel][in][16] pairs, of weights that are float32 numbers with 16 zero bits: half the
 //            memory to read, widened in the kernel, the same results to the bit
-//   int8:    [panel][in / 4][32][4], `in` padded with zeros: an instruction takes 4 inputs at once
+//   int8:    as bytes [panel][in / 4][32][4], or as 16-bit words [panel][in / 2][32][2], `in`
+//   padded
+//            with zeros: an instruction takes 4 or 2 inputs at once
 // Each sum runs over `in` in order, so results do not depend on how rows are grouped.
 
 #include <cstdint>
@@ -12,23 +14,24 @@
 namespace compress::nn::panels {
 
 constexpr int64_t width = 32;        // outputs of a panel
-constexpr int64_t quad = 4;          // inputs that an int8 instruction takes
+constexpr int64_t quad = 4;          // inputs that an instruction on bytes takes
+constexpr int64_t couple = 2;        // inputs that an instruction on words takes
 using Pair = uint32_t;               // bf16 weights of columns c (lower half) and c + 16
 constexpr int64_t pairs = 16;        // of a panel and input
-constexpr uint8_t zero_point = 128;  // int8 inputs are stored as this much more, unsigned
+constexpr uint8_t zero_point = 128;  // bytes of inputs are stored as this much more, unsigned
 
 // y[r][c] = finish(sum over i of x[r][i] * w[c][i]) for `rows` rows and one panel, of which
 // `columns` are wanted. finish(s) = s * row_scales[r] * scales[c] + bias[c], then GELU when asked
 // for.
 struct Task {
   int64_t rows = 0, columns = 0;
-  int64_t depth = 0;                  // inputs (float32, bf16), inputs / 4 rounded up (int8)
-  const void* x = nullptr;            // float, or uint8 (value + zero_point) padded to whole quads
-  int64_t x_stride = 0;               // elements from row to row
-  const void* weight = nullptr;       // the panel
+  int64_t depth = 0;             // inputs (float32, bf16), quads of bytes or couples of words
+  const void* x = nullptr;       // float, uint8 (value + zero_point) or int16, padded with `in`
+  int64_t x_stride = 0;          // elements from row to row
+  const void* weight = nullptr;  // the panel
   const float* row_scales = nullptr;  // null: no scales
   const float* scales = nullptr;      // [width]
-  const int32_t* offsets = nullptr;   // int8: [width], zero_point * sum over i of w[c][i]
+  const int32_t* offsets = nullptr;   // bytes: [width], zero_point * sum over i of w[c][i]
   const float* bias = nullptr;        // [columns]; null: none
   bool gelu = false;                  // 0.5 v (1 + erf(v / sqrt 2)), error below 3e-7 |v|
   float* y = nullptr;
@@ -39,9 +42,11 @@ void multiply_float(const Task& task);
 void multiply_bf16(const Task& task);
 // A panel of bf16 as one of float32.
 void widen(const Pair* panel, int64_t depth, float* to);
-// Integer sums are exact. Call only where has_int8().
-void multiply_int8(const Task& task);
-// Whether the processor multiplies int8 faster than float32 (AVX-512 VNNI).
-bool has_int8();
+// Integer sums are exact up to 65,536 inputs. Bytes only where has_bytes(), words where
+// has_words().
+void multiply_bytes(const Task& task);
+void multiply_words(const Task& task);
+bool has_bytes();  // AVX-512 VNNI, unless the instruction set is limited
+bool has_words();  // every x86-64 processor
 
 }  // namespace compress::nn::panels

@@ -36,19 +36,20 @@ COMPRESS_INLINE void draw(const NormTask& task, int64_t row, float* factor) {
   }
 }
 
+template <int lanes>
 COMPRESS_INLINE float total(const float* x, int64_t count) {
-  simd::Vec sums{};
+  using V = simd::Vec<lanes>;
+  V sums{};
   int64_t j = 0;
-  for (; j + simd::lanes <= count; j += simd::lanes) sums += simd::load(x + j);
-  float sum = 0;
-  for (int64_t k = 0; k < simd::lanes; ++k) sum += sums[k];
+  for (; j + lanes <= count; j += lanes) sums += simd::load<V>(x + j);
+  float sum = simd::sum(sums);
   for (; j < count; ++j) sum += x[j];
   return sum;
 }
 
 // `sum` keeps residual + dropout(x) as it was stored, so that backward sees what forward saw;
 // without a residual it is x itself and is not written. `work` holds two rows of floats.
-template <class T>
+template <int lanes, class T>
 COMPRESS_INLINE void forward_row(const NormTask& task, int64_t row, const T* x, const T* residual,
                                  const float* gain, const float* bias, T* sum, T* y, float* stats,
                                  float* work) {
@@ -68,12 +69,12 @@ COMPRESS_INLINE void forward_row(const NormTask& task, int64_t row, const T* x, 
     for (int64_t j = 0; j < n; ++j) simd::from_float(value[j], sum[j]);
     for (int64_t j = 0; j < n; ++j) value[j] = simd::to_float(sum[j]);
   }
-  const float mean = task.rms ? 0.0f : total(value, n) / static_cast<float>(n);
+  const float mean = task.rms ? 0.0f : total<lanes>(value, n) / static_cast<float>(n);
   for (int64_t j = 0; j < n; ++j) {
     value[j] -= mean;
     other[j] = value[j] * value[j];
   }
-  const float inverse = 1.0f / std::sqrt(total(other, n) / static_cast<float>(n) + task.eps);
+  const float inverse = 1.0f / std::sqrt(total<lanes>(other, n) / static_cast<float>(n) + task.eps);
   for (int64_t j = 0; j < n; ++j) simd::from_float(value[j] * inverse * gain[j] + bias[j], y[j]);
   stats[0] = mean;
   stats[1] = inverse;
@@ -81,7 +82,7 @@ COMPRESS_INLINE void forward_row(const NormTask& task, int64_t row, const T* x, 
 
 // d_gain and d_bias [width] collect over rows. `d_sum` is null or a gradient of the sum besides
 // that through the norm. `work` holds three rows of floats.
-template <class T>
+template <int lanes, class T>
 COMPRESS_INLINE void backward_row(const NormTask& task, int64_t row, const T* dy, const T* sum,
                                   const T* d_sum, const float* stats, const float* gain, T* dx,
                                   T* d_residual, float* d_gain, float* d_bias, float* work) {
@@ -98,8 +99,8 @@ COMPRESS_INLINE void backward_row(const NormTask& task, int64_t row, const T* dy
     scaled[j] = g * gain[j];
     third[j] = scaled[j] * normal[j];
   }
-  const float average = task.rms ? 0.0f : total(scaled, n) / static_cast<float>(n);
-  const float along = total(third, n) / static_cast<float>(n);
+  const float average = task.rms ? 0.0f : total<lanes>(scaled, n) / static_cast<float>(n);
+  const float along = total<lanes>(third, n) / static_cast<float>(n);
   for (int64_t j = 0; j < n; ++j) scaled[j] = (scaled[j] - average - normal[j] * along) * inverse;
   if (d_sum != nullptr)
     for (int64_t j = 0; j < n; ++j) scaled[j] += simd::to_float(d_sum[j]);
@@ -128,44 +129,39 @@ template <class T>
 COMPRESS_INLINE const T* from_row(const T* base, int64_t offset) {
   return base == nullptr ? nullptr : base + offset;
 }
-template <class T>
-COMPRESS_INLINE void forward_body(const NormTask& task, int64_t begin, int64_t end,
-                                  const ForwardRows<T>& rows, float* work) {
+template <int lanes, class T>
+COMPRESS_INLINE void forward_rows_body(const NormTask& task, int64_t begin, int64_t end,
+                                       const ForwardRows<T>& rows, float* work) {
   for (int64_t r = begin; r < end; ++r) {
     const int64_t at = r * task.width;
-    forward_row(task, r, rows.x + at, from_row(rows.residual, at), rows.gain, rows.bias,
-                rows.sum + at, rows.y + at, rows.stats + 2 * r, work);
+    forward_row<lanes>(task, r, rows.x + at, from_row(rows.residual, at), rows.gain, rows.bias,
+                       rows.sum + at, rows.y + at, rows.stats + 2 * r, work);
   }
 }
-template <class T>
-COMPRESS_INLINE void backward_body(const NormTask& task, int64_t begin, int64_t end,
-                                   const BackwardRows<T>& rows, float* d_gain, float* d_bias,
-                                   float* work) {
+template <int lanes, class T>
+COMPRESS_INLINE void backward_rows_body(const NormTask& task, int64_t begin, int64_t end,
+                                        const BackwardRows<T>& rows, float* d_gain, float* d_bias,
+                                        float* work) {
   for (int64_t r = begin; r < end; ++r) {
     const int64_t at = r * task.width;
-    backward_row(task, r, rows.dy + at, rows.sum + at, from_row(rows.d_sum, at), rows.stats + 2 * r,
-                 rows.gain, rows.dx + at, rows.d_residual + at, d_gain, d_bias, work);
+    backward_row<lanes>(task, r, rows.dy + at, rows.sum + at, from_row(rows.d_sum, at),
+                        rows.stats + 2 * r, rows.gain, rows.dx + at, rows.d_residual + at, d_gain,
+                        d_bias, work);
   }
 }
 
-COMPRESS_CLONES void forward_rows(const NormTask& task, int64_t begin, int64_t end,
-                                  const ForwardRows<float>& rows, float* work) {
-  forward_body(task, begin, end, rows, work);
-}
-COMPRESS_CLONES void forward_rows(const NormTask& task, int64_t begin, int64_t end,
-                                  const ForwardRows<BFloat16>& rows, float* work) {
-  forward_body(task, begin, end, rows, work);
-}
-COMPRESS_CLONES void backward_rows(const NormTask& task, int64_t begin, int64_t end,
-                                   const BackwardRows<float>& rows, float* d_gain, float* d_bias,
-                                   float* work) {
-  backward_body(task, begin, end, rows, d_gain, d_bias, work);
-}
-COMPRESS_CLONES void backward_rows(const NormTask& task, int64_t begin, int64_t end,
-                                   const BackwardRows<BFloat16>& rows, float* d_gain, float* d_bias,
-                                   float* work) {
-  backward_body(task, begin, end, rows, d_gain, d_bias, work);
-}
+// Overloads for float and bfloat16.
+#define COMPRESS_NORM(T)                                                                           \
+  COMPRESS_KERNEL(                                                                                 \
+      forward_rows,                                                                                \
+      (const NormTask& task, int64_t begin, int64_t end, const ForwardRows<T>& rows, float* work), \
+      (task, begin, end, rows, work))                                                              \
+  COMPRESS_KERNEL(backward_rows,                                                                   \
+                  (const NormTask& task, int64_t begin, int64_t end, const BackwardRows<T>& rows,  \
+                   float* d_gain, float* d_bias, float* work),                                     \
+                  (task, begin, end, rows, d_gain, d_bias, work))
+COMPRESS_NORM(float)
+COMPRESS_NORM(BFloat16)
 
 // How one call norms.
 struct Form {

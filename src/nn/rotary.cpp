@@ -18,8 +18,9 @@ struct Turn {
   float sign;
 };
 
-template <class T>
-COMPRESS_INLINE void turn_body(const Turn& turn, const T* x, T* y, int64_t begin, int64_t end) {
+template <int lanes, class T>
+COMPRESS_INLINE void turn_rows_body(const Turn& turn, const T* x, T* y, int64_t begin,
+                                    int64_t end) {
   const int64_t half = turn.width / 2, turned = turn.heads * turn.width;
   for (int64_t t = begin; t < end; ++t) {
     const T* from = x + t * turn.x_stride;
@@ -40,14 +41,11 @@ COMPRESS_INLINE void turn_body(const Turn& turn, const T* x, T* y, int64_t begin
   }
 }
 
-COMPRESS_CLONES void turn_rows(const Turn& turn, const float* x, float* y, int64_t begin,
-                               int64_t end) {
-  turn_body(turn, x, y, begin, end);
-}
-COMPRESS_CLONES void turn_rows(const Turn& turn, const BFloat16* x, BFloat16* y, int64_t begin,
-                               int64_t end) {
-  turn_body(turn, x, y, begin, end);
-}
+COMPRESS_KERNEL(turn_rows, (const Turn& turn, const float* x, float* y, int64_t begin, int64_t end),
+                (turn, x, y, begin, end))
+COMPRESS_KERNEL(turn_rows,
+                (const Turn& turn, const BFloat16* x, BFloat16* y, int64_t begin, int64_t end),
+                (turn, x, y, begin, end))
 
 Tensor turned_by_kernel(const Tensor& given, const Tensor& positions, const Tensor& cos,
                         const Tensor& sin, int64_t heads, int64_t width, bool back) {

@@ -1,6 +1,6 @@
 #pragma once
-// Small kernels in GCC's vector extensions, compiled for several instruction sets and chosen at run
-// time. Everything here is forced inline into functions marked COMPRESS_CLONES.
+// Small kernels in GCC's vector extensions, for registers of 4, 8 or 16 floats
+// (compress/base/kernel.h). Everything here is forced inline into such kernels.
 
 #include <ATen/ATen.h>
 #include <c10/util/BFloat16.h>
@@ -8,31 +8,53 @@
 #include <cstdint>
 #include <cstring>
 
-#include "compress/base/clones.h"
 #include "compress/base/hash.h"
-
-// The vectors never cross a call: everything is inlined.
-#pragma GCC diagnostic ignored "-Wpsabi"
+#include "compress/base/kernel.h"
 
 namespace compress::nn::simd {
 
-constexpr int64_t lanes = 16;
-typedef float Vec __attribute__((vector_size(64)));
-typedef int32_t IntVec __attribute__((vector_size(64)));
-// Half of a Vec, for shuffles: those of larger vectors are slow where registers hold 8 floats.
-typedef float Eight __attribute__((vector_size(32)));
-typedef int32_t IntEight __attribute__((vector_size(32)));
+// Rows of working memory are padded to multiples of this many floats, whatever a register holds.
+constexpr int64_t padding = 16;
 
-COMPRESS_INLINE Vec load(const float* p) {
-  Vec v;
+// Registers of `lanes` floats, and of as many integers.
+template <int lanes>
+struct Register {
+  typedef float Floats __attribute__((vector_size(4 * lanes)));
+  typedef int32_t Integers __attribute__((vector_size(4 * lanes)));
+};
+template <int lanes>
+using Vec = typename Register<lanes>::Floats;
+template <int lanes>
+using IntVec = typename Register<lanes>::Integers;
+template <class V>
+constexpr int lanes_of = sizeof(V) / sizeof(float);
+
+template <class V>
+COMPRESS_INLINE V load(const float* p) {
+  V v;
   std::memcpy(&v, p, sizeof v);
   return v;
 }
-COMPRESS_INLINE void store(float* p, Vec v) {
+template <class V>
+COMPRESS_INLINE void store(float* p, V v) {
   std::memcpy(p, &v, sizeof v);
 }
-COMPRESS_INLINE Vec splat(float x) {
-  return x - Vec{};
+template <class V>
+COMPRESS_INLINE V splat(float x) {
+  return x - V{};
+}
+// The lanes' sum, in order.
+template <class V>
+COMPRESS_INLINE float sum(V v) {
+  float total = 0;
+  for (int l = 0; l < lanes_of<V>; ++l) total += v[l];
+  return total;
+}
+template <class V>
+COMPRESS_INLINE float largest(V v) {
+  float most = v[0];
+  for (int l = 1; l < lanes_of<V>; ++l) most = v[l] > most ? v[l] : most;
+  return most;
 }
 
 COMPRESS_INLINE float to_float(float x) {
@@ -56,66 +78,83 @@ COMPRESS_INLINE void from_float(float x, c10::BFloat16& out) {
 }
 
 // exp(x) for x <= 0, relative error below 3e-7; 0 below -87.
-COMPRESS_INLINE Vec exp_negative(Vec x) {
-  Vec clamped = x < -87.0f ? splat(-87.0f) : x;
-  Vec scaled = clamped * 1.44269504088896341f;
-  IntVec whole = __builtin_convertvector(
-      scaled - 0.5f, IntVec);  // truncation of a value <= 0: nearest below or at
-  Vec n = __builtin_convertvector(whole, Vec);
-  Vec r = clamped - n * 0.693145751953125f;
+template <class V>
+COMPRESS_INLINE V exp_negative(V x) {
+  using I = IntVec<lanes_of<V>>;
+  const V clamped = x < -87.0f ? splat<V>(-87.0f) : x;
+  const V scaled = clamped * 1.44269504088896341f;
+  // Truncation of a value <= 0: nearest below or at.
+  const I whole = __builtin_convertvector(scaled - 0.5f, I);
+  const V n = __builtin_convertvector(whole, V);
+  V r = clamped - n * 0.693145751953125f;
   r = r - n * 1.428606765330187045e-6f;
-  Vec p = splat(1.9875691500e-4f);
+  V p = splat<V>(1.9875691500e-4f);
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  IntVec power = (whole + 127) << 23;
-  Vec factor;
+  const I power = (whole + 127) << 23;
+  V factor;
   std::memcpy(&factor, &power, sizeof factor);
-  Vec result = p * factor;
-  return x < -87.0f ? Vec{} : result;
+  const V result = p * factor;
+  return x < -87.0f ? V{} : result;
 }
 
 // C[m][n] = A B (or += with `add`): A element (i, k) at a[i * a_row + k * a_col], B and C row-major
-// with leading dimensions ldb and ldc; n is a multiple of `lanes`.
-template <int rows>
+// with leading dimensions ldb and ldc; n is a multiple of `padding`.
+template <int lanes, int rows>
 COMPRESS_INLINE void multiply_rows(int64_t n, int64_t k, const float* a, int64_t a_row,
                                    int64_t a_col, const float* b, int64_t ldb, float* c,
                                    int64_t ldc, bool add) {
-  for (int64_t j = 0; j < n; j += lanes) {
-    Vec sum[rows];
+  using V = Vec<lanes>;
+  // 16 registers hold six rows of two sums; of 32, six of one measured best.
+  constexpr int vectors = lanes == 16 ? 1 : 2;
+  for (int64_t j = 0; j < n; j += vectors * lanes) {
+    V sum[rows][vectors];
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) sum[r] = add ? load(c + r * ldc + j) : Vec{};
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v)
+        sum[r][v] = add ? load<V>(c + r * ldc + j + v * lanes) : V{};
     for (int64_t p = 0; p < k; ++p) {
-      Vec bv = load(b + p * ldb + j);
+      V bv[vectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) bv[v] = load<V>(b + p * ldb + j + v * lanes);
 #pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) sum[r] += a[r * a_row + p * a_col] * bv;
+      for (int r = 0; r < rows; ++r) {
+        const float value = a[r * a_row + p * a_col];
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; ++v) sum[r][v] += value * bv[v];
+      }
     }
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) store(c + r * ldc + j, sum[r]);
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) store(c + r * ldc + j + v * lanes, sum[r][v]);
   }
 }
+template <int lanes>
 COMPRESS_INLINE void multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row,
                               int64_t a_col, const float* b, int64_t ldb, float* c, int64_t ldc,
                               bool add = false) {
   int64_t i = 0;
   for (; i + 6 <= m; i += 6)
-    multiply_rows<6>(n, k, a + i * a_row, a_row, a_col, b, ldb, c + i * ldc, ldc, add);
+    multiply_rows<lanes, 6>(n, k, a + i * a_row, a_row, a_col, b, ldb, c + i * ldc, ldc, add);
   const float* rest = a + i * a_row;
   float* to = c + i * ldc;
   switch (m - i) {
     case 5:
-      return multiply_rows<5>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
+      return multiply_rows<lanes, 5>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
     case 4:
-      return multiply_rows<4>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
+      return multiply_rows<lanes, 4>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
     case 3:
-      return multiply_rows<3>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
+      return multiply_rows<lanes, 3>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
     case 2:
-      return multiply_rows<2>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
+      return multiply_rows<lanes, 2>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
     case 1:
-      return multiply_rows<1>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
+      return multiply_rows<lanes, 1>(n, k, rest, a_row, a_col, b, ldb, to, ldc, add);
   }
 }
 

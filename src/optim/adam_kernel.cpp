@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "compress/base/clones.h"
+#include "compress/base/kernel.h"
 
 namespace compress::optim::kernels {
 
@@ -50,12 +50,11 @@ COMPRESS_INLINE void in_blocks(float* w, float* m, float* v, float* average, int
   }
 }
 
-}  // namespace
-
-COMPRESS_CLONES void adam_update(const AdamConstants& constants, const AdamStep& step,
-                                 float* __restrict__ w, const float* __restrict__ g,
-                                 float* __restrict__ m, float* __restrict__ v,
-                                 float* __restrict__ average, int64_t count) {
+template <int lanes>
+COMPRESS_INLINE void adam_update_body(const AdamConstants& constants, const AdamStep& step,
+                                      float* __restrict__ w, const float* __restrict__ g,
+                                      float* __restrict__ m, float* __restrict__ v,
+                                      float* __restrict__ average, int64_t count) {
   const AdamConstants c = constants;
   const AdamStep s = step;
   if (average == nullptr || s.share == 0) {
@@ -68,9 +67,10 @@ COMPRESS_CLONES void adam_update(const AdamConstants& constants, const AdamStep&
   }
 }
 
-COMPRESS_CLONES void adam_replay(const AdamConstants& constants, const AdamStep* steps,
-                                 int64_t step_count, float* w, float* m, float* v, float* average,
-                                 int64_t count) {
+template <int lanes>
+COMPRESS_INLINE void adam_replay_body(const AdamConstants& constants, const AdamStep* steps,
+                                      int64_t step_count, float* w, float* m, float* v,
+                                      float* average, int64_t count) {
   const AdamConstants c = constants;
   in_blocks(w, m, v, average, count, [&](float* lw, float* lm, float* lv, float* la) {
     for (int64_t k = 0; k < step_count; ++k) {
@@ -82,8 +82,9 @@ COMPRESS_CLONES void adam_replay(const AdamConstants& constants, const AdamStep*
   });
 }
 
-COMPRESS_CLONES void adam_replay_still(const AdamStep* steps, int64_t step_count, float* w,
-                                       float* average, int64_t count) {
+template <int lanes>
+COMPRESS_INLINE void adam_replay_still_body(const AdamStep* steps, int64_t step_count, float* w,
+                                            float* average, int64_t count) {
   bool moves = average != nullptr;
   for (int64_t k = 0; k < step_count && !moves; ++k) moves = steps[k].decay != 1.0f;
   if (!moves) return;
@@ -96,5 +97,21 @@ COMPRESS_CLONES void adam_replay_still(const AdamStep* steps, int64_t step_count
     }
   });
 }
+
+}  // namespace
+
+COMPRESS_KERNEL(adam_update,
+                (const AdamConstants& constants, const AdamStep& step, float* __restrict__ w,
+                 const float* __restrict__ g, float* __restrict__ m, float* __restrict__ v,
+                 float* __restrict__ average, int64_t count),
+                (constants, step, w, g, m, v, average, count))
+COMPRESS_KERNEL(adam_replay,
+                (const AdamConstants& constants, const AdamStep* steps, int64_t step_count,
+                 float* w, float* m, float* v, float* average, int64_t count),
+                (constants, steps, step_count, w, m, v, average, count))
+COMPRESS_KERNEL(adam_replay_still,
+                (const AdamStep* steps, int64_t step_count, float* w, float* average,
+                 int64_t count),
+                (steps, step_count, w, average, count))
 
 }  // namespace compress::optim::kernels

@@ -53,16 +53,17 @@ const std::string plain_steps =
 TEST_F(OnCard, TrainsAsTheCpuDoes) {
   for (const char* more :
        {"", "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\n", "accumulate: 2\n"})
-    EXPECT_LT(apart(trained(plain_steps + more, {}), trained(plain_steps + more, {card_}),
-                    untrained()),
-              1e-4)
+    EXPECT_LT(
+        apart(trained(plain_steps + more, {}), trained(plain_steps + more, {card_}), untrained()),
+        1e-4)
         << more;
   const std::string adam = "for: 8 steps\n" + distillation;
   EXPECT_LT(apart(trained(adam, {}), trained(adam, {card_}), untrained()), 1e-2);
 }
 
 // An activation near the middle of two integers may round either way: a step of 1 / 127 of its
-// row's largest value, in few of them. On the CPU alone, weights that differ by 1e-7 end 0.01 apart.
+// row's largest value, in few of them. On the CPU alone, weights that differ by 1e-7 end 0.01
+// apart.
 TEST_F(OnCard, Int8TrainsAsTheCpuDoes) {
   const std::string yaml = plain_steps + "quantization: {weights: int8, activations: int8}\n";
   EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), untrained()), 0.04);
@@ -83,7 +84,8 @@ TEST_F(OnCard, RunsRepeatToTheBit) {
     for (const char* more :
          {"", "graphs: false\n", "sharpness: {sam: {rho: 0.1}}\naveraging: {swa: {start: 50%}}\n",
           "quantization: {weights: int8, activations: int8, activation_scale: static}\n",
-          "pruning: {magnitude: {sparsity: 50%, begin: 2 steps, end: 8 steps, every: 2 steps}}\n"}) {
+          "pruning: {magnitude: {sparsity: 50%, begin: 2 steps, end: 8 steps, every: 2 "
+          "steps}}\n"}) {
       const std::string yaml = "for: 12 steps\n" + distillation + more;
       const Place place{card_, precision};
       expect_equal(trained(yaml, place, true), trained(yaml, place, true));

@@ -22,14 +22,24 @@ namespace panels {
 struct Task;
 }
 
+// How sums of int8 products are computed, all the same but for the rounding of the last: with
+// instructions on bytes (AVX-512 VNNI), with instructions on 16-bit words (every x86-64 processor),
+// both exact, or with the integers as float32, exact while sums stay below 2^24.
+enum class IntegerProducts { bytes, words, floats };
+
+// The fastest one of this processor, or of what COMPRESS_CPU leaves of it.
+IntegerProducts integer_products();
+// All that it can do, the fastest first.
+std::vector<IntegerProducts> available_integer_products();
+const char* name(IntegerProducts products);  // "bytes", "words", "floats"
+
 class PackedWeight {
  public:
   // `weight` is [out, in], float32 on the CPU. `steps` [out] or undefined. Integers are multiplied
-  // when `weight` turns out to be int8 multiples of `steps` and `input` rounds to integers;
-  // `native` says whether by the processor's own instructions or (slower, the same to rounding) in
-  // float32.
+  // when `weight` turns out to be int8 multiples of `steps` and `input` rounds to integers, in the
+  // way that `integers` says.
   PackedWeight(const torch::Tensor& weight, const torch::Tensor& steps, InputTransform* input,
-               bool native);
+               IntegerProducts integers);
   // X W^T + b of X [rows, in], then GELU (erf) when asked for: [rows, out]. Allocates nothing else
   // that is kept or large; the numbers do not depend on threads or on which rows come together.
   torch::Tensor multiply(const torch::Tensor& x, const Rows& rows, const torch::Tensor& bias,
@@ -38,10 +48,12 @@ class PackedWeight {
   bool halves() const { return halves_; }  // in memory as bf16
 
  private:
-  // What lies in the panels: floats; int8; int8 values as floats.
-  enum class Form { floats, bytes, whole_floats };
+  // What lies in the panels: floats; int8; int8 values as 16-bit words or as floats.
+  enum class Form { floats, bytes, words, whole_floats };
   struct Inputs;
   void pack(const torch::Tensor& weight);
+  void pack_bytes(const int8_t* values);
+  void pack_words(const int8_t* values);
   bool pack_integers(const torch::Tensor& weight, const torch::Tensor& steps);
   void run(const Inputs& inputs, int64_t begin, int64_t end) const;
   void multiply_floats(panels::Task& task, int64_t panel, std::vector<float>& wide) const;
@@ -55,15 +67,12 @@ class PackedWeight {
   torch::Tensor offsets_;  // [panels * 32] int32
 };
 
-// Whether int8 products are faster than float32 ones on this processor.
-bool native_integers();
-
 // Packs every matrix of a model for as long as it lives; makes a second copy of them. Weights,
 // input transforms and `steps` must not change meanwhile. Passes in training, with gradients, in
 // another precision or on another device go on as without.
 class PackedWeights {
  public:
-  explicit PackedWeights(ParamTable& params, bool native = native_integers());
+  explicit PackedWeights(ParamTable& params, IntegerProducts integers = integer_products());
   ~PackedWeights();
   PackedWeights(const PackedWeights&) = delete;
   PackedWeights& operator=(const PackedWeights&) = delete;

@@ -86,11 +86,11 @@ TEST(IntegerWeights, StepsAreThoseOfTheRoundedWeight) {
 
 // A whole model: the integer sums have no rounding of their own, so outputs agree to float32's
 // rounding, unless that puts a value next to a rounding border of the next layer on its other side.
-class IntegerModel : public testing::TestWithParam<std::tuple<std::string, std::string, bool>> {};
+class IntegerModel
+    : public testing::TestWithParam<std::tuple<std::string, std::string, nn::IntegerProducts>> {};
 
 TEST_P(IntegerModel, AgreesWithFakeQuantisation) {
-  auto [granularity, scale, native] = GetParam();
-  if (native && !nn::native_integers()) GTEST_SKIP() << "no AVX-512 VNNI";
+  auto [granularity, scale, products] = GetParam();
   auto model = nn::build(nn::tiny_bert(nn::HeadKind::classification), 1);
   auto constraint =
       quantizer(str("{weight_granularity: ", granularity, ", activation_scale: ", scale, "}"));
@@ -105,7 +105,7 @@ TEST_P(IntegerModel, AgreesWithFakeQuantisation) {
     nn::Capture capture;
     capture.hidden = true;
     nn::Outputs fake = model->forward(batch, capture, {});
-    nn::PackedWeights packed(model->params(), native);
+    nn::PackedWeights packed(model->params(), products);
     const nn::Parameter& dense = *model->params().find("encoder.layer.0.output.dense.weight");
     const nn::Parameter& query =
         *model->params().find("encoder.layer.1.attention.self.query.weight");
@@ -123,7 +123,12 @@ TEST_P(IntegerModel, AgreesWithFakeQuantisation) {
 
 INSTANTIATE_TEST_SUITE_P(All, IntegerModel,
                          testing::Combine(testing::Values("channel", "tensor"),
-                                          testing::Values("dynamic", "static"), testing::Bool()));
+                                          testing::Values("dynamic", "static"),
+                                          testing::ValuesIn(nn::available_integer_products())),
+                         [](const auto& tested) {
+                           return std::get<0>(tested.param) + "_" + std::get<1>(tested.param) +
+                                  "_" + nn::name(std::get<2>(tested.param));
+                         });
 
 TEST(IntegerProduct, OneLayerIsTheProductOfTheRoundedFloats) {
   torch::manual_seed(9);
@@ -139,8 +144,8 @@ TEST(IntegerProduct, OneLayerIsTheProductOfTheRoundedFloats) {
       Tensor x = torch::randn({rows, in}), bias = torch::randn({out});
       Tensor expected = at::linear(p.input->apply(x, {}).to(torch::kDouble),
                                    p.effective.to(torch::kDouble), bias.to(torch::kDouble));
-      for (bool native : {nn::native_integers(), false}) {
-        nn::PackedWeights packed(model.params(), native);
+      for (nn::IntegerProducts products : nn::available_integer_products()) {
+        nn::PackedWeights packed(model.params(), products);
         ASSERT_TRUE(p.packed->integers());
         Tensor y = p.packed->multiply(x, {}, bias, false);
         EXPECT_LT(((y - expected).abs() / (expected.abs() + 1)).max().item<double>(), 1e-5)

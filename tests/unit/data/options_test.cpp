@@ -46,6 +46,9 @@ struct Case {
   const char* yaml;
   const char* expected;
 };
+std::ostream& operator<<(std::ostream& out, const Case& each) {
+  return out << each.yaml;
+}
 class DataOptionsProblem : public ::testing::TestWithParam<Case> {};
 TEST_P(DataOptionsProblem, IsFound) {
   EXPECT_THAT(problems_of(GetParam().yaml), HasSubstr(GetParam().expected));

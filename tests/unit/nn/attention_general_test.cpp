@@ -45,6 +45,10 @@ struct Case {
   int64_t tail = 0;  // tokens behind the last row
 };
 
+std::ostream& operator<<(std::ostream& out, const Case& each) {
+  return out << each.name;
+}
+
 AttentionShape shape_of(int64_t heads, int64_t width, int64_t kv_heads, bool causal,
                         int64_t window = 0) {
   AttentionShape shape;

@@ -60,7 +60,7 @@ const std::vector<Shape> shapes = {{1, 1},    {2, 7},   {16, 4},  {31, 63},
 TEST(PackedWeight, IsTheProductInFloat32) {
   for (const Shape& shape : shapes) {
     Tensor weight = random({shape.out, shape.in}, 1), bias = random({shape.out}, 2);
-    PackedWeight packed(weight, {}, nullptr, native_integers());
+    PackedWeight packed(weight, {}, nullptr, integer_products());
     EXPECT_FALSE(packed.integers());
     for (int64_t rows : row_counts) {
       Tensor x = random({rows, shape.in}, 3);
@@ -89,8 +89,8 @@ TEST(PackedWeight, HalvesGiveTheProductInFloat32ToTheBit) {
     weight[0][0] = -0.0f;
     Tensor more = torch::cat({weight, torch::full({1, shape.in}, 1.0f + 0x1p-20f)});
     Tensor bias = random({shape.out + 1}, 2);
-    PackedWeight narrow(weight, {}, nullptr, native_integers()),
-        wide(more, {}, nullptr, native_integers());
+    PackedWeight narrow(weight, {}, nullptr, integer_products()),
+        wide(more, {}, nullptr, integer_products());
     ASSERT_TRUE(narrow.halves());
     ASSERT_FALSE(wide.halves());
     for (int64_t rows : row_counts)
@@ -105,7 +105,7 @@ TEST(PackedWeight, HalvesGiveTheProductInFloat32ToTheBit) {
 
 TEST(PackedWeight, GeluIsCloseEverywhere) {
   Tensor x = torch::linspace(-30, 30, 60001).view({-1, 1});
-  PackedWeight one(torch::ones({1, 1}), {}, nullptr, native_integers());
+  PackedWeight one(torch::ones({1, 1}), {}, nullptr, integer_products());
   Tensor exact = at::gelu(x.to(torch::kDouble));
   Tensor off = (one.multiply(x, {}, {}, true).to(torch::kDouble) - exact).abs();
   EXPECT_LT((off / (x.abs().to(torch::kDouble) + 1e-3)).max().item<double>(), 3e-7);
@@ -113,14 +113,14 @@ TEST(PackedWeight, GeluIsCloseEverywhere) {
 
 TEST(PackedWeight, ARowDoesNotDependOnItsNeighbours) {
   Tensor weight = random({70, 33}, 1), x = random({200, 33}, 3);
-  PackedWeight packed(weight, {}, nullptr, native_integers());
+  PackedWeight packed(weight, {}, nullptr, integer_products());
   Tensor together = packed.multiply(x, {}, {}, true);
   for (int64_t row = 0; row < 200; row += 7)
     EXPECT_TRUE(torch::equal(packed.multiply(x.narrow(0, row, 1), {}, {}, true)[0], together[row]));
 }
 
 TEST(PackedWeight, IntegerSumsAreExact) {
-  for (bool native : {native_integers(), false})
+  for (IntegerProducts native : available_integer_products())
     for (const Shape& shape : shapes) {
       Tensor q = whole(shape.out, shape.in, 4);
       Tensor steps = random({shape.out}, 5).abs().add(0.01);
@@ -133,26 +133,41 @@ TEST(PackedWeight, IntegerSumsAreExact) {
         // 0.5 * step is exact, so the rescaling rounds once.
         Tensor expected = sums * (steps * 0.5f);
         EXPECT_TRUE(torch::equal(packed.multiply(x * 0.5f, {}, {}, false), expected))
-            << native << " " << rows << " x " << shape.out << " x " << shape.in;
+            << name(native) << " " << rows << " x " << shape.out << " x " << shape.in;
       }
     }
 }
 
 TEST(PackedWeight, TheLargestIntegersDoNotSaturate) {
   Rounding whole_steps(1.0f);
-  for (float x_value : {-128.0f, 127.0f})
-    for (float w_value : {-128.0f, 127.0f}) {
-      PackedWeight packed(torch::full({40, 1537}, w_value), torch::ones({40}), &whole_steps,
-                          native_integers());
-      Tensor y = packed.multiply(torch::full({14, 1537}, x_value), {}, {}, false);
-      EXPECT_TRUE(torch::equal(y, torch::full({14, 40}, x_value * w_value * 1537)));
-    }
+  for (IntegerProducts products : available_integer_products())
+    for (float x_value : {-128.0f, 127.0f})
+      for (float w_value : {-128.0f, 127.0f}) {
+        // In float32 sums are exact up to 2^24: 1,024 products of -128 and -128.
+        const int64_t inputs = products == IntegerProducts::floats ? 1024 : 1537;
+        PackedWeight packed(torch::full({40, inputs}, w_value), torch::ones({40}), &whole_steps,
+                            products);
+        Tensor y = packed.multiply(torch::full({14, inputs}, x_value), {}, {}, false);
+        EXPECT_TRUE(
+            torch::equal(y, torch::full({14, 40}, x_value * w_value * static_cast<float>(inputs))))
+            << name(products);
+      }
+}
+
+// Beyond 65,536 inputs a sum may leave 32 bits.
+TEST(PackedWeight, VeryWideWeightsAreSummedAsFloats) {
+  constexpr int64_t inputs = 1 << 18;
+  Rounding whole_steps(1.0f);
+  PackedWeight packed(torch::full({1, inputs}, -128.0f), torch::ones({1}), &whole_steps,
+                      integer_products());
+  Tensor y = packed.multiply(torch::full({1, inputs}, -128.0f), {}, {}, false);
+  EXPECT_EQ(y.item<float>(), 128.0f * 128.0f * inputs);
 }
 
 TEST(PackedWeight, RowsAndBiasAreRescaledAsInTheRoundedProduct) {
   Tensor q = whole(70, 130, 7), steps = random({70}, 8).abs().add(0.01), bias = random({70}, 9);
   Tensor weight = q * steps.unsqueeze(1), x = random({97, 130}, 10);
-  for (bool native : {native_integers(), false}) {
+  for (IntegerProducts native : available_integer_products()) {
     Rounding by_row;
     PackedWeight packed(weight, steps, &by_row, native);
     ASSERT_TRUE(packed.integers());
@@ -173,14 +188,14 @@ TEST(PackedWeight, AWeightOffTheGridIsMultipliedInFloat32) {
   Tensor weight = whole(5, 9, 11) * 0.25f;
   Rounding by_row;
   weight[4][8] += 0.01f;
-  EXPECT_FALSE(PackedWeight(weight, steps, &by_row, native_integers()).integers());
+  EXPECT_FALSE(PackedWeight(weight, steps, &by_row, integer_products()).integers());
   weight[4][8] = 128 * 0.25f;  // a multiple, but not int8
-  PackedWeight beyond(weight, steps, &by_row, native_integers());
+  PackedWeight beyond(weight, steps, &by_row, integer_products());
   EXPECT_FALSE(beyond.integers());
   Tensor expected = at::linear(by_row.apply(x, {}), weight);  // the input is rounded all the same
   EXPECT_LT((beyond.multiply(x, {}, {}, false) - expected).abs().max().item<float>(), 1e-4f);
   weight[4][8] = NAN;
-  EXPECT_FALSE(PackedWeight(weight, steps, &by_row, native_integers()).integers());
+  EXPECT_FALSE(PackedWeight(weight, steps, &by_row, integer_products()).integers());
 }
 
 TEST(PackedWeights, ServeEvaluationOnly) {

@@ -17,6 +17,10 @@ struct HostileCase {
   const char* message;
 };
 
+inline std::ostream& operator<<(std::ostream& out, const HostileCase& each) {
+  return out << each.name;
+}
+
 // A reader of `path` must end in Error{model} that tells `message` and names `place`.
 template <class Reader>
 void expect_refused(const std::filesystem::path& path, const char* message,

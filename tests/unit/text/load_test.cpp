@@ -20,6 +20,10 @@ struct Bad {
   const char* message;  // part of the error
 };
 
+std::ostream& operator<<(std::ostream& out, const Bad& each) {
+  return out << each.name;
+}
+
 class BadFileTest : public ModelFolder, public testing::WithParamInterface<Bad> {};
 
 TEST_P(BadFileTest, IsRefusedByName) {

@@ -157,6 +157,10 @@ struct Cut {
   int first, second;  // -1: an error
 };
 
+std::ostream& operator<<(std::ostream& out, const Cut& each) {
+  return out << each.n1 << " and " << each.n2 << " words to " << each.limit;
+}
+
 class CutTest : public ModelFolder, public testing::WithParamInterface<Cut> {};
 
 TEST_P(CutTest, KeepsWhatTheLibraryKeeps) {
