@@ -1,3 +1,16 @@
+# Several sources are compiled as one where that saves time: headers are parsed and templates made once. Off by default
+# (a change of one source then compiles that one alone); the preset `release` turns it on. Sources with names that others of
+# their module use too are compiled by themselves.
+option(COMPRESS_UNITY "Compile several sources of a module at once" OFF)
+file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/families/*.cpp" "${CMAKE_SOURCE_DIR}/src/text/*.cpp"
+  "${CMAKE_SOURCE_DIR}/src/storage/*.cpp")
+list(APPEND alone src/nn/panels.cpp src/data/delimited.cpp src/data/labels.cpp src/data/token_reader.cpp
+  src/constraint/quantize.cpp src/surgery/resize.cpp)
+set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+function(compress_unity target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${COMPRESS_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+endfunction()
+
 # compress_module(NAME DEPENDS lower modules... [LIBRARIES external...] [TORCH])
 # One static library a module: sources in src/NAME, public headers in include/compress/NAME, unit tests in
 # tests/unit/NAME (one executable a module, test labels from cmake/tests.cmake).
@@ -15,6 +28,7 @@ function(compress_module name)
       target_link_libraries(compress_${name} PUBLIC compress_libtorch)
       target_precompile_headers(compress_${name} REUSE_FROM compress_torch_pch)
     endif()
+    compress_unity(compress_${name})
   else()
     add_library(compress_${name} INTERFACE)
     target_include_directories(compress_${name} INTERFACE "${CMAKE_SOURCE_DIR}/include")

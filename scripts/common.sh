@@ -44,8 +44,27 @@ print_help() {
   sed -n '2,/^[^#]/{/^#/!q; s/^# \{0,1\}//; p}' "$root/$script_name"
 }
 
-# logged NAME COMMAND...: runs a long command with its output in build/logs/NAME.log; a line a
-# minute shows its progress.
+# duration SECONDS: as people say it.
+duration() {
+  if [[ $1 -lt 120 ]]; then printf '%d s' "$1"; else printf '%d min %d s' $(($1 / 60)) $(($1 % 60)); fi
+}
+
+# progress_of LOG SECONDS: one line about a command that has run for so long. Of a build that says
+# [12/345] it tells the time left; of others the last line of their log.
+progress_of() {
+  local line done_count all
+  line="$(tail -n 1 "$1" | tr '\r' '\n' | tail -n 1 | tr -cd '[:print:]')"
+  if [[ $line =~ ^\[([0-9]+)/([0-9]+)\] && ${BASH_REMATCH[1]} -gt 0 ]]; then
+    done_count="${BASH_REMATCH[1]}" all="${BASH_REMATCH[2]}"
+    printf '%s of %s steps, about %s left' "$done_count" "$all" \
+      "$(duration $(($2 * (all - done_count) / done_count)))"
+  else
+    printf '%s: %s' "$(duration "$2")" "${line:0:90}"
+  fi
+}
+
+# logged NAME COMMAND...: runs a long command with its output in build/logs/NAME.log; a line each
+# half minute shows its progress.
 logged() {
   step_log="$log_folder/$1.log"
   shift
@@ -53,8 +72,9 @@ logged() {
   : > "$step_log"
   # The sleeping child must hold neither our output nor our locks open when it outlives us, and the
   # loop ends by itself when we are gone.
-  (while sleep 60 > /dev/null 2>&1 9>&- && kill -0 $$ 2> /dev/null; do
-    say "      ... $(tail -n 1 "$step_log" | tr -cd '[:print:]' | cut -c 1-90)"
+  (begun=$SECONDS
+  while sleep 30 > /dev/null 2>&1 9>&- && kill -0 $$ 2> /dev/null; do
+    say "      ... $(progress_of "$step_log" $((SECONDS - begun)))"
   done) &
   local ticker=$! code=0
   "$@" >> "$step_log" 2>&1 < /dev/null || code=$?

@@ -119,7 +119,8 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
           .one_of({"auto", "float32", "bf16", "fp16"})
           .field("device", &TrainOptions::device, "auto, cpu, cuda or cuda:<n>")
           .field("graphs", &TrainOptions::graphs,
-                 "on CUDA: record a step's passes once a size of batch and play them, where that can be")
+                 "on CUDA: record a step's passes once a size of batch and play them, where that "
+                 "can be")
           .components("augment", &TrainOptions::augment, augment::registry,
                       "changes to what the model sees")
           .components("objectives", &TrainOptions::objectives, objective::registry,

@@ -149,7 +149,7 @@ class Bundle(unittest.TestCase):
 
     def test_the_quickstart(self):
         subprocess.run([sys.executable, self.root / "tools/fetch", "--quiet", "all-MiniLM-L6-v2",
-                        "movies"], check=True, cwd=self.root)
+                        "products"], check=True, cwd=self.root)
         torch = {"COMPRESS_LIBTORCH": str(TORCH)}
         plan = self.launch("plan", "configs/quickstart.yaml", **torch)
         self.assertEqual(plan.returncode, 0, plan.stderr)

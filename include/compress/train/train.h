@@ -39,7 +39,7 @@ struct Job {
   uint64_t seed = 0;
   nn::Precision precision = nn::Precision::float32;
   torch::Device device = torch::kCPU;
-  std::function<Score()> evaluate;   // optional: scores `student` with the weights it has
+  std::function<Score()> evaluate;  // optional: scores `student` with the weights it has
   // optional: called with the number of updates done after each, before anything of it is read
   std::function<void(int64_t)> after_update;
   std::filesystem::path state_file;  // empty: nothing is saved
