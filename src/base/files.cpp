@@ -58,7 +58,9 @@ class Descriptor {
   int value_;
 };
 
-constexpr const char* temporary_end = ".tmp";  // of an AtomicFile's work
+constexpr const char* temporary_end = ".tmp";    // of an AtomicFile's work
+constexpr const char* partial_end = ".partial";  // of an AtomicFolder's work
+constexpr const char* replaced_end = ".old";     // of the folder that it replaces
 
 // A name beside `path` that no other process or thread uses.
 fs::path beside(const fs::path& path, const char* suffix) {
@@ -177,6 +179,48 @@ void remove_leftovers(const fs::path& path) {
   for (const fs::path& file : found) fs::remove(file, failed);
 }
 
+namespace {
+
+bool is_number(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+// What "<name>" was where `file` is called ".<name>.<process>-<number><end>", as beside() does; ""
+// for other names.
+std::string name_behind(std::string_view file, std::string_view end) {
+  if (!starts_with(file, ".") || !ends_with(file, end)) return {};
+  file = file.substr(1, file.size() - 1 - std::min(file.size() - 1, end.size()));
+  const size_t dot = file.rfind('.'), dash = file.rfind('-');
+  if (dot == std::string_view::npos || dash == std::string_view::npos || dash < dot) return {};
+  const bool ours =
+      is_number(file.substr(dot + 1, dash - dot - 1)) && is_number(file.substr(dash + 1));
+  return ours ? std::string(file.substr(0, dot)) : std::string();
+}
+
+bool is_leftover(const fs::directory_entry& entry) {
+  const std::string file = entry.path().filename().string();
+  std::error_code failed;
+  const fs::file_type type = entry.symlink_status(failed).type();
+  if (type == fs::file_type::regular) return !name_behind(file, temporary_end).empty();
+  if (type != fs::file_type::directory) return false;
+  if (!name_behind(file, partial_end).empty()) return true;
+  // The only copy, where the process was killed between the two renamings.
+  const std::string replaced = name_behind(file, replaced_end);
+  return !replaced.empty() && fs::exists(entry.path().parent_path() / replaced, failed);
+}
+
+}  // namespace
+
+int64_t remove_all_leftovers(const fs::path& folder) {
+  std::error_code failed;
+  std::vector<fs::path> found;
+  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end;
+       entry.increment(failed))
+    if (is_leftover(*entry)) found.push_back(entry->path());
+  for (const fs::path& path : found) fs::remove_all(path, failed);
+  return static_cast<int64_t>(found.size());
+}
+
 void make_folder(const fs::path& path) {
   std::error_code code;
   fs::create_directories(path, code);
@@ -186,7 +230,7 @@ void make_folder(const fs::path& path) {
 }
 
 AtomicFolder::AtomicFolder(fs::path target)
-    : target_(without_trailing_slash(std::move(target))), work_(beside(target_, ".partial")) {
+    : target_(without_trailing_slash(std::move(target))), work_(beside(target_, partial_end)) {
   make_folder(work_);
 }
 
@@ -209,7 +253,7 @@ void AtomicFolder::commit() {
     if (::renameat2(AT_FDCWD, work_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) == 0) {
       fs::remove_all(work_, code);
     } else {
-      fs::path old = beside(target_, ".old");
+      fs::path old = beside(target_, replaced_end);
       if (::rename(target_.c_str(), old.c_str()) != 0)
         fail(ErrorKind::disk, "cannot replace", target_, errno);
       if (::rename(work_.c_str(), target_.c_str()) != 0) {
@@ -224,9 +268,17 @@ void AtomicFolder::commit() {
   sync(parent_of(target_));
 }
 
-FileLock::FileLock(const fs::path& path) {
-  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail(ErrorKind::disk, "cannot open the lock file", path, errno);
+namespace {
+
+int open_lock(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor < 0) fail(ErrorKind::disk, "cannot open the lock file", path, errno);
+  return descriptor;
+}
+
+}  // namespace
+
+FileLock::FileLock(const fs::path& path) : path_(path), descriptor_(open_lock(path)) {
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
   waited_ = errno == EWOULDBLOCK;
   while (::flock(descriptor_, LOCK_EX) != 0)
@@ -237,8 +289,26 @@ FileLock::FileLock(const fs::path& path) {
     }
 }
 
+std::unique_ptr<FileLock> FileLock::attempt(const fs::path& path) {
+  std::unique_ptr<FileLock> lock(new FileLock);
+  lock->path_ = path;
+  lock->descriptor_ = open_lock(path);
+  while (::flock(lock->descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return nullptr;
+    if (errno != EINTR) fail(ErrorKind::disk, "cannot lock", path, errno);
+  }
+  return lock;
+}
+
 FileLock::~FileLock() {
   ::close(descriptor_);
+}
+
+void FileLock::note(std::string_view text) {
+  const auto size = static_cast<ssize_t>(text.size());
+  if (::ftruncate(descriptor_, 0) != 0 ||
+      ::pwrite(descriptor_, text.data(), text.size(), 0) != size)
+    fail(ErrorKind::disk, "cannot write the lock file", path_, errno);
 }
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -37,6 +38,9 @@ class AtomicFile {
 // nobody else writes it at the time (under a FileLock). What cannot be removed stays: nothing is
 // lost but room.
 void remove_leftovers(const std::filesystem::path& path);
+// The same for all that AtomicFile and AtomicFolder left in `folder` itself, told by their names
+// (".<name>.<process>-<number>.tmp", ".partial", ".old"). Says how many there were.
+int64_t remove_all_leftovers(const std::filesystem::path& folder);
 
 // Makes the folder and its parents. Throws Error{disk}.
 void make_folder(const std::filesystem::path& path);
@@ -59,16 +63,25 @@ class AtomicFolder {
 };
 
 // Held by one process at a time: waits until the file at `path` (made when absent) can be locked.
-// The lock ends with the object, or with the process however that ends. Throws Error{disk}.
+// The lock ends with the object, or with the process however that ends. Throws Error{disk}, also
+// where the file system knows no locks.
 class FileLock {
  public:
   explicit FileLock(const std::filesystem::path& path);
+  // Does not wait: null where another process holds the lock. Errors as above.
+  static std::unique_ptr<FileLock> attempt(const std::filesystem::path& path);
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
   bool waited() const { return waited_; }  // another process held it
+  // Makes `text` the file's content, for those who find it locked; what a killed holder wrote stays
+  // until the next one. Throws Error{disk}.
+  void note(std::string_view text);
 
  private:
+  FileLock() = default;
+
+  std::filesystem::path path_;
   int descriptor_ = -1;
   bool waited_ = false;
 };

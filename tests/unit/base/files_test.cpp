@@ -151,5 +151,36 @@ TEST_F(Files, MappedFileShowsTheContent) {
   EXPECT_EQ(caught([&] { MappedFile bad(folder_); }).kind(), ErrorKind::model);
 }
 
+TEST_F(Files, ALockThatIsHeldIsNotWaitedFor) {
+  const fs::path file = folder_ / "lock";
+  {
+    std::unique_ptr<FileLock> held = FileLock::attempt(file);
+    ASSERT_NE(held, nullptr);
+    EXPECT_FALSE(held->waited());
+    held->note("who, and since when");
+    held->note("who");
+    EXPECT_EQ(FileLock::attempt(file), nullptr);
+    EXPECT_EQ(read_file(file), "who");  // the attempt left it alone
+  }
+  EXPECT_NE(FileLock::attempt(file), nullptr);
+  EXPECT_EQ(caught([&] { FileLock::attempt(folder_ / "nope" / "lock"); }).kind(), ErrorKind::disk);
+}
+
+TEST_F(Files, OnlyWhatOurWritersLeaveIsRemoved) {
+  for (const char* name : {".a.b.12-3.tmp", "a.tmp", ".a.tmp", ".a.12.tmp", ".a.1-x.tmp",
+                           ".a.12-3.partial", ".12-3.tmp", "a.12-3.tmp", ".a.12-3.tmp.txt", ".tmp"})
+    write_file(folder_ / name, "");
+  for (const char* name : {".run.12-3.partial", ".b.12-3.tmp", ".gone.12-3.old", ".kept.12-3.old",
+                           "kept", "run.12-3.partial"})
+    make_folder(folder_ / name / "inside");
+  fs::create_symlink(folder_ / "kept", folder_ / ".link.12-3.partial");
+  const size_t before = entries();
+  EXPECT_EQ(remove_all_leftovers(folder_), 3);
+  EXPECT_EQ(entries(), before - 3);
+  for (const char* name : {".a.b.12-3.tmp", ".run.12-3.partial", ".kept.12-3.old"})
+    EXPECT_FALSE(fs::exists(folder_ / name)) << name;
+  EXPECT_EQ(remove_all_leftovers(folder_ / "nope"), 0);
+}
+
 }  // namespace
 }  // namespace compress
