@@ -11,15 +11,17 @@ function(compress_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${COMPRESS_UNITY} UNITY_BUILD_BATCH_SIZE 8)
 endfunction()
 
-# compress_module(NAME DEPENDS lower modules... [LIBRARIES external...] [TORCH])
+# compress_module(NAME DEPENDS lower modules... [LIBRARIES external...] [TORCH] [TESTED_WITH modules...])
 # One static library a module: sources in src/NAME, public headers in include/compress/NAME, unit tests in
-# tests/unit/NAME (one executable a module, test labels from cmake/tests.cmake).
+# tests/unit/NAME (one executable a module, test labels from cmake/tests.cmake), which may use TESTED_WITH as well.
+set(COMPRESS_COVERAGE "" CACHE STRING "Modules whose objects count the lines that run, for gcov")
 function(compress_module name)
-  cmake_parse_arguments(M "TORCH" "" "DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(M "TORCH" "" "DEPENDS;LIBRARIES;TESTED_WITH" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${name}/*.cpp"
     "${CMAKE_SOURCE_DIR}/src/${name}/*/*.cpp")
   list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
   list(TRANSFORM M_DEPENDS PREPEND compress_)
+  list(TRANSFORM M_TESTED_WITH PREPEND compress_)
   if(sources)
     add_library(compress_${name} STATIC ${sources})
     target_include_directories(compress_${name} PUBLIC "${CMAKE_SOURCE_DIR}/include" PRIVATE "${CMAKE_SOURCE_DIR}/src/${name}")
@@ -29,6 +31,10 @@ function(compress_module name)
       target_precompile_headers(compress_${name} REUSE_FROM compress_torch_pch)
     endif()
     compress_unity(compress_${name})
+    if(name IN_LIST COMPRESS_COVERAGE)
+      target_compile_options(compress_${name} PRIVATE --coverage)
+      target_link_options(compress_${name} PUBLIC --coverage)
+    endif()
   else()
     add_library(compress_${name} INTERFACE)
     target_include_directories(compress_${name} INTERFACE "${CMAKE_SOURCE_DIR}/include")
@@ -37,7 +43,8 @@ function(compress_module name)
       target_link_libraries(compress_${name} INTERFACE compress_libtorch)
     endif()
   endif()
-  compress_test_executable(${name}_test "unit" "${CMAKE_SOURCE_DIR}/tests/unit/${name}" compress_${name} "${M_TORCH}")
+  compress_test_executable(${name}_test "unit" "${CMAKE_SOURCE_DIR}/tests/unit/${name}"
+    "compress_${name};${M_TESTED_WITH}" "${M_TORCH}")
 endfunction()
 
 # compress_test_executable(NAME LABEL FOLDER LIBRARY TORCH): all *.cpp of FOLDER in one executable, one ctest case each
