@@ -124,15 +124,19 @@ void restrict_field_number(Field& field, double low, double high, bool open) {
 }
 
 void restrict_field_names(Field& field, std::vector<std::string> names) {
-  add_rule(field,
-           [names, key = field.key](const Node& written, const Node& source, Problems& problems) {
-             if (std::find(names.begin(), names.end(), written.scalar) != names.end()) return;
-             std::string near = nearest(written.scalar, names);
-             problems.add(source.mark,
-                          "'" + key + "' must be one of " + join(names, ", ") + ", found " +
-                              internal::shown(written.scalar),
-                          near.empty() ? "" : "did you mean '" + near + "'?");
-           });
+  // A resolved recipe spells out that nothing was chosen, and is a recipe again.
+  const bool may_be_empty =
+      !field.required && field.default_text.empty() && field.type == Type<std::string>::name();
+  add_rule(field, [names, may_be_empty, key = field.key](const Node& written, const Node& source,
+                                                         Problems& problems) {
+    if (std::find(names.begin(), names.end(), written.scalar) != names.end()) return;
+    if (may_be_empty && written.scalar.empty()) return;
+    std::string near = nearest(written.scalar, names);
+    problems.add(source.mark,
+                 "'" + key + "' must be one of " + join(names, ", ") + ", found " +
+                     internal::shown(written.scalar),
+                 near.empty() ? "" : "did you mean '" + near + "'?");
+  });
   field.type = (field.type.starts_with("list of ") ? "list of: " : "one of ") + join(names, ", ");
   field.schema = [schema = field.schema, names = std::move(names)] {
     Json whole = schema();
