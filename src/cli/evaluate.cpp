@@ -121,6 +121,7 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   how.precision = train::resolve_precision(flags.precision, device);
   how.tokenizer = tokenizer.get();
   how.processes = processes;
+  how.progress = "evaluate  " + split.name;
   const eval::Evaluation found = eval::evaluate(*loaded.model, split, how);
   if (parallel::is_first(processes))
     print(flags.json ? as_json(flags, split, found) : as_text(split, found));

@@ -185,10 +185,10 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   check_fit(config, split);
   model.params().refresh(options.precision);
   const nn::PackedWeights packed(model.params());
-  const Share batches(data::evaluation_batches(split, options.batch, options.limit),
-                      options.processes);
   Evaluation result;
   result.rows = options.limit > 0 ? std::min(options.limit, split.rows()) : split.rows();
+  WorkLine line(options.progress, result.rows);
+  const Share batches(split, result.rows, options.batch, options.processes, line);
   Predictions predictions;
   const Scoring scoring{model, split, options, batches, predictions};
   switch (config.head) {

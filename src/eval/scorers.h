@@ -1,6 +1,9 @@
 #pragma once
 // What evaluate() is made of: the rows of this process, and one function a kind of output.
 
+#include <algorithm>
+
+#include "compress/base/work_line.h"
 #include "compress/data/loader.h"
 #include "compress/eval/evaluate.h"
 
@@ -9,8 +12,13 @@ namespace compress::eval {
 // The batches of this process: every world-th one, so that all have long ones and short ones.
 class Share {
  public:
-  Share(data::Batches all, const parallel::Processes* processes)
-      : all_(std::move(all)),
+  // All batches of the first `rows` rows of a split. `line` is told how far they are scored.
+  Share(const data::Split& split, int64_t rows, int64_t batch, const parallel::Processes* processes,
+        WorkLine& line)
+      : all_(data::evaluation_batches(split, batch, rows)),
+        split_(split),
+        line_(line),
+        tokens_(split.offsets[rows * split.choices]),
         first_(processes == nullptr ? 0 : static_cast<size_t>(processes->rank())),
         step_(processes == nullptr ? 1 : static_cast<size_t>(processes->world())) {}
   size_t size() const {
@@ -20,11 +28,22 @@ class Share {
   // Calls work(rows) for each batch.
   template <class Work>
   void each(const Work& work) const {
-    for (size_t i = 0; i < size(); ++i) work((*this)[i]);
+    int64_t done = 0, tokens = 0;  // long rows come first
+    for (size_t i = 0; i < size(); ++i) {
+      const std::vector<int64_t> rows = (*this)[i];
+      work(rows);
+      const auto world = static_cast<int64_t>(step_);  // the others are about as far
+      done += world * static_cast<int64_t>(rows.size());
+      for (int64_t row : rows) tokens += world * split_.length(row);
+      line_.update(done, std::min(1.0, static_cast<double>(tokens) / static_cast<double>(tokens_)));
+    }
   }
 
  private:
   data::Batches all_;
+  const data::Split& split_;
+  WorkLine& line_;
+  int64_t tokens_;
   size_t first_, step_;
 };
 

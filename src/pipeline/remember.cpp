@@ -8,6 +8,7 @@
 #include "compress/base/error.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
+#include "compress/base/work_line.h"
 #include "compress/objective/objective.h"
 #include "workbench.h"
 
@@ -177,12 +178,14 @@ void Workbench::remember(const train::TrainOptions& options, Prepared& prepared)
   if (!can_be_remembered(options, *job.data, questions.wanted)) return;
   check_stop("stage '" + job.stage + "'");
   double seconds = 0;
+  WorkLine progress(job.stage + "  teacher answers", job.rows);
   auto ask = [&](const teacher::Questions& asked, teacher::Range range) {
     if (processes_ == nullptr)
       check_stop("stage '" + job.stage + "'");  // else all would have to ask
     const auto started = std::chrono::steady_clock::now();
     teacher::Piece piece = teacher::answer(*prepared.teacher, asked, range);
     seconds += seconds_since(started);
+    progress.update(range.end);
     return piece;
   };
   auto told = [&](const std::string& line) {

@@ -178,6 +178,7 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage, Pre
   how.stop = stop_;
   how.processes = processes_;
   how.tokenizer = prepared.job.tokenizer;
+  how.progress = stage.name + "  teacher";
   std::string select =
       !options.teacher->metric.empty() ? options.teacher->metric : options.evaluate.select;
   how.metrics = select.empty() ? eval::default_metrics(config) : std::vector<std::string>{select};

@@ -29,6 +29,9 @@ struct EvaluateOptions {
   const std::atomic<bool>* stop = nullptr;
   // The processes that share the rows; all get the same scores. Null: this one alone.
   parallel::Processes* processes = nullptr;
+  // Names the line that tells how far a scoring of more than a few seconds is ("student
+  // validation"); empty: no line.
+  std::string progress;
 };
 
 struct Evaluation {
