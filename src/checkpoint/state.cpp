@@ -11,6 +11,18 @@ constexpr const char* mark = "compress_state";  // metadata key that tells these
 constexpr const char* version = "1";
 constexpr std::string_view text_prefix = "text/";
 
+std::map<std::string, std::string> texts_of(const storage::SafetensorsReader& reader,
+                                            const std::filesystem::path& file) {
+  auto found = reader.metadata().find(mark);
+  if (found == reader.metadata().end() || found->second != version)
+    throw Error(ErrorKind::model, "is not a run state of this version of the program",
+                file.string(), "remove the run folder to start again");
+  std::map<std::string, std::string> texts;
+  for (const auto& [name, text] : reader.metadata())
+    if (starts_with(name, text_prefix)) texts[name.substr(text_prefix.size())] = text;
+  return texts;
+}
+
 }  // namespace
 
 void save_state(const RunState& state, const std::filesystem::path& file) {
@@ -32,16 +44,15 @@ void save_state(const RunState& state, const std::filesystem::path& file) {
 
 RunState load_state(const std::filesystem::path& file) {
   storage::SafetensorsReader reader(file);
-  auto found = reader.metadata().find(mark);
-  if (found == reader.metadata().end() || found->second != version)
-    throw Error(ErrorKind::model, "is not a run state of this version of the program",
-                file.string(), "remove the run folder to start again");
   RunState state;
-  for (const auto& [name, text] : reader.metadata())
-    if (starts_with(name, text_prefix)) state.texts[name.substr(text_prefix.size())] = text;
+  state.texts = texts_of(reader, file);
   for (const storage::TensorView& stored : reader.tensors())
     state.tensors[stored.name] = view(stored).clone();
   return state;
+}
+
+std::map<std::string, std::string> load_state_texts(const std::filesystem::path& file) {
+  return texts_of(storage::SafetensorsReader(file), file);
 }
 
 }  // namespace compress::checkpoint

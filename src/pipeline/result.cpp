@@ -150,11 +150,25 @@ nn::Json to_json(const StageResult& r) {
   return json;
 }
 
+nn::Json record_json(const StageResult& r) {
+  nn::Json json = to_json(r);
+  json["inputs"] = r.inputs;
+  json["made_from"] = r.made_from;
+  json["files"] = nn::Json::array();
+  for (const FileRecord& file : r.files)
+    json["files"].push_back({{"path", file.path}, {"bytes", file.bytes}, {"sha256", file.sha256}});
+  return json;
+}
+
 StageResult stage_from_json(const nn::Json& json) {
   StageResult r;
   r.name = json.at("name");
   r.kind = json.at("kind");
   r.identity = json.at("identity");
+  r.inputs = json.value("inputs", "");
+  r.made_from = json.value("made_from", std::map<std::string, std::string>());
+  for (const nn::Json& file : json.value("files", nn::Json::array()))
+    r.files.push_back({file.at("path"), file.at("bytes"), file.at("sha256")});
   r.seconds = json.at("seconds");
   r.samples_per_second = json.at("samples_per_second");
   r.steps = json.at("steps");

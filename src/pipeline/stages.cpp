@@ -49,13 +49,13 @@ void Runner::score(exports::LoadedModel& loaded, const std::string& dataset,
   how.processes = options_.processes;
   // After training, a score is always waited for: a stop would lose what was trained.
   if (result.kind == "evaluate") how.stop = options_.stop;
-  if (!data.validation.empty())
-    result.validation =
-        eval::evaluate(*loaded.model, bench_.split(dataset, "validation", tokenizer_folder), how)
-            .metrics;
-  if (!data.test.empty())
-    result.test =
-        eval::evaluate(*loaded.model, bench_.split(dataset, "test", tokenizer_folder), how).metrics;
+  auto metrics_on = [&](const char* part) {
+    how.progress = result.name + "  " + part;
+    return eval::evaluate(*loaded.model, bench_.split(dataset, part, tokenizer_folder), how)
+        .metrics;
+  };
+  if (!data.validation.empty()) result.validation = metrics_on("validation");
+  if (!data.test.empty()) result.test = metrics_on("test");
   if (!result.validation.empty())
     log::info(result.name + "  validation: " + metrics_line(result.validation));
   if (!result.test.empty()) log::info(result.name + "  test: " + metrics_line(result.test));
@@ -85,6 +85,7 @@ StageResult Runner::run_train(const StageOptions& stage, StageResult result) {
       how.precision = job.precision;
       how.tokenizer = job.tokenizer;
       how.processes = options_.processes;
+      how.progress = stage.name + "  validation";
       eval::Evaluation found = eval::evaluate(*job.student, *validation, how);
       train::Score score;
       for (const Metric& metric : found.metrics)
@@ -95,8 +96,10 @@ StageResult Runner::run_train(const StageOptions& stage, StageResult result) {
       return score;
     };
   }
-  job.state_file = stage_folder(stage.name) / "state.safetensors";
-  job.identity = result.identity;
+  job.state_file = state_file(stage.name);
+  const Inputs updates = identities_.updates(stage, options_.processes);
+  job.identity = state_identity(stage, updates);
+  job.inputs = updates.text;
   job.metrics = metrics_.get();
   job.quiet = !first();
   if (first()) job.events = folder_ / "events" / stage.name;
@@ -145,7 +148,7 @@ StageResult Runner::run_export(const StageOptions& stage, StageResult result) {
   result.census = nn::census(*loaded.model);
   result.quantized = !loaded.scheme.is_null();
   const data::Split* check = nullptr;
-  const std::string dataset = dataset_of(stage);
+  const std::string dataset = identities_.dataset_of(stage);
   if (!dataset.empty()) {
     const data::DatasetOptions& data = recipe_.dataset(dataset);
     const char* part = !data.test.empty()         ? "test"

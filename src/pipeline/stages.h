@@ -3,8 +3,11 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "compress/pipeline/run.h"
+#include "identity.h"
+#include "run_folder.h"
 #include "workbench.h"
 
 namespace compress::pipeline {
@@ -21,20 +24,33 @@ class Runner {
   StageResult run_evaluate(const StageOptions& stage, StageResult result);
   StageResult run_export(const StageOptions& stage, StageResult result);
 
+  // --- what earlier runs left (resume.cpp), of the process that writes
+  void open();
+  void forget();
+  void look_back();
+  void verify_sources();
+  std::optional<StageResult> earlier(const StageOptions& stage);
+  void check_state(const StageOptions& stage);
+  // Whether the result that look_back() found still holds, after what ran since.
+  bool holds(const StageOptions& stage, const Inputs& inputs);
+
   // The process that writes and judges.
   bool first() const { return parallel::is_first(options_.processes); }
-  // The result of an earlier run with this identity, or nothing.
-  std::optional<StageResult> earlier(const std::string& name, const std::string& identity) const;
   std::filesystem::path stage_folder(const std::string& name) const {
     return folder_ / "stages" / name;
   }
+  std::filesystem::path record_file(const std::string& name) const {
+    return stage_folder(name) / "stage.json";
+  }
+  std::filesystem::path state_file(const std::string& name) const {
+    return stage_folder(name) / "state.safetensors";
+  }
   // Folder of a model named in the recipe: an earlier stage's, or the path itself.
   std::filesystem::path model_folder(const std::string& name) const;
-  // Hash of what a model named in the recipe is: the stage's identity, or the files' content.
-  std::string model_identity(const std::string& name);
-  std::string identity(const StageOptions& stage);
-  // The data set that a stage works on.
-  std::string dataset_of(const StageOptions& stage) const;
+  // Hashes of the models of earlier stages that a stage reads, where they are known.
+  std::map<std::string, std::string> models_read(const StageOptions& stage) const;
+  // What a saved state must have been made with: the same on all processes.
+  std::string state_identity(const StageOptions& stage, const Inputs& updates);
   void score(exports::LoadedModel& loaded, const std::string& dataset,
              const std::vector<std::string>& metrics, nn::Precision precision,
              const std::filesystem::path& tokenizer_folder, StageResult& result);
@@ -43,8 +59,11 @@ class Runner {
   const Recipe& recipe_;
   const RunOptions& options_;
   std::filesystem::path folder_;
-  std::map<std::string, std::string> identities_;
+  Identities identities_;
   Workbench bench_;
+  std::optional<RunFolder> held_;
+  std::map<std::string, StageResult> finished_;  // of earlier runs, by stage
+  std::map<std::string, std::string> models_;    // hashes of this run's models, by stage
   std::unique_ptr<MetricsLog> metrics_;
 };
 
@@ -53,8 +72,9 @@ uint64_t stage_seed(const Recipe& recipe, const StageOptions& stage);
 uint64_t folder_bytes(const std::filesystem::path& folder);
 uint64_t weight_bytes(const std::filesystem::path& folder);
 
-// stage.json and result.json
+// What result.json says of a stage.
 nn::Json to_json(const StageResult& result);
+nn::Json record_json(const StageResult& result);  // all of it, for stage.json
 StageResult stage_from_json(
     const nn::Json& json);  // throws nlohmann exceptions when the file is not ours
 nn::Json to_json(const RunResult& result, const Recipe& recipe);

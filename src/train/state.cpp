@@ -62,6 +62,7 @@ void Trainer::save_state() {
   if (!score_before_.empty()) json["score_before"] = score_before_;
   state.texts["progress"] = json.dump();
   state.texts["identity"] = job_.identity;
+  state.texts["inputs"] = job_.inputs;
   if (job_.metrics != nullptr) job_.metrics->sync();
   // All wait: whoever ended earlier would make a launcher end the one that writes.
   parallel::first_only(processes_, [&] { checkpoint::save_state(state, job_.state_file); });
@@ -71,11 +72,11 @@ bool Trainer::load_state() {
   if (job_.state_file.empty()) return false;
   if (!parallel::as_first(processes_, std::filesystem::exists(job_.state_file))) return false;
   checkpoint::RunState state = checkpoint::load_state(job_.state_file);
-  if (state.texts["identity"] != job_.identity) {
-    log::info(
-        compress::str(job_.stage, ": the saved state belongs to other inputs and is not used"));
-    return false;
-  }
+  if (state.texts["identity"] != job_.identity)
+    throw Error(
+        ErrorKind::recipe,
+        "the saved state of stage '" + job_.stage + "' was trained from other models or data",
+        job_.state_file.string(), "remove the file to start the stage anew");
   nn::Json json = nn::Json::parse(state.texts["progress"], nullptr, false);
   if (json.is_discarded() || !json.contains("step") ||
       json.value("total_steps", int64_t{-1}) != progress_.total_steps)

@@ -78,6 +78,8 @@ void save_state(const RunState& state, const std::filesystem::path& file);
 // Tensors on the CPU, in memory of their own. Error{model} for a damaged file or one that
 // save_state did not write.
 RunState load_state(const std::filesystem::path& file);
+// Its texts alone. The same errors.
+std::map<std::string, std::string> load_state_texts(const std::filesystem::path& file);
 
 // A tensor that views the memory of a stored one (a copy where that memory is not aligned); copy it
 // before the reader closes.

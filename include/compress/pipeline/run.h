@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,11 +15,22 @@
 
 namespace compress::pipeline {
 
+// A file that a stage left, by its path in the stage's folder.
+struct FileRecord {
+  std::string path;
+  uint64_t bytes = 0;
+  std::string sha256;
+};
+
 // What a finished stage left, also kept in its stage.json.
 struct StageResult {
   std::string name, kind;  // kind: train | evaluate | export
   std::string identity;    // hash of everything that the stage depends on
-  bool skipped = false;    // taken from an earlier run with the same identity
+  std::string inputs;      // the same in words (YAML); "" where the version that ran it kept none
+  std::vector<FileRecord> files;  // of its model or exports
+  // Hashes of the models of earlier stages that it read, by the stage's name.
+  std::map<std::string, std::string> made_from;
+  bool skipped = false;  // taken from an earlier run with the same identity
   double seconds = 0, samples_per_second = 0;
   int64_t steps = 0, best_step = 0;
   std::vector<Metric> validation, test;
@@ -47,7 +59,7 @@ struct RunResult {
 
 struct RunOptions {
   std::filesystem::path folder;             // of the run; "" = runs/<name>
-  bool fresh = false;                       // ignore finished stages and saved states
+  bool fresh = false;                       // forget finished stages and saved states first
   const std::atomic<bool>* stop = nullptr;  // set by a signal handler
   // The processes that work together, all with the same recipe; null: this one alone. The folder
   // must be on a file system that all see; rank 0 writes into it. Only rank 0's result has
@@ -55,10 +67,12 @@ struct RunOptions {
   parallel::Processes* processes = nullptr;
 };
 
-// Runs the stages in order. Finished stages with the same identity are skipped, an interrupted one
-// goes on from its state. Writes into the run folder: recipe.yaml (resolved), log.txt,
-// metrics.jsonl, events/<stage>/, stages/<name>/, result.json, result.md. Expectations that do not
-// hold are part of the result, not an error.
+// Runs the stages in order. Finished stages of the same inputs whose files are whole are skipped,
+// an interrupted one goes on from its state. Writes into the run folder: run.lock (held meanwhile),
+// recipe.yaml (resolved), log.txt, metrics.jsonl, events/<stage>/, stages/<name>/, result.json,
+// result.md. Expectations that do not hold are part of the result, not an error. Errors, besides
+// those of the stages: Error{disk} where another run works in the folder, Error{recipe} before
+// anything is trained where a saved state belongs to other options than the recipe's.
 RunResult run(const Recipe& recipe, const RunOptions& options);
 
 // The same recipe with several seeds, each in <folder>/seed-<n>; writes result.md and result.json

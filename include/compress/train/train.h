@@ -43,9 +43,11 @@ struct Job {
   // optional: called with the number of updates done after each, before anything of it is read
   std::function<void(int64_t)> after_update;
   std::filesystem::path state_file;  // empty: nothing is saved
-  std::string identity;              // a saved state of another identity is not resumed
-  MetricsLog* metrics = nullptr;     // optional
-  std::filesystem::path events;      // TensorBoard folder; empty: none
+  // Of everything that decides an update; a saved state of another identity is refused.
+  std::string identity;
+  std::string inputs;  // the same in words (YAML), kept with the state to tell differences
+  MetricsLog* metrics = nullptr;  // optional
+  std::filesystem::path events;   // TensorBoard folder; empty: none
   const std::atomic<bool>* stop =
       nullptr;         // optional: set by a signal; the state is saved and the loop leaves
   bool quiet = false;  // no progress line
@@ -80,7 +82,7 @@ Plan plan(const Job& job);
 
 // Trains. On return the student holds the stage's weights (averaged or best ones where asked for),
 // constraints included. Errors: Error{diverged} naming step and example ids; Error{interrupted}
-// after a stop, with the state saved.
+// after a stop, with the state saved; Error{recipe} where the saved state is another job's.
 Result run(const Job& job);
 
 // The device and precision that a stage gets from its options. Error{device} when they cannot be

@@ -1,0 +1,120 @@
+// What a recipe may name, and what it says of itself.
+
+#include <gmock/gmock.h>
+
+#include <set>
+
+#include "unit/pipeline/folder.h"
+
+namespace compress::pipeline {
+namespace {
+
+using testing::HasSubstr;
+
+class Recipes : public Folder {
+ protected:
+  std::string refused(const std::string& yaml) const {
+    return tiny::error_of(ErrorKind::recipe, [&] { load(yaml); });
+  }
+};
+
+TEST_F(Recipes, AreResolvedWithEveryDefault) {
+  const Recipe recipe = load(text(stage("a", base(), 2)), {"stages.a.train.batch=8"});
+  EXPECT_THAT(recipe.resolved, HasSubstr("batch: 8"));
+  EXPECT_THAT(recipe.resolved, HasSubstr("max_target_length: 128"));
+  EXPECT_EQ(recipe.options.seed, 13);
+  EXPECT_EQ(recipe.stage("a")->train->length, Duration::steps(2));
+  EXPECT_EQ(recipe.stage("b"), nullptr);
+  EXPECT_EQ(recipe.dataset("films").label, "label");
+  EXPECT_THAT(tiny::error_of(ErrorKind::recipe, [&] { (void)recipe.dataset("x"); }),
+              HasSubstr("no data set 'x'"));
+  // Read again, the resolved recipe is the same one.
+  EXPECT_EQ(load(recipe.resolved).resolved, recipe.resolved);
+}
+
+TEST_F(Recipes, MayNameEarlierStagesAndFoldersAlone) {
+  EXPECT_THAT(refused(text(stage("a", "b", 1) + stage("b", base(), 1))),
+              HasSubstr("stage 'b' comes later"));
+  EXPECT_THAT(refused(text(stage("a", "a", 1))), HasSubstr("stage 'a' comes later"));
+  EXPECT_THAT(refused(text(stage("first", base(), 1) + stage("b", "frist", 1))),
+              HasSubstr("did you mean 'first'?"));
+  EXPECT_THAT(refused(text(stage("a", "nowhere", 1))),
+              testing::AllOf(HasSubstr("neither an earlier stage nor a folder"),
+                             HasSubstr("no earlier stage makes a model")));
+  EXPECT_THAT(refused(text(stage("first", base(), 1) + stage("b", "nothing-like-it", 1))),
+              HasSubstr("earlier stages: first"));
+  EXPECT_THAT(refused(text(stage("a", base(), 1) +
+                           "  - name: s\n    evaluate: {model: a, data: "
+                           "films}\n" +
+                           stage("b", "s", 1))),
+              HasSubstr("stage 's' makes no model"));
+  EXPECT_THAT(refused(text(stage("a", base(), 1, ", teacher: {from: b}"))),
+              HasSubstr("'b' is neither"));
+}
+
+TEST_F(Recipes, NameTheirStagesOnce) {
+  EXPECT_THAT(refused(text(stage("a", base(), 1) + stage("a", base(), 1))),
+              HasSubstr("a second stage is named 'a'"));
+  for (const char* name : {"a/b", ".a", "\"a b\"", "\"\""})
+    EXPECT_THAT(refused(text(stage(name, base(), 1))), HasSubstr("cannot name a folder")) << name;
+  EXPECT_THAT(refused(text("  - name: a\n")), HasSubstr("exactly one of train, evaluate, export"));
+}
+
+TEST_F(Recipes, AreCheckedAgainstTheirData) {
+  const std::string scored = "  - name: s\n    evaluate: {model: " + base() + ", data: ";
+  EXPECT_THAT(refused(text(scored + "flims}\n")), HasSubstr("did you mean 'films'?"));
+  EXPECT_THAT(refused(text(scored + "something}\n")), HasSubstr("data sets: films"));
+  EXPECT_THAT(refused("name: x\nstages:\n" + scored + "films}\n"), HasSubstr("data sets: none"));
+  fs::remove(root_ / "dev.tsv");
+  EXPECT_THAT(refused(text(stage("a", base(), 1))),
+              testing::AllOf(HasSubstr("dev.tsv' does not exist"), HasSubstr("recipe.yaml:3")));
+  const std::string at = (root_ / "test.tsv").string();
+  const std::string untrained = "name: x\ndata:\n  films: {test: " + at +
+                                ", text: text, label: "
+                                "label}\nstages:\n";
+  EXPECT_THAT(refused(untrained + stage("a", base(), 1)), HasSubstr("has no training part"));
+  EXPECT_THAT(
+      refused(untrained + stage("a", base(), 1, ", teacher: {from: " + base() + ", floor: 0.5}")),
+      HasSubstr("a floor needs a validation part"));
+  EXPECT_THAT(
+      refused(untrained + "  - name: o\n    export: {model: " + base() + ", data: movies}\n"),
+      HasSubstr("there is no data set 'movies'"));
+}
+
+TEST_F(Recipes, AreCheckedForMetricsAndExpectations) {
+  EXPECT_THAT(refused(text(stage("a", base(), 1, ", evaluate: {metrics: [acuracy]}"))),
+              HasSubstr("did you mean 'accuracy'?"));
+  EXPECT_THAT(refused(text(stage("a", base(), 1, ", evaluate: {select: beauty}"))),
+              testing::AllOf(HasSubstr("unknown metric 'beauty'"), HasSubstr("metrics: ")));
+  auto expecting = [&](const std::string& expectation) {
+    return refused(text(stage("first", base(), 1), "expect:\n  - {" + expectation + "}\n"));
+  };
+  EXPECT_THAT(expecting("stage: frist, metric: accuracy, at_least: 0"),
+              HasSubstr("did you mean 'first'?"));
+  EXPECT_THAT(expecting("stage: nothing, metric: accuracy, at_least: 0"),
+              HasSubstr("stages: first"));
+  EXPECT_THAT(expecting("stage: first, metric: accuracy"), HasSubstr("an expectation needs"));
+  EXPECT_THAT(expecting("stage: first, metric: accuracy, drop_at_most: 1"),
+              HasSubstr("`of` goes with"));
+  EXPECT_THAT(expecting("stage: first, metric: accuracy, at_least: 0, of: first"),
+              HasSubstr("`of` goes with"));
+}
+
+TEST(RecipeDocuments, TellEveryComponentAndSection) {
+  std::set<std::string> names;
+  const std::string methods = methods_document(), sections = recipe_document();
+  for (const recipe::ComponentInfo* info : all_components()) {
+    EXPECT_TRUE(names.insert(info->name).second) << info->name;
+    EXPECT_THAT(methods, HasSubstr("### `" + info->name + "`"));
+    EXPECT_FALSE(info->summary.empty()) << info->name;
+  }
+  EXPECT_TRUE(names.contains("soft_labels"));
+  for (const recipe::ComponentInfo& info : recipe_sections())
+    EXPECT_THAT(sections, HasSubstr("`" + info.name + "`"));
+  const recipe::Json schema = recipe_schema();
+  EXPECT_EQ(schema.at("required"), (recipe::Json{"name", "stages"}));
+  EXPECT_EQ(schema.at("title"), "A recipe of compress");
+}
+
+}  // namespace
+}  // namespace compress::pipeline

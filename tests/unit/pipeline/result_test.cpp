@@ -1,0 +1,170 @@
+// Expectations, tables and records, by hand.
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "../../../src/pipeline/stages.h"
+#include "unit/pipeline/folder.h"
+
+namespace compress::pipeline {
+namespace {
+
+using testing::HasSubstr;
+
+StageResult trained(const std::string& name, double validation, double test) {
+  StageResult result;
+  result.name = name;
+  result.kind = "train";
+  result.identity = "i-" + name;
+  result.inputs = "seed: 1\n";
+  result.files = {{"model/config.json", 12, "ab"}};
+  result.made_from = {{"earlier", "cd"}};
+  result.seconds = 61;
+  result.steps = 10;
+  result.best_step = 5;
+  result.validation = {{"accuracy", validation, 8, ""}};
+  result.test = {{"accuracy", test, 10, ""}, {"f1", 0.5, 10, "a note"}};
+  result.census = {1000, 250, 800, 200};
+  result.bytes = 4000;
+  result.notes = {"something happened"};
+  return result;
+}
+
+exports::Report exported() {
+  exports::Report report;
+  report.format = "huggingface";
+  report.folder = "run/stages/out/huggingface";
+  report.bytes = 5000;
+  report.weight_bytes = 2000;
+  report.largest_difference = 0.25;
+  report.scale = 2;
+  report.rows = 7;
+  report.ours = {"accuracy", 0.75, 7, ""};
+  report.reread = {"accuracy", 0.5, 7, ""};
+  return report;
+}
+
+ExpectOptions expecting(const std::string& stage) {
+  ExpectOptions options;
+  options.stage = stage;
+  options.metric = "accuracy";
+  return options;
+}
+
+TEST(Judging, ComparesWithBounds) {
+  const std::vector<StageResult> stages = {trained("a", 0.5, 0.75)};
+  ExpectOptions both = expecting("a");
+  both.at_least = 0.75;
+  both.at_most = 0.7;
+  ExpectOptions validation = expecting("a");
+  validation.split = "validation";
+  validation.at_least = 0.51;
+  const std::vector<Expectation> found = judge({both, validation}, stages);
+  ASSERT_EQ(found.size(), 3U);
+  EXPECT_TRUE(found[0].held);
+  EXPECT_EQ(found[0].text, "a accuracy (test) 0.7500 >= 0.7500");
+  EXPECT_FALSE(found[1].held);
+  EXPECT_EQ(found[1].text, "a accuracy (test) 0.7500 <= 0.7000");
+  EXPECT_FALSE(found[2].held);
+  EXPECT_EQ(found[2].value, 0.5);
+  EXPECT_EQ(found[2].bound, 0.51);
+}
+
+TEST(Judging, ComparesStages) {
+  const std::vector<StageResult> stages = {trained("a", 0, 0.75), trained("b", 0, 0.5)};
+  ExpectOptions drop = expecting("b"), gain = expecting("a");
+  drop.of = "a";
+  drop.drop_at_most = 0.25;
+  gain.of = "b";
+  gain.gain_at_least = 0.5;
+  const std::vector<Expectation> found = judge({drop, gain}, stages);
+  EXPECT_TRUE(found[0].held);
+  EXPECT_EQ(found[0].text, "b accuracy (test) 0.5000 >= a 0.7500 - 0.25");
+  EXPECT_FALSE(found[1].held);
+  EXPECT_EQ(found[1].text, "a accuracy (test) 0.7500 >= b 0.5000 + 0.5");
+}
+
+TEST(Judging, AMissingNumberDoesNotHold) {
+  ExpectOptions unknown = expecting("a");
+  unknown.metric = "matthews";
+  unknown.at_least = -1;
+  ExpectOptions other = expecting("a");
+  other.of = "b";
+  other.drop_at_most = 1;
+  for (const Expectation& found : judge({unknown, other}, {trained("a", 1, 1)}))
+    EXPECT_FALSE(found.held) << found.text;
+}
+
+TEST(Records, ComeBackAsTheyWere) {
+  StageResult result = trained("a", 0.5, 0.75);
+  result.exports = {exported()};
+  result.validation.push_back({"spearman", std::nan(""), 8, "undefined"});
+  const StageResult back = stage_from_json(nn::Json::parse(record_json(result).dump()));
+  EXPECT_EQ(record_json(back).dump(), record_json(result).dump());
+  EXPECT_TRUE(std::isnan(back.validation.at(1).value));
+  EXPECT_EQ(back.files.at(0).bytes, 12U);
+  EXPECT_EQ(back.made_from.at("earlier"), "cd");
+  EXPECT_EQ(back.exports.at(0).reread.value, 0.5);
+  // The result of a run names no files.
+  EXPECT_FALSE(to_json(result).contains("files"));
+}
+
+TEST(Tables, TellStagesExportsAndSizes) {
+  RunResult run;
+  run.name = "tiny";
+  run.seed = 13;
+  StageResult last = trained("int8", 0.5, 0.5), out;
+  last.census = {900, 500, 400, 200};  // half the encoder's weights, half of them zeros
+  last.quantized = true;
+  last.skipped = true;
+  out.name = "out";
+  out.kind = "export";
+  out.exports = {exported()};
+  run.stages = {trained("teacher", 0.5, 0.75), last, out};
+  ExpectOptions bound = expecting("teacher");
+  bound.at_least = 0.7;
+  run.expectations = judge({bound}, run.stages);
+  EXPECT_TRUE(run.held());
+  const std::string text = result_text(run);
+  EXPECT_THAT(text, HasSubstr("25.00%"));  // 200 of 800
+  EXPECT_THAT(text, HasSubstr("1 min 1 s (earlier run)"));
+  EXPECT_THAT(text, HasSubstr("teacher to int8: 2.0x fewer, 2.0x sparser, 4x narrower: 16.0x"));
+  EXPECT_THAT(text, HasSubstr("huggingface 2.0 kB (2.0x)"));
+  EXPECT_THAT(text, HasSubstr("held    teacher accuracy (test) 0.7500 >= 0.7000"));
+  run.expectations[0].held = false;
+  EXPECT_FALSE(run.held());
+  Recipe recipe;
+  recipe.options.description = "A description.";
+  recipe.options.paper = "A paper";
+  const std::string markdown = result_markdown(run, recipe);
+  for (const char* part : {"# tiny\n\nA description.\n\nPaper: A paper\n", "| out | huggingface |",
+                           "- MISSED  teacher", "- int8: something happened", "Seed 13, compress "})
+    EXPECT_THAT(markdown, HasSubstr(part));
+  const nn::Json json = to_json(run, recipe);
+  EXPECT_EQ(json.at("held"), false);
+  EXPECT_EQ(json.at("stages").size(), 3U);
+  EXPECT_EQ(json.at("expectations").at(0).at("bound"), 0.7);
+}
+
+TEST(Tables, OneTrainedStageHasNoSizesToCompare) {
+  RunResult run;
+  run.stages = {trained("a", 1, 1)};
+  EXPECT_EQ(result_text(run).find("nominal"), std::string::npos);
+}
+
+TEST(Differences, AreNamedKeyByKey) {
+  EXPECT_TRUE(differences("a: 1\nb: {c: [x, y]}\n", "b: {c: [x, y]}\na: 1\n").empty());
+  EXPECT_THAT(differences("a: 1\nb: {c: [x, y]}\n", "a: 2\nb: {c: [x, z]}\nd: {e: {}}\n"),
+              testing::ElementsAre("a: 1 -> 2", "b.c[1]: y -> z", "d.e: (none) -> (defaults)"));
+  const std::string one(64, 'a'), two(64, 'b');
+  EXPECT_THAT(
+      differences("data: {train: " + one + "}\nreading: {text: x}\n",
+                  "data: {train: " + two + ", test: " + one + "}\nreading: {text: y}\n"),
+      testing::ElementsAre("data.text: x -> y", "data.test: added", "data.train: other content"));
+  // How data is read does not matter where it is the same data for all that.
+  EXPECT_TRUE(differences("reading: {stride: 1}\n", "reading: {stride: 2}\n").empty());
+}
+
+}  // namespace
+}  // namespace compress::pipeline

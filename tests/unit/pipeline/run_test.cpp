@@ -1,0 +1,235 @@
+// Whole runs on a tiny model: chains of stages, seeds, plans, benches and teachers' answers.
+
+#include <gmock/gmock.h>
+
+#include "../../../src/pipeline/workbench.h"
+#include "compress/base/hash.h"
+#include "unit/pipeline/folder.h"
+
+namespace compress::pipeline {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class Runs : public Folder {
+ protected:
+  // A teacher, a student of one layer, and the student pruned and in int8, scored and exported.
+  std::string chain() const {
+    const std::string taught = ", teacher: teacher, objectives: [soft_labels: {temperature: 2}]";
+    return text(
+        stage("teacher", base(), 6, ", evaluate: {every: 3 steps}") +
+            stage("student", "{from: teacher, drop_layers: {strategy: top, keep: 1}}", 4, taught) +
+            stage("int8", "student", 4,
+                  taught + ", pruning: {magnitude: {sparsity: 50%}}, quantization: {weights: int8, "
+                           "activations: int8}") +
+            "  - name: scored\n    evaluate: {model: int8, data: films, metrics: [accuracy, f1]}\n"
+            "  - name: release\n    export: {model: int8, formats: [huggingface, "
+            "compressed-tensors]}\n",
+        "expect:\n  - {stage: int8, metric: accuracy, at_least: 2}\n"
+        "  - {stage: student, metric: accuracy, of: teacher, drop_at_most: 1}\n");
+  }
+};
+
+TEST_F(Runs, ChainStagesToExports) {
+  const RunResult result = run_it(load(chain()));
+  ASSERT_EQ(result.stages.size(), 5U);
+  const StageResult &teacher = result.stages[0], &student = result.stages[1],
+                    &int8 = result.stages[2], &scored = result.stages[3],
+                    &release = result.stages[4];
+  // Of each layer: 4 matrices of 8 x 8 and 2 of 8 x 16.
+  EXPECT_EQ(teacher.census.encoder_linear, 2 * (4 * 64 + 2 * 128));
+  EXPECT_EQ(student.census.encoder_linear, 4 * 64 + 2 * 128);
+  EXPECT_EQ(teacher.census.parameters - student.census.parameters,
+            4 * (64 + 8) + (128 + 16) + (128 + 8) + 2 * 16);
+  EXPECT_EQ(int8.census.encoder_linear_zeros, 256);
+  EXPECT_TRUE(int8.quantized);
+  EXPECT_EQ(int8.bytes, static_cast<int64_t>(fs::file_size(weights("int8"))));
+  EXPECT_THAT(student.notes, testing::Contains(HasSubstr("drop_layers: kept")));
+  EXPECT_THAT(student.notes, testing::Contains(HasSubstr("teacher 'teacher' on validation")));
+  // The same model on the same rows.
+  EXPECT_EQ(scored.test.at(0).value, int8.test.at(0).value);
+  EXPECT_EQ(scored.test.size(), 2U);
+  EXPECT_EQ(scored.validation.at(0).n, 8);
+  ASSERT_EQ(release.exports.size(), 2U);
+  EXPECT_EQ(release.exports[1].rows, 10);
+  EXPECT_EQ(release.exports[1].largest_difference, 0);
+  EXPECT_LT(release.exports[1].weight_bytes, release.exports[0].weight_bytes);
+  EXPECT_FALSE(result.held());
+  EXPECT_FALSE(result.expectations[0].held);
+  EXPECT_TRUE(result.expectations[1].held);
+  const nn::Json kept = nn::Json::parse(read_file(root_ / "run/result.json"));
+  EXPECT_EQ(kept.at("stages").size(), 5U);
+  EXPECT_THAT(read_file(root_ / "run/result.md"), HasSubstr("MISSED  int8"));
+  EXPECT_THAT(read_file(stage_folder("release") / "huggingface/compress_run.json"),
+              HasSubstr("resolved_recipe"));
+  EXPECT_THAT(read_file(root_ / "run/metrics.jsonl"), HasSubstr("validation/accuracy"));
+}
+
+TEST_F(Runs, AreTheSameInAnotherFolder) {
+  const Recipe recipe = load(chain());
+  run_it(recipe);
+  const std::string first = read_file(weights("int8"));
+  fs::remove_all(root_ / "run");
+  run_it(recipe);
+  EXPECT_EQ(read_file(weights("int8")), first);
+}
+
+TEST_F(Runs, StopBetweenStages) {
+  std::atomic<bool> stop{true};
+  RunOptions options;
+  options.folder = root_ / "run";
+  options.stop = &stop;
+  EXPECT_THAT(tiny::error_of(ErrorKind::interrupted, [&] { run(load(chain()), options); }),
+              HasSubstr("stopped before stage 'teacher'; finished stages are kept"));
+}
+
+TEST_F(Runs, WithSeedsAreJudgedOnTheirMeans) {
+  const fs::path file =
+      write_recipe(text(stage("a", base(), 6, ", optimizer: {adamw: {lr: 1e-2}}"),
+                        "expect:\n  - {stage: a, metric: accuracy, at_least: 0}\n"));
+  RunOptions options;
+  options.folder = root_ / "seeds";
+  const SeedsResult result = run_seeds(file, {}, {1, 2, 3}, options);
+  ASSERT_EQ(result.runs.size(), 3U);
+  EXPECT_TRUE(result.held());
+  double mean = 0, squares = 0;
+  for (const RunResult& run : result.runs) mean += run.stages[0].test.at(0).value / 3;
+  for (const RunResult& run : result.runs)
+    squares += std::pow(run.stages[0].test.at(0).value - mean, 2);
+  EXPECT_DOUBLE_EQ(result.expectations.at(0).value, mean);
+  EXPECT_THAT(result.table, HasSubstr(fixed(mean, 4)));
+  EXPECT_THAT(result.table, HasSubstr(fixed(std::sqrt(squares / 2), 4)));
+  EXPECT_THAT(result.table, HasSubstr("seed 3"));
+  // Other seeds, other weights; each in a folder of its own, with a lock of its own.
+  auto weights_of = [&](int seed) {
+    return sha256_file(root_ /
+                       compress::str("seeds/seed-", seed, "/stages/a/model/model.safetensors"));
+  };
+  EXPECT_NE(weights_of(1), weights_of(2));
+  EXPECT_TRUE(fs::exists(root_ / "seeds/seed-2/run.lock"));
+  EXPECT_THAT(read_file(root_ / "seeds/result.md"), HasSubstr("# tiny: 3 seeds"));
+  EXPECT_EQ(nn::Json::parse(read_file(root_ / "seeds/result.json")).at("runs").size(), 3U);
+  const SeedsResult missed = run_seeds(file, {"expect[0].at_least=2"}, {1}, options);
+  EXPECT_FALSE(missed.held());
+  EXPECT_TRUE(missed.runs[0].stages[0].skipped);
+  tiny::error_of(ErrorKind::recipe, [&] { run_seeds(file, {}, {}, options); });
+}
+
+TEST_F(Runs, RefuseATeacherBelowItsFloor) {
+  const std::string teacher = ", objectives: [soft_labels: {}], teacher: {from: " + base();
+  EXPECT_THAT(
+      tiny::error_of(ErrorKind::recipe,
+                     [&] { run_it(load(text(stage("a", base(), 1, teacher + ", floor: 1.1}")))); }),
+      HasSubstr("and the recipe's floor is 1.1"));
+  run_it(load(text(stage("a", base(), 1, teacher + ", floor: 0, metric: f1}"))));
+}
+
+TEST_F(Runs, AnswersThatAreKeptAreTheTeachers) {
+  const std::string taught = ", objectives: [soft_labels: {}], teacher: {from: " + base();
+  auto made = [&](const std::string& teacher) {
+    fs::remove_all(root_ / "run");
+    run_it(load(text(stage("a", base(), 4, taught + teacher + "}"))));
+    return checkpoint::load_model(stage_folder("a") / "model").tensors;
+  };
+  const nn::TensorMap asked = made(", remember: false"), kept = made("");
+  for (const auto& [name, value] : asked)
+    EXPECT_TRUE(torch::allclose(value, kept.at(name), 1e-4, 1e-6)) << name;
+  const std::string cache = ", cache: " + (root_ / "cache").string();
+  const nn::TensorMap written = made(cache), read = made(cache);
+  for (const auto& [name, value] : kept) {
+    EXPECT_TRUE(torch::equal(value, written.at(name))) << name;
+    EXPECT_TRUE(torch::equal(value, read.at(name))) << name;
+  }
+  EXPECT_THAT(read_file(root_ / "run/log.txt"),
+              HasSubstr("a  teacher cache: logits of 24 rows read"));
+  // Another folder changes no result, an objective that reads what no cache keeps is refused.
+  run_it(load(text(stage("a", base(), 4, taught + ", cache: " + (root_ / "x").string() + "}"))));
+  EXPECT_THAT(read_file(root_ / "run/log.txt"), HasSubstr("a: unchanged since an earlier run"));
+  EXPECT_THAT(tiny::error_of(ErrorKind::model,
+                             [&] {
+                               run_it(load(text(stage(
+                                   "b", base(), 4,
+                                   taught + ", cache: {folder: " + (root_ / "empty").string() +
+                                       ", missing: refuse}}"))));
+                             }),
+              HasSubstr("the teacher cache lacks logits"));
+}
+
+TEST_F(Runs, ACacheHoldsWhatObjectivesRead) {
+  auto options = [&](const std::string& more) {
+    return *load(text(stage("a", base(), 1,
+                            ", teacher: {from: " + base() +
+                                ", cache: {folder: x, "
+                                "hidden: all}}, objectives: " +
+                                more)))
+                .stage("a")
+                ->train;
+  };
+  const nn::ModelConfig config = tiny::state().config;
+  const train::TrainOptions both = options("[soft_labels: {}, hidden_states: {}]");
+  EXPECT_TRUE(teacher_use(both).logits);
+  EXPECT_TRUE(teacher_use(both).captures.hidden);
+  const teacher::Wanted wanted = wanted_answers(both, config, config);
+  EXPECT_TRUE(wanted.logits);
+  EXPECT_EQ(wanted.hidden, (std::vector<int64_t>{0, 1, 2}));
+  const train::TrainOptions labels = options("[labels: {}]");
+  EXPECT_FALSE(teacher_use(labels).logits);
+  EXPECT_TRUE(wanted_answers(labels, config, config).nothing());
+}
+
+TEST_F(Runs, PlansTellSizesBeforeAnythingIsTrained) {
+  const std::string plan = plan_text(load(chain()));
+  // 40 + 12 + 2 rows of 8 and a norm; two layers; the pooler and two classes.
+  const int64_t layer = 4 * (64 + 8) + (128 + 16) + (128 + 8) + 2 * 16;
+  const int64_t all = 54 * 8 + 16 + 2 * layer + 72 + 18;
+  EXPECT_THAT(plan, HasSubstr("model before  " + base() +
+                              ": bert, 2 layers, 8 wide, 2 heads, head "
+                              "classification {negative, positive}, " +
+                              with_commas(all) + " parameters"));
+  EXPECT_THAT(plan, HasSubstr("model after   bert, 1 layers, 8 wide, 2 heads, head classification "
+                              "{negative, positive}, " +
+                              with_commas(all - layer)));
+  EXPECT_THAT(plan,
+              HasSubstr("teacher       teacher: " + with_commas(all) + " parameters, frozen"));
+  EXPECT_THAT(plan,
+              HasSubstr("6 steps = 6 updates of 4 rows (24 rows, 6 updates an epoch), float32"));
+  EXPECT_THAT(plan, HasSubstr("on disk       " + human_bytes(4.0 * static_cast<double>(all))));
+  EXPECT_THAT(plan, HasSubstr("(every row 12 tokens long)"));
+  EXPECT_THAT(plan, HasSubstr("12 matches, 1,024 weights"));  // 6 matrices, pruned and quantised
+  EXPECT_THAT(plan, HasSubstr("evaluate int8 on films"));
+  EXPECT_THAT(plan, HasSubstr("export int8 as huggingface, compressed-tensors"));
+  EXPECT_FALSE(fs::exists(root_ / "run"));
+}
+
+TEST_F(Runs, BenchesTimeAStage) {
+  const Recipe recipe = load(chain());
+  EXPECT_THAT(
+      tiny::error_of(ErrorKind::recipe, [&] { bench_stage(recipe, "student", 2, root_ / "run"); }),
+      HasSubstr("which " + (root_ / "run").string() + " does not hold"));
+  EXPECT_THAT(tiny::error_of(ErrorKind::recipe, [&] { bench_stage(recipe, "release", 2, ""); }),
+              HasSubstr("no training stage 'release'"));
+  const BenchResult result = bench_stage(recipe, "teacher", 3, root_ / "run");
+  EXPECT_EQ(result.steps, 3);
+  EXPECT_EQ(result.rows, 12);
+  EXPECT_GT(result.samples_per_second, 0);
+  EXPECT_GT(result.seconds_to_first_step, 0);
+  EXPECT_FALSE(fs::exists(root_ / "run"));
+}
+
+TEST_F(Runs, ContentHashesAreOfNamesAndFiles) {
+  const std::string before = content_hash(base());
+  EXPECT_EQ(content_hash(base()), before);
+  make_folder(root_ / "base/checkpoint-1");  // folders inside are no part of the model
+  EXPECT_EQ(content_hash(base()), before);
+  make_folder(root_ / "base/1_Pooling");
+  write_file(root_ / "base/1_Pooling/config.json", "{}");
+  EXPECT_NE(content_hash(base()), before);
+  fs::remove_all(root_ / "base/1_Pooling");
+  fs::rename(root_ / "base/vocab.txt", root_ / "base/words.txt");
+  EXPECT_NE(content_hash(base()), before);
+  EXPECT_EQ(content_hash(root_ / "train.tsv"), sha256_file(root_ / "train.tsv"));
+}
+
+}  // namespace
+}  // namespace compress::pipeline
