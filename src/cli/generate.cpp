@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <optional>
@@ -28,7 +29,7 @@ struct GenerateFlags {
   std::vector<std::string> prompts, stop;
   std::optional<int64_t> max_new_tokens, min_new_tokens, num_beams, no_repeat_ngram, top_k,
       sequences;
-  std::optional<double> length_penalty, repetition_penalty, temperature, top_p;
+  std::optional<double> length_penalty, repetition_penalty, temperature, top_p, min_p;
   std::optional<std::string> early_stopping;
   std::optional<bool> sample;
   uint64_t seed = 0;
@@ -68,33 +69,50 @@ class Prompts {
   std::optional<LineReader> lines_;
 };
 
-template <class T>
-void take(const std::optional<T>& flag, T& option) {
-  if (flag) option = *flag;
-}
+// What is given goes before what the folder states.
+class Given {
+ public:
+  explicit Given(generate::FolderOptions& folder) : folder_(folder) {}
+  template <class T, class O>
+  void take(const std::optional<T>& flag, O& option, const char* key) {
+    if (!flag) return;
+    option = *flag;
+    folder_.stated.erase(key);
+  }
 
-generate::Options options_of(const GenerateFlags& flags, const nn::ModelConfig& config) {
-  std::vector<std::string> ignored;
-  generate::Options options = generate::default_options(flags.model, config, ignored);
-  if (!ignored.empty())
-    log::warn(str(flags.model, ": generation options that are not supported and are ignored: ",
-                  join(ignored, ", ")));
-  take(flags.max_new_tokens, options.max_new_tokens);
-  take(flags.min_new_tokens, options.min_new_tokens);
-  take(flags.num_beams, options.num_beams);
-  take(flags.length_penalty, options.length_penalty);
-  if (flags.early_stopping)
-    options.early_stopping = generate::parse_early_stopping(*flags.early_stopping);
-  take(flags.no_repeat_ngram, options.no_repeat_ngram);
-  take(flags.repetition_penalty, options.repetition_penalty);
-  take(flags.sample, options.sample);
-  take(flags.temperature, options.temperature);
-  take(flags.top_k, options.top_k);
-  take(flags.top_p, options.top_p);
-  take(flags.sequences, options.sequences);
+ private:
+  generate::FolderOptions& folder_;
+};
+
+// Also leaves in `flags` the texts that stop, which the folder may state.
+generate::Options options_of(GenerateFlags& flags, const nn::ModelConfig& config) {
+  generate::FolderOptions folder = generate::folder_options(flags.model, config);
+  generate::Options& options = folder.options;
+  Given given(folder);
+  given.take(flags.max_new_tokens, options.max_new_tokens, "max_new_tokens");
+  if (flags.max_new_tokens) options.fit_positions = false;
+  given.take(flags.min_new_tokens, options.min_new_tokens, "min_new_tokens");
+  given.take(flags.num_beams, options.num_beams, "num_beams");
+  given.take(flags.length_penalty, options.length_penalty, "length_penalty");
+  std::optional<generate::EarlyStopping> early;
+  if (flags.early_stopping) early = generate::parse_early_stopping(*flags.early_stopping);
+  given.take(early, options.early_stopping, "early_stopping");
+  given.take(flags.no_repeat_ngram, options.no_repeat_ngram, "no_repeat_ngram_size");
+  given.take(flags.repetition_penalty, options.repetition_penalty, "repetition_penalty");
+  given.take(flags.sample, options.sample, "do_sample");
+  given.take(flags.temperature, options.temperature, "temperature");
+  given.take(flags.top_k, options.top_k, "top_k");
+  given.take(flags.top_p, options.top_p, "top_p");
+  given.take(flags.min_p, options.min_p, "min_p");
+  given.take(flags.sequences, options.sequences, "num_return_sequences");
+  if (!flags.stop.empty()) folder.stated.erase("stop_strings");
+  if (flags.stop.empty()) flags.stop = folder.stop;
   options.seed = flags.seed;
-  generate::check(options);
-  return options;
+  const std::vector<std::string> ignored = generate::ignored_keys(folder);
+  if (!ignored.empty())
+    log::warn(str(folder.file, ": generation options that are not supported and are ignored: ",
+                  join(ignored, ", ")));
+  return generate::resolve(folder);
 }
 
 // Whether the last tokens say one of `texts`. A token has a byte at least; a few more before them
@@ -140,19 +158,27 @@ class Writer {
       if (static_cast<int64_t>(batch.size()) == flags_.batch) write(batch);
     }
     write(batch);
+    if (options_.first_row == 0)
+      throw Error(ErrorKind::data, "there are no prompts",
+                  flags_.file.empty() ? "standard input" : flags_.file,
+                  "write one prompt a line, or give --prompt");
     if (!flags_.quiet)
       log::info(str(with_commas(tokens_), " tokens in ", fixed(seconds_, 2), " s, ",
                     fixed(static_cast<double>(tokens_) / seconds_, 1), " tokens/s"));
   }
 
  private:
-  generate::Tokens encoded(const Prompt& prompt, ErrorKind kind) const {
+  generate::Tokens encoded(const Prompt& prompt, ErrorKind kind) {
     const text::Encoding encoding = tokenizer_.encode(prompt.text);
     generate::Tokens ids(encoding.ids.begin(), encoding.ids.end());
     const std::string what = generate::problem(model_.config(), options_, ids);
     if (!what.empty())
       throw Error(kind, "the prompt " + what, prompt.where,
-                  "shorten the prompt, or lower --max-new-tokens");
+                  "shorten the prompt, or set --max-new-tokens");
+    const std::string cut =
+        generate::limits(options_, model_.config(), static_cast<int64_t>(ids.size())).cut;
+    if (!cut.empty() && !told_cut_) log::warn(prompt.where + ": " + cut);
+    told_cut_ |= !cut.empty();
     return ids;
   }
 
@@ -193,9 +219,13 @@ class Writer {
   const text::Tokenizer& tokenizer_;
   int64_t tokens_ = 0;
   double seconds_ = 0;
+  bool told_cut_ = false;  // so that a file of prompts has one warning
 };
 
-int generate_text(const GenerateFlags& flags) {
+int generate_text(GenerateFlags flags) {
+  if (std::find(flags.stop.begin(), flags.stop.end(), "") != flags.stop.end())
+    throw Error(ErrorKind::recipe, "the text that is to stop is empty", "--stop",
+                "leave --stop out, or give it a text");
   const torch::Device device = train::resolve_device(flags.device);
   // What can be wrong without the weights is told before they are read.
   const nn::ModelConfig config = checkpoint::load_config(flags.model);
@@ -218,7 +248,8 @@ int generate_text(const GenerateFlags& flags) {
 }
 
 void add_lengths_and_beams(CLI::App& sub, GenerateFlags& flags) {
-  sub.add_option("--max-new-tokens", flags.max_new_tokens, "Tokens to write at most; default 20");
+  sub.add_option("--max-new-tokens", flags.max_new_tokens,
+                 "Tokens to write at most; default 20, or what the folder states");
   sub.add_option("--min-new-tokens", flags.min_new_tokens, "No end before that many; default 0");
   sub.add_option("--stop", flags.stop, "Ends where this text was written; repeated")
       ->take_all()
@@ -238,11 +269,16 @@ void add_lengths_and_beams(CLI::App& sub, GenerateFlags& flags) {
 }
 
 void add_sampling(CLI::App& sub, GenerateFlags& flags) {
-  sub.add_flag("--sample,!--no-sample", flags.sample, "Draws tokens instead of taking the best");
+  // A flag that is bound to an optional counts, and says false where it is not given.
+  sub.add_flag_function(
+      "--sample,!--no-sample", [&flags](int64_t count) { flags.sample = count > 0; },
+      "Draws tokens instead of taking the best");
   sub.add_option("--temperature", flags.temperature, "Scores are divided by it; default 1");
   sub.add_option("--top-k", flags.top_k, "Draws from the K best; 0: from all; default 50");
   sub.add_option("--top-p", flags.top_p,
                  "Draws from the fewest that have this probability; default 1");
+  sub.add_option("--min-p", flags.min_p,
+                 "Draws from those with this part of the best one's probability; default 0");
   sub.add_option("--seed", flags.seed, "Of the draws; the same seed writes the same")
       ->capture_default_str();
 }

@@ -17,8 +17,8 @@ constexpr float absent = -1e9F;
 
 // All beams begin at the prompt, so all but the first are ruled out; they come in only where the
 // first has too few continuations.
-Beams::Beams(const Options& options)
-    : options_(options), beams_(static_cast<size_t>(options.num_beams)) {
+Beams::Beams(const Options& options, int64_t most)
+    : options_(options), most_(most), beams_(static_cast<size_t>(options.num_beams)) {
   running_.assign(beams_, {{}, absent, false});
   running_[0].score = 0;
   finished_.assign(beams_, {{}, absent, false});
@@ -28,7 +28,7 @@ void Beams::advance(const std::vector<std::span<const float>>& rows) {
   std::vector<Candidate> found = candidates(rows);
   bool all_end = true;
   for (Candidate& candidate : found) {
-    candidate.ends = length_ + 1 >= options_.max_new_tokens || ends(candidate);
+    candidate.ends = length_ + 1 >= most_ || ends(candidate);
     all_end &= candidate.ends;
   }
   finish(found);
@@ -105,7 +105,7 @@ void Beams::run_on(const std::vector<Candidate>& found) {
 bool Beams::may_improve() const {
   const bool at_the_end =
       options_.early_stopping == EarlyStopping::never && options_.length_penalty > 0;
-  const float best = penalized(running_[0].score, at_the_end ? options_.max_new_tokens : length_);
+  const float best = penalized(running_[0].score, at_the_end ? most_ : length_);
   const float least = finished_.back().score;
   return std::any_of(finished_.begin(), finished_.end(),
                      [&](const Hypothesis& one) { return best > (one.finished ? least : absent); });

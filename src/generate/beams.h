@@ -12,7 +12,8 @@ namespace compress::generate {
 
 class Beams {
  public:
-  explicit Beams(const Options& options);
+  // `most`: new tokens of a sequence at most.
+  Beams(const Options& options, int64_t most);
 
   // Reads a step: rows[b] are the vocabulary's log-probabilities behind beam b, processed; rows may
   // be the same. Of the max(2, 1 + number of ends) * num_beams best continuations (equal ones in
@@ -50,6 +51,7 @@ class Beams {
   float penalized(float score, int64_t length) const;
 
   const Options& options_;
+  int64_t most_;
   size_t beams_;
   int64_t length_ = 0;  // new tokens of the running sequences
   bool done_ = false;

@@ -6,6 +6,8 @@ namespace compress::generate {
 
 namespace {
 
+constexpr int64_t first_places = 64;
+
 data::Batch pack(const std::vector<Tokens>& rows) {
   data::Batch batch;
   batch.row_offsets = {0};
@@ -36,14 +38,20 @@ data::Batch pack(const std::vector<Tokens>& rows) {
 
 }  // namespace
 
-// The last new token is never read, so it needs no place.
+// The last new token is never read, so it needs no place. Places for a few new ones are there from
+// the beginning: a folder's max_length is often thousands, and most texts end long before.
 Continuations::Continuations(nn::Model& model, const std::vector<Tokens>& prompts,
                              const Options& options)
     : model_(model), pass_{false, 0, options.precision} {
   const data::Batch batch = pack(prompts).to(model.device());
   const bool reads = model.config().encoder_decoder();
+  for (const Tokens& prompt : prompts) {
+    const auto length = static_cast<int64_t>(prompt.size());
+    most_ =
+        std::max(most_, (reads ? 1 : length) + limits(options, model.config(), length).most - 1);
+  }
   const int64_t before = reads ? 1 : batch.longest;
-  decoding_ = model.begin_decoding(batch, 1, before + options.max_new_tokens - 1, pass_);
+  decoding_ = model.begin_decoding(batch, 1, std::min(most_, before + first_places), pass_);
   first_ = decode(reads ? std::vector<Tokens>(prompts.size(), {options.decoder_start}) : prompts);
 }
 
@@ -55,6 +63,8 @@ torch::Tensor Continuations::decode(const std::vector<Tokens>& rows) {
 torch::Tensor Continuations::read(const Tokens& tokens) {
   std::vector<Tokens> rows;
   rows.reserve(tokens.size());
+  if (*std::max_element(decoding_.lengths.begin(), decoding_.lengths.end()) == decoding_.capacity)
+    decoding_.grow(std::min(most_, 2 * decoding_.capacity));
   for (int64_t token : tokens) rows.push_back({token});
   return decode(rows);
 }

@@ -25,6 +25,7 @@ class Continuations {
   torch::Tensor decode(const std::vector<Tokens>& rows);
   nn::Model& model_;
   nn::Pass pass_;
+  int64_t most_ = 0;  // tokens of a row at most that are read
   nn::Decoding decoding_;
   torch::Tensor first_;
 };

@@ -19,6 +19,10 @@ Tokens beginning(const nn::Model& model, const Tokens& prompt, const Options& op
   return model.config().encoder_decoder() ? Tokens{options.decoder_start} : prompt;
 }
 
+Limits limits_of(const nn::Model& model, const Tokens& prompt, const Options& options) {
+  return limits(options, model.config(), static_cast<int64_t>(prompt.size()));
+}
+
 Scores row_of(torch::Tensor& scores, int64_t row) {
   const auto width = static_cast<size_t>(scores.size(1));
   return {scores.data_ptr<float>() + row * scores.size(1), width};
@@ -36,11 +40,12 @@ struct Row {
   int64_t prompt = 0, sequence = 0;
   Tokens history;  // the beginning, then new tokens
   size_t begin = 0;
+  Limits limits;
   double score = 0;
 
   std::span<const int64_t> fresh() const { return std::span(history).subspan(begin); }
   bool ended(const Options& options) const {
-    if (static_cast<int64_t>(fresh().size()) >= options.max_new_tokens) return true;
+    if (static_cast<int64_t>(fresh().size()) >= limits.most) return true;
     const auto& eos = options.eos;
     return std::find(eos.begin(), eos.end(), history.back()) != eos.end() ||
            (options.stop && options.stop(fresh()));
@@ -49,7 +54,7 @@ struct Row {
 
 void choose(Row& row, Scores scores, const Options& options) {
   const auto fresh = static_cast<int64_t>(row.fresh().size());
-  process(scores, row.history, fresh, options);
+  process(scores, row.history, fresh, row.limits, options);
   const int64_t token =
       options.sample
           ? draw(scores, uniform(options, options.first_row + row.prompt, row.sequence, fresh))
@@ -76,7 +81,8 @@ std::vector<Row> beginnings(const nn::Model& model, const std::vector<Tokens>& p
     for (int64_t sequence = 0; sequence < options.sequences; ++sequence) {
       Tokens begin = beginning(model, prompts[prompt], options);
       const size_t length = begin.size();
-      rows.push_back({static_cast<int64_t>(prompt), sequence, std::move(begin), length});
+      rows.push_back({static_cast<int64_t>(prompt), sequence, std::move(begin), length,
+                      limits_of(model, prompts[prompt], options)});
     }
   return rows;
 }
@@ -128,6 +134,7 @@ std::vector<Sequence> row_by_row(nn::Model& model, const std::vector<Tokens>& pr
 struct Search {
   size_t prompt = 0;
   Tokens beginning;
+  Limits limits;
   Beams beams;
   std::vector<int64_t> rows;
 };
@@ -141,7 +148,7 @@ void advance(Search& search, torch::Tensor& scores, int64_t fresh, const Options
       Tokens history = search.beginning;
       const Tokens& tokens = search.beams.tokens(static_cast<int64_t>(beam));
       history.insert(history.end(), tokens.begin(), tokens.end());
-      process(row_of(scores, row), history, fresh, options);
+      process(row_of(scores, row), history, fresh, search.limits, options);
     }
     rows.push_back(row_of(scores, row));
     before = row;
@@ -184,10 +191,13 @@ std::vector<Sequence> by_beams(nn::Model& model, const std::vector<Tokens>& prom
   std::vector<std::vector<Sequence>> found(prompts.size());
   Continuations continuations(model, prompts, options);
   std::vector<Search> searches;
-  for (size_t i = 0; i < prompts.size(); ++i)
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    Limits row = limits_of(model, prompts[i], options);
+    Beams beams(options, row.most);
     searches.push_back(
-        {i, beginning(model, prompts[i], options), Beams(options),
+        {i, beginning(model, prompts[i], options), std::move(row), std::move(beams),
          std::vector<int64_t>(static_cast<size_t>(options.num_beams), static_cast<int64_t>(i))});
+  }
   torch::Tensor scores = continuations.first();
   for (int64_t fresh = 0;; ++fresh) {
     scores = at::log_softmax(scores, 1);

@@ -1,156 +1,112 @@
-// Ranges of the options, and what a folder says of them.
+// Ranges of the options, and the lengths that follow from them.
 
 #include <algorithm>
 #include <cmath>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "compress/checkpoint/checkpoint.h"
 #include "compress/generate/generate.h"
 
 namespace compress::generate {
 
 namespace {
 
-namespace fs = std::filesystem;
-using nn::Json;
+constexpr int64_t default_new_tokens = 20;
+constexpr int64_t most_new_tokens = int64_t{1} << 31;  // so that sums of lengths stay numbers
 
-void require(bool holds, const std::string& what) {
-  if (!holds) throw Error(ErrorKind::recipe, what, "generation options");
-}
-
-// Each option for itself.
-void check_ranges(const Options& o) {
-  require(o.max_new_tokens >= 1, "max_new_tokens starts at 1");
-  require(o.min_new_tokens >= 0, "min_new_tokens starts at 0");
-  require(o.num_beams >= 1, "num_beams starts at 1");
-  require(std::isfinite(o.length_penalty), "length_penalty is a finite number");
-  require(o.no_repeat_ngram >= 0, "no_repeat_ngram_size starts at 0");
-  require(std::isfinite(o.repetition_penalty) && o.repetition_penalty > 0,
-          "repetition_penalty is above 0");
-  require(std::isfinite(o.temperature) && o.temperature > 0,
-          "temperature is above 0 (for the best token each time, do not sample)");
-  require(o.top_k >= 0, "top_k starts at 0");
-  require(o.top_p >= 0 && o.top_p <= 1, "top_p lies in 0 to 1");
-  require(o.sequences >= 1, "num_return_sequences starts at 1");
-}
-
-// Reads keys that may be missing or null.
-class Reader {
+// Says which of several options is wrong, and whose value it is.
+class Judge {
  public:
-  Reader(Json json, std::string file) : json_(std::move(json)), file_(std::move(file)) {}
+  explicit Judge(const FolderOptions* folder) : folder_(folder) {}
 
-  void read(const char* key, int64_t& value) const {
-    if (const Json* found = find(key)) {
-      if (!found->is_number_integer()) refuse(key, "a whole number");
-      value = found->get<int64_t>();
-    }
+  bool stated(const std::string& key) const {
+    return folder_ != nullptr && folder_->stated.contains(key);
   }
-  void read(const char* key, double& value) const {
-    if (const Json* found = find(key)) {
-      if (!found->is_number()) refuse(key, "a number");
-      value = found->get<double>();
-    }
+  // `keys`: those that decide `holds`. The folder's file is at fault where it states them all.
+  void require(bool holds, std::initializer_list<const char*> keys, const std::string& what,
+               const std::string& hint = {}) const {
+    if (holds) return;
+    if (std::all_of(keys.begin(), keys.end(), [&](const char* key) { return stated(key); }))
+      throw Error(ErrorKind::model, what, folder_->file, hint);
+    throw Error(ErrorKind::recipe, what, "generation options", hint);
   }
-  void read(const char* key, bool& value) const {
-    if (const Json* found = find(key)) {
-      if (!found->is_boolean()) refuse(key, "true or false");
-      value = found->get<bool>();
-    }
+  // What the folder's file states is of the right kind.
+  void require_kinds() const {
+    if (folder_ == nullptr) return;
+    for (const auto& [key, wrong] : folder_->stated)
+      if (!wrong.empty()) throw Error(ErrorKind::model, wrong, folder_->file);
   }
-  // An id or a list of ids; null for none.
-  void read(const char* key, Tokens& value) const {
-    const Json* found = find(key);
-    if (found == nullptr) {
-      if (json_.contains(key)) value.clear();
-      return;
-    }
-    Tokens ids;
-    for (const Json& id : found->is_array() ? *found : Json::array({*found})) {
-      if (!id.is_number_integer()) refuse(key, "an id or a list of ids");
-      ids.push_back(id.get<int64_t>());
-    }
-    value = std::move(ids);
-  }
-  void read(const char* key, EarlyStopping& value) const {
-    const Json* found = find(key);
-    if (found == nullptr) return;
-    if (found->is_boolean()) {
-      value = found->get<bool>() ? EarlyStopping::yes : EarlyStopping::no;
-    } else if (*found == "never") {
-      value = EarlyStopping::never;
-    } else {
-      refuse(key, "true, false or \"never\"");
-    }
-  }
-  const Json* find(const char* key) const {
-    const auto found = json_.find(key);
-    return found == json_.end() || found->is_null() ? nullptr : &*found;
-  }
-  const std::string& file() const { return file_; }
 
  private:
-  [[noreturn]] void refuse(const char* key, const char* due) const {
-    throw Error(ErrorKind::model, str(key, " is ", find(key)->dump(), ", and ", due, " is due"),
-                file_);
-  }
-  Json json_;
-  std::string file_;
+  const FolderOptions* folder_;
 };
 
-// Keys of GenerationConfig that are not read, with the values that change nothing.
-std::vector<std::string> unsupported(const Reader& reader) {
-  static const std::vector<std::pair<const char*, std::vector<Json>>> keys = {
-      {"typical_p", {1.0}},
-      {"min_p", {0.0}},
-      {"top_h", {}},
-      {"epsilon_cutoff", {0.0}},
-      {"eta_cutoff", {0.0}},
-      {"encoder_repetition_penalty", {1.0}},
-      {"encoder_no_repeat_ngram_size", {0}},
-      {"bad_words_ids", {}},
-      {"sequence_bias", {}},
-      {"suppress_tokens", {Json::array()}},
-      {"begin_suppress_tokens", {Json::array()}},
-      {"exponential_decay_length_penalty", {}},
-      {"diversity_penalty", {0.0}},
-      {"guidance_scale", {1.0}},
-      {"penalty_alpha", {0.0}},
-      {"remove_invalid_values", {false}},
-      {"renormalize_logits", {false}},
-      {"stop_strings", {}},
-      {"max_time", {}}};
-  std::vector<std::string> found;
-  for (const auto& [key, same] : keys) {
-    const Json* value = reader.find(key);
-    if (value == nullptr || std::find(same.begin(), same.end(), *value) != same.end()) continue;
-    found.push_back(key);
-  }
-  return found;
+// Each option for itself.
+void check_ranges(const Options& o, const Judge& judge) {
+  judge.require(o.max_new_tokens.value_or(1) >= 1, {"max_new_tokens"},
+                "max_new_tokens starts at 1");
+  judge.require(o.max_length.value_or(1) >= 1, {"max_length"}, "max_length starts at 1");
+  judge.require(o.min_new_tokens.value_or(0) >= 0, {"min_new_tokens"},
+                "min_new_tokens starts at 0");
+  judge.require(o.min_length.value_or(0) >= 0, {"min_length"}, "min_length starts at 0");
+  judge.require(o.num_beams >= 1, {"num_beams"}, "num_beams starts at 1");
+  judge.require(std::isfinite(o.length_penalty), {"length_penalty"},
+                "length_penalty is a finite number");
+  judge.require(o.no_repeat_ngram >= 0, {"no_repeat_ngram_size"},
+                "no_repeat_ngram_size starts at 0");
+  judge.require(std::isfinite(o.repetition_penalty) && o.repetition_penalty > 0,
+                {"repetition_penalty"}, "repetition_penalty is above 0");
+  judge.require(std::isfinite(o.temperature) && o.temperature > 0, {"temperature"},
+                "temperature is above 0 (for the best token each time, do not sample)");
+  judge.require(o.top_k >= 0, {"top_k"}, "top_k starts at 0", "0 draws from all tokens");
+  judge.require(o.top_p >= 0 && o.top_p <= 1, {"top_p"}, "top_p lies in 0 to 1");
+  judge.require(o.min_p >= 0 && o.min_p <= 1, {"min_p"}, "min_p lies in 0 to 1");
+  judge.require(o.sequences >= 1, {"num_return_sequences"}, "num_return_sequences starts at 1");
+  judge.require(
+      std::none_of(o.banned.begin(), o.banned.end(), [](const Tokens& t) { return t.empty(); }),
+      {"bad_words_ids"}, "bad_words_ids has a sequence without tokens");
 }
 
-void read_lengths(const Reader& reader, bool encoder_decoder, Options& options) {
-  if (encoder_decoder) {
-    // They count the decoder's start token.
-    int64_t most = options.max_new_tokens + 1, least = options.min_new_tokens + 1;
-    reader.read("max_length", most);
-    reader.read("min_length", least);
-    options.max_new_tokens = std::max<int64_t>(1, most - 1);
-    options.min_new_tokens = std::max<int64_t>(0, least - 1);
-  }
-  reader.read("max_new_tokens", options.max_new_tokens);
-  reader.read("min_new_tokens", options.min_new_tokens);
+void check(const Options& o, const Judge& judge) {
+  judge.require_kinds();
+  check_ranges(o, judge);
+  // Beside a max_length, or where the file states it, the least number gives way to the most.
+  const int64_t most = o.max_new_tokens.value_or(default_new_tokens);
+  judge.require(!o.min_new_tokens || judge.stated("min_new_tokens") ||
+                    (o.max_length && !o.max_new_tokens) || *o.min_new_tokens <= most,
+                {"min_new_tokens"},
+                str("min_new_tokens (", o.min_new_tokens.value_or(0),
+                    ") is more than max_new_tokens (", most, ")"));
+  judge.require(
+      !o.sample || o.num_beams == 1, {"do_sample", "num_beams"},
+      "sampling and beams together are not supported: sample with num_beams 1, or do not sample",
+      "give --num-beams 1 or --no-sample");
+  judge.require(
+      o.num_beams == 1 || o.sequences <= o.num_beams, {"num_return_sequences"},
+      str("num_return_sequences (", o.sequences, ") is more than num_beams (", o.num_beams, ")"));
+  judge.require(
+      o.num_beams > 1 || o.sample || o.sequences == 1, {"num_return_sequences"},
+      "num_return_sequences above 1 needs sampling or beams: the best token each time gives one "
+      "sequence");
 }
 
-Reader reader_of(const fs::path& folder, const nn::ModelConfig& config) {
-  std::error_code ignored;
-  const fs::path file = folder / "generation_config.json";
-  if (fs::exists(file, ignored)) {
-    Json json = checkpoint::read_json(file);
-    if (!json.is_object()) throw Error(ErrorKind::model, "an object is due", file.string());
-    return {std::move(json), file.string()};
-  }
-  return {config.raw.is_object() ? config.raw : Json::object(), (folder / "config.json").string()};
+// Takes back what `way` of decoding the options do not use.
+void set_unused_aside(FolderOptions& folder) {
+  Options& o = folder.options;
+  const Options usual;
+  auto aside = [&](bool used, const char* key, auto Options::*option) {
+    if (used || !folder.stated.contains(key)) return;
+    o.*option = usual.*option;
+    folder.stated.erase(key);
+  };
+  aside(o.sample, "temperature", &Options::temperature);
+  aside(o.sample, "top_k", &Options::top_k);
+  aside(o.sample, "top_p", &Options::top_p);
+  aside(o.sample, "min_p", &Options::min_p);
+  aside(o.num_beams > 1, "length_penalty", &Options::length_penalty);
+  aside(o.num_beams > 1, "early_stopping", &Options::early_stopping);
+  aside(!o.max_new_tokens, "max_length", &Options::max_length);
+  aside(!o.min_new_tokens, "min_length", &Options::min_length);
 }
 
 }  // namespace
@@ -165,56 +121,46 @@ EarlyStopping parse_early_stopping(const std::string& name) {
   throw Error(ErrorKind::recipe, "early stopping is true, false or never, not '" + name + "'");
 }
 
-Options default_options(const fs::path& folder, const nn::ModelConfig& config,
-                        std::vector<std::string>& ignored) {
-  Options options;
-  options.top_k = 50;
-  options.eos = config.eos_token_ids;
-  options.decoder_start = config.decoder_start_token_id;
-  options.forced_bos = config.forced_bos_token_id;
-  const Reader reader = reader_of(folder, config);
-  read_lengths(reader, config.encoder_decoder(), options);
-  reader.read("num_beams", options.num_beams);
-  reader.read("length_penalty", options.length_penalty);
-  reader.read("early_stopping", options.early_stopping);
-  reader.read("no_repeat_ngram_size", options.no_repeat_ngram);
-  reader.read("repetition_penalty", options.repetition_penalty);
-  reader.read("do_sample", options.sample);
-  reader.read("temperature", options.temperature);
-  reader.read("top_k", options.top_k);
-  reader.read("top_p", options.top_p);
-  reader.read("num_return_sequences", options.sequences);
-  reader.read("eos_token_id", options.eos);
-  reader.read("decoder_start_token_id", options.decoder_start);
-  reader.read("forced_bos_token_id", options.forced_bos);
-  reader.read("forced_eos_token_id", options.forced_eos);
-  if (!config.encoder_decoder()) options.decoder_start = options.forced_bos = -1;
-  if (config.encoder_decoder() && options.decoder_start < 0)
-    options.decoder_start = config.bos_token_id;
-  ignored = unsupported(reader);
-  try {
-    check_ranges(options);
-  } catch (const Error& error) {
-    throw Error(ErrorKind::model, error.message(), reader.file(), error.hint());
-  }
-  return options;
+Options resolve(const FolderOptions& folder) {
+  FolderOptions used = folder;
+  set_unused_aside(used);
+  check(used.options, Judge(&used));
+  return used.options;
 }
 
-void check(const Options& o) {
-  check_ranges(o);
-  require(o.min_new_tokens <= o.max_new_tokens,
-          str("min_new_tokens (", o.min_new_tokens, ") is more than max_new_tokens (",
-              o.max_new_tokens, ")"));
-  require(
-      !o.sample || o.num_beams == 1,
-      "sampling and beams together are not supported: sample with num_beams 1, or do not sample");
-  require(
-      o.num_beams == 1 || o.sequences <= o.num_beams,
-      str("num_return_sequences (", o.sequences, ") is more than num_beams (", o.num_beams, ")"));
-  require(
-      o.num_beams > 1 || o.sample || o.sequences == 1,
-      "num_return_sequences above 1 needs sampling or beams: the best token each time gives one "
-      "sequence");
+void check(const Options& options) {
+  check(options, Judge(nullptr));
+}
+
+Limits limits(const Options& options, const nn::ModelConfig& config, int64_t prompt) {
+  const int64_t before = config.encoder_decoder() ? 1 : prompt;
+  const bool ends = config.max_positions > 0;
+  Limits found;
+  if (options.max_new_tokens)
+    found.most = *options.max_new_tokens;
+  else if (options.max_length)
+    found.most = *options.max_length - before;
+  else
+    found.most =
+        ends ? std::min(default_new_tokens, config.max_positions - before) : default_new_tokens;
+  found.most = std::min(found.most, most_new_tokens);
+  // The last new token is not read.
+  const int64_t room = config.max_positions - before + 1;
+  if (ends && options.fit_positions && found.most > room) {
+    found.cut = str("the model's ", with_commas(config.max_positions), " positions end before ",
+                    options.max_new_tokens ? "max_new_tokens " : "max_length ",
+                    options.max_new_tokens ? *options.max_new_tokens : *options.max_length);
+    found.most = room;
+  }
+  const int64_t least = options.min_new_tokens ? *options.min_new_tokens
+                        : options.min_length   ? *options.min_length - before
+                                               : 0;
+  found.least = std::clamp<int64_t>(least, 0, std::max<int64_t>(0, found.most));
+  if (found.least < least && found.cut.empty())
+    found.cut = str(options.min_new_tokens ? "min_new_tokens " : "min_length ",
+                    options.min_new_tokens ? *options.min_new_tokens : *options.min_length,
+                    " is more than the ", found.most, " new tokens that are written at most");
+  return found;
 }
 
 void check(const nn::ModelConfig& config) {
@@ -234,16 +180,22 @@ std::string problem(const nn::ModelConfig& config, const Options& options,
   const auto length = static_cast<int64_t>(prompt.size());
   const bool reads = config.encoder_decoder();
   if (reads && options.decoder_start < 0) return "has no decoder_start_token_id to begin with";
-  if (config.max_positions <= 0) return {};
-  if (length > config.max_positions)
+  if (config.max_positions > 0 && length > config.max_positions)
     return str("has ", with_commas(length), " tokens, and the model takes ",
                with_commas(config.max_positions));
+  const int64_t most = limits(options, config, length).most;
+  if (most < 1)
+    return str("has ", with_commas(length), length == 1 ? " token" : " tokens", ", and ",
+               options.max_length && !options.max_new_tokens
+                   ? str("max_length ", *options.max_length,
+                         reads ? " counts the start token" : " counts them")
+                   : str("the model takes ", with_commas(config.max_positions)),
+               ": no new one is left");
   // The last new token is not read.
-  const int64_t all = (reads ? 1 : length) + options.max_new_tokens - 1;
-  if (all <= config.max_positions) return {};
-  return str("has ", with_commas(length), " tokens, and with max_new_tokens ",
-             options.max_new_tokens, " the model's ", with_commas(config.max_positions),
-             " positions do not suffice");
+  const int64_t all = (reads ? 1 : length) + most - 1;
+  if (config.max_positions <= 0 || all <= config.max_positions) return {};
+  return str("has ", with_commas(length), " tokens, and with max_new_tokens ", most,
+             " the model's ", with_commas(config.max_positions), " positions do not suffice");
 }
 
 }  // namespace compress::generate

@@ -56,6 +56,17 @@ void ban(Scores scores, std::span<const int64_t> tokens) {
     if (inside(scores, token)) scores[static_cast<size_t>(token)] = never;
 }
 
+void ban_completed(Scores scores, History history, const std::vector<Tokens>& sequences) {
+  for (const Tokens& sequence : sequences) {
+    const History before = History(sequence).first(sequence.size() - 1);
+    const bool follows =
+        before.empty() || (history.size() >= sequence.size() &&
+                           std::equal(before.begin(), before.end(),
+                                      history.end() - static_cast<int64_t>(before.size())));
+    if (follows) ban(scores, {&sequence.back(), 1});
+  }
+}
+
 void force(Scores scores, std::span<const int64_t> tokens) {
   std::fill(scores.begin(), scores.end(), never);
   for (int64_t token : tokens)
@@ -104,18 +115,41 @@ void keep_top_p(Scores scores, double p) {
   for (auto entry = entries.begin(); entry != end; ++entry) scores[entry->second] = never;
 }
 
-void process(Scores scores, History history, int64_t fresh, const Options& options) {
+void keep_min_p(Scores scores, double p) {
+  const double least = *std::max_element(scores.begin(), scores.end()) + std::log(p);
+  for (float& score : scores)
+    if (score < least) score = never;
+}
+
+void renormalize(Scores scores) {
+  const double most = *std::max_element(scores.begin(), scores.end());
+  if (!std::isfinite(most)) return;
+  double total = 0;
+  for (float score : scores) total += std::exp(score - most);
+  const auto shift = static_cast<float>(most + std::log(total));
+  for (float& score : scores) score -= shift;
+}
+
+void process(Scores scores, History history, int64_t fresh, const Limits& limits,
+             const Options& options) {
   if (options.repetition_penalty != 1)
     penalize_repetition(scores, history, options.repetition_penalty);
   if (options.no_repeat_ngram > 0) ban_repeated_ngrams(scores, history, options.no_repeat_ngram);
-  if (fresh < options.min_new_tokens) ban(scores, options.eos);
-  if (options.forced_bos >= 0 && fresh == 0) force(scores, {&options.forced_bos, 1});
-  if (!options.forced_eos.empty() && fresh == options.max_new_tokens - 1)
-    force(scores, options.forced_eos);
-  if (!options.sample) return;
-  if (options.temperature != 1) divide(scores, options.temperature);
-  if (options.top_k > 0) keep_top_k(scores, options.top_k);
-  if (options.top_p < 1) keep_top_p(scores, options.top_p);
+  ban_completed(scores, history, options.banned);
+  if (fresh < limits.least) ban(scores, options.eos);
+  const bool forces_first = options.forced_bos >= 0;
+  if (forces_first && history.size() == 1) force(scores, {&options.forced_bos, 1});
+  if (!options.forced_eos.empty() && fresh == limits.most - 1) force(scores, options.forced_eos);
+  ban(scores, options.suppressed);
+  const auto beginning = static_cast<int64_t>(history.size()) - fresh;
+  if (fresh == (forces_first && beginning == 1 ? 1 : 0)) ban(scores, options.suppressed_first);
+  if (options.sample) {
+    if (options.temperature != 1) divide(scores, options.temperature);
+    if (options.top_k > 0) keep_top_k(scores, options.top_k);
+    if (options.top_p < 1) keep_top_p(scores, options.top_p);
+    if (options.min_p > 0) keep_min_p(scores, options.min_p);
+  }
+  if (options.renormalize) renormalize(scores);
 }
 
 int64_t best(std::span<const float> scores) {

@@ -18,6 +18,9 @@ void penalize_repetition(Scores scores, History history, double penalty);
 // -inf for tokens that would end n tokens which `history` already has in this order.
 void ban_repeated_ngrams(Scores scores, History history, int64_t n);
 void ban(Scores scores, std::span<const int64_t> tokens);
+// -inf for the last token of each of `sequences` whose others end `history`. A single token is
+// always banned; a longer sequence never before the history is as long, as in transformers.
+void ban_completed(Scores scores, History history, const std::vector<Tokens>& sequences);
 // 0 for `tokens`, -inf for all others.
 void force(Scores scores, std::span<const int64_t> tokens);
 void divide(Scores scores, double temperature);
@@ -26,9 +29,14 @@ void keep_top_k(Scores scores, int64_t k);
 // -inf for tokens that others, all of them at least as good, leave less than 1 - p of the
 // probability to; never for the best. Of equal scores those with lower ids go first.
 void keep_top_p(Scores scores, double p);
+// -inf for tokens with less than `p` of the best one's probability.
+void keep_min_p(Scores scores, double p);
+// Logarithms of probabilities that add up to one, up to a common summand the same.
+void renormalize(Scores scores);
 
 // All of these that `options` ask for, in the order of Options. `fresh`: new tokens in `history`.
-void process(Scores scores, History history, int64_t fresh, const Options& options);
+void process(Scores scores, History history, int64_t fresh, const Limits& limits,
+             const Options& options);
 
 // Throws the Error{diverged} of scores that are not numbers, or all -inf.
 [[noreturn]] void no_choice();

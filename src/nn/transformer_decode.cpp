@@ -31,6 +31,19 @@ void Decoding::select(const std::vector<int64_t>& parents) {
   encoder = std::move(chosen);
 }
 
+void Decoding::grow(int64_t more) {
+  torch::NoGradGuard no_grad;
+  for (Layer& layer : layers) {
+    const Tensor kept = layer.self.view({rows(), prefix + capacity, layer.self.size(1)});
+    const Tensor wider =
+        torch::empty({rows(), prefix + more, layer.self.size(1)}, layer.self.options());
+    wider.narrow(1, 0, prefix + capacity).copy_(kept);
+    layer.self = wider.view({-1, layer.self.size(1)});
+  }
+  capacity = more;
+  distance_bias = Tensor();  // its width is that of all places
+}
+
 Decoding Transformer::begin_decoding(const data::Batch& batch, int64_t copies, int64_t capacity,
                                      const Pass& pass) {
   torch::NoGradGuard no_grad;

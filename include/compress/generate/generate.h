@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,7 +20,7 @@ namespace compress::generate {
 
 using Tokens = std::vector<int64_t>;
 
-// When a beam search ends before max_new_tokens.
+// When a beam search ends before the most new tokens.
 enum class EarlyStopping {
   no,    // num_beams sequences are finished, and the best running one could not join them at the
          // length that it has now (a guess where length_penalty is positive)
@@ -29,12 +31,19 @@ const char* early_stopping_name(EarlyStopping value);
 EarlyStopping parse_early_stopping(const std::string& name);  // Error{recipe}
 
 // A row's scores are changed in this order before a token is chosen: repetition_penalty,
-// no_repeat_ngram, min_new_tokens, forced_bos, forced_eos; then, when sampling, temperature, top_k,
-// top_p. They are logits; log-probabilities in a beam search.
+// no_repeat_ngram, banned, the least length, forced_bos, forced_eos, suppressed, suppressed_first;
+// then, when sampling, temperature, top_k, top_p, min_p; then renormalize. They are logits;
+// log-probabilities in a beam search.
 struct Options {
-  int64_t max_new_tokens = 20;  // counted without the prompt; >= 1
-  int64_t min_new_tokens = 0;   // none of `eos` before that many
-  int64_t num_beams = 1;        // more than 1: beam search
+  // New tokens at most, >= 1: max_new_tokens, or what max_length leaves, which counts the prompt
+  // (of a decoder alone, else the start token); without either 20, less where the model's positions
+  // end before.
+  std::optional<int64_t> max_new_tokens, max_length;
+  // None of `eos` before that many, counted in the same two ways; never more than at most.
+  std::optional<int64_t> min_new_tokens, min_length;
+  // Writes as far as the model's positions reach where the above is more; else that is a problem().
+  bool fit_positions = false;
+  int64_t num_beams = 1;  // more than 1: beam search
   // Of a beam search: a finished sequence of n new tokens (its end included) scores its
   // log-probability / n^length_penalty.
   double length_penalty = 1;
@@ -49,6 +58,7 @@ struct Options {
   double temperature = 1;  // > 0
   int64_t top_k = 0;       // of the k best only, and of those that tie with the last; 0: all
   double top_p = 1;        // of the fewest best that together have this probability
+  double min_p = 0;        // of those with at least this part of the best one's probability
   // Row r's sequence s is a function of the prompt, (seed, first_row + r, s) and the other options.
   uint64_t seed = 0;
   int64_t first_row = 0;
@@ -59,10 +69,15 @@ struct Options {
   Tokens eos;
   // So does what this says of a row's new tokens (a text that is to stop it); may be empty.
   std::function<bool(std::span<const int64_t>)> stop;
-  // Of encoder-decoders; -1: none. The decoder's first token, which is no new one; the first new
-  // one.
+  // -1: none. The decoder's first token (of encoder-decoders), which is no new one; the row's
+  // second token, where its first is all that it begins with.
   int64_t decoder_start = -1, forced_bos = -1;
-  Tokens forced_eos;  // the max_new_tokens-th token is one of these, where there are any
+  Tokens forced_eos;  // the last token at most is one of these, where there are any
+  // Never chosen; not chosen as first new token (as second, where the first is forced).
+  Tokens suppressed, suppressed_first;
+  std::vector<Tokens> banned;  // none of these sequences is completed, unless it is one of `eos`
+  // Log-probabilities of a beam search add up to one again after all of this.
+  bool renormalize = false;
   nn::Precision precision = nn::Precision::float32;
 };
 
@@ -73,18 +88,38 @@ struct Sequence {
   double score = 0;
 };
 
+// What a folder says of generation, and what is asked besides.
+struct FolderOptions {
+  Options options;
+  std::vector<std::string> stop;  // texts that end a sequence: stop_strings
+  std::string file;               // what said so
+  // Keys of `file` that decide `options`, each with what is wrong with the kind of its value, ""
+  // for nothing. Who sets an option himself erases its key.
+  std::map<std::string, std::string> stated;
+  std::vector<std::string> unsupported;  // keys that are not supported and would change the text
+};
 // Options that a folder's generation_config.json states (of one without: its config.json, which may
 // have the same keys), over this struct's defaults with `eos`, `decoder_start` and `forced_bos` of
-// `config`, and top_k 50, as in transformers. Of an encoder-decoder max_length and min_length
-// count, of a decoder alone max_new_tokens and min_new_tokens only. Keys that would change what is
-// written and are not supported are named in `ignored`. Error{model} for values outside their
-// ranges.
-Options default_options(const std::filesystem::path& folder, const nn::ModelConfig& config,
-                        std::vector<std::string>& ignored);
+// `config`, and top_k 50, as in transformers. Nothing is judged. Error{model} for a file that is no
+// JSON object.
+FolderOptions folder_options(const std::filesystem::path& folder, const nn::ModelConfig& config);
+// The options, those that the way of decoding does not use as this struct has them. Error{model}
+// naming the file for what it states and is used, Error{recipe} for the rest, where check() fails.
+Options resolve(const FolderOptions& folder);
+// Those of `unsupported` that the way of decoding would use.
+std::vector<std::string> ignored_keys(const FolderOptions& folder);
 // Error{recipe} for options outside their ranges or that contradict each other.
 void check(const Options& options);
 // Error{model} for one that writes no text.
 void check(const nn::ModelConfig& config);
+
+// How many new tokens a row gets.
+struct Limits {
+  int64_t least = 0, most = 0;
+  std::string cut;  // what was asked and is not possible, "" for nothing
+};
+// `prompt`: its tokens. `most` is below 1 where nothing can be written.
+Limits limits(const Options& options, const nn::ModelConfig& config, int64_t prompt);
 // What hinders `prompt` from being continued ("has no tokens", "has 1,030 tokens, and the model
 // ..."),
 // "" when nothing does.

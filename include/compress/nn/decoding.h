@@ -27,6 +27,8 @@ struct Decoding {
   int64_t rows() const { return static_cast<int64_t>(lengths.size()); }
   // Row i goes on where row parents[i] is; there may be fewer or more rows afterwards.
   void select(const std::vector<int64_t>& parents);
+  // Makes room for `more` tokens in each row, more than `capacity`.
+  void grow(int64_t more);
 };
 
 }  // namespace compress::nn

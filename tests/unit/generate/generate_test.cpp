@@ -305,6 +305,7 @@ TEST(Generate, RefusesWhatMakesNoSense) {
 TEST(Generate, RefusesPromptsThatDoNotFit) {
   Script model(4, false, steps());
   Options options;
+  options.max_new_tokens = 20;
   auto refuses = [&](const Tokens& prompt, const char* what) {
     EXPECT_THAT(message_of(
                     [&] {
@@ -334,71 +335,204 @@ TEST(Generate, OutputsThatAreNoNumbersAreTold) {
   message_of([&] { generate(model, {{1}}, options); }, ErrorKind::diverged);
 }
 
-class DefaultOptions : public testing::Test {
+TEST(Limits, CountInTwoWays) {
+  nn::ModelConfig decoder;
+  decoder.max_positions = 64;
+  Options options;
+  auto of = [&](const nn::ModelConfig& config, int64_t prompt) {
+    const Limits found = limits(options, config, prompt);
+    return std::pair(found.least, found.most);
+  };
+  using Pair = std::pair<int64_t, int64_t>;
+  EXPECT_EQ(of(decoder, 5), Pair(0, 20));
+  EXPECT_EQ(of(decoder, 50), Pair(0, 14));  // the default ends with the positions
+  options.max_length = 12;
+  options.min_length = 9;
+  EXPECT_EQ(of(decoder, 5), Pair(4, 7));
+  EXPECT_EQ(of(decoder, 10), Pair(0, 2));
+  EXPECT_EQ(of(decoder, 12).second, 0);
+  nn::ModelConfig both = decoder;
+  both.decoder_layers = 1;
+  EXPECT_EQ(of(both, 50), Pair(8, 11));  // beside the start token
+  options.max_new_tokens = 4;
+  EXPECT_EQ(of(decoder, 5), Pair(4, 4));
+  EXPECT_EQ(of(decoder, 1), Pair(4, 4));  // the least gives way
+  EXPECT_EQ(limits(options, decoder, 1).cut,
+            "min_length 9 is more than the 4 new tokens that are written at most");
+  options.min_new_tokens = 2;
+  EXPECT_EQ(of(decoder, 1), Pair(2, 4));
+  EXPECT_EQ(limits(options, decoder, 1).cut, "");
+}
+
+TEST(Limits, MayEndWithThePositions) {
+  nn::ModelConfig config;
+  config.max_positions = 64;
+  Options options;
+  options.max_length = 1000;
+  EXPECT_EQ(limits(options, config, 60).most, 940);
+  options.fit_positions = true;
+  EXPECT_EQ(limits(options, config, 60).most, 5);  // the last token is not read
+  EXPECT_EQ(limits(options, config, 60).cut, "the model's 64 positions end before max_length 1000");
+}
+
+TEST(Limits, ALongTextGrowsItsPlaces) {
+  Script model(4, false,
+               chain({{1, 0, 0, 0}, {0, 0.1, 0.8, 0.1}, {0, 0.1, 0.1, 0.8}, {0, 0.8, 0.1, 0.1}}));
+  model.config().max_positions = 1000;
+  Options options;
+  options.max_length = 500;
+  Tokens due(500);
+  for (size_t i = 0; i < due.size(); ++i) due[i] = static_cast<int64_t>(i % 3) + 1;
+  for (int64_t beams : {1, 2}) {
+    options.num_beams = beams;
+    const std::vector<Sequence> found = generate(model, {{1}, {1, 2, 3}}, options);
+    EXPECT_EQ(found[0].ids, Tokens(due.begin() + 1, due.end()));
+    EXPECT_EQ(found[1].ids, Tokens(due.begin() + 3, due.end()));
+  }
+}
+
+TEST(Generate, RowsEndAtTheirOwnMaxLength) {
+  Script model(12, false, noise(12));
+  Options options;
+  options.max_length = 8;
+  options.forced_eos = {0};
+  options.eos = {0};
+  options.min_length = 8;
+  for (int64_t beams : {1, 3}) {
+    options.num_beams = beams;
+    const std::vector<Sequence> found = generate(model, {{5, 6, 7, 8, 9}, {1}, {2, 2}}, options);
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(found[i].ids.size(), (std::vector<size_t>{3, 7, 6}[i]));
+      EXPECT_EQ(found[i].ids.back(), 0);
+    }
+  }
+  const Tokens eight(8, 1);
+  EXPECT_THAT(message_of([&] { generate(model, {eight}, options); }, ErrorKind::data),
+              HasSubstr("has 8 tokens, and max_length 8 counts them"));
+}
+
+class OptionsOfAFolder : public testing::Test {
  protected:
   void SetUp() override { std::filesystem::create_directories(folder_); }
   void TearDown() override { std::filesystem::remove_all(folder_); }
-  Options read(const std::string& text, const nn::ModelConfig& config) {
+  FolderOptions read(const std::string& text, const nn::ModelConfig& config = {}) {
     std::ofstream(folder_ / "generation_config.json") << text;
-    return default_options(folder_, config, ignored_);
+    return folder_options(folder_, config);
   }
   std::filesystem::path folder_ =
       std::filesystem::temp_directory_path() /
       ("generate_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
-  std::vector<std::string> ignored_;
 };
 
-TEST_F(DefaultOptions, AreTheFoldersOwn) {
+TEST_F(OptionsOfAFolder, AreItsOwn) {
   nn::ModelConfig config;
   config.eos_token_ids = {7};
-  const Options options =
+  const FolderOptions folder =
       read(R"({"do_sample": true, "temperature": 0.6, "top_p": 0.9, "eos_token_id": [1, 2],
-               "early_stopping": "never", "max_length": 4096, "top_k": null, "typical_p": 1.0,
-               "bad_words_ids": [[3]], "pad_token_id": 0})",
+               "early_stopping": "never", "max_length": 4096, "top_k": null, "typical_p": 0.9,
+               "bad_words_ids": [[3], [1], [4, 5]], "pad_token_id": -1, "min_p": 0.1,
+               "suppress_tokens": [], "begin_suppress_tokens": [6], "stop_strings": "END",
+               "renormalize_logits": true})",
            config);
+  const Options options = resolve(folder);
   EXPECT_TRUE(options.sample);
   EXPECT_DOUBLE_EQ(options.temperature, 0.6);
   EXPECT_DOUBLE_EQ(options.top_p, 0.9);
+  EXPECT_DOUBLE_EQ(options.min_p, 0.1);
   EXPECT_EQ(options.top_k, 50);
   EXPECT_EQ(options.eos, (Tokens{1, 2}));
-  EXPECT_EQ(options.early_stopping, EarlyStopping::never);
-  EXPECT_EQ(options.max_new_tokens, 20);  // max_length would count the prompt
-  EXPECT_THAT(ignored_, ElementsAre("bad_words_ids"));
-  EXPECT_EQ(read("{}", config).eos, Tokens{7});
-  EXPECT_TRUE(read(R"({"eos_token_id": null})", config).eos.empty());
+  EXPECT_EQ(options.early_stopping, EarlyStopping::no);  // there are no beams
+  EXPECT_EQ(options.max_length, 4096);
+  EXPECT_EQ(options.max_new_tokens, std::nullopt);
+  EXPECT_THAT(options.banned, ElementsAre(Tokens{3}, Tokens{4, 5}));  // 1 ends
+  EXPECT_THAT(options.suppressed_first, ElementsAre(6));
+  EXPECT_TRUE(options.renormalize);
+  EXPECT_THAT(folder.stop, ElementsAre("END"));
+  EXPECT_THAT(ignored_keys(folder), ElementsAre("typical_p"));
+  EXPECT_EQ(read("{}", config).options.eos, Tokens{7});
+  EXPECT_TRUE(read(R"({"eos_token_id": null})", config).options.eos.empty());
 }
 
-TEST_F(DefaultOptions, LengthsOfAnEncoderDecoderCountItsStart) {
+TEST_F(OptionsOfAFolder, LengthsOfAnEncoderDecoderCountItsStart) {
   nn::ModelConfig config;
   config.decoder_layers = 1;
   config.bos_token_id = 5;
-  Options options = read(R"({"max_length": 142, "min_length": 56, "num_beams": 4,
-                             "forced_bos_token_id": 0, "forced_eos_token_id": 2})",
-                         config);
-  EXPECT_EQ(options.max_new_tokens, 141);
-  EXPECT_EQ(options.min_new_tokens, 55);
+  Options options = resolve(read(R"({"max_length": 142, "min_length": 56, "num_beams": 4,
+                                     "forced_bos_token_id": 0, "forced_eos_token_id": 2})",
+                                 config));
+  EXPECT_EQ(limits(options, config, 30).most, 141);
+  EXPECT_EQ(limits(options, config, 30).least, 55);
   EXPECT_EQ(options.decoder_start, 5);
   EXPECT_EQ(options.forced_bos, 0);
   EXPECT_EQ(options.forced_eos, Tokens{2});
-  options =
-      read(R"({"max_length": 142, "max_new_tokens": 30, "decoder_start_token_id": 2})", config);
-  EXPECT_EQ(options.max_new_tokens, 30);
+  options = resolve(
+      read(R"({"max_length": 142, "max_new_tokens": 30, "decoder_start_token_id": 2})", config));
+  EXPECT_EQ(limits(options, config, 30).most, 30);
   EXPECT_EQ(options.decoder_start, 2);
+  EXPECT_EQ(read(R"({"bos_token_id": 3})", config).options.decoder_start, 3);
 }
 
-TEST_F(DefaultOptions, OfConfigJsonWhereThereIsNoFileOfTheirOwn) {
+TEST_F(OptionsOfAFolder, AreThoseOfConfigJsonWhereThereIsNoOtherFile) {
   nn::ModelConfig config;
-  config.raw = {{"num_beams", 3}, {"no_repeat_ngram_size", 2}, {"eos_token_id", 4}};
-  const Options options = default_options(folder_, config, ignored_);
+  config.bos_token_id = 9;
+  config.raw = {{"num_beams", 3},
+                {"no_repeat_ngram_size", 2},
+                {"eos_token_id", 4},
+                {"max_length", 30},
+                {"force_bos_token_to_be_generated", true}};
+  const Options options = resolve(folder_options(folder_, config));
   EXPECT_EQ(options.num_beams, 3);
   EXPECT_EQ(options.no_repeat_ngram, 2);
   EXPECT_EQ(options.eos, Tokens{4});
+  EXPECT_EQ(options.max_length, 30);
+  EXPECT_EQ(options.forced_bos, 9);
 }
 
-TEST_F(DefaultOptions, WrongValuesAreTheModels) {
-  for (const char* text : {R"({"temperature": "warm"})", R"({"eos_token_id": "x"})", "[]",
-                           R"({"early_stopping": 3})", R"({"top_p": 2})", R"({"num_beams": 1.5})"})
-    message_of([&] { read(text, {}); }, ErrorKind::model);
+TEST_F(OptionsOfAFolder, WrongValuesAreTheModels) {
+  for (const char* text :
+       {R"({"temperature": "warm", "do_sample": true})", R"({"eos_token_id": "x"})", "[]", "{bad",
+        R"({"early_stopping": 3, "num_beams": 2})", R"({"top_p": 2, "do_sample": true})",
+        R"({"num_beams": 1.5})", R"({"num_beams": 0})", R"({"max_length": 0})",
+        R"({"max_new_tokens": 18446744073709551615})", R"({"bad_words_ids": [[]]})",
+        R"({"repetition_penalty": 0})", R"({"do_sample": true, "num_beams": 4})",
+        R"({"do_sample": true, "temperature": 0})", R"({"num_return_sequences": 2})",
+        R"({"stop_strings": [""]})"})
+    message_of([&] { resolve(read(text)); }, ErrorKind::model);
+}
+
+TEST_F(OptionsOfAFolder, AreNotJudgedWhereTheyAreNotUsed) {
+  const FolderOptions folder =
+      read(R"({"temperature": 0.0, "top_k": -1, "top_p": "all", "min_p": 7, "typical_p": 0.2,
+               "length_penalty": "x", "early_stopping": 5, "max_length": -1, "max_new_tokens": 4,
+               "num_beam_groups": 4, "diversity_penalty": 1.0, "epsilon_cutoff": 3e-4})");
+  const Options options = resolve(folder);
+  EXPECT_EQ(options.temperature, 1);
+  EXPECT_EQ(options.top_k, 0);
+  EXPECT_EQ(options.max_new_tokens, 4);
+  EXPECT_THAT(ignored_keys(folder), ElementsAre());
+}
+
+TEST_F(OptionsOfAFolder, GiveWayToWhatIsSetBesides) {
+  FolderOptions folder = read(R"({"do_sample": true, "temperature": 0, "min_new_tokens": 30})");
+  EXPECT_THAT(message_of([&] { resolve(folder); }, ErrorKind::model), HasSubstr("temperature"));
+  folder.options.temperature = 0.5;
+  folder.stated.erase("temperature");
+  EXPECT_EQ(resolve(folder).temperature, 0.5);
+  folder.options.max_new_tokens = 8;  // the file's least number gives way
+  EXPECT_EQ(limits(resolve(folder), {}, 3).least, 8);
+  // Who sets an option answers for it, used or not.
+  folder.options.sample = false;
+  folder.options.temperature = NAN;
+  EXPECT_THAT(message_of([&] { resolve(folder); }, ErrorKind::recipe), HasSubstr("temperature"));
+}
+
+TEST_F(OptionsOfAFolder, NameWhatIsNotSupported) {
+  EXPECT_THAT(ignored_keys(read(R"({"force_words_ids": [[3]], "watermarking_config": {},
+                                    "token_healing": true, "guidance_scale": 1.0, "max_time": null,
+                                    "penalty_alpha": 0.6, "top_h": 0.4, "sequence_bias": [],
+                                    "encoder_no_repeat_ngram_size": 3, "num_beam_groups": 2})")),
+              ElementsAre("penalty_alpha", "encoder_no_repeat_ngram_size", "force_words_ids",
+                          "token_healing", "watermarking_config"));
 }
 
 }  // namespace compress::generate

@@ -101,34 +101,73 @@ TEST(Scores, TopPTakesHigherIdsOfEqualOnesFirst) {
   EXPECT_THAT(kept(scores), ElementsAre(2, 3));
 }
 
+TEST(Scores, MinPIsAPartOfTheBest) {
+  std::vector<float> scores = logarithms({0.5, 0.3, 0.14, 0.06});
+  keep_min_p(scores, 0.3);
+  EXPECT_THAT(kept(scores), ElementsAre(0, 1));
+  keep_min_p(scores, 1);
+  EXPECT_THAT(kept(scores), ElementsAre(0));
+}
+
+TEST(Scores, SequencesAreNotCompleted) {
+  const std::vector<Tokens> banned = {{4}, {1, 2}, {0, 1, 3}, {9}};
+  auto left = [&](const std::vector<int64_t>& history) {
+    std::vector<float> scores(5, 1.F);
+    ban_completed(scores, history, banned);
+    return kept(scores);
+  };
+  EXPECT_THAT(left({2}), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(left({0, 2, 1}), ElementsAre(0, 1, 3));
+  EXPECT_THAT(left({3, 0, 1}), ElementsAre(0, 1));
+  // A history shorter than the sequence, as in transformers.
+  EXPECT_THAT(left({1}), ElementsAre(0, 1, 2, 3));
+}
+
+TEST(Scores, RenormalizedScoresAreProbabilities) {
+  std::vector<float> scores = {1, never, 3, 2};
+  renormalize(scores);
+  double total = 0;
+  for (float score : scores) total += std::exp(score);
+  EXPECT_NEAR(total, 1, 1e-6);
+  EXPECT_NEAR(scores[2] - scores[0], 2, 1e-6);
+  EXPECT_EQ(scores[1], never);
+}
+
 TEST(Scores, AreProcessedInOrder) {
   Options options;
-  options.max_new_tokens = 3;
-  options.min_new_tokens = 1;
+  Limits limits{1, 3, {}};
   options.eos = {0, 4};
   options.forced_eos = {0};
   std::vector<float> scores(5, 1.F);
-  process(scores, std::vector<int64_t>{3}, 0, options);
-  EXPECT_THAT(kept(scores), ElementsAre(1, 2, 3));
-  scores.assign(5, 1.F);
-  process(scores, std::vector<int64_t>{3, 1, 1}, 2, options);
-  EXPECT_THAT(scores, ElementsAre(0, never, never, never, never));
+  auto processed = [&](std::vector<float> from, const std::vector<int64_t>& history,
+                       int64_t fresh) {
+    process(from, history, fresh, limits, options);
+    return from;
+  };
+  EXPECT_THAT(kept(processed(scores, {3}, 0)), ElementsAre(1, 2, 3));
+  EXPECT_THAT(processed(scores, {3, 1, 1}, 2), ElementsAre(0, never, never, never, never));
   options = {};
+  limits = {};
   options.forced_bos = 2;
-  scores.assign(5, 1.F);
-  process(scores, std::vector<int64_t>{3}, 0, options);
-  EXPECT_THAT(kept(scores), ElementsAre(2));
+  EXPECT_THAT(kept(processed(scores, {3}, 0)), ElementsAre(2));
+  // Only as the second token of a row, which a longer prompt has already.
+  EXPECT_EQ(kept(processed(scores, {3, 3}, 0)).size(), 5U);
+  // Behind a forced token the first one that is free is the second.
+  options.suppressed = {1};
+  options.suppressed_first = {0, 4};
+  EXPECT_THAT(kept(processed(scores, {3}, 0)), ElementsAre(2));
+  EXPECT_THAT(kept(processed(scores, {3, 2}, 1)), ElementsAre(2, 3));
+  EXPECT_THAT(kept(processed(scores, {3, 2, 2}, 2)), ElementsAre(0, 2, 3, 4));
+  options.forced_bos = -1;
+  EXPECT_THAT(kept(processed(scores, {3}, 0)), ElementsAre(2, 3));
+  EXPECT_THAT(kept(processed(scores, {3, 2}, 1)), ElementsAre(0, 2, 3, 4));
   // The temperature acts on what the penalty left, and only when sampling.
   options = {};
   options.repetition_penalty = 2;
   options.temperature = 0.5;
-  scores = {4, 1};
-  process(scores, std::vector<int64_t>{0}, 0, options);
-  EXPECT_THAT(scores, ElementsAre(2, 1));
+  EXPECT_THAT(processed({4, 1}, {0}, 0), ElementsAre(2, 1));
   options.sample = true;
-  scores = {4, 1};
-  process(scores, std::vector<int64_t>{0}, 0, options);
-  EXPECT_THAT(scores, ElementsAre(4, 2));
+  EXPECT_THAT(processed({4, 1}, {0}, 0), ElementsAre(4, 2));
 }
 
 TEST(Scores, TheFirstOfTheBestIsChosen) {
