@@ -114,6 +114,10 @@ void copy_tokenizer(const fs::path& from, const fs::path& to) {
   std::error_code ignored;
   if (fs::equivalent(from, to, ignored)) return;
   make_folder(to);
+  // The ids of the settings of generation are the tokenizer's.
+  if (const fs::path settings = from / "generation_config.json";
+      fs::is_regular_file(settings, ignored))
+    files.push_back(settings);
   for (const fs::path& file : files) write_file(to / file.filename(), read_file(file));
 }
 

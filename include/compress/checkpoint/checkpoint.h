@@ -47,7 +47,7 @@ void save_model(const nn::Model& model, const std::filesystem::path& folder,
                 int64_t max_shard_bytes = 5'000'000'000);
 // Files that make up a tokenizer, of those that `folder` has.
 std::vector<std::filesystem::path> tokenizer_files(const std::filesystem::path& folder);
-// Copies them; the tokenizer of a GGUF file is written as tokenizer.json and tokenizer_config.json.
+// Copies them and generation_config.json; a GGUF file's tokenizer is written as two JSON files.
 void copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to);
 
 // The two parts of save_model, for writers of other layouts.

@@ -78,9 +78,11 @@ TEST_F(Save, AnEmbeddingHeadSurvives) {
 TEST_F(Save, CopiesTokenizersByteForByte) {
   tiny::write_tokenizer(root_ / "from");
   write_file(root_ / "from" / "README.md", "not a tokenizer");
+  write_file(root_ / "from" / "generation_config.json", "{}\n");
   checkpoint::save_model(*nn::build(tiny::state(), 1), root_ / "to", root_ / "from");
   EXPECT_EQ(read_file(root_ / "to" / "vocab.txt"), read_file(root_ / "from" / "vocab.txt"));
   EXPECT_EQ(checkpoint::tokenizer_files(root_ / "to").size(), 2u);
+  EXPECT_EQ(read_file(root_ / "to" / "generation_config.json"), "{}\n");
   EXPECT_FALSE(fs::exists(root_ / "to" / "README.md"));
   tiny::error_of(ErrorKind::model, [&] { checkpoint::copy_tokenizer(root_, root_ / "to"); });
 }
