@@ -15,6 +15,9 @@ AddedTokenList::AddedTokenList(const std::vector<std::string>& vocabulary)
   for (size_t id = 0; id < vocabulary.size(); ++id) ids_[vocabulary[id]] = static_cast<int32_t>(id);
 }
 
+AddedTokenList::AddedTokenList(std::unordered_map<std::string, int32_t> ids)
+    : ids_(std::move(ids)), next_(static_cast<int32_t>(ids_.size())) {}
+
 void AddedTokenList::add(AddedToken token) {
   if (token.content.empty() || !contents_.insert(token.content).second) return;
   auto [entry, fresh] = ids_.emplace(token.content, next_);
@@ -33,12 +36,7 @@ void AddedTokenList::add(const std::string& content, bool special) {
 
 void AddedTokenList::add(const JsonView& config, const std::string& key,
                          const std::string& absent) {
-  if (!config.has(key)) return add(absent, true);
-  if (!config.value()[key].is_object()) return add(config.string(key), true);
-  AddedToken token = read_added_token(config.at(key));
-  if (!config.at(key).has("special")) token.normalized = config.at(key).boolean("normalized", true);
-  token.special = true;
-  add(std::move(token));
+  add(read_special_token(config, key, absent));
 }
 
 void AddedTokenList::add_decoder(const JsonView& config) {
@@ -51,16 +49,7 @@ void AddedTokenList::add_decoder(const JsonView& config) {
 }
 
 void AddedTokenList::add_additional(const JsonView& config) {
-  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
-    if (!config.has(key)) continue;
-    const json& list = config.value()[key];
-    if (list.is_object() && list.empty()) continue;
-    if (!list.is_array()) config.fail("an array of tokens is expected here", key);
-    for (const json& item : list) {
-      const json wrapped = {{"token", item}};
-      add(JsonView(wrapped, config.where(), config.path(key)), "token", "");
-    }
-  }
+  for (AddedToken& token : listed_special_tokens(config)) add(std::move(token));
 }
 
 int32_t AddedTokenList::find(const std::string& token) const {

@@ -14,6 +14,8 @@ namespace compress::text {
 class AddedTokenList {
  public:
   explicit AddedTokenList(const std::vector<std::string>& vocabulary);
+  // Ids may have holes; the next one is the number of tokens all the same, as in `tokenizers`.
+  explicit AddedTokenList(std::unordered_map<std::string, int32_t> ids);
 
   // A token with the flags that the classes of `transformers` give by default. One that is there
   // already stays as it is.

@@ -13,18 +13,11 @@ namespace {
 
 using nlohmann::json;
 
-// Tokens by id. Ids must be 0 to n - 1.
-std::vector<std::string> tokens_by_id(const json& vocab, const std::string& where) {
-  std::vector<std::string> out(vocab.size());
-  for (const auto& [token, id] : vocab.items()) {
-    if (!id.is_number_unsigned() || id.get<uint64_t>() >= vocab.size())
-      throw Error(ErrorKind::model,
-                  str("token '", token, "' has id ", id.dump(), "; ids must be 0 to ",
-                      static_cast<int64_t>(vocab.size()) - 1, ", each once"),
-                  where);
-    out[id.get<size_t>()] = token;
-  }
-  return out;
+std::unordered_map<std::string, int32_t> ids_of(const JsonView& vocab) {
+  std::unordered_map<std::string, int32_t> ids;
+  for (const auto& [token, unused] : vocab.value().items())
+    ids.emplace(token, static_cast<int32_t>(vocab.integer(token, 0, INT32_MAX)));
+  return ids;
 }
 
 json read_merges(const std::filesystem::path& path) {
@@ -115,12 +108,11 @@ Family gpt2(const JsonView& config, AddedTokenList& tokens, bool qwen2) {
 
 }  // namespace
 
-json convert_vocab_and_merges(const std::filesystem::path& folder, const json& config_content) {
+json convert_vocab_and_merges(const std::filesystem::path& folder, const JsonView& config) {
   const std::filesystem::path vocab_path = folder / "vocab.json";
-  const JsonView config(config_content, (folder / "tokenizer_config.json").string(), "");
   json vocab = parse_json_file(vocab_path);
   if (vocab.empty()) throw Error(ErrorKind::model, "the vocabulary is empty", vocab_path.string());
-  AddedTokenList tokens(tokens_by_id(vocab, vocab_path.string()));
+  AddedTokenList tokens(ids_of({vocab, vocab_path.string(), ""}));
   const std::string name = class_of(config, vocab);
   Family family;
   if (name == "Roberta" || name == "Bart" || name == "Longformer" || name == "LED")

@@ -149,14 +149,12 @@ json convert_llama(const Model& model, const JsonView& config) {
 
 }  // namespace
 
-json convert_sentencepiece(const std::filesystem::path& file, const json& config) {
+json convert_sentencepiece(const std::filesystem::path& file, const JsonView& config) {
   return convert_sentencepiece(read_file(file, kFileLimit), file, config);
 }
 
 json convert_sentencepiece(std::string_view bytes, const std::filesystem::path& file,
-                           const json& config_content) {
-  const JsonView config(config_content, (file.parent_path() / "tokenizer_config.json").string(),
-                        "");
+                           const JsonView& config) {
   Model model;
   try {
     model = parse_sentencepiece(bytes);

@@ -97,6 +97,36 @@ std::string special_token_name(const JsonView& config, const std::string& key,
   return config.string(key);
 }
 
+AddedToken read_special_token(const JsonView& config, const std::string& key,
+                              const std::string& absent) {
+  AddedToken token;
+  token.content = special_token_name(config, key, absent);
+  token.normalized = false;
+  if (config.has(key) && config.value()[key].is_object()) {
+    token = read_added_token(config.at(key));
+    if (!config.at(key).has("special"))
+      token.normalized = config.at(key).boolean("normalized", true);
+  }
+  token.special = true;
+  return token;
+}
+
+std::vector<AddedToken> listed_special_tokens(const JsonView& config) {
+  std::vector<AddedToken> tokens;
+  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
+    if (!config.has(key)) continue;
+    const json& list = config.value()[key];
+    if (list.is_object() && list.empty()) continue;
+    if (!list.is_array()) config.fail("an array of tokens is expected here", key);
+    for (const json& item : list) {
+      const json wrapped = {{"token", item}};
+      tokens.push_back(
+          read_special_token(JsonView(wrapped, config.where(), config.path(key)), "token", ""));
+    }
+  }
+  return tokens;
+}
+
 KnownTokens::KnownTokens(const std::vector<std::string>& vocabulary, int64_t count) : next_(count) {
   for (size_t id = 0; id < vocabulary.size(); ++id)
     if (!vocabulary[id].empty()) ids_[vocabulary[id]] = static_cast<int32_t>(id);

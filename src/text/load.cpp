@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "compress/base/error.h"
+#include "compress/base/log.h"
 #include "compress/base/strings.h"
 
 namespace compress::text {
@@ -81,7 +82,8 @@ std::string describe(const JsonView& file) {
 
 std::unique_ptr<Tokenizer> build_tokenizer(const json& content, const json& config,
                                            const std::string& where,
-                                           const std::string& config_where) {
+                                           const std::string& config_where,
+                                           std::vector<AddedToken> more) {
   const JsonView file(content, where, ""), roles(config, config_where, "");
   if (file.has("version") && file.string("version") != "1.0")
     file.fail(str("version '", file.string("version"), "' is not supported"), "version",
@@ -92,6 +94,14 @@ std::unique_ptr<Tokenizer> build_tokenizer(const json& content, const json& conf
   if (file.has("added_tokens"))
     for (const JsonView& view : file.at("added_tokens").items())
       known.add(read_added_token(view), view.integer("id", 0, kMaxId), view);
+  for (AddedToken& token : more) {
+    const int32_t stated = token.id;
+    const std::string name = token.content;
+    known.add(std::move(token), -1, roles);
+    if (stated >= 0 && stated != known.find(name))
+      log::warn(str(config_where, " says that '", name, "' has id ", stated, " and ", where,
+                    " gives it id ", known.find(name), ": the latter counts"));
+  }
   ProcessorParts processor = read_processor(file, std::max(known.size(), model.vocabulary.size()));
   const SpecialIds special = read_roles(roles, known, model.unk);
   if (is_bert(file))

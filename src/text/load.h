@@ -49,6 +49,12 @@ nlohmann::json parse_json_file_if_there(const std::filesystem::path& path);
 std::string special_token_name(const JsonView& config, const std::string& key,
                                const std::string& absent);
 
+// The token of that role with its flags, special and as it is written unless they say otherwise.
+AddedToken read_special_token(const JsonView& config, const std::string& key,
+                              const std::string& absent);
+// Those of additional_special_tokens and extra_special_tokens.
+std::vector<AddedToken> listed_special_tokens(const JsonView& config);
+
 // Ids of tokens while a file is read, and the tokens that were added to the vocabulary.
 class KnownTokens {
  public:
@@ -106,22 +112,25 @@ ModelParts read_model(const JsonView& file, bool bytes);
 
 // The tokenizer that `content`, laid out like tokenizer.json, describes. `config` is
 // tokenizer_config.json; it names the special tokens. `where` is the file to name in errors.
+// `more`: tokens to add behind those of the file; a warning tells where one gets another id than it
+// states.
 std::unique_ptr<Tokenizer> build_tokenizer(const nlohmann::json& content,
                                            const nlohmann::json& config, const std::string& where,
-                                           const std::string& config_where);
+                                           const std::string& config_where,
+                                           std::vector<AddedToken> more = {});
 
 // Other files as tokenizer.json would say it.
 nlohmann::json convert_vocab_and_merges(const std::filesystem::path& folder,
-                                        const nlohmann::json& config);
-nlohmann::json convert_sentencepiece(const std::filesystem::path& file,
-                                     const nlohmann::json& config);
+                                        const JsonView& config);
+nlohmann::json convert_sentencepiece(const std::filesystem::path& file, const JsonView& config);
 // The same for the bytes of the file.
 nlohmann::json convert_sentencepiece(std::string_view bytes, const std::filesystem::path& file,
-                                     const nlohmann::json& config);
+                                     const JsonView& config);
 
-// vocab.txt. Throws Error{model} naming the file, and Error{disk} when it cannot be read.
-// `tokenizer_config.json` beside `path` gives the options, when it is there.
-std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path);
+// vocab.txt; `config` gives the options. Throws Error{model} naming the file, and Error{disk} when
+// it cannot be read.
+std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path,
+                                          const JsonView& config);
 
 inline constexpr uint64_t kFileLimit = uint64_t{64} << 20;
 // Components inside components.

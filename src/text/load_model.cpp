@@ -15,13 +15,13 @@ using Ids = std::unordered_map<std::string_view, int32_t>;
 constexpr int64_t kMaxId = std::numeric_limits<int32_t>::max();
 constexpr uint64_t kMostGaps = 100'000;  // ids without a token, beyond four for each that has one
 
-// An object of token to id. `gaps`: not every id needs a token.
-Vocabulary read_vocabulary(const JsonView& model, bool gaps) {
+// An object of token to id. Not every id needs a token.
+Vocabulary read_vocabulary(const JsonView& model) {
   const JsonView view = model.at("vocab");
   const json& vocab = view.value();
   if (!vocab.is_object()) view.fail("an object of token to id is expected here");
   if (vocab.empty()) view.fail("the vocabulary is empty");
-  const uint64_t limit = gaps ? vocab.size() * 4 + kMostGaps : vocab.size();
+  const uint64_t limit = vocab.size() * 4 + kMostGaps;
   if (limit > static_cast<uint64_t>(kMaxId)) view.fail("the vocabulary is too large");
   Vocabulary out(vocab.size());
   std::vector<bool> taken(vocab.size());
@@ -44,8 +44,8 @@ Vocabulary read_vocabulary(const JsonView& model, bool gaps) {
 
 ModelParts read_wordpiece(const JsonView& model) {
   ModelParts out;
-  out.vocabulary = read_vocabulary(model, false);
-  out.count = static_cast<int64_t>(out.vocabulary.size());
+  out.vocabulary = read_vocabulary(model);
+  out.count = static_cast<int64_t>(model.at("vocab").value().size());
   const std::string unk = model.string("unk_token");
   const auto found = std::find(out.vocabulary.begin(), out.vocabulary.end(), unk);
   if (found == out.vocabulary.end())
@@ -104,7 +104,7 @@ std::vector<BpeMerge> read_merges(const JsonView& model, const Ids& ids, size_t 
 
 ModelParts read_bpe(const JsonView& model, bool bytes) {
   ModelParts out;
-  out.vocabulary = read_vocabulary(model, true);
+  out.vocabulary = read_vocabulary(model);
   Ids ids;
   for (size_t id = 0; id < out.vocabulary.size(); ++id)
     if (!out.vocabulary[id].empty()) ids.emplace(out.vocabulary[id], static_cast<int32_t>(id));

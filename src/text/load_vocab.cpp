@@ -7,6 +7,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
+#include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "load.h"
 #include "unicode.h"
@@ -14,28 +15,38 @@
 namespace compress::text {
 namespace {
 
-using nlohmann::json;
+struct Lines {
+  std::vector<std::string> tokens;  // by id
+  int64_t count = 0;                // of different tokens, which is the next free id
+};
 
-// One token a line, the line's number (from 0) its id.
-std::vector<std::string> read_lines(const std::filesystem::path& path) {
-  std::string bytes = read_file(path, kFileLimit);
+// One token a line, the line's number (from 0) its id. Of equal tokens the last has the id, as in
+// transformers, and nobody has those of the others.
+Lines read_lines(const std::filesystem::path& path) {
+  const std::string bytes = read_file(path, kFileLimit);
   std::string_view rest = bytes;
-  std::vector<std::string> out;
-  std::unordered_map<std::string, size_t> seen;
+  Lines out;
+  std::unordered_map<std::string_view, size_t> seen;
   while (!rest.empty()) {
     size_t end = std::min(rest.find('\n'), rest.size());
     std::string_view line = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (line.ends_with('\r')) line.remove_suffix(1);
-    auto fail = [&](const std::string& what) {
-      throw Error(ErrorKind::model, what, str(path.string(), ":", out.size() + 1));
-    };
-    if (!valid_utf8(line)) fail("the token is not UTF-8");
-    auto [entry, fresh] = seen.emplace(line, out.size());
-    if (!fresh) fail(str("token '", line, "' is also in line ", entry->second + 1));
-    out.emplace_back(line);
+    if (!valid_utf8(line))
+      throw Error(ErrorKind::model, "the token is not UTF-8",
+                  str(path.string(), ":", out.tokens.size() + 1));
+    auto [entry, fresh] = seen.emplace(line, out.tokens.size());
+    if (!fresh) {
+      if (!line.empty())
+        log::warn(str(path.string(), ":", out.tokens.size() + 1, ": token '", line,
+                      "' is also in line ", entry->second + 1, ", whose id nobody has now"));
+      out.tokens[entry->second].clear();
+      entry->second = out.tokens.size();
+    }
+    out.tokens.emplace_back(line);
   }
-  if (out.empty()) throw Error(ErrorKind::model, "the vocabulary is empty", path.string());
+  if (out.tokens.empty()) throw Error(ErrorKind::model, "the vocabulary is empty", path.string());
+  out.count = static_cast<int64_t>(seen.size());
   return out;
 }
 
@@ -46,26 +57,23 @@ void read_added_decoder(const JsonView& config, KnownTokens& known) {
 }
 
 // The id of a special token; one that is not in the vocabulary gets the next id.
-int32_t add_special(const JsonView& config, const std::string& content, KnownTokens& known) {
-  bool added = std::any_of(known.added.begin(), known.added.end(),
-                           [&](const AddedToken& token) { return token.content == content; });
-  if (!added) {
-    AddedToken token;
-    token.content = content;
-    token.special = true;
-    token.normalized = false;
-    known.add(token, -1, config);
-  }
-  return known.find(content);
+int32_t add_special(const JsonView& config, AddedToken token, KnownTokens& known) {
+  const std::string name = token.content;
+  if (std::none_of(known.added.begin(), known.added.end(),
+                   [&](const AddedToken& other) { return other.content == name; }))
+    known.add(std::move(token), -1, config);
+  return known.find(name);
 }
 
 SpecialIds read_special(const JsonView& config, const std::filesystem::path& path, size_t words,
                         KnownTokens& known) {
   SpecialIds special;
   auto role = [&](const char* key, const char* usual, bool required) {
-    std::string name = special_token_name(config, key, usual);
-    int32_t id = add_special(config, name, known);
-    if (required && id >= static_cast<int32_t>(words))
+    AddedToken token = read_special_token(config, key, usual);
+    const std::string name = token.content;
+    const bool there = known.find(name) >= 0;
+    const int32_t id = add_special(config, std::move(token), known);
+    if (required && (!there || id >= static_cast<int32_t>(words)))
       throw Error(ErrorKind::model, str("the ", key, " '", name, "' is not in the vocabulary"),
                   path.string());
     return id;
@@ -75,29 +83,19 @@ SpecialIds read_special(const JsonView& config, const std::filesystem::path& pat
   special.pad = role("pad_token", "[PAD]", false);
   special.cls = role("cls_token", "[CLS]", true);
   special.mask = role("mask_token", "[MASK]", false);
-  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
-    if (!config.has(key)) continue;
-    const json& list = config.value()[key];
-    if (list.is_object() && list.empty()) continue;
-    if (!list.is_array()) config.fail("an array of tokens is expected here", key);
-    for (const json& item : list) {
-      json wrapped = {{"token", item}};
-      std::string name = special_token_name(JsonView(wrapped, config.path(), key), "token", "");
-      add_special(config, name, known);
-    }
-  }
+  for (AddedToken& token : listed_special_tokens(config))
+    add_special(config, std::move(token), known);
   return special;
 }
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path) {
+std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path,
+                                          const JsonView& config) {
   WordPieceParts parts;
-  parts.vocabulary = read_lines(path);
-  KnownTokens known(parts.vocabulary, static_cast<int64_t>(parts.vocabulary.size()));
-  const std::filesystem::path config_path = path.parent_path() / "tokenizer_config.json";
-  const json content = parse_json_file_if_there(config_path);
-  JsonView config(content, config_path.string(), "");
+  Lines lines = read_lines(path);
+  parts.vocabulary = std::move(lines.tokens);
+  KnownTokens known(parts.vocabulary, lines.count);
 
   parts.normalizer.lowercase = config.boolean("do_lower_case", true);
   parts.normalizer.strip_accents = config.boolean("strip_accents", parts.normalizer.lowercase);

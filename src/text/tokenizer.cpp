@@ -5,6 +5,7 @@
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/text/files.h"
+#include "folder_config.h"
 #include "load.h"
 
 namespace compress::text {
@@ -29,29 +30,27 @@ void write_tokenizer(const TokenizerFiles& files, const std::filesystem::path& f
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
-  const std::filesystem::path config_path = folder / "tokenizer_config.json";
   auto there = [&](const char* name) {
     std::error_code ignored;
     return std::filesystem::exists(folder / name, ignored);
   };
-  auto build = [&](const nlohmann::json& content, const nlohmann::json& config,
-                   const std::filesystem::path& from) {
-    return build_tokenizer(content, config, from.string(), config_path.string());
+  const FolderConfig config = read_folder_config(folder);
+  auto build = [&](const nlohmann::json& content, const std::filesystem::path& from,
+                   std::vector<AddedToken> more) {
+    return build_tokenizer(content, config.values, from.string(), config.where, std::move(more));
   };
   if (there("tokenizer.json")) {
     const std::filesystem::path path = folder / "tokenizer.json";
-    return build(parse_json_file(path), parse_json_file_if_there(config_path), path);
+    nlohmann::json content = parse_json_file(path);
+    std::vector<AddedToken> more = settle(content, path.string(), config);
+    return build(content, path, std::move(more));
   }
-  if (there("vocab.txt")) return read_vocab_txt(folder / "vocab.txt");
-  if (there("vocab.json") && there("merges.txt")) {
-    const nlohmann::json config = parse_json_file_if_there(config_path);
-    return build(convert_vocab_and_merges(folder, config), config, folder / "vocab.json");
-  }
-  for (const char* name : {"spiece.model", "sentencepiece.bpe.model", "tokenizer.model"}) {
-    if (!there(name)) continue;
-    const nlohmann::json config = parse_json_file_if_there(config_path);
-    return build(convert_sentencepiece(folder / name, config), config, folder / name);
-  }
+  if (there("vocab.txt")) return read_vocab_txt(folder / "vocab.txt", config.view());
+  if (there("vocab.json") && there("merges.txt"))
+    return build(convert_vocab_and_merges(folder, config.view()), folder / "vocab.json", {});
+  for (const char* name : {"spiece.model", "sentencepiece.bpe.model", "tokenizer.model"})
+    if (there(name))
+      return build(convert_sentencepiece(folder / name, config.view()), folder / name, {});
   throw Error(ErrorKind::model,
               "the folder has neither tokenizer.json nor vocab.txt, nor vocab.json with "
               "merges.txt, nor a SentencePiece model",

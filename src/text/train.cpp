@@ -276,7 +276,8 @@ TokenizerFiles train_sentencepiece(const NextLine& next, const TrainOptions& opt
   config["tokenizer_class"] = unigram ? "T5Tokenizer" : "LlamaTokenizer";
   config["add_bos_token"] = !unigram;
   config["extra_ids"] = 0;
-  json content = convert_sentencepiece(model, "the new SentencePiece model", config);
+  json content = convert_sentencepiece(model, "the new SentencePiece model",
+                                       JsonView(config, "the new SentencePiece model", ""));
   json& vocab = content["model"]["vocab"];
   std::vector<std::string> tokens;
   for (const std::string& token : options.special) {

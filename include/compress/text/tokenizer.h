@@ -93,13 +93,13 @@ class Tokenizer {
 
 // Loads the tokenizer of a Hugging Face model folder. The first of these that is there counts:
 // - `tokenizer.json`: models WordPiece, BPE and Unigram with the normalizers, pre-tokenizers,
-//   post-processors and decoders that docs/tokenizers.md lists. Its truncation and padding sections
-//   and BPE's dropout are ignored. `tokenizer_config.json` only names the special tokens.
+//   post-processors and decoders that docs/tokenizers.md lists, but truncation, padding and BPE's
+//   dropout. Where `tokenizer_config.json` says something else, a warning tells which one counts.
 // - `vocab.txt`: BERT's WordPiece.
 // - `vocab.json` with `merges.txt`: byte-level BPE of GPT-2, RoBERTa or Qwen2.
 // - `spiece.model`, `sentencepiece.bpe.model`, `tokenizer.model`: SentencePiece with the ids of T5,
 //   XLM-R and Llama.
-// For the older files `tokenizer_config.json` gives options, and its tokenizer_class the family.
+// For the older files `tokenizer_config.json` gives options, its tokenizer_class the family.
 // Chat templates are not read. Throws Error{model} naming what is unsupported or malformed.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 

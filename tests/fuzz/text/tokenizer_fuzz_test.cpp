@@ -213,6 +213,22 @@ class Fuzz : public testing::Test {
   fs::path folder_;
 };
 
+// A configuration that says other things than tokenizer.json.
+json configuration(int round) {
+  static constexpr const char* classes[] = {"BertTokenizer", "GPT2TokenizerFast", "Qwen2Tokenizer",
+                                            "PreTrainedTokenizerFast"};
+  return {{"tokenizer_class", classes[round % 4]},
+          {"do_lower_case", round % 7 < 4},
+          {"strip_accents", round % 3 == 0},
+          {"add_prefix_space", round % 2 == 0},
+          {"add_bos_token", true},
+          {"bos_token", {{"content", "h"}, {"lstrip", true}}},
+          {"cls_token", "u"},
+          {"unk_token", "<unk>"},
+          {"additional_special_tokens", {"hug", {{"content", "<w>"}, {"rstrip", true}}}},
+          {"added_tokens_decoder", {{"0", {{"content", "g"}}}, {"40", {{"content", "<v>"}}}}}};
+}
+
 TEST_F(Fuzz, ValuesOfTokenizerJson) {
   Random random(1);
   int loaded = 0;
@@ -223,6 +239,11 @@ TEST_F(Fuzz, ValuesOfTokenizerJson) {
     const std::string text = file.dump(-1, ' ', false, json::error_handler_t::replace);
     write("tokenizer.json", text);
     SCOPED_TRACE(text);
+    json config = configuration(round);
+    if (round % 5 == 0) damage(config, random);
+    const std::string beside = config.dump(-1, ' ', false, json::error_handler_t::replace);
+    write("tokenizer_config.json", beside);
+    SCOPED_TRACE(beside);
     loaded += use();
     if (HasFatalFailure()) return;
   }
@@ -268,13 +289,38 @@ TEST_F(Fuzz, OlderFiles) {
     std::string merges = "#version: 0.2\nh u\n";
     std::string config =
         R"({"tokenizer_class":"RobertaTokenizer","mask_token":{"content":"<mask>"}})";
-    damage_bytes(round % 3 == 0 ? vocab : round % 3 == 1 ? merges : config, random);
+    std::string added = R"({"<new>": 8, "hu": 6})";
+    std::string map = R"({"additional_special_tokens": ["<new>", {"content": "u"}]})";
+    std::string* files[] = {&vocab, &merges, &config, &added, &map};
+    damage_bytes(*files[round % 5], random);
     write("vocab.json", vocab);
     write("merges.txt", merges);
     write("tokenizer_config.json", config);
+    write("added_tokens.json", added);
+    write("special_tokens_map.json", map);
     use();
     if (HasFatalFailure()) return;
   }
+}
+
+TEST_F(Fuzz, VocabTxt) {
+  Random random(5);
+  int loaded = 0;
+  for (int round = 0; round < kRounds / 3; ++round) {
+    std::string vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nh\n##u\nhug\nh\n\n";
+    std::string added = R"({"<new>": 9, "hug": 7})";
+    std::string map = R"({"sep_token": "hug", "mask_token": {"content": "[MASK]"}})";
+    std::string* files[] = {&vocab, &added, &map};
+    if (round > 0) damage_bytes(*files[round % 3], random);
+    write("vocab.txt", vocab);
+    write("added_tokens.json", added);
+    write("special_tokens_map.json", map);
+    const bool works = use();
+    loaded += works;
+    EXPECT_TRUE(works || round > 0);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GT(loaded, 10);  // most damages leave no JSON, or other ids
 }
 
 std::string field(int number, std::string_view bytes) {

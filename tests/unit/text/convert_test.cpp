@@ -57,10 +57,33 @@ TEST_F(FolderTest, ReadsVocabAndMerges) {
   EXPECT_THAT(refusal(), HasSubstr("tokenizer class 'CodeGen' is not supported"));
 }
 
-TEST_F(FolderTest, RefusesBadVocabAndMerges) {
-  write("vocab.json", R"({"a": 0, "b": 2})");
+TEST_F(FolderTest, ReadsTheOlderFilesOfAddedTokens) {
+  write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3})");
   write("merges.txt", "a b\n");
-  EXPECT_THAT(refusal(), HasSubstr("token 'b' has id 2"));
+  write("added_tokens.json", R"({"<x>": 4, "<pad>": 5})");
+  write("special_tokens_map.json", R"({"pad_token": "<pad>", "eos_token": "<|endoftext|>",
+                                       "additional_special_tokens": ["<x>"]})");
+  auto gpt2 = load_tokenizer(folder_);
+  EXPECT_EQ(gpt2->encode("ab<x>a<pad>").ids, (Ids{2, 4, 0, 5}));
+  EXPECT_EQ(gpt2->special_ids().pad, 5);
+  EXPECT_EQ(gpt2->decode(Ids{2, 4}), "ab");
+}
+
+// A hole, and a name that JSON has twice: the last counts, as in Python.
+TEST_F(FolderTest, ReadsVocabJsonWithHoles) {
+  write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3, "ab": 6})");
+  write("merges.txt", "a b\n");
+  auto gpt2 = load_tokenizer(folder_);
+  EXPECT_EQ(gpt2->encode("abb<|endoftext|>").ids, (Ids{6, 1, 3}));
+  EXPECT_EQ(gpt2->id_to_token(2), std::nullopt);
+}
+
+TEST_F(FolderTest, RefusesBadVocabAndMerges) {
+  write("vocab.json", R"({"a": 0, "b": 1000000})");
+  write("merges.txt", "a b\n");
+  EXPECT_THAT(refusal(), HasSubstr("token 'b' has id 1000000"));
+  write("vocab.json", R"({"a": 0, "b": -1})");
+  EXPECT_THAT(refusal(), HasSubstr("a whole number"));
   write("vocab.json", R"({"a": 0, "b": 1})");
   EXPECT_THAT(refusal(), HasSubstr("needs the token 'ab'"));
   write("merges.txt", "a b c\n");

@@ -50,7 +50,7 @@ const std::vector<Bad> kBad = {
     {"decoder", [](json& f) { f["decoder"]["type"] = "CTC"; }, "decoder 'CTC'"},
     {"version", [](json& f) { f["version"] = "2.0"; }, "version '2.0'"},
     {"no_unk", [](json& f) { f["model"]["unk_token"] = "<unk>"; }, "'<unk>' is not in"},
-    {"gap", [](json& f) { f["model"]["vocab"]["hello"] = 1000; }, "'hello' has id 1000"},
+    {"gap", [](json& f) { f["model"]["vocab"]["hello"] = 1000000; }, "'hello' has id 1000000"},
     {"negative", [](json& f) { f["model"]["vocab"]["hello"] = -1; }, "'hello' has id -1"},
     {"fraction", [](json& f) { f["model"]["vocab"]["hello"] = 5.5; }, "'hello' has id 5.5"},
     {"twice", [](json& f) { f["model"]["vocab"]["hello"] = 6; }, "id 6 belongs to two tokens"},
@@ -156,11 +156,156 @@ TEST_F(LoadTest, VocabTxtAppendsSpecialTokensThatItLacks) {
   EXPECT_EQ(tokenizer->encode("[MASK]").ids, (std::vector<int32_t>{1, 5, 2}));
 }
 
+// As BertTokenizer of transformers 5.23 has it for the same files.
+TEST_F(LoadTest, OfATokenThatVocabTxtHasTwiceTheLastCounts) {
+  write("vocab.txt", std::string(kVocab) + "hello\n");
+  auto tokenizer = load_tokenizer(folder());
+  EXPECT_EQ(tokenizer->encode("hello world").ids, (std::vector<int32_t>{2, 9, 8, 3}));
+  EXPECT_EQ(tokenizer->id_to_token(9), "hello");
+  EXPECT_EQ(tokenizer->id_to_token(5), std::nullopt);
+  // An empty line has an id, which no text gets; several are one token.
+  write("vocab.txt", "[PAD]\n[UNK]\n\n[CLS]\n[SEP]\n\n[MASK]\nhello\n");
+  EXPECT_EQ(load_tokenizer(folder())->encode("hello").ids, (std::vector<int32_t>{3, 7, 4}));
+}
+
+// The same folder's files give the same ids, and added tokens have the flags of their file.
+TEST_F(LoadTest, ReadsTheOlderFilesOfAddedTokens) {
+  write("vocab.txt", kVocab);
+  write("tokenizer_config.json", R"({"do_lower_case": true})");
+  write("added_tokens.json", R"({"<b>": 10, "[ENT]": 9})");
+  write("special_tokens_map.json", R"({"additional_special_tokens": ["[ENT]"],
+        "mask_token": {"content": "[MASK]", "lstrip": true, "rstrip": false, "normalized": false},
+        "sep_token": "world"})");
+  auto tokenizer = load_tokenizer(folder());
+  EXPECT_EQ(tokenizer->encode("hello [ENT] <B>").ids, (std::vector<int32_t>{2, 5, 9, 10, 8}));
+  EXPECT_EQ(tokenizer->encode("[ent]").ids, (std::vector<int32_t>{2, 1, 1, 1, 8}));  // special
+  EXPECT_EQ(tokenizer->decode(std::vector<int32_t>{5, 9, 10}), "hello <b>");
+  EncodeOptions offsets;
+  offsets.offsets = true;
+  const Encoding masked = tokenizer->encode("hello  [MASK]", offsets);
+  EXPECT_EQ(masked.offsets[2].begin, 5U);  // it takes the space on its left
+  EXPECT_EQ(tokenizer->special_ids().sep, 8);
+
+  write("added_tokens.json", R"({"[ENT]": 12})");
+  EXPECT_THAT(refusal(), HasSubstr("'[ENT]' says id 12 but has id 9, the next free one"));
+  EXPECT_THAT(refusal(), HasSubstr("added_tokens.json"));
+  write("added_tokens.json", R"({"[ENT]": 9, "<b>": 9})");
+  EXPECT_THAT(refusal(), HasSubstr("both have id 9"));
+  write("added_tokens.json", R"({"[ENT]": "9"})");
+  EXPECT_THAT(refusal(), HasSubstr("a whole number"));
+  write("added_tokens.json", R"(["[ENT]"])");
+  EXPECT_THAT(refusal(), HasSubstr("added_tokens.json: the file does not hold a JSON object"));
+  // Beside an added_tokens_decoder they are not read.
+  write("tokenizer_config.json", R"({"added_tokens_decoder": {}})");
+  write("added_tokens.json", R"({"[ENT]": 9})");
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(load_tokenizer(folder())->encode("hello").ids, (std::vector<int32_t>{2, 5, 3}));
+  const std::string told = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(told, HasSubstr("added_tokens.json has the token '[ENT]' with id 9"));
+  EXPECT_THAT(told, HasSubstr("special_tokens_map.json says sep_token 'world'"));
+}
+
+TEST_F(LoadTest, AddedTokensOfTheConfigurationKeepTheirFlags) {
+  write("vocab.txt", kVocab);
+  write("tokenizer_config.json", R"({"added_tokens_decoder": {
+      "9": {"content": "<a>", "special": true, "lstrip": true, "rstrip": true,
+            "normalized": false, "single_word": false},
+      "10": {"content": "ox", "special": false, "single_word": true, "normalized": true}}})");
+  auto tokenizer = load_tokenizer(folder());
+  EncodeOptions offsets;
+  offsets.offsets = true;
+  EXPECT_EQ(tokenizer->encode("hello  <a>  world", offsets).offsets[2].end, 12U);
+  EXPECT_EQ(tokenizer->encode("OX hello").ids, (std::vector<int32_t>{2, 10, 5, 3}));
+  EXPECT_EQ(tokenizer->encode("oxhello").ids, (std::vector<int32_t>{2, 1, 3}));
+  EXPECT_EQ(tokenizer->decode(std::vector<int32_t>{9, 10}), "ox");
+}
+
+// Expected ids are those of AutoTokenizer of transformers 5.23 for the same two files.
+class TwoFiles : public ModelFolder {
+ protected:
+  // What is encoded, and what is warned of.
+  std::pair<std::vector<int32_t>, std::string> read(const char* config, const char* text) {
+    write_file(folder() / "tokenizer_config.json", config);
+    reload();
+    testing::internal::CaptureStderr();
+    std::vector<int32_t> ids = tokenizer().encode(text).ids;
+    return {std::move(ids), testing::internal::GetCapturedStderr()};
+  }
+  using Ids = std::vector<int32_t>;
+};
+
+TEST_F(TwoFiles, TheClassBuildsBertsNormalizer) {
+  vocabulary("Hello", "é", "e");  // 20, 21, 22
+  auto [ids, told] =
+      read(R"({"tokenizer_class": "BertTokenizer", "do_lower_case": false})", "Hello hello é");
+  EXPECT_EQ(ids, (Ids{2, 20, 5, 21, 3}));
+  EXPECT_THAT(told, HasSubstr("tokenizer_config.json says do_lower_case false and "));
+  EXPECT_THAT(told, HasSubstr("tokenizer.json says normalizer.lowercase true: the former counts"));
+  std::tie(ids, told) =
+      read(R"({"tokenizer_class": "BertTokenizer", "strip_accents": false})", "Hello é");
+  EXPECT_EQ(ids, (Ids{2, 5, 21, 3}));
+  EXPECT_THAT(told, HasSubstr("strip_accents false"));
+  std::tie(ids, told) = read(
+      R"({"tokenizer_class": "DistilBertTokenizerFast", "tokenize_chinese_chars": false})", "日日");
+  EXPECT_EQ(ids, (Ids{2, 1, 3}));
+  std::tie(ids, told) =
+      read(R"({"do_lower_case": true, "tokenizer_class": "BertTokenizer"})", "Hello é");
+  EXPECT_EQ(ids, (Ids{2, 5, 22, 3}));
+  EXPECT_EQ(told, "");
+  // Another class takes tokenizer.json as it is.
+  std::tie(ids, told) =
+      read(R"({"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": false})", "Hello é");
+  EXPECT_EQ(ids, (Ids{2, 5, 22, 3}));
+  EXPECT_THAT(told, HasSubstr("the latter counts"));
+  // A class that is told nothing lower-cases.
+  content()["normalizer"]["lowercase"] = false;
+  std::tie(ids, told) = read(R"({"tokenizer_class": "BertTokenizer"})", "Hello");
+  EXPECT_EQ(ids, (Ids{2, 5, 3}));
+  EXPECT_THAT(told, HasSubstr("without a do_lower_case, true"));
+  std::tie(ids, told) = read("{}", "Hello");
+  EXPECT_EQ(ids, (Ids{2, 20, 3}));
+  EXPECT_EQ(told, "");
+}
+
+TEST_F(TwoFiles, TheConfigurationAddsTokens) {
+  auto [ids, told] = read(R"({"tokenizer_class": "PreTrainedTokenizerFast",
+      "bos_token": "able", "additional_special_tokens": ["<x>"],
+      "added_tokens_decoder": {"20": {"content": "<y>", "special": true}}})",
+                          "<y> ABLEable <x>");
+  EXPECT_EQ(ids, (Ids{2, 20, 10, 10, 21, 3}));
+  EXPECT_EQ(told, "");
+  std::tie(ids, told) = read(R"({"added_tokens_decoder": {"30": {"content": "<y>"}}})", "<y>");
+  EXPECT_EQ(ids, (Ids{2, 20, 3}));
+  EXPECT_THAT(told, HasSubstr("says that '<y>' has id 30"));
+  std::tie(ids, told) = read(
+      R"({"pad_token": "<pad>", "sep_token": "[CLS]", "add_bos_token": true, "bos_token": "able",
+          "unk_token": "[MASK]",
+          "added_tokens_decoder": {"4": {"content": "[MASK]", "special": true, "lstrip": true}}})",
+      "hello");
+  EXPECT_EQ(ids, (Ids{2, 5, 3}));
+  for (const char* what :
+       {"names the pad_token '<pad>'", "sep_token \"[CLS]\"", "add_bos_token true",
+        "unk_token \"[MASK]\"", "'[MASK]' {\"lstrip\":true"})
+    EXPECT_THAT(told, HasSubstr(what));
+  // The older files add to tokenizer.json as well.
+  write_file(folder() / "added_tokens.json", R"({"<z>": 20})");
+  EXPECT_EQ(read("{}", "<z>").first, (Ids{2, 20, 3}));
+}
+
+TEST_F(TwoFiles, HolesInTheVocabularyStay) {
+  content()["model"]["vocab"]["hello"] = 21;
+  added("<x>", {{"special", true}});  // 20: the number of tokens
+  EXPECT_EQ(tokenizer().encode("hello <x> world").ids, (Ids{2, 21, 20, 6, 3}));
+  EXPECT_EQ(tokenizer().id_to_token(5), std::nullopt);
+  EXPECT_EQ(tokenizer().vocabulary_size(), 22);
+}
+
 TEST_F(LoadTest, RefusesBadVocabTxt) {
   write("vocab.txt", "");
   EXPECT_THAT(refusal(), HasSubstr("empty"));
-  write("vocab.txt", "[UNK]\na\nb\na\n");
-  EXPECT_THAT(refusal(), HasSubstr("vocab.txt:4: token 'a' is also in line 2"));
+  // The id that a token would get is one that the vocabulary has.
+  write("vocab.txt", "[CLS]\n[SEP]\na\na\n");
+  EXPECT_THAT(refusal(), HasSubstr("unk_token '[UNK]' is not in the vocabulary"));
   write("vocab.txt", "[UNK]\n\xC3\n");
   EXPECT_THAT(refusal(), HasSubstr("vocab.txt:2: the token is not UTF-8"));
   write("vocab.txt", "hello\n");
