@@ -87,10 +87,11 @@ void check(const Options& o, const Judge& judge) {
   judge.require(
       o.num_beams > 1 || o.sample || o.sequences == 1, {"num_return_sequences"},
       "num_return_sequences above 1 needs sampling or beams: the best token each time gives one "
-      "sequence");
+      "sequence",
+      "give --sample, --num-beams or --num-return-sequences 1");
 }
 
-// Takes back what `way` of decoding the options do not use.
+// What a file states and the way of decoding does not use is as if it were not stated.
 void set_unused_aside(FolderOptions& folder) {
   Options& o = folder.options;
   const Options usual;
