@@ -41,11 +41,8 @@ json read_merges(const std::filesystem::path& path) {
 }
 
 std::string class_of(const JsonView& config, const json& vocab) {
-  if (!config.has("tokenizer_class")) return vocab.contains("<s>") ? "Roberta" : "GPT2";
-  std::string name = config.string("tokenizer_class");
-  for (const char* ending : {"Fast", "Tokenizer"})
-    if (name.ends_with(ending)) name.resize(name.size() - std::string_view(ending).size());
-  return name;
+  const std::string name = tokenizer_class(config);
+  return !name.empty() ? name : vocab.contains("<s>") ? "Roberta" : "GPT2";
 }
 
 struct Family {

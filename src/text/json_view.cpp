@@ -97,6 +97,14 @@ std::string special_token_name(const JsonView& config, const std::string& key,
   return config.string(key);
 }
 
+std::string tokenizer_class(const JsonView& config) {
+  if (!config.has("tokenizer_class")) return {};
+  std::string name = config.string("tokenizer_class");
+  for (const char* ending : {"Fast", "Tokenizer"})
+    if (name.ends_with(ending)) name.resize(name.size() - std::string_view(ending).size());
+  return name;
+}
+
 AddedToken read_special_token(const JsonView& config, const std::string& key,
                               const std::string& absent) {
   AddedToken token;

@@ -49,6 +49,8 @@ nlohmann::json parse_json_file_if_there(const std::filesystem::path& path);
 std::string special_token_name(const JsonView& config, const std::string& key,
                                const std::string& absent);
 
+// The configuration's tokenizer_class less "Tokenizer" or "TokenizerFast"; "" for none.
+std::string tokenizer_class(const JsonView& config);
 // The token of that role with its flags, special and as it is written unless they say otherwise.
 AddedToken read_special_token(const JsonView& config, const std::string& key,
                               const std::string& absent);

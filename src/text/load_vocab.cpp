@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
@@ -14,6 +15,38 @@
 
 namespace compress::text {
 namespace {
+
+// Other classes read the file by other rules: BertJapaneseTokenizer splits words by a dictionary.
+void check_class(const JsonView& config) {
+  static const std::set<std::string> bert_like = {"",
+                                                  "Bert",
+                                                  "DistilBert",
+                                                  "Electra",
+                                                  "MobileBert",
+                                                  "SqueezeBert",
+                                                  "ConvBert",
+                                                  "MPNet",
+                                                  "LayoutLM",
+                                                  "Funnel",
+                                                  "Lxmert",
+                                                  "Splinter",
+                                                  "RetriBert",
+                                                  "Realm",
+                                                  "Ernie",
+                                                  "Nezha",
+                                                  "DPRReader",
+                                                  "DPRContextEncoder",
+                                                  "PreTrained",
+                                                  "TokenizersBackend",
+                                                  "DPRQuestionEncoder"};
+  const std::string hint = "supported here: BertTokenizer and its kind; others with tokenizer.json";
+  if (!bert_like.contains(tokenizer_class(config)))
+    config.fail(str("vocab.txt of tokenizer class '", config.string("tokenizer_class"),
+                    "' is not supported"),
+                "tokenizer_class", hint);
+  for (const char* key : {"word_tokenizer_type", "subword_tokenizer_type"})
+    if (config.has(key)) config.fail(str("vocab.txt with a ", key, " is not supported"), key, hint);
+}
 
 struct Lines {
   std::vector<std::string> tokens;  // by id
@@ -92,6 +125,7 @@ SpecialIds read_special(const JsonView& config, const std::filesystem::path& pat
 
 std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path,
                                           const JsonView& config) {
+  check_class(config);
   WordPieceParts parts;
   Lines lines = read_lines(path);
   parts.vocabulary = std::move(lines.tokens);

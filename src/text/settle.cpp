@@ -28,14 +28,6 @@ bool flag_at(const json& object, const char* key, bool absent) {
   return found == object.end() || !found->is_boolean() ? absent : found->get<bool>();
 }
 
-// The class that the configuration names, less "Tokenizer" and "TokenizerFast"; "" for none.
-std::string class_of(const json& config) {
-  std::string name = text_at(config, "tokenizer_class");
-  for (const char* ending : {"Fast", "Tokenizer"})
-    if (name.ends_with(ending)) name.resize(name.size() - std::string_view(ending).size());
-  return name;
-}
-
 bool one_of(const std::string& name, std::initializer_list<const char*> names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -47,7 +39,7 @@ class Settler {
         where_(std::move(where)),
         config_(config),
         view_(config_.view()),
-        class_(class_of(config.values)) {}
+        class_(tokenizer_class(view_)) {}
 
   void normalizer() {
     json* part = member("normalizer");

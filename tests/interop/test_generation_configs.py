@@ -96,6 +96,7 @@ class GenerationConfigs(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         torch.set_grad_enabled(False)
+        transformers.utils.logging.disable_progress_bar()
         torch.set_num_threads(1)  # the models are small
         warnings.simplefilter("ignore")
         keep = tempfile.TemporaryDirectory()

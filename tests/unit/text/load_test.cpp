@@ -311,6 +311,11 @@ TEST_F(LoadTest, RefusesBadVocabTxt) {
   write("vocab.txt", "hello\n");
   EXPECT_THAT(refusal(), HasSubstr("unk_token '[UNK]' is not in the vocabulary"));
   write("vocab.txt", kVocab);
+  for (const char* other :
+       {R"({"tokenizer_class": "BertJapaneseTokenizer"})", R"({"word_tokenizer_type": "mecab"})"}) {
+    write("tokenizer_config.json", other);
+    EXPECT_THAT(refusal(), HasSubstr("is not supported"));
+  }
   write("tokenizer_config.json", R"({"do_lower_case": "yes"})");
   EXPECT_THAT(refusal(), HasSubstr("true or false"));
   write("tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "[UNK]"}}})");
