@@ -1,5 +1,6 @@
 #include "compress/base/error.h"
 #include "compress/base/files.h"
+#include "compress/base/lines.h"
 #include "compress/base/strings.h"
 #include "compress/nn/architecture.h"
 #include "folder.h"
@@ -43,7 +44,10 @@ nn::Json read_json(const fs::path& file, uint64_t limit) {
   if (!fs::exists(file, ignored))
     throw Error(ErrorKind::model, "the file is missing", file.string(), "check the path");
   try {
-    return nn::Json::parse(read_file(file, limit));
+    const std::string text = read_file(file, limit);
+    if (is_utf16(text))
+      throw Error(ErrorKind::model, "the file is UTF-16", file.string(), "convert it to UTF-8");
+    return nn::Json::parse(text);
   } catch (const nlohmann::json::exception& error) {
     throw Error(ErrorKind::model, parse_message(error), file.string());
   }

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "compress/base/error.h"
+#include "compress/base/lines.h"
 #include "compress/base/strings.h"
 #include "compress/recipe/problems.h"
 #include "internal.h"
@@ -249,8 +250,8 @@ std::pair<std::string, std::string> explain(const std::string& message) {
 }  // namespace
 
 Node internal::parse_value(std::string_view text, const std::string& name) {
+  text = without_mark(text);
   check_text(text, name);
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   Collector collector(text, name);
   try {
     std::istringstream stream(str(text, "\n", end_marker, "\n"));
@@ -270,7 +271,9 @@ Node internal::parse_value(std::string_view text, const std::string& name) {
 }
 
 Node parse_text(std::string_view text, const std::string& name) {
-  Node root = internal::parse_value(text, name);
+  std::string lines(text);
+  if (line_end(text) == '\r') std::replace(lines.begin(), lines.end(), '\r', '\n');
+  Node root = internal::parse_value(lines, name);
   if (root.is_null())
     throw Error(ErrorKind::recipe, "the recipe is empty", name,
                 "see configs/ for recipes to start from");

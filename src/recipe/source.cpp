@@ -1,29 +1,14 @@
 // What a recipe's bytes must be before a YAML parser sees them.
 
 #include "compress/base/error.h"
+#include "compress/base/lines.h"
 #include "compress/base/strings.h"
+#include "compress/base/utf8.h"
 #include "internal.h"
 
 namespace compress::recipe::internal {
 
 namespace {
-
-// Bytes of the well-formed UTF-8 sequence at text[i], 0 when there is none (overlong, surrogate,
-// beyond U+10FFFF).
-size_t sequence_length(std::string_view text, size_t i) {
-  auto at = [&](size_t k) {
-    return i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0u;
-  };
-  unsigned lead = at(0), second = at(1);
-  size_t length = lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
-  for (size_t k = 1; k < length; ++k)
-    if ((at(k) & 0xC0) != 0x80) return 0;
-  if (lead == 0xE0 && second < 0xA0) return 0;
-  if (lead == 0xED && second > 0x9F) return 0;
-  if (lead == 0xF0 && second < 0x90) return 0;
-  if (lead == 0xF4 && second > 0x8F) return 0;
-  return length;
-}
 
 class Checker {
  public:
@@ -64,7 +49,7 @@ class Checker {
     if (c == 0) fail(i, "a NUL byte: this is not a text file", "");
     if (c < 0x20 || c == 0x7F) fail(i, str("control character ", static_cast<int>(c)), "remove it");
     if (c >= 0x80) {
-      size_t length = sequence_length(text_, i);
+      const size_t length = utf8_length(text_.substr(i));
       if (length == 0) fail(i, "invalid UTF-8", "save the file as UTF-8");
       return length;
     }
@@ -95,6 +80,8 @@ void check_text(std::string_view text, const std::string& name) {
                 str("the recipe has ", human_bytes(static_cast<double>(text.size())),
                     ", the limit is ", human_bytes(static_cast<double>(max_bytes))),
                 name, "is this really a recipe?");
+  if (is_utf16(text))
+    throw Error(ErrorKind::recipe, "the recipe is UTF-16", name, "save the file as UTF-8");
   Checker(text, name).run();
 }
 

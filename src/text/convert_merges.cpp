@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "compress/base/error.h"
-#include "compress/base/files.h"
+#include "compress/base/lines.h"
 #include "compress/base/strings.h"
 #include "convert.h"
 #include "unicode.h"
@@ -21,20 +21,15 @@ std::unordered_map<std::string, int32_t> ids_of(const JsonView& vocab) {
 }
 
 json read_merges(const std::filesystem::path& path) {
-  const std::string bytes = read_file(path, kFileLimit);
+  const std::string bytes = read_text(path);
   json out = json::array();
-  int64_t number = 0;
-  for (std::string_view rest = bytes; !rest.empty();) {
-    const size_t end = std::min(rest.find('\n'), rest.size());
-    std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    ++number;
-    if (line.ends_with('\r')) line.remove_suffix(1);
+  Lines lines(bytes);
+  for (std::string_view line; lines.next(line);) {
     if (line.empty() || line.starts_with("#version")) continue;
     const size_t space = line.find(' ');
     if (!valid_utf8(line) || space == line.npos || line.find(' ', space + 1) != line.npos)
       throw Error(ErrorKind::model, "a merge is two tokens with a space between them",
-                  str(path.string(), ":", number));
+                  str(path.string(), ":", lines.number()));
     out.push_back({line.substr(0, space), line.substr(space + 1)});
   }
   return out;

@@ -5,6 +5,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
+#include "compress/base/lines.h"
 #include "compress/base/strings.h"
 #include "load.h"
 
@@ -73,8 +74,15 @@ std::vector<JsonView> JsonView::items() const {
   return views;
 }
 
-json parse_json_file(const std::filesystem::path& path) {
+std::string read_text(const std::filesystem::path& path) {
   std::string bytes = read_file(path, kFileLimit);
+  if (is_utf16(bytes))
+    throw Error(ErrorKind::model, "the file is UTF-16", path.string(), "convert it to UTF-8");
+  return bytes;
+}
+
+json parse_json_file(const std::filesystem::path& path) {
+  const std::string bytes = read_text(path);
   try {
     json value = json::parse(bytes);
     if (!value.is_object())

@@ -39,7 +39,10 @@ class JsonView {
   std::string where_, path_;
 };
 
-// Parses a file of at most 64 MiB; it must hold an object. Throws Error{model}.
+// A file of at most 64 MiB. Throws Error{model} where it is UTF-16, Error{disk} where it cannot be
+// read.
+std::string read_text(const std::filesystem::path& path);
+// Parses such a file, which must hold an object. Throws Error{model}.
 nlohmann::json parse_json_file(const std::filesystem::path& path);
 // The same, {} when there is no such file.
 nlohmann::json parse_json_file_if_there(const std::filesystem::path& path);

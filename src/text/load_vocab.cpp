@@ -7,7 +7,7 @@
 #include <set>
 
 #include "compress/base/error.h"
-#include "compress/base/files.h"
+#include "compress/base/lines.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "load.h"
@@ -48,31 +48,26 @@ void check_class(const JsonView& config) {
     if (config.has(key)) config.fail(str("vocab.txt with a ", key, " is not supported"), key, hint);
 }
 
-struct Lines {
+struct Tokens {
   std::vector<std::string> tokens;  // by id
   int64_t count = 0;                // of different tokens, which is the next free id
 };
 
 // One token a line, the line's number (from 0) its id. Of equal tokens the last has the id, as in
 // transformers, and nobody has those of the others.
-Lines read_lines(const std::filesystem::path& path) {
-  const std::string bytes = read_file(path, kFileLimit);
-  std::string_view rest = bytes;
-  Lines out;
+Tokens read_tokens(const std::filesystem::path& path) {
+  const std::string bytes = read_text(path);
+  Tokens out;
   std::unordered_map<std::string_view, size_t> seen;
-  while (!rest.empty()) {
-    size_t end = std::min(rest.find('\n'), rest.size());
-    std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (!valid_utf8(line))
-      throw Error(ErrorKind::model, "the token is not UTF-8",
-                  str(path.string(), ":", out.tokens.size() + 1));
+  Lines lines(bytes);
+  for (std::string_view line; lines.next(line);) {
+    const std::string place = str(path.string(), ":", out.tokens.size() + 1);
+    if (!valid_utf8(line)) throw Error(ErrorKind::model, "the token is not UTF-8", place);
     auto [entry, fresh] = seen.emplace(line, out.tokens.size());
     if (!fresh) {
       if (!line.empty())
-        log::warn(str(path.string(), ":", out.tokens.size() + 1, ": token '", line,
-                      "' is also in line ", entry->second + 1, ", whose id nobody has now"));
+        log::warn(str(place, ": token '", line, "' is also in line ", entry->second + 1,
+                      ", whose id nobody has now"));
       out.tokens[entry->second].clear();
       entry->second = out.tokens.size();
     }
@@ -127,7 +122,7 @@ std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path,
                                           const JsonView& config) {
   check_class(config);
   WordPieceParts parts;
-  Lines lines = read_lines(path);
+  const Tokens lines = read_tokens(path);
   parts.vocabulary = std::move(lines.tokens);
   KnownTokens known(parts.vocabulary, lines.count);
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <span>
 
+#include "compress/base/utf8.h"
 #include "unicode_tables.h"
 
 namespace compress::text {
@@ -60,13 +61,7 @@ void append_utf8(std::string& out, char32_t c) {
 }
 
 bool valid_utf8(std::string_view text) {
-  while (!text.empty()) {
-    Decoded d = decode_utf8(text);
-    // A genuine U+FFFD is three bytes that start with 0xEF; an ill-formed sequence never is.
-    if (d.code_point == kReplacement && !text.starts_with("\xEF\xBF\xBD")) return false;
-    text.remove_prefix(d.length);
-  }
-  return true;
+  return invalid_utf8(text) == std::string_view::npos;
 }
 
 BlockTable::BlockTable(std::string_view all) {

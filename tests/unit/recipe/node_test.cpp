@@ -47,6 +47,13 @@ TEST(Parse, AcceptsByteOrderMarkAndWindowsLines) {
   EXPECT_EQ(root.find("b")->mark.line, 2);
 }
 
+TEST(Parse, CarriageReturnsEndLinesWhereNothingElseDoes) {
+  Node root = parse_text("a: 1\rb:\r  c: 2\r", "a.yaml");
+  EXPECT_EQ(root.find("a")->scalar, "1");
+  EXPECT_EQ(root.find("b")->find("c")->scalar, "2");
+  EXPECT_EQ(root.find("b")->find("c")->mark.line, 3);
+}
+
 TEST(Mark, Text) {
   EXPECT_EQ((Mark{"a.yaml", 12, 5, "x.y"}).text(), "a.yaml:12:5 (x.y)");
   EXPECT_EQ((Mark{"--set", 0, 0, "x.y"}).text(), "--set (x.y)");

@@ -49,6 +49,12 @@ TEST_F(FolderTest, ReadsVocabAndMerges) {
   write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3})");
   write("merges.txt", "#version: 0.2\r\na b\r\n");
   auto gpt2 = load_tokenizer(folder_);
+  for (const char* merges : {"#version: 0.2\na b", "\xEF\xBB\xBF#version: 0.2\ra b\r",
+                             "\xEF\xBB\xBF"
+                             "a b\n"}) {
+    write("merges.txt", merges);
+    EXPECT_EQ(load_tokenizer(folder_)->hash(), gpt2->hash()) << merges;
+  }
   EXPECT_EQ(gpt2->encode("abb<|endoftext|>").ids, (Ids{2, 1, 3}));
   EXPECT_EQ(gpt2->special_ids().eos, 3);
   write("tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer", "add_bos_token": true})");

@@ -298,6 +298,34 @@ TEST_F(TwoFiles, HolesInTheVocabularyStay) {
   EXPECT_EQ(tokenizer().encode("hello <x> world").ids, (Ids{2, 21, 20, 6, 3}));
   EXPECT_EQ(tokenizer().id_to_token(5), std::nullopt);
   EXPECT_EQ(tokenizer().vocabulary_size(), 22);
+TEST_F(LoadTest, LinesOfVocabTxtKeepTheirIds) {
+  write("vocab.txt", kVocab);
+  const std::string hash = load_tokenizer(folder())->hash();
+  for (const char* end : {"\n", "\r\n", "\r"}) {
+    std::string lines = "\xEF\xBB\xBF";
+    for (const char* c = kVocab; *c != '\0'; ++c) *c == '\n' ? lines += end : lines += *c;
+    write("vocab.txt", lines);
+    EXPECT_EQ(load_tokenizer(folder())->hash(), hash);
+  }
+  // Empty lines are ids that no token has; other separators of Unicode are characters of tokens.
+  write("vocab.txt", "[PAD]\n\n[UNK]\n[CLS]\n[SEP]\n\n[MASK]\nx\xE2\x80\xA8y\nhello\n");
+  auto tokenizer = load_tokenizer(folder());
+  EXPECT_EQ(tokenizer->encode("hello").ids, (std::vector<int32_t>{3, 8, 4}));
+  EXPECT_EQ(tokenizer->token_to_id("x\xE2\x80\xA8y"), 7);
+  EXPECT_EQ(tokenizer->id_to_token(1), std::nullopt);
+  EXPECT_EQ(tokenizer->vocabulary_size(), 9);
+}
+
+TEST_F(LoadTest, ByteOrderMarksOfJson) {
+  const std::string hash = tokenizer().hash(), text = content().dump();
+  write("tokenizer.json", "\xEF\xBB\xBF" + text);
+  write("tokenizer_config.json", "\xEF\xBB\xBF{}");
+  EXPECT_EQ(load_tokenizer(folder())->hash(), hash);
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) {
+    write("tokenizer.json", text);
+    write(name, std::string_view("\xFF\xFE{\0}\0", 6));
+    EXPECT_THAT(refusal(), HasSubstr(std::string(name) + ": the file is UTF-16"));
+  }
 }
 
 TEST_F(LoadTest, RefusesBadVocabTxt) {
@@ -308,6 +336,8 @@ TEST_F(LoadTest, RefusesBadVocabTxt) {
   EXPECT_THAT(refusal(), HasSubstr("unk_token '[UNK]' is not in the vocabulary"));
   write("vocab.txt", "[UNK]\n\xC3\n");
   EXPECT_THAT(refusal(), HasSubstr("vocab.txt:2: the token is not UTF-8"));
+  write("vocab.txt", std::string_view("\xFF\xFEh\0", 4));
+  EXPECT_THAT(refusal(), HasSubstr("vocab.txt: the file is UTF-16"));
   write("vocab.txt", "hello\n");
   EXPECT_THAT(refusal(), HasSubstr("unk_token '[UNK]' is not in the vocabulary"));
   write("vocab.txt", kVocab);
