@@ -1,42 +1,59 @@
-// Answers to questions about a passage, as SQuAD's evaluation script compares them.
+// Answers to questions about a passage, as the evaluation script of SQuAD 2.0 compares them.
 
 #include <algorithm>
 #include <map>
 
-#include "compress/base/strings.h"
 #include "compress/eval/metrics.h"
+#include "compress/text/python.h"
 
 namespace compress {
 
 namespace {
 
-bool is_space(char c) {
-  return c == ' ' || (c >= '\t' && c <= '\r');
+using Words = std::vector<std::u32string>;
+
+// string.punctuation.
+bool is_punctuation(char32_t c) {
+  return (c >= U'!' && c <= U'/') || (c >= U':' && c <= U'@') || (c >= U'[' && c <= U'`') ||
+         (c >= U'{' && c <= U'~');
 }
 
-bool is_punctuation(char c) {
-  return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
-         (c >= '{' && c <= '~');
+bool is_article(std::u32string_view word) {
+  return word == U"a" || word == U"an" || word == U"the";
 }
 
-// Lower case, without punctuation and articles: words. Case and punctuation of ASCII alone.
-std::vector<std::string> words_of(std::string_view text) {
-  std::string plain;
-  for (char c : lower_ascii(text))
-    if (!is_punctuation(c)) plain += is_space(c) ? ' ' : c;
-  std::vector<std::string> words;
-  for (std::string& word : split(plain, ' '))
-    if (!word.empty() && word != "a" && word != "an" && word != "the")
-      words.push_back(std::move(word));
+// The text's words in lower case without punctuation and articles: those between white space. An
+// article is what \b(a|an|the)\b finds, so also one that another character but a letter, a number
+// or white space follows.
+Words words_of(std::string_view text) {
+  std::u32string plain = text::lower(text::code_points(text));
+  std::erase_if(plain, is_punctuation);
+  Words words(1);
+  for (size_t at = 0; at < plain.size();) {
+    size_t end = at;
+    while (end < plain.size() && text::is_word_character(plain[end])) ++end;
+    const std::u32string_view run = std::u32string_view(plain).substr(at, end - at);
+    if (is_article(run))
+      words.emplace_back();  // a space stands for it
+    else
+      words.back() += run;
+    at = end;
+    for (; at < plain.size() && !text::is_word_character(plain[at]); ++at)
+      if (text::is_space(plain[at]))
+        words.emplace_back();
+      else
+        words.back() += plain[at];
+  }
+  std::erase_if(words, [](const std::u32string& word) { return word.empty(); });
   return words;
 }
 
-double overlap(const std::vector<std::string>& predicted, const std::vector<std::string>& given) {
+double overlap(const Words& predicted, const Words& given) {
   if (predicted.empty() || given.empty()) return predicted == given ? 1 : 0;
-  std::map<std::string_view, int64_t> left;
-  for (const std::string& word : given) ++left[word];
+  std::map<std::u32string_view, int64_t> left;
+  for (const std::u32string& word : given) ++left[word];
   int64_t common = 0;
-  for (const std::string& word : predicted)
+  for (const std::u32string& word : predicted)
     if (auto found = left.find(word); found != left.end() && found->second-- > 0) ++common;
   return 2.0 * static_cast<double>(common) / static_cast<double>(predicted.size() + given.size());
 }
@@ -44,14 +61,17 @@ double overlap(const std::vector<std::string>& predicted, const std::vector<std:
 }  // namespace
 
 AnswerScore compare_answer(std::string_view predicted, std::span<const std::string> answers) {
+  const Words ours = words_of(predicted);
   AnswerScore best;
-  const std::vector<std::string> ours = words_of(predicted);
+  bool any = false;
   for (const std::string& answer : answers) {
-    const std::vector<std::string> theirs = words_of(answer);
+    const Words theirs = words_of(answer);
+    if (theirs.empty()) continue;
+    any = true;
     best.exact = best.exact || ours == theirs;
     best.f1 = std::max(best.f1, overlap(ours, theirs));
   }
-  if (answers.empty()) {  // no answer is the answer
+  if (!any) {  // no answer is the answer
     best.exact = ours.empty();
     best.f1 = best.exact ? 1 : 0;
   }

@@ -1,6 +1,6 @@
 // Scores one JSON object a line: {"names": [...], and the fields of compress::Predictions} from
 // standard input gives a list of {"name", "value", "n", "note"}, or {"error", "kind"}, on standard
-// output.
+// output; {"answer": ..., "answers": [...]} gives {"exact", "f1"}.
 
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -12,6 +12,11 @@
 namespace {
 
 nlohmann::json score(const nlohmann::json& line) {
+  if (line.contains("answer")) {
+    const auto score = compress::compare_answer(line["answer"].get<std::string>(),
+                                                line.at("answers").get<std::vector<std::string>>());
+    return {{"exact", score.exact}, {"f1", score.f1}};
+  }
   compress::Predictions p;
   p.classes = line.value("classes", p.classes);
   p.labels = line.value("labels", p.labels);

@@ -82,10 +82,11 @@ enum class EntityScore { f1, precision, recall };
 // entities.
 Metric entity_score(EntityScore which, const EntityCounts& counts);
 
-// SQuAD's scores of one answer (Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1): the best
-// over the given answers, after lower-casing and removing punctuation, articles and extra space. An
-// empty text is no answer. Unlike the script, letters and punctuation beyond ASCII stay as they
-// are.
+// SQuAD's scores of one answer (Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1) as the
+// evaluation script of SQuAD 2.0 computes them: the best over the given answers, after lower-casing
+// and removing punctuation (ASCII's), articles and extra space; case, white space and the bounds of
+// words are Python's. An empty text is no answer, and a given answer of which nothing is left is
+// none. tests/interop/test_answers.py compares the two.
 struct AnswerScore {
   bool exact = false;
   double f1 = 0;  // of the words in common

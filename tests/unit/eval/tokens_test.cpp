@@ -62,6 +62,22 @@ TEST(Answers, AsSquadComparesThem) {
   EXPECT_TRUE(score("", {}).exact);
   EXPECT_DOUBLE_EQ(score("cat", {}).f1, 0);
   EXPECT_DOUBLE_EQ(score("", {"cat"}).f1, 0);
+  EXPECT_FALSE(score("", {"the", "cat"}).exact);  // an answer of which nothing is left is none
+  EXPECT_TRUE(score("", {"the", "!"}).exact);
+}
+
+TEST(Answers, LettersAndSpacesOfAllScripts) {
+  auto exact = [](std::string_view predicted, std::string answer) {
+    return compare_answer(predicted, std::vector<std::string>{std::move(answer)}).exact;
+  };
+  EXPECT_TRUE(exact("МОСКВА", "москва"));
+  EXPECT_TRUE(exact("ÉCOLE Über", "école über"));
+  EXPECT_TRUE(exact("ΟΔΟΣ", "οδος") && !exact("ΟΔΟΣ", "οδοσ"));
+  EXPECT_TRUE(exact("\u0130", "i\u0307") && !exact("\u0130", "i"));
+  EXPECT_TRUE(exact("x\u00A0y\u3000z\u0085\u2028u", "x y z u"));
+  EXPECT_TRUE(exact("\u201Cthe cat", "\u201C cat") && exact("the\u2013cat", "\u2013cat"));
+  EXPECT_TRUE(exact("a\u0301", "\u0301") && !exact("theé", "é"));
+  EXPECT_FALSE(exact("\u201Ccat\u201D", "cat"));  // punctuation is ASCII's alone
 }
 
 // A BERT whose head answers what `bias` says, whatever it reads.
