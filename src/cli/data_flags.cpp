@@ -65,6 +65,10 @@ void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
   sub.add_option("--max-target-length", max_target_length,
                  "The same of the text to be written; default: 128")
       ->check(CLI::Range(1, 100000));
+  sub.add_option("--stride", stride,
+                 "Tokens that windows of a long passage share (span); default: a third of "
+                 "--max-length or less")
+      ->check(CLI::Range(0, 100000));
   sub.add_flag("--concatenate", concatenate,
                "Language models: all texts in one, cut into rows of --max-length tokens");
   sub.add_option("--limit", limit, "First rows only")->check(CLI::Range(1, 1000000000));
@@ -119,6 +123,7 @@ data::DatasetOptions DataFlags::options(const nn::ModelConfig& config) const {
   if (!label.empty() || labelled.count(chosen_task) != 0)
     add("label", "--label", recipe::Node::text(label.empty() ? "label" : label));
   if (max_length > 0) add("max_length", "--max-length", recipe::Node::of(str(max_length)));
+  if (stride) add("stride", "--stride", recipe::Node::of(str(*stride)));
   if (limit > 0) add("limit", "--limit", recipe::Node::of(str(limit)));
   if (no_header) add("header", "--no-header", recipe::Node::of("false"));
   data::DatasetOptions result;
@@ -138,6 +143,7 @@ data::DatasetOptions DataFlags::from_recipe() const {
     data::DatasetOptions result = named.value;
     if (limit > 0) result.limit = limit;
     if (max_length > 0) result.max_length = max_length;
+    if (stride) result.stride = stride;
     return result;
   }
   if (dataset.empty())

@@ -2,6 +2,7 @@
 // The options with which evaluate and export name a data set: a file and its columns, or a data set
 // of a recipe.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct DataFlags {
   std::vector<std::string> choices;
   std::string recipe, dataset, split = "test";
   int64_t max_length = 0, max_target_length = 0, limit = 0;  // 0 = not given
+  std::optional<int64_t> stride;
   bool no_header = false, concatenate = false;
 
   // `format_flag` is the name of the option for the file's format.

@@ -50,7 +50,7 @@ TaggedRow tag_tokens(const text::Tokenizer& tokenizer, const std::vector<std::st
 }
 
 Windows cut_passage(const text::Tokenizer& tokenizer, std::string_view question,
-                    std::string_view passage, int64_t max_length, int64_t stride) {
+                    std::string_view passage, int64_t max_length, std::optional<int64_t> stride) {
   text::EncodeOptions how;
   how.offsets = true;
   const text::Encoding both = tokenizer.encode(question, passage, how);
@@ -70,15 +70,27 @@ Windows cut_passage(const text::Tokenizer& tokenizer, std::string_view question,
       (out.passage.empty() ? out.front : out.back).push_back(both.ids[t]);
     }
   }
-  const auto length = static_cast<int64_t>(out.passage.size());
-  out.room = max_length - static_cast<int64_t>(out.front.size() + out.back.size());
-  if (length == 0) {
-    out.problem = "the passage has no tokens";
+  const auto length = static_cast<int64_t>(out.passage.size()),
+             others = static_cast<int64_t>(out.front.size() + out.back.size());
+  out.room = max_length - others;
+  const int64_t shared = stride.value_or(std::min(max_length / 3, out.room / 2));
+  if (asked == 0 || length == 0) {
+    out.problem = str("the ", asked == 0 ? "question" : "passage", " has no tokens");
+    out.hint = "remove rows without text";
   } else if (out.room < 1) {
-    out.problem = str("the question leaves no room for the passage in ", max_length, " tokens");
+    out.problem =
+        str("the question leaves no room for the passage in ", max_length, " tokens: it has ",
+            asked, " and ", others - static_cast<int64_t>(asked), " are special");
+    out.hint = "raise `max_length`, or shorten the question";
+  } else if (length > out.room && shared >= out.room) {
+    out.problem = str("a stride of ", shared, " leaves no step: of `max_length` ", max_length,
+                      " the question takes ", asked, " and special tokens ",
+                      others - static_cast<int64_t>(asked), ", so a window has room for ", out.room,
+                      " of the passage's ", length, " tokens");
+    out.hint = str("`stride` must be below ", out.room,
+                   " here; left out, it is a third of `max_length` or less");
   } else {
-    const int64_t step = std::max<int64_t>(1, out.room - stride);
-    for (int64_t start = 0;; start += step) {
+    for (int64_t start = 0;; start += out.room - shared) {
       out.starts.push_back(start);
       if (start + out.room >= length) break;
     }

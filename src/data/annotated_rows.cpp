@@ -11,6 +11,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/data/passages.h"
+#include "fingerprint.h"
 #include "rows.h"
 
 namespace compress::data {
@@ -63,6 +64,7 @@ Asked ask(const DatasetOptions& options, const text::Tokenizer& tokenizer,
   Asked asked;
   asked.windows = cut_passage(tokenizer, question, passage, options.max_length, options.stride);
   asked.problem = asked.windows.problem;
+  asked.hint = asked.windows.hint;
   const std::vector<std::string_view> texts = list_items(answers), starts = list_items(places);
   if (texts.empty() || !asked.problem.empty()) return asked;
   int64_t start = -1;
@@ -163,10 +165,11 @@ std::string Passages::text_of(int64_t row, int64_t first, int64_t last) const {
   return std::string(trim(std::string_view(example.text).substr(begin, end - begin)));
 }
 
-Passages read_passages(const Split& split, const text::Tokenizer& tokenizer) {
-  if (!split.options)
-    throw Error(ErrorKind::internal, "the passages of a split that was not read from a file");
-  const DatasetOptions& options = *split.options;
+namespace {
+
+Passages read_passages(const Split& split, const PassageSource& from,
+                       const text::Tokenizer& tokenizer) {
+  const DatasetOptions& options = from.options;
   Source source(split.file);
   auto reader = open_reader(source, options, layout_of(options).columns);
   Passages passages;
@@ -187,10 +190,22 @@ Passages read_passages(const Split& split, const text::Tokenizer& tokenizer) {
       example.answers.emplace_back(answer);
     source.forget();
   }
-  if (static_cast<int64_t>(passages.windows.size()) != split.rows())
+  const bool same =
+      fingerprint(split.file, cache_folder(options, split.file)).sha256 == from.sha256;
+  if (!same || static_cast<int64_t>(passages.windows.size()) != split.rows())
     throw Error(ErrorKind::data, "the data file was changed after it was read", split.file.string(),
                 "run again when nothing writes to it");
   return passages;
+}
+
+}  // namespace
+
+const Passages& passages_of(const Split& split, const text::Tokenizer& tokenizer) {
+  if (!split.passages)
+    throw Error(ErrorKind::internal, "the passages of a split that was not read from a file");
+  PassageSource& source = *split.passages;
+  std::call_once(source.once, [&] { source.passages = read_passages(split, source, tokenizer); });
+  return source.passages;
 }
 
 }  // namespace compress::data

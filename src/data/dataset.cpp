@@ -6,8 +6,10 @@
 #include "compress/base/hash.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
+#include "compress/data/passages.h"
 #include "rows.h"
 #include "token_cache.h"
+#include "token_layout.h"
 
 namespace compress::data {
 
@@ -31,6 +33,7 @@ void load_into_memory(Source& source, const DatasetOptions& options,
     count += part->texts();
   }
   split.blank_lines = rows.blank_lines();
+  split.empty_rows = rows.empty_rows();
   join(&Split::ids, parts, split);
   join(&Split::first_lengths, parts, split);
   join(&Split::classes, parts, split);
@@ -63,6 +66,7 @@ std::string identity(const std::string& content, const std::filesystem::path& fi
   Format format = format_of(options, file);
   bool quoting = options.quoting.value_or(format == Format::csv);
   Sha256 hash;
+  update(hash, str("readers ", token_file_version));
   update(hash, content);
   update(hash, {options.text, options.pair, options.label, options.task});
   update(hash, options.labels);
@@ -77,7 +81,7 @@ std::string identity(const std::string& content, const std::filesystem::path& fi
       update(hash, {options.target, str(options.max_target_length)});
       break;
     case Task::span:
-      update(hash, {options.answer, options.answer_start, str(options.stride)});
+      update(hash, {options.answer, options.answer_start, str(options.stride.value_or(-1))});
       break;
     case Task::multiple_choice:
       update(hash, options.choices);
@@ -86,6 +90,20 @@ std::string identity(const std::string& content, const std::filesystem::path& fi
       break;
   }
   return hash.hex();
+}
+
+// Fills the split with the rows of its file: from the cache, where there is a folder for one.
+void read_rows(const std::optional<std::filesystem::path>& folder, const Fingerprint& source,
+               const DatasetOptions& options, const text::Tokenizer& tokenizer, int threads,
+               Split& split) {
+  if (folder) try {
+      return load_cached(*folder, options, tokenizer, source, threads, split);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::disk || options.cache != "auto") throw;
+      log::warn(str("tokenised rows stay in memory: ", error.what()));
+    }
+  Source text(split.file, Examine::done_before);
+  load_into_memory(text, options, tokenizer, threads, split);
 }
 
 std::string content_identity(const std::string& content, const DatasetOptions& options,
@@ -115,19 +133,16 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   if (has_class_names(split.task)) split.labels = labels.empty() ? label_names(options) : labels;
   if (split.task == Task::multiple_choice)
     split.choices = static_cast<int64_t>(options.choices.size());
-  if (split.task == Task::span) split.options = std::make_shared<const DatasetOptions>(options);
   const auto folder = cache_folder(options, split.file);
   const Fingerprint source = fingerprint(split.file, folder);
   split.content_hash = content_identity(source.sha256, options, split, tokenizer);
-  if (folder) try {
-      load_cached(*folder, options, tokenizer, source, threads, split);
-      return split;
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::disk || options.cache != "auto") throw;
-      log::warn(str("tokenised rows stay in memory: ", error.what()));
-    }
-  Source text(split.file, Examine::done_before);
-  load_into_memory(text, options, tokenizer, threads, split);
+  if (split.task == Task::span)
+    split.passages = std::make_shared<PassageSource>(options, source.sha256);
+  read_rows(folder, source, options, tokenizer, threads, split);
+  if (split.empty_rows > 0)
+    log::info(str(split.file.string(), ": ", with_commas(split.empty_rows),
+                  split.empty_rows == 1 ? " row without text is" : " rows without text are",
+                  " left out"));
   return split;
 }
 
@@ -138,14 +153,18 @@ std::string source_hash(const DatasetOptions& options, const std::string& name) 
 
 int64_t count_rows(const DatasetOptions& options, const std::string& name) {
   Source source(split_file(options, name));
+  const bool judged = leaves_out_empty(task_of(options));
   std::vector<Column> columns;
-  if (options.concatenate) columns.push_back({options.text, true});
+  if (judged) columns.push_back({options.text, true});
+  if (judged && !options.pair.empty()) columns.push_back({options.pair, true});
   auto reader = open_reader(source, options, std::move(columns));
   Record record;
   int64_t rows = 0, bytes = 0;
-  for (; rows < options.limit.value_or(std::numeric_limits<int64_t>::max()) && reader->next(record);
-       ++rows) {
+  const int64_t most = options.limit.value_or(std::numeric_limits<int64_t>::max());
+  while (rows < most && reader->next(record)) {
+    const int64_t before = bytes;
     for (std::string_view cell : record.cells) bytes += static_cast<int64_t>(cell.size());
+    if (!judged || !record.problem.empty() || bytes > before) ++rows;
     source.forget();
   }
   if (options.concatenate && rows > 0) return 1 + bytes / (4 * options.max_length);

@@ -1,6 +1,6 @@
 // Tab- and comma-separated files. With quoting, cells follow RFC 4180: "..." may hold separators
 // and line breaks, "" stands for a quote sign. Without, every character but the separator and the
-// line break is itself.
+// line's end is itself.
 
 #include <algorithm>
 #include <charconv>
@@ -33,6 +33,7 @@ class Delimited final : public Reader {
  public:
   Delimited(Source& source, char separator, bool quoting, bool header, std::vector<Column> columns)
       : Reader(source), separator_(separator), quoting_(quoting) {
+    if (quoting) end_ = row_end();
     for (const Column& column : columns) kinds_.push_back(column.kind);
     if (header) {
       read_header(columns);
@@ -51,6 +52,13 @@ class Delimited final : public Reader {
     for (size_t i = 0; i < wanted_.size(); ++i) {
       const RawCell& cell = cells_[wanted_[i]];
       record.cells.push_back(cell.doubled ? source_.keep(unescape(cell.text)) : cell.text);
+      if (kinds_[i] == CellKind::one) continue;
+      if (cell.text.find(list_separator) != std::string_view::npos) {
+        record.problem = "a character U+001F in a cell";
+        record.hint = "remove it";
+        record.cells.clear();
+        return true;
+      }
       if (kinds_[i] == CellKind::words)
         record.cells.back() = source_.keep(words_of(record.cells.back()));
     }
@@ -71,14 +79,14 @@ class Delimited final : public Reader {
   // Cuts the next record that is not blank into cells_; false at the end of the file.
   bool read_cells(Record& record) {
     while (!left_.empty()) {
-      size_t end = std::min(left_.find('\n'), left_.size());
-      if (left_.substr(0, end).find_first_not_of(" \r") != std::string_view::npos) break;
-      left_.remove_prefix(std::min(end + 1, left_.size()));
+      std::string_view rest = left_;
+      if (!is_blank(take_line(rest, end_))) break;
+      left_ = rest;
       ++line_;
       ++blank_lines_;
     }
     if (left_.empty()) return false;
-    record.line = line_;
+    record.line = line_ + 1;
     cells_.clear();
     std::string_view before = left_;
     while (read_cell(record, before)) {
@@ -92,6 +100,29 @@ class Delimited final : public Reader {
     return true;
   }
 
+  // Where rows have one cell, spaces are its text.
+  bool is_blank(std::string_view line) const {
+    return line.find_first_not_of(width_ == 1 ? "\r" : " \r") == std::string_view::npos;
+  }
+
+  // What ends a row: CR where no LF stands outside quoted cells, in which both are characters.
+  char row_end() const {
+    bool begins = true, returns = false;  // a cell begins; there was a CR
+    for (size_t at = 0; at < left_.size(); ++at) {
+      const char c = left_[at];
+      if (c == '\n') return '\n';
+      if (begins && c == '"') {
+        at = left_.find('"', at + 1);
+        while (at != std::string_view::npos && left_.substr(at + 1).starts_with('"'))
+          at = left_.find('"', at + 2);
+        if (at == std::string_view::npos) break;
+      }
+      returns = returns || c == '\r';
+      begins = c == separator_ || c == '\r';
+    }
+    return returns ? '\r' : '\n';
+  }
+
   // Takes one cell and what follows it from left_; whether the record goes on.
   bool read_cell(Record& record, std::string_view begin) {
     RawCell cell;
@@ -100,12 +131,12 @@ class Delimited final : public Reader {
       if (close == std::string_view::npos) {
         record.problem = "a quote that is opened in this row is never closed";
         record.hint = "double the quote signs inside quoted cells, or set `quoting: false`";
-        line_ += std::count(left_.begin(), left_.end(), '\n');
+        line_ += std::count(left_.begin(), left_.end(), end_);
         left_ = {};
         return false;
       }
       cell.text = left_.substr(1, close - 1);
-      line_ += std::count(cell.text.begin(), cell.text.end(), '\n');
+      line_ += std::count(cell.text.begin(), cell.text.end(), end_);
       left_.remove_prefix(close + 1);
       if (size_t junk = cell_end(); trim(left_.substr(0, junk)) != "") {
         record.problem = "text after the closing quote of a cell";
@@ -115,10 +146,10 @@ class Delimited final : public Reader {
     size_t end = cell_end();
     if (cell.text.data() == nullptr) cell.text = left_.substr(0, end);
     bool more = end < left_.size() && left_[end] == separator_;
-    if (!more && cell.text.ends_with('\r') &&
+    if (!more && end_ == '\n' && cell.text.ends_with('\r') &&
         cell.text.end() == left_.begin() + static_cast<std::ptrdiff_t>(end))
       cell.text.remove_suffix(1);
-    if (end < left_.size() && left_[end] == '\n') ++line_;
+    if (end < left_.size() && left_[end] == end_) ++line_;
     left_.remove_prefix(std::min(end + 1, left_.size()));
     cells_.push_back(cell);
     if (more && left_.empty()) cells_.emplace_back();  // the file ends with a separator
@@ -134,12 +165,12 @@ class Delimited final : public Reader {
       at += 2;
     }
     size_t used = begin.size() - left_.size() + std::min(at, left_.size());
-    if (used > longest_record) too_long(line_);
+    if (used > longest_record) too_long(line_ + 1);
     return at;
   }
 
   size_t cell_end() const {
-    auto stop = [this](char c) { return c == separator_ || c == '\n'; };
+    auto stop = [this](char c) { return c == separator_ || c == end_; };
     return static_cast<size_t>(std::find_if(left_.begin(), left_.end(), stop) - left_.begin());
   }
 
@@ -174,6 +205,10 @@ class Delimited final : public Reader {
       return static_cast<size_t>(found - names.begin());
     }
     if (auto number = as_number(column.name); number && *number < names.size()) return *number;
+    if (std::any_of(names.begin(), names.end(),
+                    [](const std::string& name) { return name.find('\r') != name.npos; }))
+      throw Error(ErrorKind::data, "the header holds carriage returns", source_.place(line),
+                  "they end lines only in a file without line feeds: give all lines one end");
     std::string near = nearest(column.name, names);
     std::vector<std::string> shown;
     for (size_t i = 0; i < names.size() && i < 20; ++i) shown.push_back(cited(names[i]));
@@ -229,7 +264,6 @@ class Delimited final : public Reader {
   std::vector<size_t> wanted_;
   std::vector<CellKind> kinds_;  // of the wanted columns
   std::vector<RawCell> cells_;
-  int64_t line_ = 1;
 };
 
 }  // namespace

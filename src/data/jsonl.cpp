@@ -149,7 +149,7 @@ class JsonLines final : public Reader {
   bool next(Record& record) override {
     start(record);
     std::string_view line;
-    if (!next_line(line)) return false;
+    if (!next_object(line)) return false;
     record.line = line_;
     if (line.size() > longest_record)
       throw Error(ErrorKind::data, "a line longer than 16 MB", source_.place(line_),
@@ -160,12 +160,9 @@ class JsonLines final : public Reader {
   }
 
  private:
-  bool next_line(std::string_view& line) {
-    while (!left_.empty()) {
-      size_t end = std::min(left_.find('\n'), left_.size());
-      line = left_.substr(0, end);
-      left_.remove_prefix(std::min(end + 1, left_.size()));
-      ++line_;
+  // The next line that is not blank.
+  bool next_object(std::string_view& line) {
+    while (next_line(line)) {
       if (line.find_first_not_of(" \t\r") != std::string_view::npos) return true;
       ++blank_lines_;
     }
@@ -186,7 +183,6 @@ class JsonLines final : public Reader {
 
   std::vector<Column> columns_;
   Picker picker_;
-  int64_t line_ = 0;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/text/python.h"
 #include "token_cache.h"
 
 namespace compress::data {
@@ -139,6 +140,10 @@ bool has_class_names(Task task) {
          task == Task::multiple_choice;
 }
 
+bool leaves_out_empty(Task task) {
+  return task == Task::language_model || task == Task::unlabelled;
+}
+
 Task task_of(const DatasetOptions& options) {
   return facts_of(options).task;
 }
@@ -244,11 +249,17 @@ void TargetReader::row(const Record& record, BadRows& bad) {
 // One class a word.
 void TargetReader::add_words(const Record& record, BadRows& bad) {
   const std::vector<std::string_view> labels = list_items(record.cells[first_]);
-  const size_t words = list_items(record.cells[0]).size();
+  const std::vector<std::string_view> words = list_items(record.cells[0]);
   std::vector<int32_t>& classes = words_.emplace_back();
-  if (labels.size() != words)
-    return bad.add(record.line, str(labels.size(), " labels for ", words, " words"),
+  if (labels.size() != words.size())
+    return bad.add(record.line, str(labels.size(), " labels for ", words.size(), " words"),
                    "each word has a label");
+  if (words.empty())
+    return bad.add(record.line, "the text has no words", "remove rows without text");
+  for (size_t i = 0; i < words.size(); ++i)
+    if (text::is_blank(words[i]))
+      return bad.add(record.line, str("word ", i, " is empty or white space"),
+                     "no token has its label: remove it with its label");
   for (std::string_view label : labels) {
     classes.push_back(classes_.find(trim(label)));
     if (classes.back() < 0)

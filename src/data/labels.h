@@ -19,6 +19,7 @@ const std::vector<TaskFacts>& tasks();
 const TaskFacts& facts_of(const DatasetOptions& options);  // Error{recipe} for an unknown task
 Task task_of(const DatasetOptions& options);
 bool has_class_names(Task task);
+bool leaves_out_empty(Task task);  // whether rows without text are left out, not refused
 
 // The columns that a split is read from, in the order of Record::cells: text, [pair or target or
 // choices], then the label, the soft labels, or the answers [and their places] where the task has

@@ -101,7 +101,12 @@ void check_task(const DatasetOptions& o, const Mark& mark, Problems& problems) {
   only(o.concatenate, "concatenate", "language_model");
   only(!o.answer.empty(), "answer", "span");
   only(!o.answer_start.empty(), "answer_start", "span");
-  only(o.stride != defaults.stride, "stride", "span");
+  only(o.stride.has_value(), "stride", "span");
+  if (o.stride && *o.stride >= o.max_length)
+    problems.add(
+        at(mark, "stride"),
+        str("a stride of ", *o.stride, " leaves no step in rows of max_length ", o.max_length),
+        "left out, it is a third of `max_length` or less");
   only(!o.choices.empty(), "choices", "multiple_choice");
   only(o.format == "squad", "format", "span");
   const std::set<std::string> single = {"language_model", "sequence_to_sequence",
@@ -178,8 +183,10 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .field("max_target_length", &O::max_target_length,
                  "the same of the target (sequence_to_sequence)")
           .range(1, 100000)
-          .field("stride", &O::stride,
-                 "tokens that neighbouring windows of a long passage share (span)")
+          .field(
+              "stride", &O::stride,
+              "tokens that neighbouring windows of a long passage share (span); left out, a third "
+              "of `max_length`, but at most half of what the question leaves")
           .range(0, 100000)
           .field("append_end", &O::append_end,
                  "language_model: the tokenizer's end-of-text token behind each text that is not "

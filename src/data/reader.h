@@ -13,6 +13,8 @@
 
 #include "compress/base/files.h"
 #include "compress/base/hash.h"
+#include "compress/base/lines.h"
+#include "compress/base/utf8.h"
 #include "compress/data/dataset.h"
 
 namespace compress::data {
@@ -29,9 +31,6 @@ std::filesystem::path split_file(const DatasetOptions& options, const std::strin
 
 // Text from outside in a message: quoted, cut to 60 bytes, control characters replaced.
 std::string cited(std::string_view text);
-// Offset of the first byte that is not valid UTF-8 (overlong forms and surrogates are not), npos
-// when all is.
-size_t invalid_utf8(std::string_view text);
 
 // Records longer than this are refused: no sentence is, but a binary file or an unclosed quote is.
 inline constexpr size_t longest_record = size_t{16} << 20;
@@ -89,7 +88,7 @@ struct Record {
 
 class Reader {
  public:
-  explicit Reader(Source& source) : source_(source), left_(source.text()) {}
+  explicit Reader(Source& source) : source_(source), left_(source.text()), end_(line_end(left_)) {}
   virtual ~Reader() = default;
   // The next record, blank lines skipped; false at the end. Error{data} for a record that is too
   // long.
@@ -106,8 +105,18 @@ class Reader {
     source_.passed(left_.data());
   }
 
+  // Takes the next line; false at the end of the file.
+  bool next_line(std::string_view& line) {
+    if (left_.empty()) return false;
+    line = take_line(left_, end_);
+    ++line_;
+    return true;
+  }
+
   Source& source_;
   std::string_view left_;  // what has not been read
+  char end_;               // of a line
+  int64_t line_ = 0;       // lines that have been read
   int64_t blank_lines_ = 0;
 };
 
@@ -119,9 +128,12 @@ std::unique_ptr<Reader> open_reader(Source& source, const DatasetOptions& option
 std::unique_ptr<Reader> open_delimited(Source& source, char separator, bool quoting, bool header,
                                        std::vector<Column> columns);
 std::unique_ptr<Reader> open_jsonl(Source& source, std::vector<Column> columns);
-// Lines of words with columns between spaces or tabs, named by numbers (also -1, the last one); a
-// blank line ends a sentence, which is one record of words. Lines that begin with -DOCSTART- or "#
-// " are skipped.
+// Lines of words with columns, named by numbers (also -1, the last one); a blank line ends a
+// sentence, which is one record of words. Where the file's first word has a tab, tabs separate the
+// columns, else runs of spaces and tabs do. Lines of -DOCSTART- and comments are skipped. A comment
+// begins with "#" and has another number of columns than the sentence's words, or stands before
+// them and has no label that a word of the file has. A record that cannot be used has the line of
+// the word that is wrong.
 std::unique_ptr<Reader> open_conll(Source& source, std::vector<Column> columns);
 // SQuAD's nested JSON, whatever the columns: question, passage, texts of the answers, their places.
 // A record's line is the question's number.

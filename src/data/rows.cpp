@@ -31,6 +31,7 @@ RowStream::RowStream(Source& source, const DatasetOptions& options,
       header_(options.header),
       pair_(layout_of(options).pair || head.choices > 1),
       target_(layout_of(options).target),
+      drops_(leaves_out_empty(head.task)),
       max_length_(options.concatenate ? 0 : options.max_length),
       max_target_length_(options.max_target_length),
       end_(head.task == Task::language_model && options.append_end ? tokenizer.special_ids().eos
@@ -71,7 +72,7 @@ bool RowStream::read() {
   targets_.words().clear();
   source_.forget();
   size_t bytes = 0;
-  while (first_.size() < most_rows && bytes < most_bytes && rows_ < wanted_ &&
+  while (first_.size() < most_rows && bytes < most_bytes && rows_ - dropped_ < wanted_ &&
          reader_->next(record_)) {
     ++rows_;
     if (!record_.problem.empty()) {
@@ -115,10 +116,13 @@ void RowStream::tokenise() {
   if (chunk_.task == Task::span) return tokenise_passages();
   text::PackedIds packed =
       encode(first_, pair_ ? std::span(second_) : std::span(second_).first(0), max_length_);
-  find_empty(packed, "text");
+  if (drops_)
+    dropped_ += drop_empty(packed, special(max_length_), chunk_.lines);
+  else
+    find_empty(packed, special(max_length_), "text");
   if (target_) {
     const text::PackedIds targets = encode(second_, {}, max_target_length_);
-    find_empty(targets, "target");
+    find_empty(targets, special(max_target_length_), "target");
     packed = alternated(packed, targets);
   }
   if (end_ >= 0) append_token(packed, end_, max_length_);
@@ -128,9 +132,14 @@ void RowStream::tokenise() {
   if (blocks_) blocks_->cut(chunk_);
 }
 
-void RowStream::find_empty(const text::PackedIds& packed, const char* what) {
+int64_t RowStream::special(int64_t max_length) const {
+  const int64_t added = tokenizer_.special_tokens_added(pair_);
+  return max_length == 0 || added < max_length ? added : -1;
+}
+
+void RowStream::find_empty(const text::PackedIds& packed, int64_t special, const char* what) {
   for (int64_t row = 0; row < packed.count(); ++row)
-    if (packed.text(row).empty())
+    if (static_cast<int64_t>(packed.text(row).size()) <= special)
       empty_.add(chunk_.lines[row], str("the ", what, " has no tokens"),
                  str("remove rows without ", what));
 }
@@ -170,6 +179,9 @@ void RowStream::raise() const {
         ErrorKind::data, "the data file has no rows", source_.file().string(),
         header_ ? "its first row was read as the header; `header: false` if it is data" : "");
   empty_.raise(source_, rows_);
+  if (rows_ == dropped_)
+    throw Error(ErrorKind::data, str("none of ", with_commas(rows_), " rows has a text"),
+                source_.file().string());
 }
 
 }  // namespace compress::data

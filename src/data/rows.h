@@ -14,6 +14,9 @@ namespace compress::data {
 // Puts a token behind each text that has fewer than `max_length` (0 = no limit) and does not end
 // with it.
 void append_token(text::PackedIds& packed, int32_t token, int64_t max_length);
+// Leaves out the texts that have no tokens but `special` ones, with their `lines`. How many they
+// were.
+int64_t drop_empty(text::PackedIds& packed, int64_t special, Array<int64_t>& lines);
 // Each text of `first`, followed by that of `second`; first_lengths are those of `first`.
 text::PackedIds alternated(const text::PackedIds& first, const text::PackedIds& second);
 
@@ -45,7 +48,8 @@ class RowStream {
   // end for all rows that cannot be used.
   const Split* next();
   int64_t blank_lines() const { return reader_->blank_lines(); }
-  double fraction() const;  // of the file that was read
+  int64_t empty_rows() const { return dropped_; }  // that were left out
+  double fraction() const;                         // of the file that was read
 
  private:
   size_t take_texts();
@@ -55,7 +59,9 @@ class RowStream {
                          std::span<const std::string_view> second, int64_t max_length) const;
   void tokenise_words();
   void tokenise_passages();
-  void find_empty(const text::PackedIds& packed, const char* what);
+  // Special tokens that every text has; -1 where a row has no room for others.
+  int64_t special(int64_t max_length) const;
+  void find_empty(const text::PackedIds& packed, int64_t special, const char* what);
   // Throws the error of the first text that the tokenizer refuses, with its row's place.
   void find_refused(std::span<const std::string_view> first,
                     std::span<const std::string_view> second, const text::EncodeOptions& how) const;
@@ -64,7 +70,7 @@ class RowStream {
   Source& source_;
   const text::Tokenizer& tokenizer_;
   const DatasetOptions& options_;
-  const bool header_, pair_, target_;
+  const bool header_, pair_, target_, drops_;  // drops_: rows without text are left out
   const int64_t max_length_, max_target_length_;
   const int32_t end_;  // behind each text; -1 = none
   const int threads_;
@@ -76,7 +82,7 @@ class RowStream {
   std::vector<std::string_view> first_, second_;    // views of the source
   std::vector<std::string_view> answers_, places_;  // the same (span)
   std::optional<Blocks> blocks_;
-  int64_t rows_ = 0;
+  int64_t rows_ = 0, dropped_ = 0;
   BadRows unusable_, empty_;
 };
 

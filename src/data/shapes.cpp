@@ -25,6 +25,25 @@ void append_token(text::PackedIds& packed, int32_t token, int64_t max_length) {
   packed.ids = std::move(ids);
 }
 
+int64_t drop_empty(text::PackedIds& packed, int64_t special, Array<int64_t>& lines) {
+  text::PackedIds kept;
+  kept.offsets.push_back(0);
+  std::vector<int64_t> places;
+  for (int64_t row = 0; row < packed.count(); ++row) {
+    const std::span<const int32_t> ids = packed.text(row);
+    if (static_cast<int64_t>(ids.size()) <= special) continue;
+    kept.ids.insert(kept.ids.end(), ids.begin(), ids.end());
+    kept.offsets.push_back(static_cast<int64_t>(kept.ids.size()));
+    kept.first_lengths.push_back(packed.first_lengths[static_cast<size_t>(row)]);
+    places.push_back(lines[static_cast<size_t>(row)]);
+  }
+  const int64_t dropped = packed.count() - kept.count();
+  if (dropped == 0) return 0;
+  packed = std::move(kept);
+  lines = std::move(places);
+  return dropped;
+}
+
 text::PackedIds alternated(const text::PackedIds& first, const text::PackedIds& second) {
   text::PackedIds both;
   both.ids.reserve(first.ids.size() + second.ids.size());

@@ -1,10 +1,10 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstring>
 #include <system_error>
 
 #include "compress/base/error.h"
+#include "compress/base/lines.h"
 #include "compress/base/strings.h"
 #include "reader.h"
 
@@ -15,7 +15,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr size_t piece = size_t{16} << 20;  // bytes; a multiple of the page size
-constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 
 std::string nearest_file(const fs::path& file) {
   std::error_code failed;
@@ -38,8 +37,10 @@ std::unique_ptr<MappedFile> map_file(const fs::path& file) {
   if (!fs::exists(status))
     throw Error(ErrorKind::data, "the data file does not exist", file.string(), nearest_file(file));
   if (!fs::is_regular_file(status))
-    throw Error(ErrorKind::data, "not a regular file", file.string(),
-                "name one file, not a folder or a pipe");
+    throw Error(
+        ErrorKind::data,
+        fs::is_directory(status) ? "this is a folder, not a data file" : "not a regular file",
+        file.string(), "name one file, not a folder or a pipe");
   if (fs::file_size(file, failed) == 0 && !failed)
     throw Error(ErrorKind::data, "the data file is empty", file.string());
   try {
@@ -48,24 +49,6 @@ std::unique_ptr<MappedFile> map_file(const fs::path& file) {
     throw Error(ErrorKind::data, "the data file cannot be read: " + error.message(), file.string(),
                 error.hint());
   }
-}
-
-// Length of the well-formed sequence that starts at `at` (Unicode 15, table 3-7), 0 when there is
-// none.
-size_t sequence_length(const unsigned char* at, size_t left) {
-  unsigned char lead = at[0];
-  if (lead < 0x80) return 1;
-  size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
-                  : (lead & 0xF0) == 0xE0        ? 3
-                  : lead >= 0xF0 && lead <= 0xF4 ? 4
-                                                 : 0;
-  if (length == 0 || length > left) return 0;
-  unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-  unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-  if (at[1] < low || at[1] > high) return 0;
-  for (size_t i = 2; i < length; ++i)
-    if ((at[i] & 0xC0) != 0x80) return 0;
-  return length;
 }
 
 }  // namespace
@@ -116,25 +99,6 @@ std::string cited(std::string_view text) {
   return "\"" + shown + (end < text.size() ? "...\"" : "\"");
 }
 
-size_t invalid_utf8(std::string_view text) {
-  const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
-  size_t at = 0;
-  while (at < text.size()) {
-    uint64_t word;
-    if (text.size() - at >= sizeof word) {  // eight ASCII bytes at once
-      std::memcpy(&word, bytes + at, sizeof word);
-      if ((word & 0x8080808080808080ull) == 0) {
-        at += sizeof word;
-        continue;
-      }
-    }
-    size_t length = sequence_length(bytes + at, text.size() - at);
-    if (length == 0) return at;
-    at += length;
-  }
-  return std::string_view::npos;
-}
-
 Source::Source(const fs::path& file, Examine examined) : file_(file), map_(map_file(file)) {
   if (examined == Examine::now) examine(nullptr);
 }
@@ -147,14 +111,14 @@ std::string Source::examine_and_hash() {
 
 void Source::examine(Sha256* hash) {
   std::string_view all = bytes();
-  if (all.starts_with("\xFF\xFE") || all.starts_with("\xFE\xFF"))
+  if (is_utf16(all))
     throw Error(ErrorKind::data, "the data file is UTF-16", file_.string(), "convert it to UTF-8");
   for (size_t begin = 0; begin < all.size(); begin += piece) {
     std::string_view part = all.substr(begin, piece);
     if (size_t at = part.find('\0'); at != std::string_view::npos) {
       auto last = all.begin() + static_cast<std::ptrdiff_t>(begin + at);
       throw Error(ErrorKind::data, "a NUL byte in the text",
-                  place(1 + std::count(all.begin(), last, '\n')),
+                  place(1 + std::count(all.begin(), last, line_end(all))),
                   "the file is binary, damaged or UTF-16; data files are UTF-8 text");
     }
     if (hash != nullptr) hash->update(part);
@@ -172,9 +136,7 @@ void Source::passed(const char* at) {
 }
 
 std::string_view Source::text() const {
-  std::string_view all = bytes();
-  if (all.starts_with(byte_order_mark)) all.remove_prefix(byte_order_mark.size());
-  return all;
+  return without_mark(bytes());
 }
 
 std::string Source::place(int64_t line) const {

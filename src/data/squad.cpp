@@ -76,6 +76,10 @@ class Squad final : public Reader {
           record.problem = str("question ", count_, " has an answer without text or answer_start");
           return;
         }
+        if (given->find(list_separator) != std::string::npos) {
+          record.problem = str("question ", count_, " has an answer with a character U+001F");
+          return;
+        }
         if (!places.empty()) texts += list_separator, places += list_separator;
         texts += *given;
         places += str(answer["answer_start"].get<int64_t>());

@@ -65,7 +65,7 @@ void build(const fs::path& file, const DatasetOptions& options, const text::Toke
   if (stamp_of(head.file) != found.stamp)
     throw Error(ErrorKind::data, "the data file was changed while it was read", head.file.string(),
                 "run again when nothing writes to it");
-  writer.commit(rows.blank_lines());
+  writer.commit(rows.blank_lines(), rows.empty_rows());
   const double seconds = seconds_since(begin);
   log::info(str("tokenised ", with_commas(writer.rows()), " rows, ", with_commas(writer.tokens()),
                 " tokens, ", human_bytes(static_cast<double>(fs::file_size(file))), " in ",
@@ -123,8 +123,9 @@ std::vector<std::string> cached_names(const fs::path& folder, const DatasetOptio
                                       const std::string& sha256,
                                       const std::function<std::vector<std::string>()>& find) {
   Format format = format_of(options, options.train);
-  nlohmann::json key = {sha256, options.label, static_cast<int>(format), options.header,
-                        options.quoting.value_or(format == Format::csv)};
+  nlohmann::json key = {token_file_version, sha256,
+                        options.label,      static_cast<int>(format),
+                        options.header,     options.quoting.value_or(format == Format::csv)};
   if (task_of(options) == Task::token_classification) key.push_back("words");
   const fs::path note = folder / (compress::sha256(dumped(key)).substr(0, 32) + ".classes");
   std::vector<std::string> names = parse_names(read_note(note));

@@ -15,7 +15,7 @@ static_assert(std::endian::native == std::endian::little, "the file's numbers ar
 
 inline constexpr uint64_t token_page = 4096;
 // Raised when the layout changes, and when readers or tokenizers make other tokens of a file.
-inline constexpr uint32_t token_file_version = 1;
+inline constexpr uint32_t token_file_version = 2;
 
 enum class Section { ids, offsets, first_lengths, lines, classes, values, soft };
 inline constexpr size_t section_count = 7;
@@ -26,7 +26,8 @@ struct TokenHeader {
   char content_hash[64];
   uint64_t rows, tokens, classes, vocabulary, blank_lines;
   uint64_t sums[section_count];
-  unsigned char reserved[3912];  // zeros
+  uint64_t empty_rows;
+  unsigned char reserved[3904];  // zeros
   uint64_t sum;                  // of all bytes before it
 };
 static_assert(sizeof(TokenHeader) == token_page);

@@ -132,7 +132,7 @@ void TokenWriter::append(const Split& part) {
   s.tokens += part.offsets.back();
 }
 
-void TokenWriter::commit(int64_t blank_lines) {
+void TokenWriter::commit(int64_t blank_lines, int64_t empty_rows) {
   State& s = *state_;
   TokenHeader header{};
   std::copy(std::begin(token_magic), std::end(token_magic), header.magic);
@@ -144,6 +144,7 @@ void TokenWriter::commit(int64_t blank_lines) {
   header.classes = static_cast<uint64_t>(s.key.classes);
   header.vocabulary = static_cast<uint64_t>(s.key.vocabulary);
   header.blank_lines = static_cast<uint64_t>(blank_lines);
+  header.empty_rows = static_cast<uint64_t>(empty_rows);
   for (size_t i = 0; i < section_count; ++i) header.sums[i] = s.sums[i].value();
   header.sum = header_sum(header);
   TokenLayout layout = token_layout(s.key, header.rows, header.tokens);

@@ -104,7 +104,7 @@ void score_tags(const Scoring& s) {
 void score_answers(const Scoring& s) {
   if (s.options.tokenizer == nullptr)
     throw Error(ErrorKind::internal, "answers are evaluated with the model's tokenizer");
-  const data::Passages passages = data::read_passages(s.split, *s.options.tokenizer);
+  const data::Passages& passages = data::passages_of(s.split, *s.options.tokenizer);
   const int64_t rows = rows_of(s);
   Tensor table = torch::zeros({rows, 4});  // score, first, last, none
   Tensor loss = torch::zeros({}, torch::kFloat64);

@@ -50,13 +50,17 @@ struct DatasetOptions {
   std::optional<bool> quoting;      // default: csv yes, tsv no
   int64_t max_length = 128;         // tokens a row, special ones included
   int64_t max_target_length = 128;  // the same of the text to be written
-  int64_t stride = 128;          // span: tokens that neighbouring windows of a long passage share
+  // span: tokens that neighbouring windows of a long passage share; left out, a third of
+  // max_length, but at most half of what the question leaves
+  std::optional<int64_t> stride;
   bool append_end = true;        // language_model: the end-of-text token behind each text
   bool concatenate = false;      // language_model: all texts in one, cut into rows of max_length
   std::optional<int64_t> limit;  // first n rows of each split only
   std::string cache = "auto";    // auto | off | folder: where tokenised rows are kept
   static const recipe::Options<DatasetOptions>& options();
 };
+
+struct PassageSource;
 
 // One split, tokenised: T tokens of N rows packed one after the other, in memory or in a mapped
 // file of the cache.
@@ -77,6 +81,7 @@ struct Split {
   Array<float> soft;             // [N * C] soft labels, or empty
   Array<int64_t> lines;          // [N] 1-based line of each row in its file
   int64_t blank_lines = 0;       // skipped
+  int64_t empty_rows = 0;        // rows without text that were left out
   // SHA-256 of the file's content, the options that decide what is read from it (max_length too),
   // the class names and the tokenizer: two splits with the same hash hold the same tokens and
   // targets.
@@ -87,7 +92,7 @@ struct Split {
   int64_t vocabulary = 0;
   // multiple_choice: so many texts make one row, the arrays above say N for rows() times that.
   int64_t choices = 1;
-  std::shared_ptr<const DatasetOptions> options;  // span: what it was read with; see passages.h
+  std::shared_ptr<PassageSource> passages;  // span: what it was read from; see passages.h
 
   int64_t texts() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int64_t rows() const { return texts() / choices; }
@@ -100,11 +105,14 @@ struct Split {
 // Reads and tokenises one split ("train", "validation", "test") in `threads` threads (0 = one a
 // processor).
 //
-// Files are UTF-8 (a byte order mark is skipped) with LF or CRLF line ends, the last one optional;
-// blank lines are skipped. A tsv or csv row has as many cells as the header, or the first row, more
-// only where they are empty. With quoting, RFC 4180 holds. JSONL has one object a line: texts are
-// strings; labels and scores strings, numbers or booleans. Spaces around labels and numbers do not
-// count.
+// What a line is says compress/base/lines.h; with quoting, line ends inside quoted cells are
+// characters. Blank lines are skipped. A tsv or csv row has as many cells as the header, or the
+// first row, more only where they are empty. With quoting, RFC 4180 holds. JSONL has one object a
+// line: texts are strings; labels and scores strings, numbers or booleans. Spaces around labels and
+// numbers do not count.
+//
+// A row without text (no token but the tokenizer's special ones) is left out and counted for
+// language_model and unlabelled, whatever the file's format; the limit counts the others.
 //
 // For language_model, the tokenizer's end-of-text token follows each text that is not cut, where
 // the tokenizer has one and did not write it itself (append_end). With `concatenate`, the rows of
@@ -149,8 +157,8 @@ std::vector<std::string> label_names(const DatasetOptions& options);
 // file are not either: hash that file too.
 std::string source_hash(const DatasetOptions& options, const std::string& name);
 // Number of rows without tokenising, `limit` applied, for the plan. Reads the file once and does
-// not judge rows; counts records, not lines, where quoting is on. With `concatenate` it is a guess,
-// four bytes a token.
+// not judge rows, but leaves out those with an empty text where load_split does; counts records,
+// not lines, where quoting is on. With `concatenate` it is a guess, four bytes a token.
 int64_t count_rows(const DatasetOptions& options, const std::string& name);
 
 // Packs rows of a split into a batch on the CPU, in the given order (in pinned memory when `pin`

@@ -2,6 +2,7 @@
 // The texts behind the rows of a span split, for scoring what a model answers.
 
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,19 @@ struct Passages {
   std::string text_of(int64_t row, int64_t first, int64_t last) const;
 };
 
-// Reads the split's file again. Error{data} where its rows are no longer those of the split.
-Passages read_passages(const Split& split, const text::Tokenizer& tokenizer);
+// What a split was read from, and its passages once they were asked for.
+struct PassageSource {
+  PassageSource(DatasetOptions from, std::string hash)
+      : options(std::move(from)), sha256(std::move(hash)) {}
+  const DatasetOptions options;
+  const std::string sha256;  // of the file
+  std::once_flag once;
+  Passages passages;
+};
+
+// The passages of a split, which live as long as it. The first call reads and tokenises the split's
+// file again, with the tokenizer that the split was read with. Error{data} where the file is no
+// longer what it was.
+const Passages& passages_of(const Split& split, const text::Tokenizer& tokenizer);
 
 }  // namespace compress::data

@@ -42,7 +42,8 @@ class TokenWriter {
   ~TokenWriter();
   // Adds the rows of `part` (each with a token or more), which has the key's targets.
   void append(const Split& part);
-  void commit(int64_t blank_lines);
+  // With what Split says of the lines and rows that are not in the file.
+  void commit(int64_t blank_lines, int64_t empty_rows);
   int64_t rows() const;
   int64_t tokens() const;
 
@@ -51,9 +52,10 @@ class TokenWriter {
   std::unique_ptr<State> state_;
 };
 
-// Maps the file and fills the arrays, blank_lines, content_hash, cache and vocabulary of `split`
-// with views of it. Believes nothing in it that could lead outside the map: ids, which TokenCheck::
-// rows does not read, are held below the vocabulary by pack(). Error{data} naming the file.
+// Maps the file and fills the arrays, blank_lines, empty_rows, content_hash, cache and vocabulary
+// of `split` with views of it. Believes nothing in it that could lead outside the map: ids, which
+// TokenCheck:: rows does not read, are held below the vocabulary by pack(). Error{data} naming the
+// file.
 void map_tokens(const std::filesystem::path& path, const TokenFileKey& key, TokenCheck check,
                 Split& split);
 

@@ -42,7 +42,7 @@ class TokenFileFuzz : public ::testing::TestWithParam<RowTargets> {
                       ("compress-fuzz-" + std::to_string(::getpid()) + ".tokens");
     TokenWriter writer(path, key_);
     writer.append(good_);
-    writer.commit(0);
+    writer.commit(0, 0);
     bytes_ = bytes_of(path);
     std::filesystem::remove(path);
   }

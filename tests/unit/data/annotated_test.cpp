@@ -155,7 +155,7 @@ TEST_F(Annotated, AnAnswerInOneWindow) {
   const Batch batch = pack(split, std::vector<int64_t>{1, 0});
   EXPECT_THAT(longs(batch.targets.spans), ElementsAre(0, 0, 5, 6));
   EXPECT_THAT(longs(slice(batch, 1, 2).targets.spans), ElementsAre(5, 6));
-  const Passages passages = read_passages(split, Pieces());
+  const Passages& passages = passages_of(split, Pieces());
   EXPECT_EQ(passages.text_of(0, 5, 6), "cc dd");
   EXPECT_THAT(passages.examples[0].answers, ElementsAre("cc d"));
   EXPECT_TRUE(passages.examples[1].answers.empty());
@@ -170,13 +170,49 @@ TEST_F(Annotated, LongPassagesAreCutIntoWindows) {
   EXPECT_EQ(split.rows(), 2);
   EXPECT_THAT(split.spans, ElementsAre(0, 0, 4, 4));
   EXPECT_THAT(split.lines, ElementsAre(2, 2));
-  const Passages passages = read_passages(split, Pieces());
+  const Passages& passages = passages_of(split, Pieces());
   EXPECT_EQ(passages.windows[1].example, 0);
   EXPECT_EQ(passages.text_of(1, 3, 4), "cc dd");
   options.cache = path("cache");
   EXPECT_EQ(pieces(options).spans, split.spans);
   options.max_length = 4;
   EXPECT_THAT(refused(options), HasSubstr("no room for the passage"));
+}
+
+TEST_F(Annotated, AStrideThatLeavesNoStep) {
+  const std::string long_row = "q\taa bb cc dd ee\tdd\t9\n";  // room for 3 of 7
+  EXPECT_THAT(refused(questions(long_row, 7, 3)),
+              AllOf(HasSubstr("q.tsv:2"), HasSubstr("a stride of 3 leaves no step"),
+                    HasSubstr("of `max_length` 7 the question takes 1 and special tokens 3"),
+                    HasSubstr("room for 3 of the passage's 5 tokens"), HasSubstr("below 3")));
+  EXPECT_EQ(pieces(questions(long_row, 7, 2)).rows(), 3);
+  EXPECT_EQ(pieces(questions("q\taa bb cc\tcc\t6\n", 7, 6)).rows(), 1);  // one window, no step
+  EXPECT_THAT(refused(questions("\taa bb\tbb\t3\n")), HasSubstr("the question has no tokens"));
+}
+
+TEST_F(Annotated, TheStrideThatFollowsFromTheLength) {
+  std::string passage;
+  for (int i = 0; i < 60; ++i) passage += "aa ";
+  auto options = questions("q\t" + passage + "bb\tbb\t180\n", 30);
+  options.stride.reset();
+  // 61 tokens, room for 26, windows that share 10: 0, 16, 32, 48.
+  EXPECT_EQ(pieces(options).rows(), 4);
+  options = questions("a b c d e f g h i j k l m n o p q r s t\t" + passage + "bb\tbb\t180\n", 30);
+  options.stride.reset();
+  // The question leaves room for 7: windows share 3, a step is 4.
+  EXPECT_EQ(pieces(options).rows(), 15);
+}
+
+TEST_F(Annotated, PassagesAreReadOnce) {
+  const auto options = questions("q\taa bb\tbb\t3\n");
+  const Split split = pieces(options), other = pieces(options), copy = split;
+  const Passages& first = passages_of(split, Pieces());
+  write("q.tsv", "text\tpassage\tanswer\tat\nq\taa cc\tcc\t3\n");
+  EXPECT_EQ(&passages_of(split, Pieces()), &first);
+  EXPECT_EQ(&passages_of(copy, Pieces()), &first);
+  EXPECT_EQ(first.text_of(0, 4, 4), "bb");
+  EXPECT_THAT(error_of(ErrorKind::data, [&] { passages_of(other, Pieces()); }),
+              HasSubstr("was changed after it was read"));
 }
 
 TEST_F(Annotated, AnswersThatAreNotThere) {
@@ -202,7 +238,7 @@ TEST_F(Annotated, SquadFiles) {
   EXPECT_EQ(split.rows(), 2);
   EXPECT_THAT(split.spans, ElementsAre(4, 4, 0, 0));
   EXPECT_EQ(count_rows(options, "train"), 2);
-  const Passages passages = read_passages(split, Pieces());
+  const Passages& passages = passages_of(split, Pieces());
   EXPECT_THAT(passages.examples[0].answers, ElementsAre("bb", "bbcc"));
   EXPECT_TRUE(passages.examples[1].answers.empty());
   for (const char* bad : {"[1]", "{", R"({"data": [{}]})"}) {

@@ -42,7 +42,7 @@ TEST_F(Reader, CsvQuotesEnclose) {
                      "3,a \"loose\" quote\n"
                      "4,\"\"\"\"\n"
                      "5,\"\"\n"),
-               {"comma, \"quoted\" word", "two\nlines\r\nthree", "a \"loose\" quote", "\"", ""});
+               {"comma, \"quoted\" word", "two\nlines\r\nthree", "a \"loose\" quote", "\""});
 }
 
 TEST_F(Reader, CsvWithoutQuoting) {
@@ -62,13 +62,14 @@ TEST_F(Reader, LineEndsByteOrderMarkAndMissingLastNewline) {
   expect_texts(texts("a.tsv", "\xEF\xBB\xBFtext\tx\r\na b\t1\r\nc\t2"), {"a b", "c"});
   expect_texts(texts("b.tsv", "x\ttext\r\n1\ta b\r\n2\tc"), {"a b", "c"});
   expect_texts(texts("c.jsonl", "\xEF\xBB\xBF{\"text\": \"a\"}\r\n{\"text\": \"b\"}"), {"a", "b"});
-  expect_texts(texts("d.csv", "x,text\r\n1,\"a\"\r\n2,"), {"a", ""});
+  expect_texts(texts("d.csv", "x,text\r\n1,\"a\"\r\n2,"), {"a"});
 }
 
 TEST_F(Reader, BlankLinesAreSkippedAndCounted) {
   Split split = load(texts("a.tsv", "\n \r\ntext\n\na\n\r\n  \nb\n\n"));
   EXPECT_THAT(split.lines, ElementsAre(5, 8));
-  EXPECT_EQ(split.blank_lines, 6);
+  EXPECT_EQ(split.blank_lines, 5);
+  EXPECT_EQ(split.empty_rows, 1);  // of spaces
   EXPECT_EQ(load(texts("a.jsonl", "{\"text\":\"a\"}\n \t\n\n{\"text\":\"b\"}\n")).blank_lines, 2);
 }
 
@@ -215,7 +216,7 @@ TEST_F(Reader, FilesThatAreNotThere) {
   EXPECT_THAT(load_error(options), HasSubstr("there is no folder " + path("nowhere")));
   options.train = folder_.string();
   options.format = "tsv";
-  EXPECT_THAT(load_error(options), HasSubstr("not a regular file"));
+  EXPECT_THAT(load_error(options), HasSubstr("this is a folder, not a data file"));
 }
 
 TEST_F(Reader, FormatsAndSplits) {
@@ -248,6 +249,7 @@ TEST_F(Reader, CountRowsCountsRecords) {
   options.quoting = false;
   EXPECT_EQ(count_rows(options, "train"), 4);
   options.header = false;
+  options.text = "0";
   EXPECT_EQ(count_rows(options, "train"), 5);
   EXPECT_EQ(count_rows(texts("a.jsonl", "{}\n\nnot json\n"), "train"), 2);
 }
@@ -267,7 +269,7 @@ TEST_F(Reader, PairsAndMaxLength) {
 }
 
 TEST_F(Reader, TextsWithoutATokenAreRefused) {
-  auto options = texts("a.tsv", "x\ttext\n1\ta\n2\t\n3\t \n");
+  auto options = dataset("a.tsv", "label\ttext\n1\ta\n2\t\n3\t \n");
   SpaceTokenizer plain(false);
   EXPECT_THAT(
       error_of(ErrorKind::data, [&] { load_split(options, "train", plain); }),

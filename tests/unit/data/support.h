@@ -25,17 +25,23 @@ class SpaceTokenizer final : public text::Tokenizer {
 
   void encode(std::string_view text, std::optional<std::string_view> pair,
               const text::EncodeOptions& options, text::Encoding& out) const override {
-    out.ids.clear();
-    if (special_) out.ids.push_back(1);
-    words(text, out.ids);
-    if (special_) out.ids.push_back(2);
+    out = {};
+    auto mark = [&](int32_t id) {
+      if (special_) add(id, {}, true, out);
+    };
+    mark(1);
+    words(text, out);
+    mark(2);
     out.first_length = static_cast<int64_t>(out.ids.size());
     if (pair) {
-      words(*pair, out.ids);
-      if (special_) out.ids.push_back(2);
+      words(*pair, out);
+      mark(2);
     }
     if (options.max_length > 0 && static_cast<int64_t>(out.ids.size()) > options.max_length) {
-      out.ids.resize(static_cast<size_t>(options.max_length));
+      const auto most = static_cast<size_t>(options.max_length);
+      out.ids.resize(most);
+      out.offsets.resize(most);
+      out.special.resize(most);
       out.first_length = std::min(out.first_length, options.max_length);
     }
   }
@@ -54,9 +60,19 @@ class SpaceTokenizer final : public text::Tokenizer {
   }
 
  private:
-  static void words(std::string_view text, std::vector<int32_t>& out) {
-    for (const std::string& part : split(text, ' '))
-      if (!part.empty()) out.push_back(word(part));
+  static void add(int32_t id, text::ByteRange range, bool special, text::Encoding& out) {
+    out.ids.push_back(id);
+    out.offsets.push_back(range);
+    out.special.push_back(special);
+  }
+  static void words(std::string_view text, text::Encoding& out) {
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t end = std::min(text.find(' ', begin), text.size());
+      if (end > begin)
+        add(word(text.substr(begin, end - begin)),
+            {static_cast<uint32_t>(begin), static_cast<uint32_t>(end)}, false, out);
+      begin = end + 1;
+    }
   }
   bool special_;
   std::string hash_;

@@ -20,7 +20,7 @@ class TokenFile : public DataTest {
     for (int64_t begin = 0; begin < split.rows(); begin += rows)
       writer.append(part(split, key, begin, std::min(begin + rows, split.rows())));
     EXPECT_FALSE(std::filesystem::exists(file()));
-    writer.commit(split.blank_lines);
+    writer.commit(split.blank_lines, split.empty_rows);
   }
 
   static Split part(const Split& split, const TokenFileKey& key, int64_t begin, int64_t end) {
@@ -70,6 +70,7 @@ TEST_F(TokenFile, ComesBackHoweverItWasWritten) {
       const TokenFileKey key = small_key(targets);
       Split split = small_rows(53, key);
       split.blank_lines = 4;
+      split.empty_rows = 3;
       write_rows(split, key, rows);
       for (TokenCheck check : {TokenCheck::rows, TokenCheck::all}) {
         Split mapped = map(key, check);
@@ -151,8 +152,8 @@ TEST_F(TokenFile, AHeaderThatFitsIsNotBelievedEither) {
     }
   write("rows.tokens", with(good, blank_field, ~uint64_t{0}));
   refused(key, TokenCheck::rows);
-  write("rows.tokens", with<uint32_t>(good, 8, 2));
-  EXPECT_THAT(refused(key), HasSubstr("version 2"));
+  write("rows.tokens", with<uint32_t>(good, 8, 3));
+  EXPECT_THAT(refused(key), HasSubstr("version 3"));
 }
 
 TEST_F(TokenFile, RowsLieInsideTheTokens) {

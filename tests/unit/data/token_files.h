@@ -46,7 +46,8 @@ inline TokenFileKey small_key(RowTargets targets) {
 inline bool same_rows(const Split& a, const Split& b) {
   return a.ids == b.ids && a.offsets == b.offsets && a.first_lengths == b.first_lengths &&
          a.classes == b.classes && a.values == b.values && a.soft == b.soft && a.lines == b.lines &&
-         a.blank_lines == b.blank_lines && a.content_hash == b.content_hash;
+         a.blank_lines == b.blank_lines && a.empty_rows == b.empty_rows &&
+         a.content_hash == b.content_hash;
 }
 
 inline std::string bytes_of(const std::filesystem::path& file) {
