@@ -122,7 +122,7 @@ std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path,
                                           const JsonView& config) {
   check_class(config);
   WordPieceParts parts;
-  const Tokens lines = read_tokens(path);
+  Tokens lines = read_tokens(path);
   parts.vocabulary = std::move(lines.tokens);
   KnownTokens known(parts.vocabulary, lines.count);
 
