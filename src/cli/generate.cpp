@@ -152,11 +152,15 @@ class Writer {
   void write_all() {
     Prompts prompts(flags_);
     std::vector<Prompt> batch;
-    for (Prompt prompt; prompts.next(prompt);) {
+    bool any = false;
+    for (Prompt prompt; prompts.next(prompt); any = true) {
       prompt.ids = encoded(prompt, prompts.kind());
       batch.push_back(std::move(prompt));
       if (static_cast<int64_t>(batch.size()) == flags_.batch) write(batch);
     }
+    if (!any)
+      throw Error(prompts.kind(), "there is no prompt",
+                  flags_.file.empty() ? "standard input" : flags_.file, "write one a line");
     write(batch);
     if (options_.first_row == 0)
       throw Error(ErrorKind::data, "there are no prompts",

@@ -104,6 +104,7 @@ class Lines(unittest.TestCase):
         self.assertEqual(len(stray.splitlines()), 2)
         for empty in (b"", MARK.encode()):
             self.assertEqual(self.succeeds("tokenizer", "encode", self.gpt2, data=empty), "")
+            self.fails(3, "there is no prompt\n  at: standard input", *generate, data=empty)
 
     def test_tokenizers_trained_on_files_with_other_line_ends(self):
         text = (self.folder / "corpus.txt").read_text(encoding="utf-8")

@@ -54,7 +54,7 @@ class TokenWriter {
 
 // Maps the file and fills the arrays, blank_lines, empty_rows, content_hash, cache and vocabulary
 // of `split` with views of it. Believes nothing in it that could lead outside the map: ids, which
-// TokenCheck:: rows does not read, are held below the vocabulary by pack(). Error{data} naming the
+// TokenCheck::rows does not read, are held below the vocabulary by pack(). Error{data} naming the
 // file.
 void map_tokens(const std::filesystem::path& path, const TokenFileKey& key, TokenCheck check,
                 Split& split);
