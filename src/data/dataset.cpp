@@ -6,7 +6,9 @@
 #include "compress/base/hash.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
+#include "compress/data/classes.h"
 #include "compress/data/passages.h"
+#include "labels.h"
 #include "rows.h"
 #include "token_cache.h"
 #include "token_layout.h"
@@ -34,6 +36,7 @@ void load_into_memory(Source& source, const DatasetOptions& options,
   }
   split.blank_lines = rows.blank_lines();
   split.empty_rows = rows.empty_rows();
+  split.skipped = rows.skipped();
   join(&Split::ids, parts, split);
   join(&Split::first_lengths, parts, split);
   join(&Split::classes, parts, split);
@@ -73,6 +76,10 @@ std::string identity(const std::string& content, const std::filesystem::path& fi
   update(hash, options.soft_labels);
   update(hash, str(static_cast<int>(format), " ", options.header, " ", quoting, " ",
                    options.max_length, " ", options.limit.value_or(-1)));
+  if (!options.skip_labels.empty()) {
+    update(hash, "skip");
+    update(hash, options.skip_labels);
+  }
   switch (task_of(options)) {  // those above know nothing of what follows
     case Task::language_model:
       update(hash, str("end ", options.append_end, " blocks ", options.concatenate));
@@ -117,6 +124,21 @@ std::string content_identity(const std::string& content, const DatasetOptions& o
   return hash.hex();
 }
 
+void read_rows(const DatasetOptions& options, const text::Tokenizer& tokenizer, int threads,
+               Split& split) {
+  const auto folder = cache_folder(options, split.file);
+  const Fingerprint source = fingerprint(split.file, folder);
+  split.content_hash = content_identity(source.sha256, options, split, tokenizer);
+  if (folder) try {
+      return load_cached(*folder, options, tokenizer, source, threads, split);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::disk || options.cache != "auto") throw;
+      log::warn(str("tokenised rows stay in memory: ", error.what()));
+    }
+  Source text(split.file, Examine::done_before);
+  load_into_memory(text, options, tokenizer, threads, split);
+}
+
 }  // namespace
 
 std::string Split::place(int64_t row) const {
@@ -138,17 +160,27 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   split.content_hash = content_identity(source.sha256, options, split, tokenizer);
   if (split.task == Task::span)
     split.passages = std::make_shared<PassageSource>(options, source.sha256);
+  split.positive = options.positive;
+  if (!options.positive.empty()) named_class(split.labels, options.positive);
   read_rows(folder, source, options, tokenizer, threads, split);
   if (split.empty_rows > 0)
     log::info(str(split.file.string(), ": ", with_commas(split.empty_rows),
                   split.empty_rows == 1 ? " row without text is" : " rows without text are",
                   " left out"));
+  if (split.skipped > 0)
+    log::info(
+        str(split.file.string(), ": rows left out by skip_labels: ", with_commas(split.skipped)));
+  if (name == "train" && labels.empty() && options.labels.empty())
+    if (const std::string warning = unlabelled_warning(split.labels); !warning.empty())
+      log::warn(str(split.file.string(), ": ", warning));
   return split;
 }
 
 std::string source_hash(const DatasetOptions& options, const std::string& name) {
   const std::filesystem::path file = split_file(options, name);
-  return identity(fingerprint(file, cache_folder(options, file)).sha256, file, options);
+  const std::string rows =
+      identity(fingerprint(file, cache_folder(options, file)).sha256, file, options);
+  return options.positive.empty() ? rows : sha256(rows + options.positive);
 }
 
 int64_t count_rows(const DatasetOptions& options, const std::string& name) {
@@ -157,18 +189,23 @@ int64_t count_rows(const DatasetOptions& options, const std::string& name) {
   std::vector<Column> columns;
   if (judged) columns.push_back({options.text, true});
   if (judged && !options.pair.empty()) columns.push_back({options.pair, true});
+  const ClassIndex skipped(options.skip_labels);
+  const bool skips =
+      !judged && !skipped.empty() && task_of(options) != Task::token_classification;
+  if (skips) columns.push_back({options.label, false});
   auto reader = open_reader(source, options, std::move(columns));
   Record record;
-  int64_t rows = 0, bytes = 0;
+  int64_t rows = 0, left_out = 0, bytes = 0;
   const int64_t most = options.limit.value_or(std::numeric_limits<int64_t>::max());
   while (rows < most && reader->next(record)) {
     const int64_t before = bytes;
     for (std::string_view cell : record.cells) bytes += static_cast<int64_t>(cell.size());
     if (!judged || !record.problem.empty() || bytes > before) ++rows;
+    if (skips && record.problem.empty() && skipped.names(trim(record.cells[0]))) ++left_out;
     source.forget();
   }
   if (options.concatenate && rows > 0) return 1 + bytes / (4 * options.max_length);
-  return rows;
+  return rows - left_out;
 }
 
 }  // namespace compress::data

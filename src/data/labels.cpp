@@ -8,6 +8,7 @@
 #include "annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/data/classes.h"
 #include "compress/text/python.h"
 #include "token_cache.h"
 
@@ -17,31 +18,15 @@ namespace {
 
 constexpr size_t longest_class_name = 1000;
 
-std::optional<int64_t> as_integer(const std::string& text) {
-  int64_t value = 0;
-  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failed != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-// By value when all names are integers ("2" before "10"), else by bytes.
-void sort_names(std::vector<std::string>& names) {
-  std::vector<std::pair<int64_t, std::string>> numbers;
-  for (const std::string& name : names)
-    if (auto value = as_integer(name)) numbers.emplace_back(*value, name);
-  if (numbers.size() < names.size()) {
-    std::sort(names.begin(), names.end());
-    return;
-  }
-  std::sort(numbers.begin(), numbers.end());
-  for (size_t i = 0; i < names.size(); ++i) names[i] = std::move(numbers[i].second);
-}
-
 [[noreturn]] void wrong_column(const Source& source, int64_t line, const std::string& what,
                                const DatasetOptions& options) {
   throw Error(
       ErrorKind::data, what, source.place(line),
       str("is ", cited(options.label), " the label's column? For scores set `task: regression`"));
+}
+
+void add_empty(const Record& record, BadRows& bad) {
+  bad.add(record.line, "an empty label", "`skip_labels: [\"\"]` leaves such rows out");
 }
 
 struct TextHash {
@@ -56,6 +41,7 @@ std::vector<std::string> found_names(const DatasetOptions& options, Examine exam
   auto reader = open_reader(source, options,
                             {{options.label, false, words ? CellKind::words : CellKind::one}});
   std::unordered_set<std::string, TextHash, std::equal_to<>> distinct;
+  const ClassIndex skipped(options.skip_labels);
   BadRows bad;
   Record record;
   int64_t rows = 0;
@@ -64,11 +50,11 @@ std::vector<std::string> found_names(const DatasetOptions& options, Examine exam
       bad.add(record.line, record.problem, record.hint);
       continue;
     }
-    if (!words && trim(record.cells[0]).empty()) bad.add(record.line, "an empty label");
+    if (!words && trim(record.cells[0]).empty() && !skipped.names("")) add_empty(record, bad);
     for (std::string_view item :
          words ? list_items(record.cells[0]) : std::vector{record.cells[0]}) {
       const std::string_view label = trim(item);
-      if (label.empty() || distinct.find(label) != distinct.end()) continue;
+      if (label.empty() || distinct.find(label) != distinct.end() || skipped.names(label)) continue;
       distinct.emplace(label);
       if (label.size() > longest_class_name)
         wrong_column(source, record.line, "a label of more than 1,000 bytes", options);
@@ -79,6 +65,7 @@ std::vector<std::string> found_names(const DatasetOptions& options, Examine exam
   }
   bad.raise(source, rows);
   if (rows == 0) throw Error(ErrorKind::data, "the data file has no rows", source.file().string());
+  if (distinct.empty()) every_row_skipped(source, rows);
   std::vector<std::string> names(distinct.begin(), distinct.end());
   if (names.size() == 1)
     throw Error(ErrorKind::data, str("every row has the label ", cited(names[0])),
@@ -181,13 +168,25 @@ Layout layout_of(const DatasetOptions& options) {
   return layout;
 }
 
+void every_row_skipped(const Source& source, int64_t rows) {
+  throw Error(ErrorKind::data,
+              str("all ", with_commas(rows), " rows have a label that is among `skip_labels`"),
+              source.file().string(), "is it the right column?");
+}
+
 ClassIndex::ClassIndex(const std::vector<std::string>& names) : names_(names) {
   for (size_t i = 0; i < names.size(); ++i) index_.emplace(names[i], static_cast<int32_t>(i));
+  if (!are_placeholders(names)) return;
+  for (size_t i = 0; i < names.size(); ++i)
+    numbers_.emplace(*placeholder_number(names[i]), static_cast<int32_t>(i));
 }
 
 int32_t ClassIndex::find(std::string_view label) const {
-  auto found = index_.find(label);
-  return found == index_.end() ? -1 : found->second;
+  if (auto found = index_.find(label); found != index_.end()) return found->second;
+  if (numbers_.empty()) return -1;
+  const std::optional<int64_t> number = placeholder_number(label);
+  const auto found = number ? numbers_.find(*number) : numbers_.end();
+  return found == numbers_.end() ? -1 : found->second;
 }
 
 std::string ClassIndex::unknown(std::string_view label) const {
@@ -196,10 +195,13 @@ std::string ClassIndex::unknown(std::string_view label) const {
              near.empty() ? "" : str(" (did you mean ", cited(near), "?)"));
 }
 
-std::string ClassIndex::hint() const {
+std::string ClassIndex::hint(std::string_view label) const {
   std::vector<std::string> shown;
   for (size_t i = 0; i < names_.size() && i < 10; ++i) shown.push_back(cited(names_[i]));
-  return str("the classes are ", join(shown, ", "), names_.size() > 10 ? ", ..." : "");
+  return str("the classes are ", join(shown, ", "), names_.size() > 10 ? ", ..." : "",
+             is_unlabelled_mark(label)
+                 ? str("; `skip_labels: [", cited(label), "]` leaves out rows without a class")
+                 : "");
 }
 
 std::optional<double> parse_number(std::string_view cell) {
@@ -213,7 +215,10 @@ std::optional<double> parse_number(std::string_view cell) {
 }
 
 TargetReader::TargetReader(const DatasetOptions& options, Split& split)
-    : split_(split), classes_(split.labels), first_(layout_of(options).targets) {
+    : split_(split),
+      classes_(split.labels),
+      skipped_(options.skip_labels),
+      first_(layout_of(options).targets) {
   if (split.task != Task::classification || options.soft_labels.empty()) return;
   // The caller's classes may be in another order than the columns; they are matched by name.
   std::vector<std::string> names = label_names(options);
@@ -229,6 +234,11 @@ TargetReader::TargetReader(const DatasetOptions& options, Split& split)
         ErrorKind::recipe,
         str(options.soft_labels.size(), " columns of soft labels for ", soft_.size(), " classes"),
         {}, columns.hint());
+}
+
+bool TargetReader::skips(const Record& record) const {
+  return !skipped_.empty() && split_.task != Task::token_classification &&
+         skipped_.names(trim(record.cells[first_]));
 }
 
 void TargetReader::row(const Record& record, BadRows& bad) {
@@ -261,10 +271,11 @@ void TargetReader::add_words(const Record& record, BadRows& bad) {
       return bad.add(record.line, str("word ", i, " is empty or white space"),
                      "no token has its label: remove it with its label");
   for (std::string_view label : labels) {
-    classes.push_back(classes_.find(trim(label)));
-    if (classes.back() < 0)
+    const bool without = skipped_.names(trim(label));
+    classes.push_back(without ? no_class : classes_.find(trim(label)));
+    if (!without && classes.back() < 0)
       return bad.add(record.line, bad.listing() ? classes_.unknown(trim(label)) : "",
-                     classes_.hint());
+                     classes_.hint(trim(label)));
   }
 }
 
@@ -272,9 +283,9 @@ void TargetReader::add_class(const Record& record, std::string_view cell, BadRow
   int32_t index = classes_.find(cell);
   for (int64_t choice = 0; choice < split_.choices; ++choice) split_.classes.push_back(index);
   if (cell.empty())
-    bad.add(record.line, "an empty label");
+    add_empty(record, bad);
   else if (index < 0)
-    bad.add(record.line, bad.listing() ? classes_.unknown(cell) : "", classes_.hint());
+    bad.add(record.line, bad.listing() ? classes_.unknown(cell) : "", classes_.hint(cell));
 }
 
 void TargetReader::add_value(const Record& record, std::string_view cell, BadRows& bad) {

@@ -77,8 +77,18 @@ void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems)
     problems.add(at(mark, "labels"), str(o.labels.size(), " class names for ", o.soft_labels.size(),
                                          " columns of soft labels"));
   if (o.labels.size() > most_classes) problems.add(at(mark, "labels"), "more than 10,000 classes");
+  if (!o.skip_labels.empty() && (!labelled || o.label.empty()))
+    problems.add(at(mark, "skip_labels"), "`skip_labels` needs `label`", "remove it");
+  if (!o.positive.empty() && !has_class_names(task.task))
+    problems.add(at(mark, "positive"), "`positive` names a class, and this task has none",
+                 "remove it");
+  else if (!o.positive.empty() && !o.labels.empty() && ClassIndex(o.labels).find(o.positive) < 0)
+    problems.add(at(mark, "positive"), str(cited(o.positive), " is none of the classes"),
+                 ClassIndex(o.labels).hint());
   std::set<std::string> distinct;
   for (const std::string& name : o.labels) {
+    if (ClassIndex(o.skip_labels).names(name))
+      problems.add(at(mark, "skip_labels"), str(cited(name), " is among `labels`, too"));
     if (trim(name) != name || name.empty())
       problems.add(at(mark, "labels"),
                    str("class name ", cited(name), " is empty or has spaces around it"));
@@ -174,6 +184,13 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
                  "by value)")
           .field("soft_labels", &O::soft_labels,
                  "columns of probabilities, one a class, instead of `label`")
+          .field("skip_labels", &O::skip_labels,
+                 "rows with one of these labels (\"-\", \"-1\", \"\") are left out and counted; a "
+                 "tagged word with such a label has no class")
+          .field("positive", &O::positive,
+                 "the class that `f1` is about; left out: positive, pos, 1, LABEL_1, true or yes, "
+                 "else the one of two that the other negates (not_x, non-x), else the last when "
+                 "sorted")
           .field("header", &O::header, "whether the first row names the columns (tsv, csv)")
           .field("quoting", &O::quoting,
                  "whether \"...\" encloses a cell (RFC 4180); left out, yes for csv and no for tsv")

@@ -79,6 +79,10 @@ bool RowStream::read() {
       unusable_.add(record_.line, record_.problem, record_.hint);
       continue;
     }
+    if (targets_.skips(record_)) {
+      ++skipped_;
+      continue;
+    }
     bytes += take_texts();
     targets_.row(record_, unusable_);
   }
@@ -182,6 +186,7 @@ void RowStream::raise() const {
   if (rows_ == dropped_)
     throw Error(ErrorKind::data, str("none of ", with_commas(rows_), " rows has a text"),
                 source_.file().string());
+  if (skipped_ == rows_) every_row_skipped(source_, rows_);
 }
 
 }  // namespace compress::data

@@ -48,7 +48,8 @@ class RowStream {
   // end for all rows that cannot be used.
   const Split* next();
   int64_t blank_lines() const { return reader_->blank_lines(); }
-  int64_t empty_rows() const { return dropped_; }  // that were left out
+  int64_t empty_rows() const { return dropped_; }  // without text, left out
+  int64_t skipped() const { return skipped_; }     // with one of `skip_labels`, left out
   double fraction() const;                         // of the file that was read
 
  private:
@@ -82,7 +83,7 @@ class RowStream {
   std::vector<std::string_view> first_, second_;    // views of the source
   std::vector<std::string_view> answers_, places_;  // the same (span)
   std::optional<Blocks> blocks_;
-  int64_t rows_ = 0, dropped_ = 0;
+  int64_t rows_ = 0, dropped_ = 0, skipped_ = 0;
   BadRows unusable_, empty_;
 };
 

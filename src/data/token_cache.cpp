@@ -65,7 +65,7 @@ void build(const fs::path& file, const DatasetOptions& options, const text::Toke
   if (stamp_of(head.file) != found.stamp)
     throw Error(ErrorKind::data, "the data file was changed while it was read", head.file.string(),
                 "run again when nothing writes to it");
-  writer.commit(rows.blank_lines(), rows.empty_rows());
+  writer.commit(rows.blank_lines(), rows.empty_rows(), rows.skipped());
   const double seconds = seconds_since(begin);
   log::info(str("tokenised ", with_commas(writer.rows()), " rows, ", with_commas(writer.tokens()),
                 " tokens, ", human_bytes(static_cast<double>(fs::file_size(file))), " in ",
@@ -127,6 +127,7 @@ std::vector<std::string> cached_names(const fs::path& folder, const DatasetOptio
                         options.label,      static_cast<int>(format),
                         options.header,     options.quoting.value_or(format == Format::csv)};
   if (task_of(options) == Task::token_classification) key.push_back("words");
+  if (!options.skip_labels.empty()) key.push_back({{"skip", options.skip_labels}});
   const fs::path note = folder / (compress::sha256(dumped(key)).substr(0, 32) + ".classes");
   std::vector<std::string> names = parse_names(read_note(note));
   if (!names.empty()) return names;

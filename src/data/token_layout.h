@@ -26,8 +26,8 @@ struct TokenHeader {
   char content_hash[64];
   uint64_t rows, tokens, classes, vocabulary, blank_lines;
   uint64_t sums[section_count];
-  uint64_t empty_rows;
-  unsigned char reserved[3904];  // zeros
+  uint64_t empty_rows, skipped;  // 0 in files from before there were such things
+  unsigned char reserved[3896];  // zeros
   uint64_t sum;                  // of all bytes before it
 };
 static_assert(sizeof(TokenHeader) == token_page);

@@ -106,6 +106,7 @@ class TokenReader {
     split.soft = shown<float>(Section::soft);
     split.blank_lines = static_cast<int64_t>(header_.blank_lines);
     split.empty_rows = static_cast<int64_t>(header_.empty_rows);
+    split.skipped = static_cast<int64_t>(header_.skipped);
     split.content_hash = key_.content_hash;
     split.cache = path_;
     split.vocabulary = key_.vocabulary;
@@ -146,7 +147,7 @@ class TokenReader {
         key_.targets == RowTargets::soft ? 4 * std::max(header_.classes, uint64_t{2}) : 8;
     if (header_.rows == 0 || header_.rows > map_->size() / row_bytes ||
         header_.tokens > map_->size() / 4 || header_.blank_lines >= uint64_t{1} << 62 ||
-        header_.empty_rows >= uint64_t{1} << 62)
+        header_.empty_rows >= uint64_t{1} << 62 || header_.skipped >= uint64_t{1} << 62)
       refuse("its counts are impossible");
     layout_ = token_layout(key_, header_.rows, header_.tokens);
     if (layout_.total != map_->size())

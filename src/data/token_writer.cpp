@@ -132,7 +132,7 @@ void TokenWriter::append(const Split& part) {
   s.tokens += part.offsets.back();
 }
 
-void TokenWriter::commit(int64_t blank_lines, int64_t empty_rows) {
+void TokenWriter::commit(int64_t blank_lines, int64_t empty_rows, int64_t skipped) {
   State& s = *state_;
   TokenHeader header{};
   std::copy(std::begin(token_magic), std::end(token_magic), header.magic);
@@ -145,6 +145,7 @@ void TokenWriter::commit(int64_t blank_lines, int64_t empty_rows) {
   header.vocabulary = static_cast<uint64_t>(s.key.vocabulary);
   header.blank_lines = static_cast<uint64_t>(blank_lines);
   header.empty_rows = static_cast<uint64_t>(empty_rows);
+  header.skipped = static_cast<uint64_t>(skipped);
   for (size_t i = 0; i < section_count; ++i) header.sums[i] = s.sums[i].value();
   header.sum = header_sum(header);
   TokenLayout layout = token_layout(s.key, header.rows, header.tokens);

@@ -43,7 +43,9 @@ struct DatasetOptions {
   std::vector<std::string>
       labels;  // class names in order; empty = sorted names found in the training file
   std::vector<std::string>
-      soft_labels;                   // columns of probabilities, one a class, instead of `label`
+      soft_labels;  // columns of probabilities, one a class, instead of `label`
+  std::vector<std::string> skip_labels;  // rows with one of these labels are left out
+  std::string positive;                  // the class that `f1` is about; "" = see classes.h
   std::string answer, answer_start;  // span: columns of the answer and of its place, in characters
   std::vector<std::string> choices;  // multiple_choice: columns of the second texts
   bool header = true;
@@ -61,6 +63,7 @@ struct DatasetOptions {
 };
 
 struct PassageSource;
+Task task_of(const DatasetOptions& options);  // Error{recipe} for an unknown one
 
 // One split, tokenised: T tokens of N rows packed one after the other, in memory or in a mapped
 // file of the cache.
@@ -82,6 +85,8 @@ struct Split {
   Array<int64_t> lines;          // [N] 1-based line of each row in its file
   int64_t blank_lines = 0;       // skipped
   int64_t empty_rows = 0;        // rows without text that were left out
+  int64_t skipped = 0;           // rows of the file with one of the options' skip_labels
+  std::string positive;          // as in the options
   // SHA-256 of the file's content, the options that decide what is read from it (max_length too),
   // the class names and the tokenizer: two splits with the same hash hold the same tokens and
   // targets.
@@ -120,9 +125,12 @@ struct Split {
 // tokens, the last one shorter, and a row's line is that in which it begins. For
 // sequence_to_sequence, both texts have the special tokens of a single text.
 //
-// For classification, `labels` are the class names: empty = as label_names() says. Soft labels
-// become probabilities with sum 1 (a sum within 1e-3 of 1 is accepted) in the order of `labels`,
-// matched by name.
+// For classification, `labels` are the class names: empty = as label_names() says. A row's label is
+// found among them by name, or by number where all of them are placeholders (classes.h). Rows whose
+// label is one of `skip_labels` are left out and counted; a tagged word with such a label has no
+// class. Class names that look like "no class" are warned about with the training split. Soft
+// labels become probabilities with sum 1 (a sum within 1e-3 of 1 is accepted) in the order of
+// `labels`, matched by name.
 //
 // The file is read in pieces of some megabytes. With a cache (options.cache; auto: for files above
 // 64 MB, in `tokenised/` of $COMPRESS_CACHE, $XDG_CACHE_HOME/compress or ~/.cache/compress), the
@@ -135,7 +143,8 @@ struct Split {
 // counted and the first five listed with their lines: bad UTF-8, short or long rows, unclosed
 // quotes, bad JSON, empty or unknown labels (with the nearest name), scores that are not finite
 // numbers, soft labels that are no distribution, texts (and targets) without a token.
-// Errors{recipe}: no such file in the options, unknown format, no label column for a labelled task.
+// Errors{recipe}: no such file in the options, unknown format, no label column for a labelled task,
+// a `positive` that is no class.
 // Error{disk} when a folder named in options.cache cannot be written.
 Split load_split(const DatasetOptions& options, const std::string& name,
                  const text::Tokenizer& tokenizer, const std::vector<std::string>& labels = {},
@@ -146,9 +155,9 @@ void check_longest(const Split& split, int64_t tokens);
 
 // The class names in order: as the options say (`labels`, else the names of the `soft_labels`
 // columns), or the distinct labels of the whole training file, whatever `limit`, sorted (by value
-// when all are integers, else by bytes; booleans of JSONL are "false", "true"). Reads only the
-// label column. Empty for other tasks than classification. Error{data} when the file has one label
-// only or more than 10,000; otherwise as load_split.
+// when all are integers, else by bytes; booleans of JSONL are "false", "true") without
+// `skip_labels`. Reads only the label column. Empty for other tasks than classification.
+// Error{data} when the file has one label only or more than 10,000; otherwise as load_split.
 std::vector<std::string> label_names(const DatasetOptions& options);
 
 // Hash of a split's file and of the options that decide what is made of it, without tokenising (for
@@ -156,9 +165,10 @@ std::vector<std::string> label_names(const DatasetOptions& options);
 // since it was hashed (size, times, inode) is not read again. Class names found in the training
 // file are not either: hash that file too.
 std::string source_hash(const DatasetOptions& options, const std::string& name);
-// Number of rows without tokenising, `limit` applied, for the plan. Reads the file once and does
-// not judge rows, but leaves out those with an empty text where load_split does; counts records,
-// not lines, where quoting is on. With `concatenate` it is a guess, four bytes a token.
+// Number of rows without tokenising, `limit` applied and `skip_labels` left out, for the plan.
+// Reads the file once and does not judge rows, but leaves out those with an empty text where
+// load_split does; counts records, not lines, where quoting is on. With `concatenate` it is a guess,
+// four bytes a token.
 int64_t count_rows(const DatasetOptions& options, const std::string& name);
 
 // Packs rows of a split into a batch on the CPU, in the given order (in pinned memory when `pin`

@@ -43,7 +43,7 @@ class TokenWriter {
   // Adds the rows of `part` (each with a token or more), which has the key's targets.
   void append(const Split& part);
   // With what Split says of the lines and rows that are not in the file.
-  void commit(int64_t blank_lines, int64_t empty_rows);
+  void commit(int64_t blank_lines, int64_t empty_rows = 0, int64_t skipped = 0);
   int64_t rows() const;
   int64_t tokens() const;
 
@@ -52,7 +52,7 @@ class TokenWriter {
   std::unique_ptr<State> state_;
 };
 
-// Maps the file and fills the arrays, blank_lines, empty_rows, content_hash, cache and vocabulary
+// Maps the file and fills the arrays, counts of lines and rows, content_hash, cache and vocabulary
 // of `split` with views of it. Believes nothing in it that could lead outside the map: ids, which
 // TokenCheck::rows does not read, are held below the vocabulary by pack(). Error{data} naming the
 // file.

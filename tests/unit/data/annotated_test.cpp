@@ -132,6 +132,16 @@ TEST_F(Annotated, ConllFilesAndTables) {
   EXPECT_THAT(refused(options), HasSubstr("-1 the last one"));
 }
 
+TEST_F(Annotated, WordsWithASkippedLabelHaveNoClass) {
+  auto options = tags("a.tsv", "text\tlabel\na b c\tX - Y\nd\t-\n");
+  options.skip_labels = {"-"};
+  const Split split = pieces(options);
+  EXPECT_THAT(split.labels, ElementsAre("X", "Y"));
+  EXPECT_THAT(split.token_classes, ElementsAre(-100, 0, -100, 1, -100, -100, -100, -100));
+  EXPECT_EQ(split.skipped, 0);
+  EXPECT_EQ(count_rows(options, "train"), 2);
+}
+
 TEST_F(Annotated, CutSentencesAndBadTags) {
   auto options = tags("a.tsv", "text\tlabel\nabc d\tX O\n");
   options.max_length = 3;
