@@ -4,6 +4,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/data/classes.h"
 #include "compress/nn/architecture.h"
 #include "compress/nn/decoding.h"
 #include "compress/nn/plugs.h"
@@ -109,37 +110,86 @@ std::unique_ptr<Model> build(const ModelState& state, uint64_t seed) {
   return model;
 }
 
-void set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
-              std::string pooling) {
+namespace {
+
+Error no_such_head(const Family& kind, HeadKind head) {
+  std::vector<std::string> names;
+  for (HeadKind each : kind.heads()) names.emplace_back(head_name(each));
+  return Error(ErrorKind::recipe,
+               str("a ", kind.model_type, " model has no head '", head_name(head), "'"), {},
+               "its heads: " + join(names, ", "));
+}
+
+// Puts the rows of the layer that names classes into another order.
+void reorder_rows(ModelState& state, const std::string& out, const std::vector<int64_t>& order) {
+  const auto classes = static_cast<int64_t>(order.size());
+  for (TensorMap* tensors : {&state.tensors, &state.weight_scales})
+    for (const char* part : {".weight", ".bias"}) {
+      const auto entry = tensors->find(out + part);
+      if (entry == tensors->end() || entry->second.dim() == 0 || entry->second.size(0) != classes)
+        continue;
+      entry->second = entry->second.index_select(0, torch::tensor(order));
+    }
+}
+
+// Whether build() will draw a part of the head.
+bool lacks_head(const ModelState& state) {
+  const HeadPlan plan = family(state.config.family).architecture(state.config).head;
+  auto lacks = [&](const std::string& module) {
+    return !module.empty() && state.tensors.count(module + ".weight") == 0;
+  };
+  return lacks(plan.dense) || (!plan.out_tied && lacks(plan.out));
+}
+
+// What became of the classes of a trained head, whose names were `before`.
+std::string kept_head(const std::vector<std::string>& before, const data::ClassMatch& match,
+                      const std::vector<std::string>& labels) {
+  if (match.fit == data::ClassFit::same) return {};
+  return str("head kept, ", match.in_order() ? "" : "its rows reordered: ", "classes ",
+             data::class_list(labels), " for ", data::class_list(before));
+}
+
+}  // namespace
+
+std::string set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
+                     std::string pooling) {
   const Family& kind = family(state.config.family);
   const std::vector<HeadKind> known = kind.heads();
   const HeadKind listed = head == HeadKind::regression ? HeadKind::classification : head;
-  if (head != HeadKind::embedding && std::find(known.begin(), known.end(), listed) == known.end()) {
-    std::vector<std::string> names;
-    for (HeadKind each : known) names.emplace_back(head_name(each));
-    throw Error(ErrorKind::recipe,
-                str("a ", kind.model_type, " model has no head '", head_name(head), "'"), {},
-                "its heads: " + join(names, ", "));
-  }
-  if (head == HeadKind::regression) labels = {"LABEL_0"};
-  if (!has_labels(head)) labels.clear();
+  if (head != HeadKind::embedding && std::find(known.begin(), known.end(), listed) == known.end())
+    throw no_such_head(kind, head);
   ModelConfig& config = state.config;
+  const bool same_kind = config.head == head;
+  const std::vector<std::string> before = config.labels;
+  if (head == HeadKind::regression)
+    labels = same_kind ? before : std::vector<std::string>{"LABEL_0"};
+  if (!has_labels(head)) labels.clear();
   if (head != HeadKind::embedding) {
     config.projection = 0;
     std::erase_if(state.tensors,
                   [](const auto& entry) { return starts_with(entry.first, "projection."); });
   }
-  const bool same = config.head == head && config.labels == labels;
-  if (!same && (has_labels(config.head) || config.head == HeadKind::multiple_choice)) {
+  const data::ClassMatch match =
+      same_kind ? data::match_classes(labels, before) : data::ClassMatch();
+  if (!match && (has_labels(config.head) || config.head == HeadKind::multiple_choice)) {
     const HeadPlan plan = kind.architecture(config).head;
     for (const std::string& module : {plan.out, plan.dense})
       if (!module.empty())
         std::erase_if(state.tensors,
                       [&](const auto& entry) { return starts_with(entry.first, module + "."); });
   }
+  if (match && !match.in_order())
+    reorder_rows(state, kind.architecture(config).head.out, match.order);
   config.head = head;
   config.labels = std::move(labels);
   if (pooling != "auto") config.pooling = std::move(pooling);
+  if (!lacks_head(state)) return match ? kept_head(before, match, config.labels) : "";
+  std::string drawn = "head drawn anew: ";
+  drawn += config.labels.empty() || head == HeadKind::regression
+               ? head_name(head)
+               : "classes " + data::class_list(config.labels);
+  if (same_kind && !match) drawn += " (the model's were " + data::class_list(before) + ")";
+  return drawn;
 }
 
 Census census(const Model& model) {

@@ -181,10 +181,13 @@ class Model {
 // Builds the model of a state (a copy of its tensors).
 std::unique_ptr<Model> build(const ModelState& state, uint64_t seed);
 // Changes the head of a state: labels for classification and token classification, one output for
-// regression. An existing head of the same kind and label names is kept; otherwise its tensors are
-// removed, to be initialised by build().
-void set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
-              std::string pooling = "mean");
+// regression. An existing head of the same kind stays where its classes are `labels` by name, in
+// whatever order, or by number (data/classes.h): its rows then follow the labels. Otherwise its
+// tensors are removed, to be initialised by build(). Returns what happened in words: "head drawn
+// anew: classes a, b", "head kept, its rows reordered: classes b, a for a, b"; "" where nothing
+// did.
+std::string set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
+                     std::string pooling = "mean");
 
 // Parameter counts for reports.
 struct Census {

@@ -201,6 +201,56 @@ TEST(Heads, ChangeAndKeep) {
   EXPECT_LT((out.pooled[1] - expected).abs().max().item<float>(), 1e-6f);
 }
 
+ModelState trained_head() {
+  ModelState state = build(tiny_bert(HeadKind::classification), 1)->state();  // no, yes
+  state.tensors.at("classifier.bias") = torch::tensor({1.0f, 2.0f});
+  return state;
+}
+
+TEST(Heads, RowsFollowTheNames) {
+  ModelState state = trained_head();
+  const Tensor weight = state.tensors.at("classifier.weight").clone();
+  EXPECT_EQ(set_head(state, HeadKind::classification, {"no", "yes"}), "");
+  EXPECT_EQ(set_head(state, HeadKind::classification, {"yes", "no"}),
+            "head kept, its rows reordered: classes yes, no for no, yes");
+  EXPECT_TRUE(torch::equal(state.tensors.at("classifier.weight"), weight.flip(0)));
+  EXPECT_TRUE(torch::equal(state.tensors.at("classifier.bias"), torch::tensor({2.0f, 1.0f})));
+  EXPECT_EQ(state.config.labels, (std::vector<std::string>{"yes", "no"}));
+  state.weight_scales["classifier.weight"] = torch::tensor({{3.0f}, {4.0f}});
+  set_head(state, HeadKind::classification, {"no", "yes"});
+  EXPECT_TRUE(
+      torch::equal(state.weight_scales.at("classifier.weight"), torch::tensor({{4.0f}, {3.0f}})));
+}
+
+TEST(Heads, PlaceholdersKeepTheHead) {
+  ModelState state = trained_head();
+  state.config.labels = {"LABEL_0", "LABEL_1"};
+  EXPECT_EQ(set_head(state, HeadKind::classification, {"0", "1"}),
+            "head kept, classes 0, 1 for LABEL_0, LABEL_1");
+  EXPECT_TRUE(torch::equal(state.tensors.at("classifier.bias"), torch::tensor({1.0f, 2.0f})));
+  set_head(state, HeadKind::classification, {"1", "0"});
+  EXPECT_TRUE(torch::equal(state.tensors.at("classifier.bias"), torch::tensor({2.0f, 1.0f})));
+  EXPECT_EQ(set_head(state, HeadKind::classification, {"no", "yes"}),
+            "head drawn anew: classes no, yes (the model's were 1, 0)");
+  EXPECT_EQ(state.tensors.count("classifier.weight"), 0u);
+}
+
+TEST(Heads, SayWhenTheyAreDrawn) {
+  ModelState state = trained_head();
+  EXPECT_EQ(set_head(state, HeadKind::classification, {"no", "maybe"}),
+            "head drawn anew: classes no, maybe (the model's were no, yes)");
+  state = tiny_bert(HeadKind::none);
+  EXPECT_EQ(set_head(state, HeadKind::none, {}), "");
+  EXPECT_EQ(set_head(state, HeadKind::classification, {"a", "b"}), "head drawn anew: classes a, b");
+  EXPECT_EQ(set_head(state, HeadKind::span, {}), "head drawn anew: span");
+  EXPECT_EQ(set_head(state, HeadKind::regression, {}), "head drawn anew: regression");
+  state.tensors["classifier.weight"] = torch::ones({1, 32});
+  state.config.labels = {"score"};  // the one output of a regression keeps its name and its row
+  EXPECT_EQ(set_head(state, HeadKind::regression, {}), "");
+  EXPECT_EQ(state.config.labels, std::vector<std::string>{"score"});
+  EXPECT_EQ(state.tensors.count("classifier.weight"), 1u);
+}
+
 TEST(Heads, MaskedLmScoresLabelledPositionsOnly) {
   auto model = build(tiny_bert(HeadKind::masked_lm), 1);
   data::Batch batch = random_batch({4, 3});
