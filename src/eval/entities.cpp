@@ -16,9 +16,26 @@ struct Entity {
   bool operator==(const Entity&) const = default;
 };
 
-// "B-PER": prefix 'B', type "PER"; "O": 'O' and no type.
-char prefix_of(std::string_view tag) {
-  return tag.empty() ? 'O' : tag[0];
+// What a tag says of its word: 'B', 'I', 'E', 'S' or 'O', in whatever scheme; 0 where it is no tag.
+char role_of(std::string_view tag) {
+  if (tag.size() > 1 && (tag[1] != '-' || tag.size() == 2)) return 0;
+  switch (tag.empty() ? 0 : tag[0]) {
+    case 'B':
+      return 'B';
+    case 'I':
+    case 'M':
+      return 'I';
+    case 'E':
+    case 'L':
+      return 'E';
+    case 'S':
+    case 'U':
+      return 'S';
+    case 'O':
+      return tag.size() == 1 ? 'O' : 0;
+    default:
+      return 0;
+  }
 }
 std::string_view type_of(std::string_view tag) {
   return tag.size() > 2 ? tag.substr(2) : std::string_view();
@@ -26,26 +43,31 @@ std::string_view type_of(std::string_view tag) {
 
 std::vector<Entity> entities_of(std::span<const std::string_view> tags) {
   std::vector<Entity> entities;
-  bool open = false;
+  bool open = false;  // whether the next word may go on the last entity
   for (size_t i = 0; i < tags.size(); ++i) {
-    const char prefix = prefix_of(tags[i]);
-    const bool goes_on = open && prefix == 'I' && entities.back().type == type_of(tags[i]);
-    if (!goes_on && prefix != 'O') entities.push_back({i, i, type_of(tags[i])});
-    open = prefix != 'O';
-    if (open) entities.back().end = i + 1;
+    const char role = role_of(tags[i]);
+    if (role == 'O') {
+      open = false;
+      continue;
+    }
+    const bool begins =
+        !open || role == 'B' || role == 'S' || entities.back().type != type_of(tags[i]);
+    if (begins) entities.push_back({i, i, type_of(tags[i])});
+    entities.back().end = i + 1;
+    open = role == 'B' || role == 'I';
   }
   return entities;
 }
 
 }  // namespace
 
-bool are_iob_tags(std::span<const std::string> names) {
-  auto fits = [](const std::string& name) {
-    return name == "O" || (name.size() > 2 && (starts_with(name, "B-") || starts_with(name, "I-")));
-  };
-  auto begins = [](const std::string& name) { return starts_with(name, "B-"); };
-  return std::all_of(names.begin(), names.end(), fits) &&
-         std::any_of(names.begin(), names.end(), begins);
+bool are_entity_tags(std::span<const std::string> names) {
+  auto is_tag = [](const std::string& name) { return role_of(name) != 0; };
+  auto typed = [](const std::string& name) { return name.size() > 2; };
+  auto begins = [](const std::string& name) { return name == "B"; };
+  return std::all_of(names.begin(), names.end(), is_tag) &&
+         (std::any_of(names.begin(), names.end(), typed) ||
+          std::any_of(names.begin(), names.end(), begins));
 }
 
 void count_entities(std::span<const std::string_view> predicted,

@@ -7,6 +7,7 @@
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/data/classes.h"
 #include "compress/nn/architecture.h"
 #include "compress/nn/packed.h"
 #include "scorers.h"
@@ -29,31 +30,8 @@ Tensor logits_of(nn::Model& model, const data::Split& split, const std::vector<i
   return logits;
 }
 
-bool fits(HeadKind head, data::Task task) {
-  switch (head) {
-    case HeadKind::classification:
-      return task == data::Task::classification;
-    case HeadKind::regression:
-      return task == data::Task::regression;
-    case HeadKind::masked_lm:
-      return true;
-    case HeadKind::causal_lm:
-      return task == data::Task::language_model;
-    case HeadKind::seq2seq_lm:
-      return task == data::Task::sequence_to_sequence;
-    case HeadKind::token_classification:
-      return task == data::Task::token_classification;
-    case HeadKind::span:
-      return task == data::Task::span;
-    case HeadKind::multiple_choice:
-      return task == data::Task::multiple_choice;
-    default:
-      return false;
-  }
-}
-
 void check_fit(const nn::ModelConfig& config, const data::Split& split) {
-  if (!fits(config.head, split.task))
+  if (!can_score(config.head, split.task))
     throw Error(ErrorKind::data,
                 compress::str("a model with the head '", nn::head_name(config.head),
                               "' cannot be scored on this data"),
@@ -130,22 +108,44 @@ std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& res
 
 }  // namespace
 
+bool can_score(HeadKind head, data::Task task) {
+  switch (head) {
+    case HeadKind::classification:
+      return task == data::Task::classification;
+    case HeadKind::regression:
+      return task == data::Task::regression;
+    case HeadKind::masked_lm:
+      return true;
+    case HeadKind::causal_lm:
+      return task == data::Task::language_model;
+    case HeadKind::seq2seq_lm:
+      return task == data::Task::sequence_to_sequence;
+    case HeadKind::token_classification:
+      return task == data::Task::token_classification;
+    case HeadKind::span:
+      return task == data::Task::span;
+    case HeadKind::multiple_choice:
+      return task == data::Task::multiple_choice;
+    default:
+      return false;
+  }
+}
+
 void check_lengths(const data::Split& split, const nn::ModelConfig& config) {
   if (const auto places = nn::learned_places(config)) data::check_longest(split, *places);
 }
 
 std::vector<int64_t> match_labels(const nn::ModelConfig& config, const data::Split& split) {
-  std::vector<int64_t> columns;
-  for (const std::string& label : split.labels) {
-    auto it = std::find(config.labels.begin(), config.labels.end(), label);
-    if (it == config.labels.end() || config.labels.size() != split.labels.size())
-      throw Error(ErrorKind::data,
-                  compress::str("class names differ: the data has {", join(split.labels, ", "),
-                                "}, the model has {", join(config.labels, ", "), "}"),
-                  split.file.string(), "evaluate with a model trained on these labels");
-    columns.push_back(it - config.labels.begin());
-  }
-  return columns;
+  data::ClassMatch match = data::match_classes(split.labels, config.labels);
+  if (!match)
+    throw Error(ErrorKind::data, labels_differ(split.labels, config.labels), split.file.string(),
+                data::mismatch_hint(split.labels, config.labels));
+  return std::move(match.order);
+}
+
+std::string labels_differ(std::span<const std::string> data, std::span<const std::string> model) {
+  return compress::str("class names differ: the data has {", data::class_list(data),
+                       "}, the model has {", data::class_list(model), "}");
 }
 
 void check_stop(const EvaluateOptions& options) {
@@ -160,22 +160,40 @@ const Metric* Evaluation::find(const std::string& name) const {
   return nullptr;
 }
 
-std::vector<std::string> default_metrics(const nn::ModelConfig& config) {
-  switch (config.head) {
+namespace {
+
+MetricTask metric_task(HeadKind head) {
+  switch (head) {
     case HeadKind::classification:
-      return default_metric_names(MetricTask::classification, config.outputs());
     case HeadKind::multiple_choice:
-      return {"accuracy"};
+      return MetricTask::classification;
     case HeadKind::regression:
-      return default_metric_names(MetricTask::regression, config.outputs());
+      return MetricTask::regression;
     case HeadKind::token_classification:
-      return default_metric_names(MetricTask::tagging, config.outputs(),
-                                  are_iob_tags(config.labels));
+      return MetricTask::tagging;
     case HeadKind::span:
-      return default_metric_names(MetricTask::answers, 0);
+      return MetricTask::answers;
     default:
-      return default_metric_names(MetricTask::language_model, 0);
+      return MetricTask::language_model;
   }
+}
+
+}  // namespace
+
+void check_metrics(std::span<const std::string> names, const nn::ModelConfig& config,
+                   bool one_is_named) {
+  const bool entities = are_entity_tags(config.labels);
+  for (const std::string& name : names) {
+    check_metric(name, metric_task(config.head), entities);
+    if (name == "f1" && !one_is_named && nn::has_labels(config.head) && config.outputs() != 2)
+      f1_needs_two(config.outputs());
+  }
+}
+
+std::vector<std::string> default_metrics(const nn::ModelConfig& config) {
+  if (config.head == HeadKind::multiple_choice) return {"accuracy"};
+  return default_metric_names(metric_task(config.head), config.outputs(),
+                              are_entity_tags(config.labels));
 }
 
 Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOptions& options) {
@@ -190,6 +208,11 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   WorkLine line(options.progress, result.rows);
   const Share batches(split, result.rows, options.batch, options.processes, line);
   Predictions predictions;
+  if (const int64_t positive = data::positive_class(split.labels, split.positive); positive >= 0) {
+    predictions.positive_class = positive;
+    predictions.positive_name = split.labels[static_cast<size_t>(positive)];
+    predictions.positive_is_given = !split.positive.empty();
+  }
   const Scoring scoring{model, split, options, batches, predictions};
   switch (config.head) {
     case HeadKind::masked_lm:

@@ -130,7 +130,7 @@ Metric accuracy(Ids classes, Ids labels) {
   return {"accuracy", static_cast<double>(hits) / static_cast<double>(n), n, {}};
 }
 
-Metric f1_binary(Ids classes, Ids labels, int64_t positive) {
+Metric f1_binary(Ids classes, Ids labels, int64_t positive, const std::string& name) {
   check_sizes("f1", classes.size(), labels.size());
   ClassCounts counts;
   for (size_t i = 0; i < classes.size(); ++i) {
@@ -139,9 +139,9 @@ Metric f1_binary(Ids classes, Ids labels, int64_t positive) {
     counts.labelled += labelled ? 1 : 0;
     counts.both += predicted && labelled ? 1 : 0;
   }
-  Metric metric{"f1", counts.f1(), static_cast<int64_t>(classes.size()), {}};
+  Metric metric{"f1", counts.f1(), static_cast<int64_t>(classes.size()), {}, name};
   if (counts.labelled == 0 && counts.predicted == 0)
-    metric.note = str("class ", positive,
+    metric.note = str("class ", name.empty() ? str(positive) : name,
                       " occurs neither in the labels nor in the predictions: F1 undefined, "
                       "reported as 0");
   return metric;
@@ -238,7 +238,9 @@ constexpr Spec kSpecs[] = {
     {"accuracy", true, Input::ids,
      [](const Predictions& p) { return accuracy(p.classes, p.labels); }},
     {"f1", true, Input::ids,
-     [](const Predictions& p) { return f1_binary(p.classes, p.labels, p.positive_class); }},
+     [](const Predictions& p) {
+       return f1_binary(p.classes, p.labels, p.positive_class, p.positive_name);
+     }},
     {"f1_macro", true, Input::ids,
      [](const Predictions& p) { return f1_macro(p.classes, p.labels); }},
     {"matthews", true, Input::ids,
@@ -268,7 +270,7 @@ const Spec& find_spec(std::string_view name) {
     if (spec.name == name) return spec;
   std::string near = nearest(name, metric_names());
   throw Error(
-      ErrorKind::recipe, str("there is no metric '", name, "'"), "metrics",
+      ErrorKind::recipe, str("there is no metric '", name, "'"), {},
       near.empty() ? "metrics: " + join(metric_names(), ", ") : str("did you mean '", near, "'?"));
 }
 
@@ -281,7 +283,7 @@ const char* input_name(Input input) {
     case Input::likelihood:
       return "token likelihoods";
     case Input::entities:
-      return "tags of entities (B-..., I-..., O)";
+      return "tags of entities (B-..., I-..., O and the like)";
     case Input::answers:
       return "answers in passages";
   }
@@ -305,15 +307,17 @@ bool has_input(const Predictions& p, Input input) {
 }
 
 // A metric of another kind of task is a slip in the recipe, not an empty split.
+[[noreturn]] void refuse_input(const Spec& spec, Input given) {
+  throw Error(ErrorKind::recipe,
+              str("metric '", spec.name, "' needs ", input_name(spec.input),
+                  ", but this task gives ", input_name(given)),
+              {}, "name metrics that fit the head of the model, or none for the defaults");
+}
+
 void check_task(const Spec& spec, const Predictions& p) {
   if (has_input(p, spec.input)) return;
   for (Input other : {Input::ids, Input::reals, Input::likelihood, Input::answers})
-    if (has_input(p, other))
-      throw Error(ErrorKind::recipe,
-                  str("metric '", spec.name, "' needs ", input_name(spec.input),
-                      ", but this task gives ", input_name(other)),
-                  "metrics",
-                  "name metrics that fit the head of the model, or none for the defaults");
+    if (has_input(p, other)) refuse_input(spec, other);
 }
 
 void check_ids(const Predictions& p) {
@@ -329,6 +333,25 @@ void check_ids(const Predictions& p) {
 }
 
 }  // namespace
+
+std::string title(const Metric& metric) {
+  return metric.of.empty() ? metric.name : str(metric.name, " of ", metric.of);
+}
+
+void check_metric(const std::string& name, MetricTask task, bool entities) {
+  const Spec& spec = find_spec(name);
+  Input given = Input::ids;
+  if (task == MetricTask::regression) given = Input::reals;
+  if (task == MetricTask::language_model) given = Input::likelihood;
+  if (task == MetricTask::answers) given = Input::answers;
+  const bool also = task == MetricTask::tagging && entities && spec.input == Input::entities;
+  if (spec.input != given && !also) refuse_input(spec, given);
+}
+
+void f1_needs_two(int64_t classes) {
+  throw Error(ErrorKind::recipe, str("metric 'f1' needs two classes, this task has ", classes), {},
+              "use f1_macro, or name the class that it is about: `positive` in the data set");
+}
 
 std::vector<std::string> metric_names() {
   std::vector<std::string> names;
@@ -366,10 +389,8 @@ std::vector<Metric> compute_metrics(std::span<const std::string> names,
     const Spec& spec = find_spec(name);
     check_task(spec, predictions);
     if (spec.input == Input::ids && !std::exchange(ids_checked, true)) check_ids(predictions);
-    if (name == "f1" && predictions.num_classes != 2)
-      throw Error(ErrorKind::recipe,
-                  str("metric 'f1' needs two classes, this task has ", predictions.num_classes),
-                  "metrics", "use f1_macro");
+    if (name == "f1" && !predictions.positive_is_given && predictions.num_classes != 2)
+      f1_needs_two(predictions.num_classes);
     metrics.push_back(spec.compute(predictions));
   }
   return metrics;

@@ -66,7 +66,7 @@ void score_masked(const Scoring& scoring);
 // Perplexity of each token behind those before it (of a sequence-to-sequence model: of the given
 // target's).
 void score_written(const Scoring& scoring);
-// Classes of words, and entities where the classes are IOB tags.
+// Classes of words, and entities where the classes are tags of entities.
 void score_tags(const Scoring& scoring);
 // Answers in passages: in each window the best pair of first and last token, of at most 30 tokens;
 // of an example's windows the best one. Where some questions have no answer, the first token stands

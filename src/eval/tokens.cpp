@@ -85,7 +85,7 @@ void score_tags(const Scoring& s) {
   }
   Predictions& p = s.predictions;
   p.num_classes = static_cast<int64_t>(split.labels.size());
-  if (are_iob_tags(split.labels)) p.entities.emplace();
+  if (are_entity_tags(split.labels)) p.entities.emplace();
   for (int64_t row = 0; row < rows; ++row) {
     std::vector<std::string_view> found, given;
     for (int64_t t = split.offsets[row]; t < split.offsets[row + 1]; ++t) {

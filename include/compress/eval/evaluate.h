@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -47,14 +48,24 @@ struct Evaluation {
 };
 
 // The model in evaluation mode with the weights it has now (refreshes effective weights). The
-// split's class names must be the model's in some order: Error{data} listing both otherwise.
+// split's class names must be the model's in some order, or placeholders with the same numbers
+// (data/classes.h): Error{data} listing both otherwise.
 Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOptions& options);
 
 // Error{data} with the place of the first row that has more tokens than the model has learned
 // positions. evaluate() looks for itself.
 void check_lengths(const data::Split& split, const nn::ModelConfig& config);
 
+// Whether a model with this head can be scored on data of this task.
+bool can_score(nn::HeadKind head, data::Task task);
+// In words, for an error: the classes of the data are not the model's.
+std::string labels_differ(std::span<const std::string> data, std::span<const std::string> model);
+
 // The default metric names of a model's task.
 std::vector<std::string> default_metrics(const nn::ModelConfig& config);
+// Error{recipe} for the first of `names` that a model of this configuration has no numbers for,
+// told before it is run. `one_is_named`: the data set says which class `f1` is about.
+void check_metrics(std::span<const std::string> names, const nn::ModelConfig& config,
+                   bool one_is_named);
 
 }  // namespace compress::eval

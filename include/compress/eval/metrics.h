@@ -17,7 +17,10 @@ struct Metric {
   double value = 0;
   int64_t n = 0;     // examples (tokens for perplexity) that the value was computed from
   std::string note;  // a warning for people, empty in the ordinary case
+  std::string of{};  // the class that a metric of one class is about, else empty
 };
+// How people are told which number it is: "accuracy", "f1 of positive".
+std::string title(const Metric& metric);
 
 // Entities of tagged words: predicted, labelled, and both with the same bounds and type.
 struct EntityCounts {
@@ -31,14 +34,17 @@ struct AnswerSums {
 
 // What an evaluator gathered over a split. A classifier fills classes and labels, a regressor
 // values and targets, a language model nll_sum and tokens. A tagger fills classes and labels of all
-// words and, where its classes are IOB tags, entities; a model that finds answers fills answers.
+// words and, where its classes are tags of entities, entities; a model that finds answers fills
+// answers.
 struct Predictions {
   std::vector<int64_t> classes, labels;  // predicted and true class ids in [0, num_classes)
   int64_t num_classes = 0;
   std::vector<double> values, targets;  // predicted and true scores
   double nll_sum = 0;                   // negative log-likelihood summed over tokens, in nats
   int64_t tokens = 0;
-  int64_t positive_class = 1;  // the class that `f1` is about
+  int64_t positive_class = 1;      // the class that `f1` is about
+  std::string positive_name;       // its name
+  bool positive_is_given = false;  // by the data set: `f1` then fits any number of classes
   std::optional<EntityCounts> entities;
   AnswerSums answers;
 };
@@ -51,8 +57,9 @@ struct Predictions {
 // Share of equal ids, in [0, 1].
 Metric accuracy(std::span<const int64_t> classes, std::span<const int64_t> labels);
 // F1 of one class: 2 tp / (2 tp + fp + fn); 0 with a note when the class occurs on neither side.
+// `name` is that of the class, for Metric::of.
 Metric f1_binary(std::span<const int64_t> classes, std::span<const int64_t> labels,
-                 int64_t positive);
+                 int64_t positive, const std::string& name = {});
 // Mean F1 over the classes that occur among labels or predictions (scikit-learn's macro average,
 // zero_division 0).
 Metric f1_macro(std::span<const int64_t> classes, std::span<const int64_t> labels);
@@ -70,11 +77,14 @@ Metric mean_squared_error(std::span<const double> values, std::span<const double
 // exp(nll_sum / tokens). Infinity with a note when the exponential overflows.
 Metric perplexity(double nll_sum, int64_t tokens);
 
-// Whether the class names are "O", "B-<type>" and "I-<type>".
-bool are_iob_tags(std::span<const std::string> names);
-// Adds the entities of one sentence. An entity begins at a B- tag, or at an I- tag that does not go
-// on an entity of its type (conlleval; Tjong Kim Sang and De Meulder 2003); only the same words
-// with the same type count as found.
+// Whether the class names are tags of entities: "O", and "B-<type>", "I-<type>" and so on of one of
+// the schemes IO, IOB1, IOB2, IOBES (E ends an entity, S is one word), BILOU (L, U) and BMES (M);
+// also without types ("B", "I", "O").
+bool are_entity_tags(std::span<const std::string> names);
+// Adds the entities of one sentence, which need no scheme to be told: an entity begins at B or S,
+// at another tag behind O, E or S, and where the type changes; it ends before the next one or O
+// (conlleval; Tjong Kim Sang and De Meulder 2003). L counts as E, U as S, M as I. Only the same
+// words with the same type count as found.
 void count_entities(std::span<const std::string_view> predicted,
                     std::span<const std::string_view> labels, EntityCounts& counts);
 enum class EntityScore { f1, precision, recall };
@@ -104,12 +114,18 @@ std::vector<std::string> metric_names();
 // (where there are entities) and accuracy; answers: answer_f1, exact_match.
 std::vector<std::string> default_metric_names(MetricTask task, int64_t num_classes,
                                               bool entities = false);
+// Error{recipe} where the metric is unknown or needs numbers that the task does not give;
+// `entities`: the classes are tags of entities.
+void check_metric(const std::string& name, MetricTask task, bool entities);
+// Throws the Error{recipe} of `f1` where no class is named and there are not two.
+[[noreturn]] void f1_needs_two(int64_t classes);
 // False for mse and perplexity. Throws Error{recipe} with the nearest name when `name` is unknown.
 bool higher_is_better(std::string_view name);
 
 // The named metrics in the order asked for. Beyond the errors above: Error{recipe} for an unknown
 // name (with the nearest one), for a metric that the task has no numbers for, and for `f1` unless
-// there are two classes; Error{data} for a class id outside [0, num_classes).
+// there are two classes or the data set names one; Error{data} for a class id outside [0,
+// num_classes).
 std::vector<Metric> compute_metrics(std::span<const std::string> names,
                                     const Predictions& predictions);
 

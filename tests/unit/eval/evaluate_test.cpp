@@ -54,5 +54,89 @@ TEST(Evaluate, ARowScoresTheSameInAnyBatch) {
   EXPECT_EQ(one.metrics.front().value, four.metrics.front().value);
 }
 
+// A model that always says its class `says`, of classes in the given order.
+Evaluation constant(std::vector<std::string> classes, int64_t says, const data::Split& data,
+                    std::vector<std::string> metrics) {
+  nn::ModelState state = nn::tiny_bert(nn::HeadKind::none);
+  nn::set_head(state, nn::HeadKind::classification, classes);
+  const auto count = static_cast<int64_t>(classes.size());
+  state.tensors["classifier.weight"] = torch::zeros({count, 32});
+  state.tensors["classifier.bias"] = torch::zeros({count});
+  state.tensors["classifier.bias"][says] = 1;
+  auto model = nn::build(state, 1);
+  EvaluateOptions options;
+  options.metrics = std::move(metrics);
+  return evaluate(*model, data, options);
+}
+
+// Three rows positive, one negative, all answered with positive: F1 is 6/7 for the one, 0 for the
+// other (scikit-learn), whatever the order of the classes on either side.
+TEST(Evaluate, F1IsAboutANamedClassInAnyOrder) {
+  for (bool turned : {false, true}) {
+    data::Split data = split(4);
+    data.labels = {"negative", "positive"};
+    data.classes = {1, 1, 0, 1};
+    if (turned) {
+      data.labels = {"positive", "negative"};
+      data.classes = {0, 0, 1, 0};
+    }
+    for (int64_t place : {0, 1}) {
+      const std::vector<std::string> classes =
+          place == 0 ? std::vector<std::string>{"positive", "negative"}
+                     : std::vector<std::string>{"negative", "positive"};
+      Metric f1 = constant(classes, place, data, {"f1"}).metrics.front();
+      EXPECT_DOUBLE_EQ(f1.value, 6.0 / 7);
+      EXPECT_EQ(f1.of, "positive");
+      EXPECT_EQ(title(f1), "f1 of positive");
+      data::Split other = data;
+      other.positive = "negative";
+      f1 = constant(classes, place, other, {"f1"}).metrics.front();
+      EXPECT_EQ(f1.value, 0);
+      EXPECT_EQ(f1.of, "negative");
+    }
+  }
+}
+
+TEST(Evaluate, F1OfOneOfThreeClassesMustBeNamed) {
+  data::Split data = split(4);
+  data.labels = {"a", "b", "c"};
+  data.classes = {0, 1, 2, 1};
+  EXPECT_THROW(constant({"a", "b", "c"}, 1, data, {"f1"}), Error);
+  data.positive = "b";
+  EXPECT_DOUBLE_EQ(constant({"c", "b", "a"}, 1, data, {"f1"}).metrics.front().value, 4.0 / 6);
+}
+
+TEST(Evaluate, PlaceholdersAreScoredByNumber) {
+  data::Split data = split(4);
+  data.labels = {"1", "0"};
+  data.classes = {0, 0, 0, 1};
+  const Evaluation found = constant({"LABEL_0", "LABEL_1"}, 1, data, {"accuracy", "f1"});
+  EXPECT_DOUBLE_EQ(found.metrics[0].value, 3.0 / 4);
+  EXPECT_EQ(found.metrics[1].of, "1");
+  data.labels = {"no", "yes"};
+  try {
+    constant({"LABEL_0", "LABEL_1"}, 1, data, {});
+    ADD_FAILURE() << "scored";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::data);
+    EXPECT_EQ(error.message(),
+              "class names differ: the data has {no, yes}, the model has {LABEL_0, LABEL_1}");
+    EXPECT_NE(error.hint().find("id2label"), std::string::npos);
+  }
+}
+
+TEST(Evaluate, MetricsAreCheckedByTheHeadAlone) {
+  const nn::ModelConfig two = nn::tiny_bert(nn::HeadKind::classification).config;
+  EXPECT_NO_THROW(check_metrics(std::vector<std::string>{"f1", "accuracy"}, two, false));
+  EXPECT_THROW(check_metrics(std::vector<std::string>{"pearson"}, two, false), Error);
+  EXPECT_THROW(check_metrics(std::vector<std::string>{"entity_f1"}, two, false), Error);
+  nn::ModelConfig tags = two;
+  tags.head = nn::HeadKind::token_classification;
+  tags.labels = {"I-A", "O", "I-B"};
+  EXPECT_NO_THROW(check_metrics(std::vector<std::string>{"entity_f1", "accuracy"}, tags, false));
+  EXPECT_THROW(check_metrics(std::vector<std::string>{"f1"}, tags, false), Error);
+  EXPECT_NO_THROW(check_metrics(std::vector<std::string>{"f1"}, tags, true));
+}
+
 }  // namespace
 }  // namespace compress::eval

@@ -220,7 +220,9 @@ TEST(ComputeMetrics, WrongRequestsNameTheMistake) {
   EXPECT_EQ(failure([] { compute({"accuracy"}, Predictions{}); }).kind(), ErrorKind::data);
   Predictions three = classifier();
   three.num_classes = 3;
-  EXPECT_EQ(failure([&] { compute({"f1"}, three); }).hint(), "use f1_macro");
+  EXPECT_THAT(failure([&] { compute({"f1"}, three); }).hint(), HasSubstr("use f1_macro"));
+  three.positive_is_given = true;
+  EXPECT_DOUBLE_EQ(compute({"f1"}, three).front().value, 6.0 / 9);
 }
 
 TEST(ComputeMetrics, ClassIdsOutsideTheRangeAreDataErrors) {

@@ -44,10 +44,44 @@ TEST(Entities, WhereTheyBegin) {
   EXPECT_FALSE(entity_score(EntityScore::f1, {}).note.empty());
 }
 
+// One sentence in each scheme, with the entities [0, 1] A, [2] A, [3] B, [5, 7] B.
+TEST(Entities, AreTheSameInEveryScheme) {
+  const Tags iob2 = {"B-A", "I-A", "B-A", "B-B", "O", "B-B", "I-B", "I-B"};
+  for (const Tags& tags : {Tags{"I-A", "I-A", "B-A", "I-B", "O", "I-B", "I-B", "I-B"},   // IOB1
+                           Tags{"B-A", "E-A", "S-A", "S-B", "O", "B-B", "I-B", "E-B"},   // IOBES
+                           Tags{"B-A", "L-A", "U-A", "U-B", "O", "B-B", "I-B", "L-B"},   // BILOU
+                           Tags{"B-A", "E-A", "S-A", "S-B", "O", "B-B", "M-B", "E-B"}})  // BMES
+  {
+    const EntityCounts counts = counted(tags, iob2);
+    EXPECT_EQ(counts.predicted, 4);
+    EXPECT_EQ(counts.both, 4);
+  }
+  // IO cannot part neighbours of one type: seqeval counts 3, as conlleval does.
+  const EntityCounts joined = counted({"I-A", "I-A", "I-A", "I-B", "O", "I-B", "I-B", "I-B"}, iob2);
+  EXPECT_EQ(joined.predicted, 3);
+  EXPECT_EQ(joined.both, 2);
+}
+
+// Sequences that no scheme allows, as seqeval's get_entities() (and conlleval) cuts them.
+TEST(Entities, OfBrokenSequences) {
+  const Tags none = {"O", "O", "O", "O"};
+  EXPECT_EQ(counted({"B-A", "E-A", "I-A", "E-A"}, none).predicted, 2);  // E ends, I begins
+  EXPECT_EQ(counted({"E-A", "E-A", "O", "O"}, none).predicted, 2);
+  EXPECT_EQ(counted({"S-A", "I-A", "I-A", "O"}, none).predicted, 2);
+  EXPECT_EQ(counted({"I-A", "E-B", "O", "S-A"}, none).predicted, 3);
+  EXPECT_EQ(counted({"B", "I", "B", "O"}, none).predicted, 2);  // without types
+}
+
 TEST(Entities, NamesOfTags) {
-  EXPECT_TRUE(are_iob_tags(std::vector<std::string>{"B-A", "I-A", "O"}));
-  EXPECT_FALSE(are_iob_tags(std::vector<std::string>{"NN", "O"}));
-  EXPECT_FALSE(are_iob_tags(std::vector<std::string>{"O"}));
+  using Names = std::vector<std::string>;
+  for (const Names& names :
+       {Names{"B-A", "I-A", "O"}, Names{"I-LOC", "I-PER", "O"}, Names{"I-A"}, Names{"B", "I", "O"},
+        Names{"B-A", "E-A", "I-A", "O", "S-A"}, Names{"B-A", "L-A", "U-A", "O"}})
+    EXPECT_TRUE(are_entity_tags(names)) << names[0];
+  for (const Names& names :
+       {Names{}, Names{"O"}, Names{"NN", "O"}, Names{"I", "O"}, Names{"B-A", "X-A", "O"},
+        Names{"PER", "O"}, Names{"O-A", "B-A"}, Names{"B-"}, Names{"INTJ", "NOUN"}})
+    EXPECT_FALSE(are_entity_tags(names)) << (names.empty() ? "" : names[0]);
 }
 
 TEST(Answers, AsSquadComparesThem) {
@@ -122,6 +156,31 @@ TEST(Evaluate, TagsOfWords) {
   EXPECT_DOUBLE_EQ(found.find("accuracy")->value, 2.0 / 4);
   const double sum = std::exp(0.0) + std::exp(1.0) + std::exp(2.0);
   EXPECT_NEAR(found.loss, std::log(sum) - (2 + 1 + 0 + 2) / 4.0, 1e-5);
+}
+
+// james I-PER / is O / not O / world I-LOC; hello O / world I-LOC: three entities.
+TEST(Evaluate, TagsWithoutABegin) {
+  data::Split split;
+  split.file = "made up";
+  split.task = data::Task::token_classification;
+  split.labels = {"I-LOC", "I-PER", "O"};
+  split.ids = {1, 2, 3, 4, 5, 6};
+  split.offsets = {0, 4, 6};
+  split.first_lengths = {4, 2};
+  split.lines = {1, 6};
+  split.token_classes = {1, 2, 2, 0, 2, 0};
+  const Evaluation found = scored(constant(nn::HeadKind::token_classification,
+                                           {"O", "I-LOC", "I-PER"}, "classifier", {0, 2, 1}),
+                                  split);
+  EXPECT_THAT(default_metrics(constant(nn::HeadKind::token_classification, {"I-LOC", "I-PER", "O"},
+                                       "classifier", {0, 0, 0})
+                                  .config),
+              ElementsAre("entity_f1", "entity_precision", "entity_recall", "accuracy"));
+  // I-LOC always: one entity of each sentence, neither with the right bounds.
+  EXPECT_EQ(found.metrics[0].name, "entity_f1");
+  EXPECT_EQ(found.metrics[0].n, 3);
+  EXPECT_DOUBLE_EQ(found.metrics[0].value, 0);
+  EXPECT_DOUBLE_EQ(found.find("accuracy")->value, 2.0 / 6);
 }
 
 TEST(Evaluate, Choices) {
