@@ -30,10 +30,15 @@ torch::Tensor over_row_tokens(const torch::Tensor& token_logits, const data::Bat
 // Logits of the choices, [examples, choices].
 torch::Tensor over_choices(const torch::Tensor& logits, const data::Batch& batch);
 
-// Throws Error{recipe} unless the teacher has the student's head and as many classes (or vocabulary
-// entries).
+// Throws Error{recipe} unless the teacher has the student's head and as many classes. Over a
+// vocabulary the two are compared on the tokens that both have (shared_tokens): with one tokenizer
+// what follows in the larger table is padding.
 void require_same_outputs(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
                           const std::string& term, const recipe::Mark& mark);
+
+int64_t shared_tokens(const nn::ModelConfig& student, const nn::ModelConfig* teacher);
+// The output that a head's loss reads, over a vocabulary that of the first `tokens` alone.
+torch::Tensor shared_output(const nn::Outputs& outputs, nn::HeadKind head, int64_t tokens);
 
 // The output that a head's loss reads. Error{internal} when it is missing.
 const torch::Tensor& head_output(const nn::Outputs& outputs, nn::HeadKind head);

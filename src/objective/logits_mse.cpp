@@ -42,15 +42,16 @@ class LogitsMse final : public Objective {
                       nn::head_name(head_)),
                   mark_.text(), "use hidden_states for a model without logits");
     require_same_outputs(student, *teacher, name_, mark_);
+    tokens_ = shared_tokens(student, teacher);
   }
 
   Mean mean() const override { return head_ == nn::HeadKind::span ? Mean::tokens : mean_of(head_); }
 
   torch::Tensor compute(const Signals& signals) override {
-    const torch::Tensor& student = head_output(signals.student, head_);
+    const torch::Tensor student = shared_output(signals.student, head_, tokens_);
     const int64_t rows = student.size(0);
     if (rows == 0) return student.sum();  // no labelled token in this batch
-    const torch::Tensor& teacher = head_output(*signals.teacher, head_);
+    const torch::Tensor teacher = shared_output(*signals.teacher, head_, tokens_);
     if (!sum_) return at::mse_loss(student, teacher);
     return at::mse_loss(student, teacher, at::Reduction::Sum) / static_cast<double>(rows);
   }
@@ -58,6 +59,7 @@ class LogitsMse final : public Objective {
  private:
   bool sum_;
   HeadKind head_ = HeadKind::none;
+  int64_t tokens_ = 0;
 };
 
 }  // namespace
@@ -69,7 +71,8 @@ void add_logits_mse(ObjectiveRegistry& registry) {
                    "Ba & Caruana 2014, arXiv 1312.6184, equation 1",
                    "Needs a teacher with the student's outputs; fits regression too. Mean over "
                    "rows, of heads "
-                   "on tokens over tokens (labelled ones, where labels are of tokens). No "
+                   "on tokens over tokens (labelled ones, where labels are of tokens); over a "
+                   "vocabulary the mean (or sum) is over the tokens that both tables have. No "
                    "temperature and no T^2 factor."),
                [](const recipe::Component& component) {
                  return std::make_unique<LogitsMse>(component.as<LogitsMseOptions>());

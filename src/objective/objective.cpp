@@ -1,5 +1,6 @@
 #include "compress/objective/objective.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "components.h"
@@ -59,15 +60,23 @@ void require_same_outputs(const nn::ModelConfig& student, const nn::ModelConfig&
         str("objective '", term, "' compares logits, but the student's head is ",
             nn::head_name(student.head), " and the teacher's is ", nn::head_name(teacher.head)),
         mark.text(), "train the teacher with the student's head first");
-  const bool tokens = nn::predicts_tokens(student.head);
-  const int64_t ours = tokens ? student.vocab_size : student.outputs();
-  const int64_t theirs = tokens ? teacher.vocab_size : teacher.outputs();
+  if (nn::predicts_tokens(student.head)) return;  // over the tokens that both have
+  const int64_t ours = student.outputs(), theirs = teacher.outputs();
   if (ours != theirs)
     throw Error(ErrorKind::recipe,
                 str("objective '", term, "' compares logits, but the student has ", ours,
                     " of them and the teacher ", theirs),
-                mark.text(),
-                tokens ? "both must use one vocabulary" : "both must have one label set");
+                mark.text(), "both must have one label set");
+}
+
+int64_t shared_tokens(const nn::ModelConfig& student, const nn::ModelConfig* teacher) {
+  return std::min(student.vocab_size, teacher->vocab_size);
+}
+
+torch::Tensor shared_output(const nn::Outputs& outputs, nn::HeadKind head, int64_t tokens) {
+  const torch::Tensor& logits = head_output(outputs, head);
+  const bool cut = nn::predicts_tokens(head) && logits.size(1) > tokens;
+  return cut ? logits.narrow(1, 0, tokens) : logits;
 }
 
 const torch::Tensor& head_output(const nn::Outputs& outputs, nn::HeadKind head) {

@@ -57,17 +57,18 @@ class SoftLabels final : public Objective {
                   head_ == HeadKind::regression ? "use logits_mse for regression"
                                                 : "use hidden_states for a model without classes");
     require_same_outputs(student, *teacher, name_, mark_);
+    tokens_ = shared_tokens(student, teacher);
   }
 
   torch::Tensor compute(const Signals& signals) override {
-    const torch::Tensor& student = head_output(signals.student, head_);
+    const torch::Tensor student = shared_output(signals.student, head_, tokens_);
     const int64_t rows = student.size(0);
     if (rows == 0) return student.sum();  // no labelled token in this batch
     const double temperature = temperature_.at(signals.progress);
     const nn::TopTokens& top = signals.teacher->top_tokens;
     const torch::Tensor divergence =
         top.ids.defined() ? from_top_tokens(student, top, temperature)
-                          : from_logits(student, head_output(*signals.teacher, head_),
+                          : from_logits(student, shared_output(*signals.teacher, head_, tokens_),
                                         signals.batch, temperature);
     const double scale = scale_t2_ ? temperature * temperature : 1.0;
     return divergence * (scale / static_cast<double>(terms(rows, signals.batch)));
@@ -137,6 +138,7 @@ class SoftLabels final : public Objective {
   recipe::Ramp temperature_;
   bool scale_t2_;
   HeadKind head_ = HeadKind::none;
+  int64_t tokens_ = 0;
 };
 
 }  // namespace
@@ -155,7 +157,11 @@ void add_soft_labels(ObjectiveRegistry& registry) {
           "Needs a teacher with the student's classes. Summed over classes, mean over rows, of "
           "heads on tokens over labelled tokens; of a span head the classes are the row's tokens, "
           "and the mean is over rows and both ends; of multiple choice an example's choices. The "
-          "factor T^2 is on unless scale_t2 is false. Not for regression: use logits_mse. Merging "
+          "factor T^2 is on unless scale_t2 is false. Not for regression: use logits_mse. Where "
+          "the "
+          "tables of teacher and student are padded to different sizes, both distributions are "
+          "over "
+          "the tokens that both have. Merging "
           "classes never raises a KL divergence at T = 1 (the log-sum inequality): from a cache of "
           "k tokens the loss is at most that of all logits, and does not see how the teacher ranks "
           "the other tokens."),

@@ -2,6 +2,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/data/classes.h"
 #include "compress/teacher/teacher.h"
 
 namespace compress::teacher {
@@ -10,35 +11,16 @@ namespace {
 
 using nn::HeadKind;
 
-// Names that say no more than a class's number, in order: LABEL_0, LABEL_1, ... or 0, 1, ...
-bool generic(const std::vector<std::string>& labels) {
-  for (size_t i = 0; i < labels.size(); ++i)
-    if (labels[i] != str("LABEL_", i) && labels[i] != str(i)) return false;
-  return true;
-}
-
-// For each of the student's classes the teacher's column; empty when the order is the same.
 std::vector<int64_t> class_order(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
                                  const recipe::Mark& mark) {
   const std::vector<std::string>&ours = student.labels, &theirs = teacher.labels;
-  if (ours == theirs) return {};
-  if (ours.size() == theirs.size() && generic(ours) && generic(theirs)) return {};
-  std::vector<int64_t> order;
-  std::vector<bool> used(theirs.size(), false);
-  for (const std::string& label : ours) {
-    const auto it = std::find(theirs.begin(), theirs.end(), label);
-    if (it == theirs.end()) break;
-    const auto column = static_cast<size_t>(it - theirs.begin());
-    if (used[column]) break;
-    used[column] = true;
-    order.push_back(it - theirs.begin());
-  }
-  if (order.size() != ours.size() || ours.size() != theirs.size())
+  data::ClassMatch match = data::match_classes(ours, theirs);
+  if (!match)
     throw Error(ErrorKind::recipe,
-                "the teacher's classes are not the student's: the teacher has " +
-                    join(theirs, ", ") + "; the student has " + join(ours, ", "),
-                mark.text(), "labels are matched by name: both models must use the same names");
-  return order;
+                str("the teacher's classes are not the student's: the teacher has ",
+                    data::class_list(theirs), "; the student has ", data::class_list(ours)),
+                mark.text(), data::mismatch_hint(ours, theirs));
+  return match.in_order() ? std::vector<int64_t>() : std::move(match.order);
 }
 
 void require_same_head(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
@@ -50,11 +32,27 @@ void require_same_head(const nn::ModelConfig& student, const nn::ModelConfig& te
               mark.text(), "train the teacher on the student's task first");
 }
 
+// Rows behind the tokenizer's tokens are padding; tokens that only one of the two has are not.
+void require_shared_tokens(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
+                           int64_t tokens, const recipe::Mark& mark) {
+  const int64_t ours = student.vocab_size, theirs = teacher.vocab_size;
+  if (ours == theirs || (tokens > 0 && tokens <= std::min(ours, theirs))) return;
+  throw Error(ErrorKind::recipe,
+              str("the student has logits of ", ours, " tokens and the teacher of ", theirs,
+                  tokens > 0 ? str(", of ", tokens, " that the tokenizer has") : ""),
+              mark.text(),
+              str("give the student's model `resize_vocabulary: {size: ", theirs, "}`"));
+}
+
 class Frozen final : public Teacher {
  public:
+  // `vocabulary`: of logits over one, as many as are kept.
   Frozen(std::unique_ptr<nn::Model> model, nn::Precision precision, bool needs_logits,
-         const std::vector<int64_t>& order)
-      : model_(std::move(model)), precision_(precision), needs_logits_(needs_logits) {
+         const std::vector<int64_t>& order, int64_t vocabulary)
+      : model_(std::move(model)),
+        precision_(precision),
+        needs_logits_(needs_logits),
+        vocabulary_(vocabulary) {
     model_->freeze();
     model_->params().refresh(precision_);
     model_->params().release_latents();
@@ -71,8 +69,8 @@ class Frozen final : public Teacher {
     nn::Outputs kept;
     if (needs_logits_) {
       kept.logits = ordered(all.logits);
-      kept.token_logits =
-          nn::has_labels(model_->config().head) ? ordered(all.token_logits) : all.token_logits;
+      kept.token_logits = nn::has_labels(model_->config().head) ? ordered(all.token_logits)
+                                                                : shared(all.token_logits);
       kept.token_index = all.token_index;
     }
     if (capture.pooled) kept.pooled = all.pooled;
@@ -97,30 +95,44 @@ class Frozen final : public Teacher {
     return order_.defined() && logits.defined() ? logits.index_select(1, order_) : logits;
   }
 
+  // Logits of the tokens that the student has, too.
+  torch::Tensor shared(const torch::Tensor& logits) const {
+    const bool cut = logits.defined() && nn::predicts_tokens(model_->config().head) &&
+                     logits.size(1) > vocabulary_;
+    return cut ? logits.narrow(1, 0, vocabulary_) : logits;
+  }
+
   std::unique_ptr<nn::Model> model_;
   nn::Precision precision_;
   bool needs_logits_;
+  int64_t vocabulary_;
   torch::Tensor order_;  // undefined: the student's order already
 };
 
 }  // namespace
 
-std::unique_ptr<Teacher> frozen(std::unique_ptr<nn::Model> model, const nn::ModelConfig& student,
-                                bool needs_logits, nn::Precision precision,
-                                const recipe::Mark& mark) {
-  const nn::ModelConfig& teacher = model->config();
-  if (teacher.vocab_size < student.vocab_size)
+std::vector<int64_t> check_fit(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
+                               bool needs_logits, int64_t tokens, const recipe::Mark& mark) {
+  const int64_t read = tokens > 0 ? std::min(tokens, student.vocab_size) : student.vocab_size;
+  if (teacher.vocab_size < read)
     throw Error(ErrorKind::recipe,
                 str("the teacher knows ", teacher.vocab_size, " tokens and the student ",
                     student.vocab_size, ", but both read the same token ids"),
                 mark.text(), "use a teacher with the student's tokenizer");
-  std::vector<int64_t> order;
-  if (needs_logits) {
-    require_same_head(student, teacher, mark);
-    if (nn::has_labels(student.head) && student.head != HeadKind::regression)
-      order = class_order(student, teacher, mark);
-  }
-  return std::make_unique<Frozen>(std::move(model), precision, needs_logits, order);
+  if (!needs_logits) return {};
+  require_same_head(student, teacher, mark);
+  if (nn::predicts_tokens(student.head)) require_shared_tokens(student, teacher, tokens, mark);
+  const bool classes = nn::has_labels(student.head) && student.head != HeadKind::regression;
+  return classes ? class_order(student, teacher, mark) : std::vector<int64_t>();
+}
+
+std::unique_ptr<Teacher> frozen(std::unique_ptr<nn::Model> model, const nn::ModelConfig& student,
+                                bool needs_logits, nn::Precision precision,
+                                const recipe::Mark& mark, int64_t tokens) {
+  const std::vector<int64_t> order =
+      check_fit(student, model->config(), needs_logits, tokens, mark);
+  return std::make_unique<Frozen>(std::move(model), precision, needs_logits, order,
+                                  student.vocab_size);
 }
 
 }  // namespace compress::teacher

@@ -3,6 +3,7 @@
 // matched to the student's by label name.
 
 #include <memory>
+#include <vector>
 
 #include "compress/data/batch.h"
 #include "compress/nn/model.h"
@@ -22,12 +23,21 @@ class Teacher {
   virtual bool by_example() const { return false; }
 };
 
-// A frozen model. Its label names must be the student's in some order: Error{recipe} at `mark`
-// listing both otherwise (a teacher without the student's head kind is allowed when only hidden
-// states are used: `needs_logits` false; it then gives no logits). Generic names (LABEL_0 or 0) on
-// both sides agree by number. Move the model to its device first: its weights are cast here, once.
+// Whether a teacher can teach a student, told from their configurations alone: Error{recipe} at
+// `mark` unless it can. `tokens` are those of the tokenizer (0: unknown); the teacher must have an
+// embedding for each that the student has. With `needs_logits` both must have the same kind of head
+// and the same classes, by name or by number (data/classes.h), or a logit for each token. Returns
+// for each of the student's classes the teacher's; empty where the order is the same, or where
+// there are no classes.
+std::vector<int64_t> check_fit(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
+                               bool needs_logits, int64_t tokens, const recipe::Mark& mark);
+
+// A frozen model that passes check_fit(). Without `needs_logits` it gives no logits. Logits over a
+// vocabulary that the teacher has more rows of than the student are cut to the student's: what
+// follows is padding (both read the same tokens). Move the model to its device first: its weights
+// are cast here, once.
 std::unique_ptr<Teacher> frozen(std::unique_ptr<nn::Model> model, const nn::ModelConfig& student,
                                 bool needs_logits, nn::Precision precision,
-                                const recipe::Mark& mark);
+                                const recipe::Mark& mark, int64_t tokens = 0);
 
 }  // namespace compress::teacher

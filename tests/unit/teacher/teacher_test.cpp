@@ -117,6 +117,31 @@ TEST(Teacher, ASmallerVocabularyIsRefused) {
               HasSubstr("knows 10 tokens and the student 11"));
 }
 
+// Rows of embeddings behind the tokenizer's tokens are padding.
+TEST(Teacher, TablesMayBePaddedToDifferentSizes) {
+  const auto sized = [](HeadKind head, int64_t tokens) {
+    auto of = config(head, {});
+    if (head == kClasses) of.labels = {"a", "b", "c"};
+    of.vocab_size = tokens;
+    return of;
+  };
+  const recipe::Mark mark{"recipe.yaml", 7, 5, "stages.student.train.teacher"};
+  EXPECT_NO_THROW(check_fit(sized(kClasses, 16), sized(kClasses, 10), true, 9, mark));
+  EXPECT_THROW(check_fit(sized(kClasses, 16), sized(kClasses, 10), true, 12, mark), Error);
+  EXPECT_NO_THROW(
+      check_fit(sized(HeadKind::causal_lm, 2), sized(HeadKind::causal_lm, 3), true, 2, mark));
+  const Error error = failure([&] {
+    check_fit(sized(HeadKind::causal_lm, 10), sized(HeadKind::causal_lm, 16), true, 12, mark);
+  });
+  EXPECT_THAT(error.message(), HasSubstr("logits of 10 tokens and the teacher of 16, of 12"));
+  EXPECT_THAT(error.hint(), HasSubstr("resize_vocabulary: {size: 16}"));
+  EXPECT_THAT(error.where(), HasSubstr("recipe.yaml:7:5"));
+  auto teacher = frozen(std::make_unique<Fake>(sized(HeadKind::causal_lm, 3)),
+                        sized(HeadKind::causal_lm, 2), true, nn::Precision::float32, mark, 2);
+  EXPECT_TRUE(torch::equal(teacher->signals({}, {}).token_logits,
+                           torch::tensor({{1.0f, 2.0f}, {4.0f, 5.0f}})));
+}
+
 TEST(Teacher, KeepsOnlyWhatIsCaptured) {
   const auto model = config(kClasses, {"a", "b", "c"});
   auto teacher = taught(model, model);
