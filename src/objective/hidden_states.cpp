@@ -9,10 +9,61 @@ namespace compress::objective {
 
 namespace {
 
+// Pairs of layers as a recipe names them: a list, the teacher's for the student's layer 1, 2, ...,
+// or a map of some of the student's layers to the teacher's.
+struct LayerMap {
+  std::vector<int64_t> all;
+  std::vector<std::pair<int64_t, int64_t>> some;  // student, teacher
+  bool empty() const { return all.empty() && some.empty(); }
+};
+
+}  // namespace
+
+}  // namespace compress::objective
+
+namespace compress::recipe {
+
+template <>
+struct Type<objective::LayerMap> {
+  static std::string name() { return "list of whole number, or map of layers to whole number"; }
+  static Json schema() {
+    return Json{{"anyOf", Json::array({Type<std::vector<int64_t>>::schema(),
+                                       Type<std::vector<Named<int64_t>>>::schema()})}};
+  }
+  static bool read(const Node& node, objective::LayerMap& value, Problems& problems) {
+    value = {};
+    if (node.kind != Node::Kind::map)
+      return Type<std::vector<int64_t>>::read(node, value.all, problems);
+    const size_t before = problems.list().size();
+    for (const Node::Entry& entry : node.entries) {
+      Node key = Node::of(entry.key);
+      key.mark = entry.mark;
+      auto& [student, teacher] = value.some.emplace_back();
+      if (Type<int64_t>::read(key, student, problems) && student < 0)
+        problems.add(entry.mark, "a layer of the student is 0 or more");
+      Type<int64_t>::read(entry.value, teacher, problems);
+    }
+    return problems.list().size() == before;
+  }
+  static Node write(const objective::LayerMap& value) {
+    if (value.some.empty()) return Type<std::vector<int64_t>>::write(value.all);
+    Node map = Node::map();
+    for (const auto& [student, teacher] : value.some)
+      map.add(std::to_string(student), Type<int64_t>::write(teacher));
+    return map;
+  }
+};
+
+}  // namespace compress::recipe
+
+namespace compress::objective {
+
+namespace {
+
 struct HiddenStatesOptions {
   std::string stack = "both";
   std::string layers = "uniform";
-  std::vector<int64_t> map;
+  LayerMap map;
   bool include_embeddings = false;
   std::string loss = "mse";
   std::string projection = "auto";
@@ -29,7 +80,8 @@ struct HiddenStatesOptions {
             .one_of({"uniform", "last", "skip"})
             .field("map", &HiddenStatesOptions::map,
                    "instead of `layers`: the teacher's hidden state for the student's layer 1, 2, "
-                   "...; 0 is the embedding output, n the output of layer n; holds for each stack")
+                   "..., or for some layers of the student alone ({6: 12}: the last of 6 and of "
+                   "12); 0 is the embedding output, n the output of layer n; holds for each stack")
             .at_least(0)
             .field("include_embeddings", &HiddenStatesOptions::include_embeddings,
                    "also compares the embedding outputs (0 <- 0)")
@@ -133,8 +185,10 @@ class HiddenStates final : public Objective {
     if (options_.include_embeddings) pairs_.push_back({0, 0});
     if (options_.map.empty())
       map_by_name(ours, theirs);
+    else if (options_.map.some.empty())
+      map_all(ours, theirs);
     else
-      map_as_given(ours, theirs);
+      map_some(ours, theirs);
     for (size_t i = before; i < pairs_.size(); ++i) pairs_[i].decoder = decoder;
   }
 
@@ -160,22 +214,33 @@ class HiddenStates final : public Objective {
                   mark_.text(), "use layers: uniform or last");
   }
 
-  void map_as_given(int64_t ours, int64_t theirs) {
-    const auto given = static_cast<int64_t>(options_.map.size());
+  void map_all(int64_t ours, int64_t theirs) {
+    const auto given = static_cast<int64_t>(options_.map.all.size());
     if (given != ours)
       throw Error(
           ErrorKind::recipe,
           str("map names ", given, " teacher layers, but the student has ", ours, " layers"),
-          mark_.text(), "give one teacher layer for each layer of the student");
-    for (int64_t layer = 1; layer <= ours; ++layer) {
-      const int64_t source = options_.map[static_cast<size_t>(layer - 1)];
-      if (source < 0 || source > theirs)
-        throw Error(
-            ErrorKind::recipe,
-            str("map names the teacher's layer ", source, ", but it has layers 1 to ", theirs),
-            mark_.text(), "0 is the teacher's embedding output");
-      pairs_.push_back({layer, source});
-    }
+          mark_.text(),
+          "give one teacher layer for each layer of the student, or name some: {" + str(ours) +
+              ": " + str(theirs) + "}");
+    for (int64_t layer = 1; layer <= ours; ++layer)
+      add_pair(layer, ours, options_.map.all[static_cast<size_t>(layer - 1)], theirs);
+  }
+
+  void map_some(int64_t ours, int64_t theirs) {
+    for (const auto& [layer, source] : options_.map.some) add_pair(layer, ours, source, theirs);
+  }
+
+  void add_pair(int64_t layer, int64_t ours, int64_t source, int64_t theirs) {
+    auto refuse = [&](const char* whose, int64_t wanted, int64_t there) {
+      throw Error(
+          ErrorKind::recipe,
+          str("map names the ", whose, "'s layer ", wanted, ", but it has layers 1 to ", there),
+          mark_.text(), str("0 is the ", whose, "'s embedding output"));
+    };
+    if (layer > ours) refuse("student", layer, ours);
+    if (source < 0 || source > theirs) refuse("teacher", source, theirs);
+    pairs_.push_back({layer, source});
   }
 
   void add_projection(int64_t ours, int64_t theirs, nn::ParamTable& auxiliary, uint64_t seed) {

@@ -158,7 +158,8 @@ TEST(SoftLabels, AllTokensButOneAreAllLogits) {
 }
 
 TEST(SoftLabels, FewTokensNeverRaiseTheLoss) {
-  const auto config = model(HeadKind::masked_lm);
+  auto config = model(HeadKind::masked_lm);
+  config.vocab_size = 9;
   torch::manual_seed(5);
   nn::Outputs student, all, top;
   student.token_logits = torch::randn({50, 9});
@@ -227,6 +228,19 @@ TEST(HiddenStates, LayerMaps) {
             "student 1<-2, 2<-4, 3<-6, 4<-8, 5<-10");  // PKD-skip
   EXPECT_EQ(layer_map("hidden_states: {map: [0, 5], include_embeddings: true}", 2, 6),
             "student 0<-0, 1<-0, 2<-5");
+}
+
+TEST(HiddenStates, AMapMayNameSomeLayers) {
+  EXPECT_EQ(layer_map("hidden_states: {map: {6: 12}}", 6, 12), "student 6<-12");
+  EXPECT_EQ(layer_map("hidden_states: {map: {0: 0, 2: 5}}", 3, 6), "student 0<-0, 2<-5");
+  EXPECT_THAT(failure([] { layer_map("hidden_states: {map: {7: 12}}", 6, 12); }).message(),
+              HasSubstr("the student's layer 7, but it has layers 1 to 6"));
+  EXPECT_THAT(failure([] { layer_map("hidden_states: {map: {6: 13}}", 6, 12); }).message(),
+              HasSubstr("the teacher's layer 13, but it has layers 1 to 12"));
+  EXPECT_THROW(made("hidden_states: {map: {-1: 2}}"), Error);
+  EXPECT_THROW(made("hidden_states: {map: {1: -2}}"), Error);
+  EXPECT_THAT(failure([] { made("hidden_states: {map: {last: 2}}"); }).where(),
+              HasSubstr("recipe.yaml:1:"));
 }
 
 TEST(HiddenStates, WrongLayerMaps) {
