@@ -31,33 +31,35 @@ bool fast_bf16() {
 
 }  // namespace
 
-torch::Device resolve_device(const std::string& name, const parallel::Processes* processes) {
-  if (name == "auto" && !torch::cuda::is_available()) return torch::kCPU;
-  if (name == "cpu") return torch::kCPU;
-  if (name == "auto" || name == "cuda" || starts_with(name, "cuda:")) {
-    int64_t index = processes != nullptr ? processes->local_rank() : 0;
-    if (processes != nullptr && starts_with(name, "cuda:"))
+bool is_device(const std::string& name) {
+  if (name == "auto" || name == "cpu" || name == "cuda") return true;
+  const std::string number = starts_with(name, "cuda:") ? name.substr(5) : "";
+  return !number.empty() && number.size() < 4 &&
+         number.find_first_not_of("0123456789") == std::string::npos;
+}
+
+torch::Device resolve_device(const std::string& name, const parallel::Processes* processes,
+                             const std::string& where) {
+  if (!is_device(name))
+    throw Error(ErrorKind::recipe, "unknown device '" + name + "'", where, device_names);
+  if (name == "cpu" || (name == "auto" && !torch::cuda::is_available())) return torch::kCPU;
+  int64_t index = processes != nullptr ? processes->local_rank() : 0;
+  if (starts_with(name, "cuda:")) {
+    if (processes != nullptr)
       throw Error(ErrorKind::recipe,
-                  "`device: " + name + "` names one device for several processes", {},
+                  "`device: " + name + "` names one device for several processes", where,
                   "use `device: cuda`: each process takes the device of its number");
-    if (name.size() > 5 && name.find_first_not_of("0123456789", 5) == std::string::npos &&
-        name.size() < 9)
-      index = std::stoll(name.substr(5));
-    else if (starts_with(name, "cuda:"))
-      throw Error(ErrorKind::recipe, "unknown device '" + name + "'", {},
-                  "auto, cpu, cuda or cuda:<n>");
-    auto count = static_cast<int64_t>(torch::cuda::device_count());
-    if (index >= count)
-      throw Error(
-          ErrorKind::device,
-          compress::str("device '", name, "' is not there: ", count, " CUDA devices were found"),
-          {},
-          processes != nullptr ? "start no more processes on a machine than it has devices"
-                               : "use `device: auto` or `cpu`");
-    return torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
+    index = std::stoll(name.substr(5));
   }
-  throw Error(ErrorKind::recipe, "unknown device '" + name + "'", {},
-              "auto, cpu, cuda or cuda:<n>");
+  const auto count = static_cast<int64_t>(torch::cuda::device_count());
+  if (index >= count)
+    throw Error(
+        ErrorKind::device,
+        compress::str("device '", name, "' is not there: ", count, " CUDA devices were found"),
+        where,
+        processes != nullptr ? "start no more processes on a machine than it has devices"
+                             : "use `device: auto` or `cpu`");
+  return torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 
 void prepare_device(torch::Device device) {

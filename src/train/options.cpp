@@ -21,6 +21,7 @@ const recipe::Options<ModelOptions>& ModelOptions::options() {
                  "of the embedding head; auto: what the model's folder says, else mean")
           .one_of({"auto", "mean", "cls"})
           .components_by_key(&ModelOptions::surgery, surgery::registry)
+          .mark(&ModelOptions::mark)
           .shorthand("from");
   return description;
 }
@@ -61,6 +62,7 @@ const recipe::Options<TeacherOptions>& TeacherOptions::options() {
           .field("cache", &TeacherOptions::cache,
                  "folder that keeps what objectives read of it between runs and jobs; default: "
                  "none")
+          .mark(&TeacherOptions::mark)
           .check([](const TeacherOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
             if (o.cache && !o.remember)
               problems.add(mark, "a cache needs remembered answers", "remove `remember: false`");
@@ -144,6 +146,7 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
                  "batches whose rows are sorted by length together; 1 = plain shuffling")
           .range(1, 1e9)
           .field("seed", &TrainOptions::seed, "of this stage; default: the recipe's")
+          .mark(&TrainOptions::mark)
           .check([](const TrainOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
             if (o.accumulate > o.batch)
               problems.add(mark, "accumulate is larger than batch",

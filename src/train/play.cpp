@@ -67,7 +67,7 @@ data::Batch Trainer::place(const data::Batch& batch) {
 void Trainer::play(const data::Batch& batch, bool record) {
   nn::Outputs teacher;
   if (needs_teacher_ && job_.teacher->by_example()) {
-    teacher = job_.teacher->signals(batch, captures_);
+    teacher = job_.teacher->signals(batch, teacher_captures_);
     teacher.logits = graphs_->stage(teacher.logits, "teacher logits");
     given_ = &teacher;
   }

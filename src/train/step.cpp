@@ -187,9 +187,9 @@ uint64_t Trainer::dropout_seed() const {
 
 // The pass after an ascent reads the same batch: the teacher is not asked again.
 nn::Outputs Trainer::ask_teacher(const data::Batch& part) {
-  if (!replays_) return job_.teacher->signals(part, captures_);
+  if (!replays_) return job_.teacher->signals(part, teacher_captures_);
   auto [known, fresh] = answers_.try_emplace(part.part.first_row);
-  if (fresh) known->second = job_.teacher->signals(part, captures_);
+  if (fresh) known->second = job_.teacher->signals(part, teacher_captures_);
   return known->second;
 }
 

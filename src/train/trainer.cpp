@@ -3,6 +3,7 @@
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/log.h"
+#include "compress/base/place.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
 #include "compress/nn/device.h"
@@ -17,7 +18,7 @@ Trainer::Trainer(const Job& job) : job_(job), options_(*job.options), processes_
     throw Error(
         ErrorKind::recipe,
         compress::str("stage '", job.stage, "' has no update: `for` is ", options_.length.text()),
-        {}, "give a longer duration");
+        options_.mark.text(), "give a longer duration");
   prepare_device(job.device);
   if (job.data != nullptr) job.student->to(job.device);
   // Finding the rows that a batch touches would wait for a device; there every row has a gradient.
@@ -42,7 +43,8 @@ Trainer::~Trainer() {
 void Trainer::bind_objectives() {
   for (const recipe::Component& component : options_.augment) {
     augments_.push_back(augment::make(component));
-    if (job_.tokenizer != nullptr) augments_.back()->bind(*job_.tokenizer);
+    if (job_.tokenizer != nullptr)
+      with_place(component.mark.text(), [&] { augments_.back()->bind(*job_.tokenizer); });
   }
   std::vector<recipe::Component> components = options_.objectives;
   if (components.empty()) components.push_back(objective::registry().defaults("labels"));
@@ -56,14 +58,18 @@ void Trainer::bind_objectives() {
                     job_.teacher != nullptr ? &job_.teacher->config() : nullptr, auxiliary_,
                     job_.seed);
     captures_ = captures_ | objective->captures();
-    needs_teacher_ = needs_teacher_ || objective->needs_teacher();
+    if (objective->needs_teacher()) {
+      needs_teacher_ = true;
+      teacher_captures_ = teacher_captures_ | objective->captures();
+    }
     objectives_.push_back(std::move(objective));
   }
   if (job_.data != nullptr) auxiliary_.to(job_.device);
   if (job_.teacher != nullptr && !needs_teacher_)
     throw Error(
         ErrorKind::recipe,
-        compress::str("stage '", job_.stage, "' has a teacher that no objective uses"), {},
+        compress::str("stage '", job_.stage, "' has a teacher that no objective uses"),
+        options_.teacher ? options_.teacher->mark.text() : options_.mark.text(),
         "add soft_labels, logits_mse or hidden_states to `objectives`, or remove `teacher`");
 }
 

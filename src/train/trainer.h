@@ -122,6 +122,8 @@ class Trainer {
   const nn::Outputs* given_ = nullptr;    // the teacher's outputs, where they are known already
   std::vector<nn::Parameter*> trained_;   // of the student, then auxiliary
   nn::Capture captures_;
+  // Of the objectives that need a teacher.
+  nn::Capture teacher_captures_;
   bool needs_teacher_ = false;
 
   std::vector<std::pair<std::string, torch::Tensor>>

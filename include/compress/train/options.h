@@ -17,6 +17,7 @@ struct ModelOptions {
   std::string head;              // "" = keep, or what the data's task asks for
   std::string pooling = "auto";  // of the embedding head
   std::vector<recipe::Component> surgery;
+  recipe::Mark mark;
   static const recipe::Options<ModelOptions>& options();
 };
 
@@ -38,6 +39,7 @@ struct TeacherOptions {
   std::optional<CacheOptions> cache;  // keeps its answers between runs
   bool remember = true;  // logits are computed once a training row, before training, where nothing
                          // else is asked for
+  recipe::Mark mark;
   static const recipe::Options<TeacherOptions>& options();
 };
 
@@ -77,6 +79,7 @@ struct TrainOptions {
   CheckpointOptions checkpoint;
   int64_t length_window = 50;   // batches sorted by length together; 1 = plain shuffling
   std::optional<int64_t> seed;  // default: the recipe's
+  recipe::Mark mark;
   static const recipe::Options<TrainOptions>& options();
 };
 

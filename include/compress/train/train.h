@@ -85,11 +85,15 @@ Plan plan(const Job& job);
 // after a stop, with the state saved; Error{recipe} where the saved state is another job's.
 Result run(const Job& job);
 
+// Whether a device has such a name, there or not: auto, cpu, cuda, cuda:<n>.
+bool is_device(const std::string& name);
+inline constexpr const char* device_names = "auto, cpu, cuda or cuda:<n>";
 // The device and precision that a stage gets from its options. Error{device} when they cannot be
-// had.
+// had, Error{recipe} for a name that is none, both at `where`.
 // Of several processes each gets the CUDA device of its number on its machine.
 torch::Device resolve_device(const std::string& name,
-                             const parallel::Processes* processes = nullptr);
+                             const parallel::Processes* processes = nullptr,
+                             const std::string& where = {});
 nn::Precision resolve_precision(const std::string& name, torch::Device device);
 
 }  // namespace compress::train
