@@ -4,6 +4,7 @@
 #include <set>
 
 #include "compress/base/error.h"
+#include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/cli/commands.h"
 #include "compress/pipeline/recipe.h"
@@ -56,6 +57,14 @@ void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("COLS");
+  sub.add_option("--skip-labels", skip_labels,
+                 "Comma-separated labels of rows to leave out (--skip-labels=-,-1)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("LABELS");
+  sub.add_option("--positive", positive,
+                 "The class that f1 is about; default: positive, 1, true, yes and the like")
+      ->type_name("CLASS");
   sub.add_option("--task", task,
                  "The data's task, as in a recipe; default: what the model's head does");
   sub.add_option(format_flag, format,
@@ -86,8 +95,10 @@ void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
 data::Split DataFlags::load(const nn::ModelConfig& config, const text::Tokenizer& tokenizer) const {
   const data::DatasetOptions chosen = recipe.empty() ? options(config) : from_recipe();
   const bool named = chosen.task == "classification" || chosen.task == "token_classification";
-  return data::load_split(chosen, recipe.empty() ? "test" : split, tokenizer,
-                          named ? config.labels : std::vector<std::string>{});
+  return with_place(positive.empty() ? recipe : "--positive", [&] {
+    return data::load_split(chosen, recipe.empty() ? "test" : split, tokenizer,
+                            named ? config.labels : std::vector<std::string>{});
+  });
 }
 
 // Goes through the same description as a recipe's `data:` entry, so that the same rules hold.
@@ -113,11 +124,15 @@ data::DatasetOptions DataFlags::options(const nn::ModelConfig& config) const {
   if (!answer.empty()) add("answer", "--answer", recipe::Node::text(answer));
   if (!answer_start.empty())
     add("answer_start", "--answer-start", recipe::Node::text(answer_start));
-  if (!choices.empty()) {
+  auto add_list = [&](const char* key, const char* flag, const std::vector<std::string>& values) {
+    if (values.empty()) return;
     recipe::Node list = recipe::Node::list();
-    for (const std::string& column : choices) list.items.push_back(recipe::Node::text(column));
-    add("choices", "--choices", std::move(list));
-  }
+    for (const std::string& value : values) list.items.push_back(recipe::Node::text(value));
+    add(key, flag, std::move(list));
+  };
+  add_list("choices", "--choices", choices);
+  add_list("skip_labels", "--skip-labels", skip_labels);
+  if (!positive.empty()) add("positive", "--positive", recipe::Node::text(positive));
   const std::set<std::string> labelled = {"classification", "regression", "token_classification",
                                           "multiple_choice"};
   if (!label.empty() || labelled.count(chosen_task) != 0)
@@ -144,6 +159,8 @@ data::DatasetOptions DataFlags::from_recipe() const {
     if (limit > 0) result.limit = limit;
     if (max_length > 0) result.max_length = max_length;
     if (stride) result.stride = stride;
+    if (!skip_labels.empty()) result.skip_labels = skip_labels;
+    if (!positive.empty()) result.positive = positive;
     return result;
   }
   if (dataset.empty())

@@ -18,7 +18,8 @@ namespace compress::cli {
 
 struct DataFlags {
   std::string file, format, text = "text", pair, label, target, answer, answer_start, task;
-  std::vector<std::string> choices;
+  std::string positive;
+  std::vector<std::string> choices, skip_labels;
   std::string recipe, dataset, split = "test";
   int64_t max_length = 0, max_target_length = 0, limit = 0;  // 0 = not given
   std::optional<int64_t> stride;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "compress/base/error.h"
+#include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/cli/commands.h"
@@ -27,7 +28,7 @@ struct EvaluateFlags {
   bool json = false;
 };
 
-void check_metrics(const std::vector<std::string>& names) {
+void check_names(const std::vector<std::string>& names) {
   const std::vector<std::string> known = metric_names();
   for (const std::string& name : names)
     if (std::find(known.begin(), known.end(), name) == known.end())
@@ -71,8 +72,10 @@ std::string as_json(const EvaluateFlags& flags, const data::Split& split,
                    {"data", split.file.string()},
                    {"rows", found.rows},
                    {"metrics", nn::Json::array()}};
+  if (split.skipped > 0) json["rows_left_out"] = split.skipped;
   for (const Metric& metric : found.metrics) {
     nn::Json entry = {{"name", metric.name}, {"value", number(metric.value)}, {"n", metric.n}};
+    if (!metric.of.empty()) entry["class"] = metric.of;
     if (!metric.note.empty()) entry["note"] = metric.note;
     json["metrics"].push_back(std::move(entry));
   }
@@ -92,27 +95,34 @@ std::string as_json(const EvaluateFlags& flags, const data::Split& split,
   return json.dump(2, ' ', false, nn::Json::error_handler_t::replace) + "\n";
 }
 
+std::string left_out(const data::Split& split) {
+  return split.skipped == 0 ? "" : ", rows left out: " + with_commas(split.skipped);
+}
+
 std::string as_text(const data::Split& split, const eval::Evaluation& found) {
   Table table({"metric", "value", "n", "note"});
   for (const Metric& metric : found.metrics)
-    table.row({metric.name, fixed(metric.value, 4), str(metric.n), metric.note});
+    table.row({title(metric), fixed(metric.value, 4), str(metric.n), metric.note});
   table.row({"loss", fixed(found.loss, 4), str(found.rows), ""});
   return table.text() + str("\n", split.file.string(), ": ", with_commas(found.rows), " rows in ",
                             fixed(found.seconds, 2), " s, ",
-                            fixed(static_cast<double>(found.rows) / found.seconds, 0),
-                            " samples/s\n");
+                            fixed(static_cast<double>(found.rows) / found.seconds, 0), " samples/s",
+                            left_out(split), "\n");
 }
 
 int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   if (!flags.data.given())
     throw Error(ErrorKind::recipe, "no data was named", {},
                 "give --data FILE, or --recipe RECIPE --dataset NAME");
-  check_metrics(flags.metrics);
-  const torch::Device device = train::resolve_device(flags.device, processes);
+  check_names(flags.metrics);
+  const torch::Device device = train::resolve_device(flags.device, processes, "--device");
   exports::LoadedModel loaded = exports::load(flags.model);
   check_head(loaded.model->config(), flags.model);
   std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(flags.model);
   const data::Split split = flags.data.load(loaded.model->config(), *tokenizer);
+  with_place("--metrics", [&] {
+    eval::check_metrics(flags.metrics, loaded.model->config(), !split.positive.empty());
+  });
   loaded.model->to(device);
   eval::EvaluateOptions how;
   how.metrics = flags.metrics;

@@ -230,7 +230,7 @@ int generate_text(GenerateFlags flags) {
   if (std::find(flags.stop.begin(), flags.stop.end(), "") != flags.stop.end())
     throw Error(ErrorKind::recipe, "the text that is to stop is empty", "--stop",
                 "leave --stop out, or give it a text");
-  const torch::Device device = train::resolve_device(flags.device);
+  const torch::Device device = train::resolve_device(flags.device, nullptr, "--device");
   // What can be wrong without the weights is told before they are read.
   const nn::ModelConfig config = checkpoint::load_config(flags.model);
   try {

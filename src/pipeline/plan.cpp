@@ -1,8 +1,11 @@
 // `compress plan`: what a run would do, from configs, tensor headers and row counts alone.
 
+#include "checks.h"
 #include "compress/base/error.h"
+#include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/data/classes.h"
 #include "compress/nn/architecture.h"
 #include "compress/teacher/teacher.h"
 #include "stages.h"
@@ -58,6 +61,7 @@ class Planner {
   explicit Planner(const Recipe& recipe) : recipe_(recipe) {}
 
   std::string run() {
+    check_models(recipe_);
     out_ = "# Resolved recipe\n\n" + recipe_.resolved + "\n# Plan\n";
     for (const StageOptions& stage : recipe_.options.stages) {
       out_ += compress::str("\n## ", stage.name, "\n");
@@ -84,7 +88,9 @@ class Planner {
     const data::DatasetOptions& data = recipe_.dataset(options.data);
     nn::ModelState state = source(options.model.from);
     std::unique_ptr<nn::Model> before = nn::build(state, 0);
-    prepare_state(state, options.model, data, data::label_names(data));
+    const std::vector<std::string> labels = with_place(recipe_.mark({"data", options.data}).text(),
+                                                       [&] { return data::label_names(data); });
+    const std::string head = prepare_state(state, options.model, data, labels);
     std::unique_ptr<nn::Model> student = nn::build(state, 0);
 
     train::Job job;
@@ -92,7 +98,8 @@ class Planner {
     job.options = &options;
     job.student = student.get();
     job.rows = data::count_rows(data, "train");
-    job.device = train::resolve_device(options.device);
+    job.device = train::resolve_device(options.device, nullptr,
+                                       recipe_.stage_mark(stage.name, {"train", "device"}).text());
     job.precision = train::resolve_precision(options.precision, job.device);
     if (!data.validation.empty()) job.evaluate = [] { return train::Score(); };
     std::unique_ptr<teacher::Teacher> frozen;
@@ -101,23 +108,42 @@ class Planner {
       std::unique_ptr<nn::Model> model = nn::build(source(options.teacher->from), 0);
       teacher_parameters = model->params().numel();
       frozen = teacher::frozen(std::move(model), student->config(), teacher_use(options).logits,
-                               job.precision, {});
+                               job.precision,
+                               recipe_.stage_mark(stage.name, {"train", "teacher", "from"}),
+                               tokens_of(options, student->config()));
       job.teacher = frozen.get();
     }
     train::Plan plan = train::plan(job);
-    write_train(stage, *before, *student, plan, job, teacher_parameters);
+    write_train(stage, *before, *student, plan, job, teacher_parameters, head);
+    if (data.labels.empty())
+      if (const std::string warning = data::unlabelled_warning(labels); !warning.empty())
+        out_ += "warning       " + warning + "\n";
+    roots_[stage.name] = root(options.model.from);
     nn::ModelState after = student->state();
     states_[stage.name] = std::move(after);
   }
 
+  // The folder that a model's tokenizer comes from.
+  std::string root(const std::string& name) const {
+    const auto it = roots_.find(name);
+    return it == roots_.end() ? name : it->second;
+  }
+  // Of the student's tokenizer, where it matters: 0 where the teacher has as many embeddings.
+  int64_t tokens_of(const train::TrainOptions& options, const nn::ModelConfig& student) {
+    if (source(options.teacher->from).config.vocab_size == student.vocab_size) return 0;
+    return checkpoint::load_tokenizer(root(options.model.from))->vocabulary_size();
+  }
+
   void write_train(const StageOptions& stage, const nn::Model& before, const nn::Model& student,
-                   const train::Plan& plan, const train::Job& job, int64_t teacher_parameters) {
+                   const train::Plan& plan, const train::Job& job, int64_t teacher_parameters,
+                   const std::string& head) {
     const train::TrainOptions& options = *stage.train;
     out_ += compress::str("model before  ", options.model.from, ": ",
                           model_line(before.config(), before.params().numel()), "\n");
     out_ += compress::str("model after   ", model_line(student.config(), student.params().numel()),
                           "\n");
     for (const std::string& edit : student.history()) out_ += "  " + edit + "\n";
+    if (!head.empty()) out_ += "  " + head + "\n";
     if (options.teacher)
       out_ += compress::str("teacher       ", options.teacher->from, ": ",
                             with_commas(teacher_parameters), " parameters, frozen\n");
@@ -168,6 +194,7 @@ class Planner {
   const Recipe& recipe_;
   std::string out_;
   std::map<std::string, nn::ModelState> states_;
+  std::map<std::string, std::string> roots_;  // of stages
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "compress/objective/objective.h"
 #include "compress/optim/optim.h"
 #include "compress/surgery/surgery.h"
+#include "compress/train/train.h"
 
 namespace compress::pipeline {
 
@@ -92,8 +93,15 @@ class Checker {
 
   void check_train(const train::TrainOptions& options, const std::string& at) {
     check_model(options.model.from, {"stages", at, "train", "model", "from"});
-    if (options.teacher)
+    if (options.teacher) {
       check_model(options.teacher->from, {"stages", at, "train", "teacher", "from"});
+      if (!options.teacher->metric.empty())
+        check_metrics({options.teacher->metric}, {"stages", at, "train", "teacher", "metric"});
+    }
+    check_use_of_teacher(options, at);
+    if (!train::is_device(options.device))
+      problems_.add(mark_at(root_, {"stages", at, "train", "device"}),
+                    "unknown device '" + options.device + "'", train::device_names);
     check_metrics(options.evaluate.metrics, {"stages", at, "train", "evaluate", "metrics"});
     if (!options.evaluate.select.empty())
       check_metrics({options.evaluate.select}, {"stages", at, "train", "evaluate", "select"});
@@ -104,6 +112,23 @@ class Checker {
     if (data != nullptr && data->validation.empty() && options.teacher && options.teacher->floor)
       problems_.add(mark_at(root_, {"stages", at, "train", "teacher", "floor"}),
                     "a floor needs a validation part to score the teacher on");
+  }
+
+  void check_use_of_teacher(const train::TrainOptions& options, const std::string& at) {
+    bool used = false;
+    for (const recipe::Component& component : options.objectives) {
+      if (!component) continue;  // a problem already
+      const bool needs = objective::make(component)->needs_teacher();
+      used = used || needs;
+      if (needs && !options.teacher)
+        problems_.add(component.mark, "objective '" + component.name() + "' needs a teacher",
+                      "add `teacher:` to the stage");
+    }
+    if (options.teacher && !used)
+      problems_.add(mark_at(root_, {"stages", at, "train", "teacher"}),
+                    "no objective uses the teacher",
+                    "add soft_labels, logits_mse or hidden_states to `objectives`, or remove "
+                    "`teacher`");
   }
 
   // A name of an earlier stage that makes a model, a folder with a config.json, or a GGUF file.
@@ -185,6 +210,17 @@ const data::DatasetOptions& Recipe::dataset(const std::string& name) const {
   throw Error(ErrorKind::recipe, "there is no data set '" + name + "'", file.string());
 }
 
+recipe::Mark Recipe::mark(const std::vector<std::string>& path) const {
+  return mark_at(tree, path);
+}
+
+recipe::Mark Recipe::stage_mark(const std::string& name, std::vector<std::string> keys) const {
+  size_t index = 0;
+  while (index < options.stages.size() && options.stages[index].name != name) ++index;
+  keys.insert(keys.begin(), {"stages", std::to_string(index)});
+  return mark(keys);
+}
+
 const StageOptions* Recipe::stage(const std::string& name) const {
   for (const StageOptions& stage : options.stages)
     if (stage.name == name) return &stage;
@@ -200,6 +236,7 @@ Recipe load_recipe(const std::filesystem::path& file, const std::vector<std::str
   recipe::read_struct(RecipeOptions::options().info(), root, &result.options, problems);
   Checker(result.options, root, problems).run();
   problems.raise();
+  result.tree = std::move(root);
   result.resolved =
       recipe::to_yaml(recipe::write_struct(RecipeOptions::options().info(), &result.options));
   return result;
@@ -246,7 +283,10 @@ const std::vector<recipe::ComponentInfo>& recipe_sections() {
       describe<train::TeacherOptions>(
           "section", "teacher", "`teacher:` of a training stage: a frozen model to imitate", "", "",
           "`teacher: big` is short for `teacher: {from: big}`. It is scored on the validation part "
-          "before anything is trained; its classes are matched to the student's by name."),
+          "before anything is trained; its classes are matched to the student's by name, "
+          "placeholders "
+          "(LABEL_1, 1) by number. Where the tables of embeddings are padded to different sizes, "
+          "logits over a vocabulary are compared on the tokens that both have."),
       describe<train::CacheOptions>(
           "section", "cache", "`cache:` of a teacher: its answers on disk, computed once", "", "",
           "`cache: answers/` is short for `cache: {folder: answers/}`. Kept is what the stage's "

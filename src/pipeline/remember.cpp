@@ -44,6 +44,11 @@ std::vector<int64_t> layers_read(objective::Objective& term, const nn::ModelConf
   return layers;
 }
 
+// Tokens that logits over a vocabulary are of: those that both have.
+int64_t shared_tokens(const nn::ModelConfig& student, const nn::ModelConfig& teacher) {
+  return std::min(student.vocab_size, teacher.vocab_size);
+}
+
 teacher::Questions questions_for(const train::TrainOptions& options, const Prepared& prepared) {
   const nn::ModelConfig& taught = prepared.teacher->config();
   teacher::Questions questions;
@@ -51,7 +56,7 @@ teacher::Questions questions_for(const train::TrainOptions& options, const Prepa
   questions.classes = prepared.student->config().outputs();
   questions.width = taught.hidden_size;
   questions.layers = taught.layers;
-  questions.vocabulary = taught.vocab_size;
+  questions.vocabulary = shared_tokens(prepared.student->config(), taught);
   questions.wanted = wanted_answers(options, prepared.student->config(), taught);
   if (!options.augment.empty())
     questions.pack =
@@ -123,8 +128,9 @@ TeacherUse teacher_use(const train::TrainOptions& options) {
   TeacherUse use;
   for (const recipe::Component& component : options.objectives) {
     std::unique_ptr<objective::Objective> term = objective::make(component);
+    if (!term->needs_teacher()) continue;
     use.captures = use.captures | term->captures();
-    use.logits = use.logits || (term->needs_teacher() && term->needs_teacher_logits());
+    use.logits = use.logits || term->needs_teacher_logits();
   }
   return use;
 }
@@ -140,11 +146,11 @@ teacher::Wanted wanted_answers(const train::TrainOptions& options, const nn::Mod
     const bool of_tokens = nn::predicts_tokens(student.head);
     wanted.logits =
         wanted.logits || (reads_logits && !of_tokens && !has_other_outputs(student.head));
-    wanted.pooled = wanted.pooled || term->captures().pooled;
+    wanted.pooled = wanted.pooled || (term->needs_teacher() && term->captures().pooled);
     for (int64_t layer : layers_read(*term, student, teacher)) layers.insert(layer);
     if (reads_logits && of_tokens)
-      wanted.top_k =
-          std::min(cache ? cache->top_k : train::CacheOptions().top_k, teacher.vocab_size - 1);
+      wanted.top_k = std::min(cache ? cache->top_k : train::CacheOptions().top_k,
+                              shared_tokens(student, teacher) - 1);
     const std::string lacking = unkept(*term, student, teacher);
     if (cache && term->needs_teacher() && !lacking.empty())
       throw Error(ErrorKind::recipe,
@@ -161,15 +167,20 @@ teacher::Wanted wanted_answers(const train::TrainOptions& options, const nn::Mod
 // Everything that a teacher's answers are a function of.
 nn::Json Workbench::cache_key(const train::TrainOptions& options, const Prepared& prepared) {
   const train::Job& job = prepared.job;
-  return {{"format", 2},  // raised when the program's forward pass changes
-          {"teacher", content_hash(folder_(options.teacher->from))},
-          {"data", data::source_hash(recipe_.dataset(options.data), "train")},
-          {"tokenizer", job.tokenizer->hash()},
-          {"labels", job.data->labels},
-          {"rows", job.rows},
-          {"augment", augment_text(options)},
-          {"precision", nn::precision_name(job.precision)},
-          {"device", job.device.is_cpu() ? "cpu" : "cuda"}};
+  nn::Json key = {{"format", 2},  // raised when the program's forward pass changes
+                  {"teacher", content_hash(folder_(options.teacher->from))},
+                  {"data", data::source_hash(recipe_.dataset(options.data), "train")},
+                  {"tokenizer", job.tokenizer->hash()},
+                  {"labels", job.data->labels},
+                  {"rows", job.rows},
+                  {"augment", augment_text(options)},
+                  {"precision", nn::precision_name(job.precision)},
+                  {"device", job.device.is_cpu() ? "cpu" : "cuda"}};
+  const nn::ModelConfig &student = prepared.student->config(),
+                        &teacher = prepared.teacher->config();
+  if (nn::predicts_tokens(teacher.head) && student.vocab_size < teacher.vocab_size)
+    key["tokens"] = student.vocab_size;
+  return key;
 }
 
 void Workbench::remember(const train::TrainOptions& options, Prepared& prepared) {

@@ -14,6 +14,7 @@ nn::Json metric_json(const std::vector<Metric>& metrics) {
   nn::Json list = nn::Json::array();
   for (const Metric& metric : metrics) {
     nn::Json entry = {{"name", metric.name}, {"value", metric.value}, {"n", metric.n}};
+    if (!metric.of.empty()) entry["class"] = metric.of;
     if (!metric.note.empty()) entry["note"] = metric.note;
     list.push_back(entry);
   }
@@ -25,7 +26,8 @@ std::vector<Metric> metrics_from(const nn::Json& list) {
   for (const nn::Json& entry : list) {
     // A metric that was not finite is stored as null.
     double value = entry.at("value").is_number() ? entry.at("value").get<double>() : std::nan("");
-    metrics.push_back({entry.at("name"), value, entry.at("n"), entry.value("note", "")});
+    metrics.push_back({entry.at("name"), value, entry.at("n"), entry.value("note", ""),
+                       entry.value("class", "")});
   }
   return metrics;
 }
@@ -37,7 +39,7 @@ std::string percent(int64_t part, int64_t whole) {
 }
 
 std::string first_metric(const std::vector<Metric>& metrics) {
-  return metrics.empty() ? "-" : metrics.front().name + " " + fixed(metrics.front().value, 4);
+  return metrics.empty() ? "-" : title(metrics.front()) + " " + fixed(metrics.front().value, 4);
 }
 
 Table stage_table(const std::vector<StageResult>& stages) {
@@ -62,8 +64,8 @@ Table export_table(const std::vector<StageResult>& stages) {
       table.row({stage.name, report.format, human_bytes(static_cast<double>(report.weight_bytes)),
                  human_bytes(static_cast<double>(report.bytes)),
                  compress::str(report.largest_difference), compress::str(report.rows),
-                 report.ours.name + " " + fixed(report.ours.value, 4),
-                 report.reread.name + " " + fixed(report.reread.value, 4)});
+                 title(report.ours) + " " + fixed(report.ours.value, 4),
+                 title(report.reread) + " " + fixed(report.reread.value, 4)});
   return table;
 }
 

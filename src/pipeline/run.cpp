@@ -1,7 +1,9 @@
 #include "compress/pipeline/run.h"
 
+#include "checks.h"
 #include "compress/base/files.h"
 #include "compress/base/log.h"
+#include "compress/base/place.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
 #include "record.h"
@@ -21,6 +23,7 @@ Runner::Runner(const Recipe& recipe, const RunOptions& options)
           options.processes) {}
 
 RunResult Runner::run() {
+  check_models(recipe_);
   parallel::first_only(options_.processes, [&] { open(); });
   RunResult result;
   result.name = recipe_.options.name;
@@ -55,9 +58,11 @@ StageResult Runner::run_stage(const StageOptions& stage) {
     make_folder(stage_folder(stage.name));
     std::filesystem::remove(record_file(stage.name));
   });
-  if (stage.train) result = run_train(stage, std::move(result));
-  if (stage.evaluate) result = run_evaluate(stage, std::move(result));
-  if (stage.exports) result = run_export(stage, std::move(result));
+  result = with_place(recipe_.stage_mark(stage.name, {}).text(), [&] {
+    if (stage.train) return run_train(stage, std::move(result));
+    return stage.evaluate ? run_evaluate(stage, std::move(result))
+                          : run_export(stage, std::move(result));
+  });
   parallel::first_only(options_.processes, [&] {
     result.files = record_files(stage_folder(stage.name), result);
     result.made_from = models_read(stage);

@@ -54,7 +54,7 @@ Table seeds_table(const std::vector<RunResult>& runs) {
         std::vector<double> values;
         for (const RunResult& run : runs) values.push_back((run.stages[s].*part)[m].value);
         Spread found = spread(values);
-        std::vector<std::string> row = {runs.front().stages[s].name, label, metrics[m].name,
+        std::vector<std::string> row = {runs.front().stages[s].name, label, title(metrics[m]),
                                         fixed(found.mean, 4), fixed(found.deviation, 4)};
         for (double value : values) row.push_back(fixed(value, 4));
         row.push_back(compress::str(metrics[m].n));

@@ -30,7 +30,7 @@ std::vector<std::string> metric_list(const train::EvaluationOptions& options,
 std::string metrics_line(const std::vector<Metric>& metrics) {
   std::vector<std::string> parts;
   for (const Metric& metric : metrics)
-    parts.push_back(compress::str(metric.name, " ", fixed(metric.value, 4),
+    parts.push_back(compress::str(title(metric), " ", fixed(metric.value, 4),
                                   metric.note.empty() ? "" : " (" + metric.note + ")"));
   return join(parts, "  ") + (metrics.empty() ? "" : compress::str("  n ", metrics.front().n));
 }
@@ -108,6 +108,7 @@ StageResult Runner::run_train(const StageOptions& stage, StageResult result) {
   result.steps = trained.steps;
   result.samples_per_second = trained.samples_per_second;
   result.best_step = trained.best_step;
+  result.notes = prepared.notes;
   if (!prepared.teacher_score.empty()) result.notes.push_back(prepared.teacher_score);
   result.notes.insert(result.notes.end(), trained.notes.begin(), trained.notes.end());
   result.quantized = !trained.scheme.is_null();
@@ -165,8 +166,8 @@ StageResult Runner::run_export(const StageOptions& stage, StageResult result) {
     log::info(compress::str(
         stage.name, ": ", format, "  ", human_bytes(static_cast<double>(report.weight_bytes)),
         " of weights on disk, re-read: largest logit difference ", report.largest_difference,
-        " on ", report.rows, " rows, ", report.ours.name, " ", fixed(report.ours.value, 4), " and ",
-        fixed(report.reread.value, 4)));
+        " on ", report.rows, " rows, ", title(report.ours), " ", fixed(report.ours.value, 4),
+        " and ", fixed(report.reread.value, 4)));
     result.bytes = report.weight_bytes;
     result.exports.push_back(std::move(report));
   }

@@ -3,8 +3,10 @@
 #include "compress/base/error.h"
 #include "compress/base/hash.h"
 #include "compress/base/log.h"
+#include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/data/classes.h"
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
 #include "compress/surgery/surgery.h"
@@ -31,12 +33,6 @@ nn::HeadKind head_of(const data::DatasetOptions& data) {
   };
   const auto found = heads.find(data.task);
   return found == heads.end() ? nn::HeadKind::none : found->second;
-}
-
-// Whether a teacher is scored before it teaches: rows are, other outputs where they are the task's.
-bool is_scored(nn::HeadKind head, const data::DatasetOptions& data) {
-  return head == nn::HeadKind::classification || head == nn::HeadKind::regression ||
-         (head != nn::HeadKind::none && head == head_of(data));
 }
 
 exports::LoadedModel load_teacher(const std::filesystem::path& folder,
@@ -70,21 +66,53 @@ std::string content_hash(const std::filesystem::path& folder) {
   return hash.hex();
 }
 
-void prepare_state(nn::ModelState& state, const train::ModelOptions& options,
-                   const data::DatasetOptions& data, const std::vector<std::string>& labels) {
+bool scores_teacher(const nn::ModelConfig& teacher, const data::DatasetOptions& data,
+                    const std::vector<std::string>& labels) {
+  if (data.validation.empty() || teacher.head == nn::HeadKind::none ||
+      teacher.head != head_of(data))
+    return false;
+  return !has_classes(teacher.head) || data::match_classes(labels, teacher.labels);
+}
+
+void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer& teacher,
+                           const std::string& name, const recipe::Mark& mark) {
+  if (student.hash() == teacher.hash()) return;
+  throw Error(ErrorKind::recipe,
+              compress::str("the teacher '", name, "' has another tokenizer than the student"),
+              mark.text(), "teacher and student must read the same tokens");
+}
+
+std::string prepare_state(nn::ModelState& state, const train::ModelOptions& options,
+                          const data::DatasetOptions& data,
+                          const std::vector<std::string>& labels) {
   surgery::apply(options.surgery, state);
+  return prepare_head(state, options, data, labels);
+}
+
+std::string prepare_head(nn::ModelState& state, const train::ModelOptions& options,
+                         const data::DatasetOptions& data, const std::vector<std::string>& labels) {
   nn::HeadKind wanted = options.head.empty() ? head_of(data) : nn::parse_head(options.head);
   if (wanted == nn::HeadKind::none && options.head.empty()) wanted = state.config.head;
   if (wanted == nn::HeadKind::masked_lm && data.task == "language_model")
     throw Error(ErrorKind::recipe,
-                "a masked LM that sees the whole row would learn to copy the next token", {},
+                "a masked LM that sees the whole row would learn to copy the next token",
+                options.mark.text(),
                 "set `task: unlabelled` on the data set and `augment: {masking: {}}` on the stage");
   for (const recipe::Component& edit : options.surgery)
     if (edit.name() == "projection" && wanted != nn::HeadKind::embedding)
       throw Error(ErrorKind::recipe, "projection needs a model with the embedding head",
                   edit.mark.text(), "add head: embedding to the model");
-  nn::set_head(state, wanted, has_classes(wanted) ? labels : std::vector<std::string>{},
-               options.pooling);
+  std::vector<std::string> classes = has_classes(wanted) ? labels : std::vector<std::string>{};
+  // Texts without labels leave a trained head its own classes.
+  if (classes.empty() && wanted == state.config.head) classes = state.config.labels;
+  if (classes.empty() && has_classes(wanted))
+    throw Error(ErrorKind::recipe,
+                compress::str("the head '", nn::head_name(wanted),
+                              "' needs class names, and the data set has none"),
+                options.mark.text(), "start from a model that has this head");
+  return with_place(options.mark.text(), [&] {
+    return nn::set_head(state, wanted, std::move(classes), options.pooling);
+  });
 }
 
 Workbench::Workbench(const Recipe& recipe, Folder folder, Identity identity,
@@ -114,8 +142,10 @@ const data::Split& Workbench::split(const std::string& dataset, const std::strin
   const text::Tokenizer& words = tokenizer(tokenizer_folder);
   std::string key = dataset + "/" + part + "/" + words.hash();
   auto it = splits_.find(key);
-  if (it == splits_.end())
-    it = splits_.emplace(key, data::load_split(recipe_.dataset(dataset), part, words)).first;
+  if (it == splits_.end()) {
+    auto load = [&] { return data::load_split(recipe_.dataset(dataset), part, words); };
+    it = splits_.emplace(key, with_place(recipe_.mark({"data", dataset}).text(), load)).first;
+  }
   return it->second;
 }
 
@@ -127,7 +157,8 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   job.stage = stage.name;
   job.options = &options;
   job.seed = stage_seed(recipe_, stage);
-  job.device = train::resolve_device(options.device, processes_);
+  job.device = train::resolve_device(options.device, processes_,
+                                     recipe_.stage_mark(stage.name, {"train", "device"}).text());
   job.processes = processes_;
   job.precision = train::resolve_precision(options.precision, job.device);
   job.tokenizer = &tokenizer(prepared.source);
@@ -135,7 +166,15 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   job.rows = job.data->rows();
   job.stop = stop_;
   nn::ModelState state = checkpoint::load_model(prepared.source);
-  prepare_state(state, options.model, recipe_.dataset(options.data), job.data->labels);
+  const std::string head =
+      prepare_state(state, options.model, recipe_.dataset(options.data), job.data->labels);
+  if (!head.empty()) {
+    log::info(stage.name + "  " + head);
+    prepared.notes.push_back(head);
+  }
+  if (job.data->skipped > 0)
+    prepared.notes.push_back("rows of the training part left out by skip_labels: " +
+                             with_commas(job.data->skipped));
   prepared.student = nn::build(state, job.seed);
   job.student = prepared.student.get();
   eval::check_lengths(*job.data, prepared.student->config());
@@ -149,11 +188,8 @@ void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepa
   const train::Job& job = prepared.job;
   const nn::ModelConfig& student = prepared.student->config();
   const std::filesystem::path from = folder_(options.teacher->from);
-  if (tokenizer(from).hash() != job.tokenizer->hash())
-    throw Error(ErrorKind::recipe,
-                compress::str("the teacher '", options.teacher->from,
-                              "' has another tokenizer than the student"),
-                recipe_.file.string(), "teacher and student must read the same tokens");
+  const recipe::Mark mark = recipe_.stage_mark(stage.name, {"train", "teacher", "from"});
+  require_one_tokenizer(*job.tokenizer, tokenizer(from), options.teacher->from, mark);
   exports::LoadedModel loaded = load_teacher(from, student, check);
   prepared.teacher_quantization = std::move(loaded.quantization);
   std::unique_ptr<nn::Model> model = std::move(loaded.model);
@@ -161,7 +197,8 @@ void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepa
   model->to(job.device);
   if (check == TeacherCheck::score) score_teacher(*model, stage, prepared);
   const TeacherUse use = teacher_use(options);
-  prepared.teacher = teacher::frozen(std::move(model), student, use.logits, job.precision, {});
+  prepared.teacher = teacher::frozen(std::move(model), student, use.logits, job.precision, mark,
+                                     job.tokenizer->vocabulary_size());
   if (options.teacher->remember) remember(options, prepared);
 }
 
@@ -171,7 +208,7 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage, Pre
   const train::TrainOptions& options = *stage.train;
   const nn::ModelConfig& config = teacher.config();
   const data::DatasetOptions& data = recipe_.dataset(options.data);
-  if (data.validation.empty() || !is_scored(config.head, data)) return;
+  if (!scores_teacher(config, data, prepared.job.data->labels)) return;
   eval::EvaluateOptions how;
   how.precision = prepared.job.precision;
   how.batch = 64;
@@ -186,18 +223,20 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage, Pre
       eval::evaluate(teacher, split(options.data, "validation", prepared.source), how);
   const Metric& metric = found.metrics.front();
   prepared.teacher_score =
-      compress::str("teacher '", options.teacher->from, "' on validation: ", metric.name, " ",
+      compress::str("teacher '", options.teacher->from, "' on validation: ", title(metric), " ",
                     fixed(metric.value, 4), "  n ", metric.n);
   log::info(compress::str(stage.name, "  ", prepared.teacher_score));
   if (!options.teacher->floor) return;
   bool good = higher_is_better(metric.name) ? metric.value >= *options.teacher->floor
                                             : metric.value <= *options.teacher->floor;
   if (!good)
-    throw Error(ErrorKind::recipe,
-                compress::str("the teacher '", options.teacher->from, "' scores ", metric.name, " ",
-                              fixed(metric.value, 4), " on validation, and the recipe's floor is ",
-                              shortest(*options.teacher->floor)),
-                recipe_.file.string(), "train the teacher on this task first, or check its labels");
+    throw Error(
+        ErrorKind::recipe,
+        compress::str("the teacher '", options.teacher->from, "' scores ", title(metric), " ",
+                      fixed(metric.value, 4), " on validation, and the recipe's floor is ",
+                      shortest(*options.teacher->floor)),
+        recipe_.stage_mark(stage.name, {"train", "teacher", "floor"}).text(),
+        "train the teacher on this task first, or check its labels");
 }
 
 }  // namespace compress::pipeline

@@ -24,6 +24,7 @@ struct Prepared {
   std::unique_ptr<constraint::Constraint> teacher_quantization;
   std::unique_ptr<teacher::Teacher> teacher;  // null without one
   std::string teacher_score;                  // in words; empty where it was not scored
+  std::vector<std::string> notes;             // what became of the head, rows left out
   std::filesystem::path source;               // folder of the student's tokenizer
   train::Job job;  // options, models, data, device, precision and seed are set
 };
@@ -72,8 +73,20 @@ class Workbench {
 };
 
 // The model that a stage trains: loaded (or, for plans, given as a state), edited, with its head.
-void prepare_state(nn::ModelState& state, const train::ModelOptions& options,
-                   const data::DatasetOptions& data, const std::vector<std::string>& labels);
+// Returns what became of the head, as nn::set_head().
+std::string prepare_state(nn::ModelState& state, const train::ModelOptions& options,
+                          const data::DatasetOptions& data, const std::vector<std::string>& labels);
+// The head alone, for which a configuration without tensors will do.
+std::string prepare_head(nn::ModelState& state, const train::ModelOptions& options,
+                         const data::DatasetOptions& data, const std::vector<std::string>& labels);
+
+// Whether a teacher is scored on the validation part before it teaches: where its head is the
+// task's, and its classes are the data's (`labels`).
+bool scores_teacher(const nn::ModelConfig& teacher, const data::DatasetOptions& data,
+                    const std::vector<std::string>& labels);
+// Error{recipe} at `mark` unless both read the same tokens.
+void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer& teacher,
+                           const std::string& name, const recipe::Mark& mark);
 
 // Hash of the names and contents of the files in a folder.
 std::string content_hash(const std::filesystem::path& folder);
@@ -81,7 +94,7 @@ std::string content_hash(const std::filesystem::path& folder);
 // What the objectives of a stage read of a teacher.
 struct TeacherUse {
   bool logits = false;
-  nn::Capture captures;  // of all objectives, with or without a teacher
+  nn::Capture captures;  // of the objectives that read a teacher
 };
 TeacherUse teacher_use(const train::TrainOptions& options);
 // The answers that they read, as a cache keeps them. Error{recipe} for an objective that reads what

@@ -65,11 +65,16 @@ struct RecipeOptions {
 
 struct Recipe {
   std::filesystem::path file;
+  recipe::Node tree;  // as it was read, overrides included
   RecipeOptions options;
   std::string resolved;  // YAML with every default spelled out
 
   const data::DatasetOptions& dataset(const std::string& name) const;
   const StageOptions* stage(const std::string& name) const;  // null when there is none
+  // The place of a key, or of the deepest part of the path that is there: {"data", "reviews"}.
+  recipe::Mark mark(const std::vector<std::string>& path) const;
+  // The same inside a stage: {"train", "teacher", "from"}.
+  recipe::Mark stage_mark(const std::string& stage, std::vector<std::string> keys) const;
 };
 
 // Reads, overrides and checks a recipe: types and ranges, names, references to earlier stages and
