@@ -4,6 +4,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/nn/architecture.h"
+#include "compress/nn/layers.h"
 #include "families/families.h"
 
 namespace compress::nn {
@@ -40,6 +41,9 @@ void read_field(const ConfigKey& key, double& field, const Json* value) {
   if (value != nullptr && !value->is_number()) refuse(str("'", key.name, "' must be a number"));
   field = value != nullptr ? value->get<double>() : std::get<double>(key.fallback);
   if (!std::isfinite(field)) refuse(str("'", key.name, "' is not finite"));
+  const bool share = std::string_view(key.name).find("drop") != std::string_view::npos;
+  if (value != nullptr && share && !(field >= 0 && field < 1))
+    refuse(str(key.name, " of ", field, " is no probability below 1"));
 }
 
 void read_field(const ConfigKey& key, bool& field, const Json* value) {
@@ -77,18 +81,33 @@ std::vector<std::string> labels_of(const Json& json) {
   return labels;
 }
 
+// What a model of sequences does with its outputs.
+HeadKind problem_of(const Json& json) {
+  const Json* problem = present(json, "problem_type");
+  const bool one = labels_of(json).size() == 1;
+  if (problem == nullptr) return one ? HeadKind::regression : HeadKind::classification;
+  if (*problem == "regression") return HeadKind::regression;
+  if (*problem == "multi_label_classification") return HeadKind::multi_label;
+  if (*problem != "single_label_classification")
+    refuse("problem_type " + problem->dump() +
+           " is none of regression, single_label_classification, multi_label_classification");
+  if (one) refuse("problem_type \"single_label_classification\" needs more than one label");
+  return HeadKind::classification;
+}
+
+// The name of the model's class; empty where the file has none.
+std::string class_name(const Json& json) {
+  const Json* names = present(json, "architectures");
+  return names != nullptr && names->is_array() && !names->empty() && names->front().is_string()
+             ? names->front().get<std::string>()
+             : "";
+}
+
 HeadKind head_of(const Family& family, const Json& json) {
-  auto it = json.find("architectures");
-  if (it == json.end() || !it->is_array() || it->empty() || !it->front().is_string())
-    return HeadKind::none;
-  const auto name = it->front().get<std::string>();
+  const std::string name = class_name(json);
   for (const HeadClass& entry : family.classes) {
     if (name != entry.name) continue;
-    if (entry.head != HeadKind::classification) return entry.head;
-    const Json* problem = present(json, "problem_type");
-    return (problem != nullptr && *problem == "regression") || labels_of(json).size() == 1
-               ? HeadKind::regression
-               : HeadKind::classification;
+    return entry.head == HeadKind::classification ? problem_of(json) : entry.head;
   }
   return HeadKind::none;
 }
@@ -148,15 +167,56 @@ bool matches_any(const std::string& name, const std::vector<std::string>& globs)
 }
 
 const char* class_prefix(const Family& family, HeadKind head) {
-  if (head == HeadKind::regression) head = HeadKind::classification;
   for (const HeadClass& entry : family.classes)
-    if (entry.head == head) return entry.prefix;
+    if (entry.head == class_of(head)) return entry.prefix;
   return nullptr;
+}
+
+// The keys under their own names.
+Json resolved(const Family& family, const Json& json) {
+  Json result = json;
+  for (const ConfigAlias& alias : family.aliases) {
+    const Json* other = present(json, alias.name);
+    if (other == nullptr) continue;
+    if (const Json* own = present(json, alias.key); own != nullptr && *own != *other)
+      refuse(str(alias.name, " ", other->dump(), " and ", alias.key, " ", own->dump(),
+                 " are two names of one thing and must agree"));
+    result[alias.key] = *other;
+  }
+  return result;
+}
+
+// What no family computes, whatever it is called.
+void refuse_unsupported(const Json& json) {
+  const Json* heads = present(json, "pruned_heads");
+  const bool pruned = heads != nullptr && !std::all_of(heads->begin(), heads->end(),
+                                                       [](const Json& one) { return one.empty(); });
+  if (pruned)
+    throw Error(ErrorKind::model,
+                "config.json: pruned_heads " + heads->dump() +
+                    " is not supported: all heads of all layers must be there",
+                {}, "give the pruned heads back as zeros, or use the model before its pruning");
+  for (const char* key : {"per_layer_config", "compression_config"})
+    if (const Json* value = present(json, key); value != nullptr && !value->empty())
+      refuse(str(key, " is not supported"));
+}
+
+// An activation that layers do not have would show in the first forward pass alone.
+void check_activation(const Family& family, const ModelConfig& config) {
+  if (is_activation(config.activation)) return;
+  std::string name = "feed_forward_proj";
+  for (const ConfigKey& key : family.keys)
+    if (key.field == ConfigKey::Field(&ModelConfig::activation)) name = key.name;
+  throw Error(ErrorKind::model,
+              str("config.json: ", name, " '", config.activation, "' is not supported"), {},
+              "supported: gelu, gelu_new, relu, silu");
 }
 
 }  // namespace
 
-ModelConfig Family::read_config(const Json& json) const {
+ModelConfig Family::read_config(const Json& given) const {
+  const Json json = resolved(*this, given);
+  refuse_unsupported(json);
   ModelConfig config;
   config.family = model_type;
   config.raw = json;
@@ -167,16 +227,39 @@ ModelConfig Family::read_config(const Json& json) const {
   config.head = head_of(*this, json);
   if (has_labels(config.head)) config.labels = labels_of(json);
   if (finish != nullptr) finish(config, json);
+  check_activation(*this, config);
+  if (config.encoder_decoder() && config.decoder_start_token_id >= config.vocab_size)
+    refuse(str("decoder_start_token_id ", config.decoder_start_token_id,
+               " is no token of a vocab_size of ", config.vocab_size));
   complete(config);
   return config;
 }
 
+std::vector<std::string> Family::remarks(const Json& json) const {
+  std::vector<std::string> found;
+  const std::vector<std::string> unread = unread_keys(*this, json);
+  if (!unread.empty())
+    found.push_back(str("keys that are not read, and kept as they are: ", join(unread, ", ")));
+  const std::string name = class_name(json);
+  const bool known = std::any_of(classes.begin(), classes.end(),
+                                 [&](const HeadClass& entry) { return entry.name == name; });
+  if (!name.empty() && !known)
+    found.push_back(str("the class ", name, " is none of those supported for ", model_type,
+                        "; the model is read without its head"));
+  const Json* count = present(json, "num_labels");
+  const Json* names = present(json, "id2label");
+  if (count != nullptr && names != nullptr && names->is_object() && *count != names->size())
+    found.push_back(str("num_labels ", count->dump(), " does not count; id2label has ",
+                        names->size(), " names"));
+  return found;
+}
+
 Json Family::write_config(const ModelConfig& config) const {
   Json json = config.raw.is_object() ? config.raw : Json::object();
+  for (const ConfigAlias& alias : aliases) json.erase(alias.name);
   for (const HeadClass& entry : classes) {
-    const HeadKind head = config.head == HeadKind::regression  ? HeadKind::classification
-                          : config.head == HeadKind::embedding ? HeadKind::none
-                                                               : config.head;
+    const HeadKind head =
+        config.head == HeadKind::embedding ? HeadKind::none : class_of(config.head);
     if (entry.head != head && entry.head != config.head) continue;
     json["architectures"] = Json::array({entry.name});
     if (entry.head == config.head) break;
@@ -191,6 +274,8 @@ Json Family::write_config(const ModelConfig& config) const {
     if (field_json(said, key.field) != value) json[key.name] = std::move(value);
   }
   if (write != nullptr) write(config, json);
+  for (const ConfigAlias& alias : aliases)
+    if (present(config.raw, alias.name) != nullptr) json[alias.name] = json.at(alias.key);
   json["dtype"] = "float32";
   json.erase("torch_dtype");
   json.erase("quantization_config");
@@ -203,6 +288,7 @@ Json Family::write_config(const ModelConfig& config) const {
   json["label2id"] = ids;
   if (config.head == HeadKind::regression) json["problem_type"] = "regression";
   if (config.head == HeadKind::classification) json["problem_type"] = "single_label_classification";
+  if (config.head == HeadKind::multi_label) json["problem_type"] = "multi_label_classification";
   return json;
 }
 

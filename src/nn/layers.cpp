@@ -200,6 +200,12 @@ Tensor Embeddings::operator()(const data::Batch& batch, int64_t rows) const {
   return EmbeddingFunction::apply(table(0), table(1), table(2), addresses, lookup);
 }
 
+bool is_activation(const std::string& name) {
+  for (const char* known : {"gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish"})
+    if (name == known) return true;
+  return false;
+}
+
 Tensor activation(const Tensor& x, const std::string& name) {
   if (name == "gelu") return at::gelu(x);
   if (name == "gelu_new" || name == "gelu_pytorch_tanh") return at::gelu(x, "tanh");

@@ -30,7 +30,8 @@ constexpr HeadName head_names[] = {{HeadKind::none, "none"},
                                    {HeadKind::token_classification, "token_classification"},
                                    {HeadKind::span, "span"},
                                    {HeadKind::multiple_choice, "multiple_choice"},
-                                   {HeadKind::replaced_token, "replaced_token"}};
+                                   {HeadKind::replaced_token, "replaced_token"},
+                                   {HeadKind::multi_label, "multi_label_classification"}};
 
 }  // namespace
 
@@ -56,8 +57,12 @@ bool predicts_tokens(HeadKind head) {
 }
 
 bool has_labels(HeadKind head) {
-  return head == HeadKind::classification || head == HeadKind::regression ||
-         head == HeadKind::token_classification;
+  return class_of(head) == HeadKind::classification || head == HeadKind::token_classification;
+}
+
+HeadKind class_of(HeadKind head) {
+  return head == HeadKind::regression || head == HeadKind::multi_label ? HeadKind::classification
+                                                                       : head;
 }
 
 Tensor Plugs::before_layer(const Tensor& x, int64_t, const Rows&) {
@@ -155,7 +160,7 @@ std::string set_head(ModelState& state, HeadKind head, std::vector<std::string> 
                      std::string pooling) {
   const Family& kind = family(state.config.family);
   const std::vector<HeadKind> known = kind.heads();
-  const HeadKind listed = head == HeadKind::regression ? HeadKind::classification : head;
+  const HeadKind listed = class_of(head);
   if (head != HeadKind::embedding && std::find(known.begin(), known.end(), listed) == known.end())
     throw no_such_head(kind, head);
   ModelConfig& config = state.config;

@@ -4,6 +4,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/nn/pooling.h"
 #include "rope.h"
 
 namespace compress::nn {
@@ -159,7 +160,8 @@ void Transformer::add_head(Assembler& assemble) {
   if (!head.pooler.empty() && (predicts || assemble.has(head.pooler + ".weight")))
     pooler_ = assemble.linear(head.pooler, Role::pooler, -1, h, h, true, fresh);
   if (config_.head == HeadKind::embedding && config_.projection > 0)
-    projection_ = assemble.linear("projection", Role::head, -1, config_.projection, h,
+    projection_ = assemble.linear("projection", Role::head, -1, config_.projection,
+                                  h * static_cast<int64_t>(pooling_list(config_.pooling).size()),
                                   assemble.has("projection.bias"), fresh);
   if (!predicts) return;
   const int64_t dense = head.dense_size > 0 ? head.dense_size : h;

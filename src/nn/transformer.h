@@ -91,6 +91,9 @@ class Transformer : public Model {
                       Outputs& out) const;
   torch::Tensor pool(const torch::Tensor& states, const data::Batch& batch,
                      HeadPlan::From from) const;
+  // Of the embedding head: [B, width].
+  torch::Tensor embedding(const torch::Tensor& states, const data::Batch& batch,
+                          bool training) const;
   // From states (of tokens or rows) to the layer `out`'s input, and through it.
   torch::Tensor transformed(torch::Tensor x, DropoutSeeds& seeds, int64_t first) const;
   // A tied table is multiplied in `type`.

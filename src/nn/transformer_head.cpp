@@ -1,5 +1,6 @@
 // The heads of a Transformer.
 
+#include "compress/nn/pooling.h"
 #include "run.h"
 
 namespace compress::nn {
@@ -8,15 +9,23 @@ using torch::Tensor;
 
 Tensor Transformer::pool(const Tensor& states, const data::Batch& batch,
                          HeadPlan::From from) const {
-  const int64_t rows = batch.rows();
-  const Tensor starts = batch.offsets.slice(0, 0, rows);
-  if (from == HeadPlan::From::first) return states.index_select(0, starts).to(torch::kFloat32);
-  if (from == HeadPlan::From::last)
-    return states.index_select(0, batch.offsets.slice(0, 1) - 1).to(torch::kFloat32);
-  Tensor row = batch.slots.floor_divide(batch.longest);
-  Tensor sum = torch::zeros({rows, states.size(1)}, states.options().dtype(torch::kFloat32))
-                   .index_add(0, row, states.to(torch::kFloat32));
-  return sum / (batch.offsets.slice(0, 1) - starts).unsqueeze(1);
+  if (from == HeadPlan::From::first) return pooled_rows(states, batch, "cls");
+  if (from == HeadPlan::From::last || config_.pad_token_id < 0)
+    return pooled_rows(states, batch, "lasttoken");
+  // The first token of a row that is nothing but padding.
+  const Tensor places = torch::arange(batch.token_ids.size(0), batch.token_ids.options());
+  const Tensor rows = batch.slots.floor_divide(batch.longest);
+  const Tensor starts = batch.offsets.slice(0, 0, batch.rows());
+  const Tensor last = starts.scatter_reduce(
+      0, rows, places.where(batch.token_ids != config_.pad_token_id, starts.index_select(0, rows)),
+      "amax");
+  return states.index_select(0, last).to(torch::kFloat32);
+}
+
+Tensor Transformer::embedding(const Tensor& states, const data::Batch& batch, bool training) const {
+  Tensor x = pooled_rows(states, batch, config_.pooling);
+  if (projection_.weight != nullptr) x = projection_(x, {training});
+  return config_.normalize ? x / x.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12) : x;
 }
 
 Tensor Transformer::transformed(Tensor x, DropoutSeeds& seeds, int64_t first) const {
@@ -72,9 +81,7 @@ void Transformer::run_head(const Tensor& states, const data::Batch& batch, Dropo
                            const Capture& capture, Outputs& out) const {
   const HeadPlan& head = plan_.head;
   if (config_.head == HeadKind::embedding) {
-    out.pooled = pool(states, batch,
-                      config_.pooling == "cls" ? HeadPlan::From::first : HeadPlan::From::mean);
-    if (projection_.weight != nullptr) out.pooled = projection_(out.pooled, {seeds.training()});
+    out.pooled = embedding(states, batch, seeds.training());
     return;
   }
   if (head.from == HeadPlan::From::tokens) {

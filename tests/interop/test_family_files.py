@@ -150,7 +150,11 @@ CONFIGS = {
         {"tie_word_embeddings": False, "scale_decoder_outputs": None, "is_gated_act": None},
     ],
     ("gpt2", "causal_lm", "plain"): [{"n_ctx": 32, "n_inner": None}],
-    ("distilbert", "masked_lm", "plain"): [{"tie_weights_": True}],
+    ("distilbert", "masked_lm", "plain"): [
+        {"tie_weights_": True, "pruned_heads": {}},
+        {"hidden_size": 24, "dim": None, "num_hidden_layers": 3, "n_layers": None},
+    ],
+    ("qwen2", "causal_lm", "tied"): [{"attention_bias": True}],
     ("bart", "seq2seq_lm", "plain"): [{"num_hidden_layers": 2, "classif_dropout": 0.1}],
 }
 
@@ -162,7 +166,11 @@ REFUSED = {
         {"add_cross_attention": True},
         {"hidden_act": "gelu_fast"},
         {"tie_word_embeddings": False},
+        {"pruned_heads": {"0": [1]}},
+        {"type_vocab_size": 0},
+        {"hidden_dropout_prob": 1.5},
     ],
+    ("bert", "classification"): [{"problem_type": "ranking"}],
     ("roberta", "masked_lm"): [{"tie_word_embeddings": False}],
     ("electra", "multiple_choice"): [{"summary_type": "mean"}, {"summary_use_proj": False}],
     ("gpt2", "causal_lm"): [
@@ -174,11 +182,20 @@ REFUSED = {
         {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}},
         {"rope_parameters": None, "rope_scaling": {"type": "dynamic", "factor": 2.0}},
         {"hidden_act": "mish"},
+        {"partial_rotary_factor": 0.5},
     ],
-    ("qwen2", "causal_lm"): [{"use_sliding_window": True, "sliding_window": 4}],
+    ("qwen2", "causal_lm"): [
+        {"use_sliding_window": True, "sliding_window": 4},
+        {"layer_types": ["full_attention", "sliding_attention", "full_attention"]},
+    ],
     ("qwen3", "causal_lm"): [{"use_sliding_window": True, "sliding_window": 4}],
-    ("t5", "seq2seq_lm"): [{"feed_forward_proj": "mish"}],
-    ("bart", "seq2seq_lm"): [{"activation_function": "mish"}, {"decoder_attention_heads": 5}],
+    ("t5", "seq2seq_lm"): [{"feed_forward_proj": "mish"}, {"dense_act_fn": "silu"}],
+    ("bart", "seq2seq_lm"): [
+        {"activation_function": "mish"},
+        {"decoder_attention_heads": 5},
+        {"num_hidden_layers": 6},
+        {"normalize_before": True},
+    ],
 }
 
 

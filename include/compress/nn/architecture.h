@@ -24,6 +24,13 @@ struct ConfigKey {
   std::variant<std::monostate, int64_t, double, bool, const char*> fallback{};
 };
 
+// Another name that transformers takes for a key. It is read where the key is missing, must say the
+// same where both are there, and is written where the file has it.
+struct ConfigAlias {
+  const char* name;
+  const char* key;
+};
+
 // --- names of tensors; an empty name is a tensor that the family does not have
 
 enum class NormKind { layer, rms };  // rms: no mean, no bias
@@ -57,8 +64,9 @@ struct Stack {
 
 // From the states of a stack to the head's outputs, in this order; what has no name is not there.
 struct HeadPlan {
-  // Which states: of every token, or of one a row.
-  enum class From { tokens, first, last, mean } from = From::tokens;
+  // Which states: of every token, or of one a row. last_word: the last one that is no padding
+  // token, as a row may end with tokens that the config calls so.
+  enum class From { tokens, first, last, last_word } from = From::tokens;
   std::string pooler;  // linear and tanh, kept as Outputs::pooled
   double first_dropout = 0;
   std::string dense, dense_activation, dense_norm;  // with a bias
@@ -107,6 +115,8 @@ struct Family {
   std::vector<std::string> optional_tensors;  // inside it, but not needed by every head: "pooler."
   std::vector<HeadClass> classes;
   std::vector<ConfigKey> keys;
+  std::vector<ConfigAlias> aliases;
+  std::vector<std::string> also_read;   // other keys that `finish` and `architecture` look at
   std::vector<std::string> ignored;     // globs of buffers in files that are no parameters
   std::vector<std::string> transposed;  // globs of matrices that lie on disk as [in, out]
   // What the keys do not say: checks, derived fields. Error{model}.
@@ -117,6 +127,9 @@ struct Family {
 
   // From config.json; Error{model} for what is missing or unsupported.
   ModelConfig read_config(const Json& json) const;
+  // What a reader of config.json should know of keys that read_config() does not follow: a
+  // sentence's end each ("names the class X, ...").
+  std::vector<std::string> remarks(const Json& json) const;
   // To config.json: raw keys updated, the class fitting the head. What read_config() makes of the
   // other keys stays unsaid where the file did not say it.
   Json write_config(const ModelConfig& config) const;

@@ -103,6 +103,7 @@ struct Embeddings {
 torch::Tensor gated(const torch::Tensor& x, const std::string& activation);
 
 torch::Tensor activation(const torch::Tensor& x, const std::string& name);
+bool is_activation(const std::string& name);
 
 // Rows of tokens inside a tensor of tokens: row r is tokens begin[r] .. begin[r] + length[r].
 struct TokenRows {

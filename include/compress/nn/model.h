@@ -26,7 +26,8 @@ enum class HeadKind {
   token_classification,
   span,
   multiple_choice,
-  replaced_token
+  replaced_token,
+  multi_label  // of each class by itself; no task trains or scores it yet
 };
 const char* head_name(HeadKind kind);
 HeadKind parse_head(const std::string& name);  // Error{recipe} for an unknown one
@@ -35,6 +36,9 @@ HeadKind parse_head(const std::string& name);  // Error{recipe} for an unknown o
 bool predicts_tokens(HeadKind head);
 // Whether the head's outputs have names (ModelConfig::labels).
 bool has_labels(HeadKind head);
+// The kind whose classes and tensors a head shares: classification for regression and multi_label,
+// which problem_type tells apart, else itself.
+HeadKind class_of(HeadKind head);
 
 // The configuration that layers need, typed; `raw` keeps the file's other keys so that they survive
 // a round trip. What a family does not have stays 0.
@@ -65,9 +69,14 @@ struct ModelConfig {
   std::vector<int64_t> eos_token_ids;
   HeadKind head = HeadKind::none;
   std::vector<std::string>
-      labels;                    // class names by index (classification); one entry for regression
-  std::string pooling = "mean";  // of the embedding head: mean | cls
-  int64_t projection = 0;        // width of the embedding head's projection, 0 = none
+      labels;  // class names by index (classification); one entry for regression, usually
+  // Of the embedding head: modes of nn/pooling.h with '+' between, the width of a projection behind
+  // them (0 = none), and whether the embedding has length 1.
+  std::string pooling = "mean";
+  int64_t projection = 0;
+  bool normalize = false;
+  Json
+      sentence;  // files of sentence-transformers by name, for a round trip; null = there were none
   Json raw;
   int64_t outputs() const { return static_cast<int64_t>(labels.size()); }
   bool encoder_decoder() const { return decoder_layers > 0; }

@@ -16,6 +16,7 @@ HeadPlan plan_head(const ModelConfig& c) {
   switch (c.head) {
     case HeadKind::classification:
     case HeadKind::regression:
+    case HeadKind::multi_label:
       return sentence_head(c, HeadPlan::From::last, "classification_head", "tanh");
     case HeadKind::span:
       return token_head("qa_outputs", 2, 0);
@@ -70,6 +71,14 @@ void finish(ModelConfig& config, const Json& json) {
     throw Error(ErrorKind::model,
                 str("config.json: d_model ", config.hidden_size, " does not divide by ",
                     config.decoder_heads, " decoder_attention_heads"));
+  // Switches of the first versions, which mBART and Pegasus had otherwise.
+  for (const char* key :
+       {"is_decoder", "normalize_before", "add_final_layer_norm", "static_position_embeddings"})
+    expect_switch(config, json, key, false);
+  expect_switch(config, json, "normalize_embedding", true);
+  if (auto more = json.find("extra_pos_embeddings"); more != json.end() && *more != 2)
+    throw Error(ErrorKind::model,
+                "config.json: extra_pos_embeddings other than 2 is not supported");
   auto names = json.find("id2label");
   const bool unnamed = names == json.end() || !names->is_object();
   if (has_labels(config.head) && unnamed && !json.contains("num_labels"))
@@ -106,6 +115,11 @@ Family bart_family() {
             {"activation_function", &C::activation, "gelu"},
             {"scale_embedding", &C::scale_embedding, false},
             {"tie_word_embeddings", &C::tied, true}};
+  f.aliases = {{"num_attention_heads", "encoder_attention_heads"},
+               {"hidden_size", "d_model"},
+               {"num_hidden_layers", "encoder_layers"}};
+  f.also_read = {"is_decoder",          "normalize_before",           "add_final_layer_norm",
+                 "normalize_embedding", "static_position_embeddings", "extra_pos_embeddings"};
   f.ignored = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "encoder.version",
                "decoder.version"};
   f.finish = finish;

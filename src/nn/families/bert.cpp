@@ -37,6 +37,10 @@ void finish(ModelConfig& config, const Json& json) {
                                       " is not supported for " + config.family);
   expect_switch(config, json, "is_decoder", false);
   expect_switch(config, json, "add_cross_attention", false);
+  if (config.type_vocab_size < 1)
+    throw Error(ErrorKind::model,
+                "config.json: type_vocab_size must be 1 or more, as layers read a "
+                "token's type");
 }
 
 }  // namespace
@@ -47,6 +51,7 @@ Family bert_kin(const char* type, const char* prefix, int64_t pad) {
   f.prefix = prefix;
   f.keys = keys_of(pad);
   f.ignored = {"embeddings.position_ids", "embeddings.token_type_ids"};
+  f.also_read = {"position_embedding_type", "is_decoder", "add_cross_attention"};
   f.finish = finish;
   return f;
 }
@@ -90,6 +95,7 @@ HeadPlan plan_head(const ModelConfig& c) {
     case HeadKind::none:
     case HeadKind::classification:
     case HeadKind::regression:
+    case HeadKind::multi_label:
     case HeadKind::multiple_choice:
       head.from = HeadPlan::From::first;
       head.pooler = "pooler.dense";

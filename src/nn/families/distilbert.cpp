@@ -11,6 +11,7 @@ HeadPlan plan_head(const ModelConfig& c) {
   switch (c.head) {
     case HeadKind::classification:
     case HeadKind::regression:
+    case HeadKind::multi_label:
     case HeadKind::multiple_choice:
       head.from = HeadPlan::From::first;
       head.dense = "pre_classifier";
@@ -87,6 +88,9 @@ Family distilbert_family() {
             {"activation", &C::activation, "gelu"},
             {"sinusoidal_pos_embds", &C::frozen_positions, false},
             {"tie_word_embeddings", &C::tied, true}};
+  f.aliases = {{"hidden_size", "dim"},
+               {"num_attention_heads", "n_heads"},
+               {"num_hidden_layers", "n_layers"}};
   f.ignored = {"embeddings.position_ids"};
   f.finish = finish;
   f.architecture = plan;

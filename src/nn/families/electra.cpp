@@ -3,6 +3,7 @@
 
 #include "bert.h"
 #include "compress/base/error.h"
+#include "compress/nn/layers.h"
 #include "families.h"
 
 namespace compress::nn {
@@ -18,7 +19,11 @@ std::string summary_activation(const ModelConfig& c) {
                 "projection; other summary_type and summary_use_proj are not supported");
   auto name = json.find("summary_activation");
   if (name == json.end()) return "gelu";
-  return name->is_string() ? name->get<std::string>() : "";
+  const std::string activation = name->is_string() ? name->get<std::string>() : "";
+  if (!activation.empty() && activation != "tanh" && !is_activation(activation))
+    throw Error(ErrorKind::model, "config.json: summary_activation '" + activation +
+                                      "' is not supported for electra");
+  return activation;
 }
 
 HeadPlan plan_head(const ModelConfig& c) {
@@ -26,6 +31,7 @@ HeadPlan plan_head(const ModelConfig& c) {
   switch (c.head) {
     case HeadKind::classification:
     case HeadKind::regression:
+    case HeadKind::multi_label:
       return sentence_head(c, HeadPlan::From::first, "classifier", "gelu");
     case HeadKind::multiple_choice:
       head.from = HeadPlan::From::first;
@@ -78,6 +84,8 @@ Family electra_family() {
                {HeadKind::replaced_token, "ElectraForPreTraining"}};
   f.keys.push_back({"embedding_size", &ModelConfig::embedding_size, int64_t{128}});
   f.keys.push_back({"summary_last_dropout", &ModelConfig::span_dropout, 0.1});
+  for (const char* key : {"summary_type", "summary_use_proj", "summary_activation"})
+    f.also_read.emplace_back(key);
   f.architecture = plan;
   return f;
 }

@@ -55,9 +55,10 @@ HeadPlan decoder_head(const ModelConfig& config, const char* tokens) {
   switch (config.head) {
     case HeadKind::classification:
     case HeadKind::regression:
+    case HeadKind::multi_label:
       head = token_head("score", config.outputs(), 0);
       head.out_bias = false;
-      head.from = HeadPlan::From::last;
+      head.from = HeadPlan::From::last_word;
       return head;
     case HeadKind::token_classification:
       return token_head(tokens, config.outputs(), config.classifier_dropout);
@@ -76,7 +77,8 @@ std::vector<HeadClass> classes_of(const std::string& stem, std::vector<HeadClass
 }
 
 void expect_switch(const ModelConfig& config, const Json& json, const char* key, bool expected) {
-  if (json.value(key, expected) != expected)
+  const auto found = json.find(key);
+  if (found != json.end() && !found->is_null() && *found != expected)
     throw Error(ErrorKind::model, std::string("config.json: ") + key +
                                       (expected ? " false is" : " is") + " not supported for " +
                                       config.family);

@@ -39,6 +39,10 @@ HeadPlan decoder_head(const ModelConfig& config, const char* tokens);
 // The classes of a family whose names begin with `stem`.
 std::vector<HeadClass> classes_of(const std::string& stem, std::vector<HeadClass> endings);
 
+// Keys of config.json that the family does not read, other than those that say nothing about what a
+// model computes.
+std::vector<std::string> unread_keys(const Family& family, const Json& json);
+
 // Error{model} where the switch `key` does not say what the family's layers do.
 void expect_switch(const ModelConfig& config, const Json& json, const char* key, bool expected);
 

@@ -71,6 +71,12 @@ Family gpt2_family() {
             {"classifier_dropout", &C::classifier_dropout, -1.0},
             {"activation_function", &C::activation, "gelu_new"},
             {"tie_word_embeddings", &C::tied, true}};
+  f.aliases = {{"hidden_size", "n_embd"},
+               {"max_position_embeddings", "n_positions"},
+               {"num_attention_heads", "n_head"},
+               {"num_hidden_layers", "n_layer"}};
+  f.also_read = {"hidden_dropout", "scale_attn_by_inverse_layer_idx", "add_cross_attention",
+                 "scale_attn_weights"};
   f.ignored = {"h.*.attn.bias", "h.*.attn.masked_bias"};
   f.transposed = {"h.*.attn.c_attn.weight", "h.*.attn.c_proj.weight", "h.*.mlp.c_fc.weight",
                   "h.*.mlp.c_proj.weight"};

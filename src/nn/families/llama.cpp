@@ -51,7 +51,14 @@ void read_rope(ModelConfig& config, const Json& json) {
   if (newer && block->contains("rope_theta") && (*block)["rope_theta"].is_number())
     config.rope_theta = (*block)["rope_theta"].get<double>();
   if (!newer) block = json.find("rope_scaling");
-  if (block == json.end() || !block->is_object()) return;
+  const bool there = block != json.end() && block->is_object();
+  for (const Json* place : {&json, there ? &*block : &json})
+    if (auto part = place->find("partial_rotary_factor");
+        part != place->end() && !part->is_null() && *part != 1.0)
+      throw Error(ErrorKind::model,
+                  "config.json: a partial_rotary_factor other than 1 is not "
+                  "supported: rotary positions turn whole heads");
+  if (!there) return;
   const Json& kind =
       block->contains("rope_type") ? (*block)["rope_type"] : block->value("type", Json("default"));
   if (kind == "default") return;
@@ -72,6 +79,12 @@ void finish(ModelConfig& config, const Json& json) {
     return;
   }
   config.window = 0;
+  if (config.family == "llama") return;
+  const Json layers = json.value("layer_types", Json::array());
+  for (const Json& kind : layers)
+    if (kind != "full_attention")
+      throw Error(ErrorKind::model, "config.json: layer_types with " + kind.dump() +
+                                        " are not supported for " + config.family);
   expect_switch(config, json, "use_sliding_window", false);
 }
 
@@ -103,10 +116,18 @@ Family make(const char* type, const char* stem) {
             {"classifier_dropout", &C::classifier_dropout, 0.1},
             {"hidden_act", &C::activation, "silu"},
             {"tie_word_embeddings", &C::tied, false},
-            {"attention_bias", &C::attention_bias, false},
-            {"mlp_bias", &C::mlp_bias, false},
-            {"sliding_window", &C::window, int64_t{0}},
             {"rope_theta", &C::rope_theta, 10000.0}};
+  const bool qwen = f.model_type == "qwen2" || f.model_type == "qwen3";
+  if (f.model_type == "llama") f.keys.push_back({"mlp_bias", &C::mlp_bias, false});
+  if (f.model_type == "llama" || f.model_type == "qwen3")
+    f.keys.push_back({"attention_bias", &C::attention_bias, false});
+  if (f.model_type == "mistral") f.keys.push_back({"sliding_window", &C::window, int64_t{0}});
+  f.also_read = {"rope_parameters", "rope_scaling", "partial_rotary_factor"};
+  // Windows that are off.
+  if (qwen)
+    for (const char* key :
+         {"use_sliding_window", "sliding_window", "max_window_layers", "layer_types"})
+      f.also_read.emplace_back(key);
   f.ignored = {"*.rotary_emb.inv_freq"};
   f.finish = finish;
   f.architecture = plan;

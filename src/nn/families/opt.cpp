@@ -68,6 +68,8 @@ Family opt_family() {
             {"attention_dropout", &C::attention_dropout, 0.0},
             {"activation_function", &C::activation, "relu"},
             {"tie_word_embeddings", &C::tied, true}};
+  f.also_read = {"word_embed_proj_dim", "do_layer_norm_before", "enable_bias",
+                 "layer_norm_elementwise_affine", "_remove_final_layer_norm"};
   f.finish = finish;
   f.architecture = plan;
   return f;

@@ -24,6 +24,7 @@ HeadPlan plan_head(const ModelConfig& c) {
       return head;
     case HeadKind::classification:
     case HeadKind::regression:
+    case HeadKind::multi_label:
       return sentence_head(c, HeadPlan::From::first, "classifier", "tanh");
     case HeadKind::token_classification:
       return token_head("classifier", c.outputs(), c.classifier_dropout);

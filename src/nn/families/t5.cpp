@@ -17,6 +17,7 @@ HeadPlan plan_head(const ModelConfig& c) {
   switch (c.head) {
     case HeadKind::classification:
     case HeadKind::regression:
+    case HeadKind::multi_label:
       return sentence_head(c, HeadPlan::From::last, "classification_head", "tanh");
     case HeadKind::token_classification:
       return token_head("classifier", c.outputs(), c.classifier_dropout);
@@ -82,6 +83,14 @@ void finish(ModelConfig& config, const Json& json) {
   config.gated = starts_with(unit, "gated-");
   config.activation = config.gated ? unit.substr(6) : unit;
   if (unit == "gated-gelu") config.activation = "gelu_new";
+  // transformers writes what it made of the unit as well, and believes that first.
+  const Json said = {{"dense_act_fn", config.activation}, {"is_gated_act", config.gated}};
+  for (const auto& [key, value] : said.items())
+    if (auto it = json.find(key); it != json.end() && !it->is_null() && *it != value)
+      throw Error(ErrorKind::model,
+                  str("config.json: ", key, " ", it->dump(), " is not what feed_forward_proj '",
+                      unit, "' means, and is not supported beside it"));
+  expect_switch(config, json, "is_decoder", false);
   if (config.decoder_layers == 0) config.decoder_layers = config.layers;
   // Since transformers 5 version 1.1 is told by its scale alone; tie_word_embeddings stays true.
   if (auto scale = json.find("scale_decoder_outputs"); scale != json.end() && *scale == false)
@@ -126,6 +135,11 @@ Family t5_family() {
             {"classifier_dropout", &C::classifier_dropout, 0.0},
             {"layer_norm_epsilon", &C::norm_eps, 1e-6},
             {"tie_word_embeddings", &C::tied, true}};
+  f.aliases = {{"hidden_size", "d_model"},
+               {"num_attention_heads", "num_heads"},
+               {"num_hidden_layers", "num_layers"},
+               {"head_dim", "d_kv"}};
+  f.also_read = {"feed_forward_proj", "dense_act_fn", "is_gated_act", "scale_decoder_outputs"};
   f.ignored = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
                "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"};
   f.finish = finish;

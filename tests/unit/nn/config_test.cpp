@@ -1,0 +1,190 @@
+// What a family makes of the keys of config.json.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "compress/base/error.h"
+#include "compress/nn/architecture.h"
+
+namespace compress::nn {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+Json bert(const Json& more = Json::object()) {
+  Json json = {{"model_type", "bert"},
+               {"architectures", {"BertForSequenceClassification"}},
+               {"vocab_size", 40},
+               {"hidden_size", 8},
+               {"num_hidden_layers", 2},
+               {"num_attention_heads", 2},
+               {"intermediate_size", 16},
+               {"max_position_embeddings", 12},
+               {"id2label", {{"0", "toxic"}, {"1", "insult"}, {"2", "threat"}}}};
+  json.update(more);
+  return json;
+}
+
+Json llama(const char* type, const Json& more = Json::object()) {
+  Json json = {
+      {"model_type", type},           {"vocab_size", 40},         {"hidden_size", 8},
+      {"num_hidden_layers", 2},       {"num_attention_heads", 2}, {"intermediate_size", 16},
+      {"max_position_embeddings", 12}};
+  json.update(more);
+  return json;
+}
+
+Json t5(const Json& more = Json::object()) {
+  Json json = {{"model_type", "t5"}, {"vocab_size", 40}, {"d_model", 8},  {"d_kv", 4},
+               {"d_ff", 16},         {"num_layers", 2},  {"num_heads", 2}};
+  json.update(more);
+  return json;
+}
+
+Json bart(const Json& more = Json::object()) {
+  Json json = {
+      {"model_type", "bart"},         {"vocab_size", 40},      {"d_model", 8},
+      {"encoder_layers", 2},          {"decoder_layers", 3},   {"encoder_attention_heads", 2},
+      {"decoder_attention_heads", 2}, {"encoder_ffn_dim", 16}, {"decoder_ffn_dim", 16},
+      {"max_position_embeddings", 12}};
+  json.update(more);
+  return json;
+}
+
+ModelConfig read(const Json& json) {
+  return family(json.at("model_type")).read_config(json);
+}
+
+// What the Error says; "" when there is none.
+std::string refusal(const Json& json) {
+  try {
+    read(json);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::model);
+    return error.message() + " | " + error.hint();
+  }
+  return "";
+}
+
+std::vector<std::string> remarks(const Json& json) {
+  return family(json.at("model_type")).remarks(json);
+}
+
+TEST(ProblemType, DecidesWhatAClassifierIs) {
+  const std::vector<std::string> names = {"toxic", "insult", "threat"};
+  const Json one = {{"0", "score"}};
+  struct Row {
+    Json said;
+    HeadKind head;
+  };
+  for (const Row& row :
+       {Row{Json::object(), HeadKind::classification},
+        Row{{{"problem_type", nullptr}}, HeadKind::classification},
+        Row{{{"problem_type", "single_label_classification"}}, HeadKind::classification},
+        Row{{{"problem_type", "multi_label_classification"}}, HeadKind::multi_label},
+        Row{{{"problem_type", "regression"}}, HeadKind::regression},
+        Row{{{"id2label", one}}, HeadKind::regression},
+        Row{{{"id2label", one}, {"problem_type", "multi_label_classification"}},
+            HeadKind::multi_label}}) {
+    const ModelConfig config = read(bert(row.said));
+    EXPECT_EQ(head_name(config.head), std::string(head_name(row.head))) << row.said;
+    EXPECT_EQ(config.labels,
+              row.said.contains("id2label") ? std::vector<std::string>{"score"} : names);
+  }
+  EXPECT_THAT(refusal(bert({{"problem_type", "ranking"}})), HasSubstr("problem_type \"ranking\""));
+  EXPECT_THAT(refusal(bert({{"id2label", one}, {"problem_type", "single_label_classification"}})),
+              HasSubstr("needs more than one label"));
+}
+
+TEST(ProblemType, IsWrittenAsItWasRead) {
+  for (const char* problem :
+       {"single_label_classification", "multi_label_classification", "regression"}) {
+    const Json json = bert({{"problem_type", problem}});
+    const Json written = family("bert").write_config(read(json));
+    EXPECT_EQ(written.at("problem_type"), problem);
+    EXPECT_EQ(written.at("id2label"), json.at("id2label"));
+    EXPECT_EQ(written.at("architectures"), json.at("architectures"));
+  }
+}
+
+TEST(ConfigKeys, OfHeadsThatWerePrunedAreRefused) {
+  EXPECT_THAT(refusal(bert({{"pruned_heads", {{"0", {1}}}}})),
+              HasSubstr("pruned_heads {\"0\":[1]} is not supported"));
+  for (const Json& nothing : {Json::object(), Json(nullptr), Json{{"0", Json::array()}}})
+    EXPECT_EQ(refusal(bert({{"pruned_heads", nothing}})), "") << nothing;
+  EXPECT_THAT(refusal(llama("qwen3", {{"pruned_heads", {{"0", {1}}}}})), HasSubstr("pruned_heads"));
+}
+
+TEST(ConfigKeys, ThatAreNotComputedAreRefusedByTheirName) {
+  EXPECT_THAT(refusal(bert({{"hidden_act", "mish"}})), HasSubstr("hidden_act 'mish'"));
+  EXPECT_THAT(refusal(bert({{"type_vocab_size", 0}})), HasSubstr("type_vocab_size"));
+  EXPECT_THAT(refusal(bert({{"hidden_dropout_prob", 1.5}})), HasSubstr("hidden_dropout_prob"));
+  EXPECT_THAT(refusal(bert({{"per_layer_config", {{"0", {{"hidden_size", 4}}}}}})),
+              HasSubstr("per_layer_config"));
+  EXPECT_THAT(refusal(llama("qwen3", {{"layer_types", {"full_attention", "sliding_attention"}}})),
+              HasSubstr("layer_types with \"sliding_attention\""));
+  EXPECT_THAT(refusal(llama("llama", {{"partial_rotary_factor", 0.5}})),
+              HasSubstr("partial_rotary_factor"));
+  EXPECT_THAT(refusal(llama("llama", {{"rope_parameters", {{"partial_rotary_factor", 0.5}}}})),
+              HasSubstr("partial_rotary_factor"));
+  EXPECT_THAT(refusal(t5({{"dense_act_fn", "silu"}})), HasSubstr("dense_act_fn \"silu\""));
+  EXPECT_THAT(refusal(t5({{"feed_forward_proj", "gated-mish"}})),
+              HasSubstr("feed_forward_proj 'mish'"));
+  EXPECT_THAT(refusal(bart({{"normalize_before", true}})), HasSubstr("normalize_before"));
+  EXPECT_THAT(refusal(bart({{"extra_pos_embeddings", 0}})), HasSubstr("extra_pos_embeddings"));
+  EXPECT_THAT(refusal(bart({{"decoder_start_token_id", 40}})),
+              HasSubstr("decoder_start_token_id 40"));
+}
+
+TEST(ConfigKeys, OfOtherValuesOrNoneDoNotDisturb) {
+  EXPECT_EQ(refusal(llama("qwen3", {{"layer_types", {"full_attention", "full_attention"}},
+                                    {"use_sliding_window", nullptr},
+                                    {"partial_rotary_factor", 1.0}})),
+            "");
+  EXPECT_EQ(refusal(bert({{"is_decoder", nullptr}, {"add_cross_attention", false}})), "");
+  EXPECT_EQ(refusal(t5({{"feed_forward_proj", "gated-gelu"},
+                        {"dense_act_fn", "gelu_new"},
+                        {"is_gated_act", true}})),
+            "");
+}
+
+// transformers gives Mistral and Qwen2 no such switch.
+TEST(ConfigKeys, OfBiasesCountWhereTheFamilyHasThem) {
+  EXPECT_TRUE(architecture(read(llama("llama", {{"attention_bias", true}}))).output_bias);
+  EXPECT_TRUE(architecture(read(llama("qwen3", {{"attention_bias", true}}))).output_bias);
+  EXPECT_FALSE(architecture(read(llama("mistral", {{"attention_bias", true}}))).output_bias);
+  EXPECT_FALSE(architecture(read(llama("qwen2", {{"attention_bias", true}}))).output_bias);
+  EXPECT_TRUE(architecture(read(llama("qwen2"))).query_bias);
+}
+
+TEST(ConfigAliases, AreReadCheckedAndWritten) {
+  Json json = bart({{"num_hidden_layers", 2}});
+  ModelConfig config = read(json);
+  config.layers = 1;
+  EXPECT_EQ(family("bart").write_config(config).at("num_hidden_layers"), 1);
+  EXPECT_EQ(family("bart").write_config(config).at("encoder_layers"), 1);
+  json.erase("encoder_layers");
+  EXPECT_EQ(read(json).layers, 2);
+  EXPECT_FALSE(family("bart").write_config(read(bart())).contains("num_hidden_layers"));
+  EXPECT_THAT(refusal(bart({{"num_hidden_layers", 6}})),
+              HasSubstr("num_hidden_layers 6 and encoder_layers 2"));
+}
+
+TEST(Remarks, NameWhatIsNotRead) {
+  EXPECT_THAT(remarks(bert()), IsEmpty());
+  EXPECT_THAT(
+      remarks(bert({{"use_cache", true}, {"pruned_heads", Json::object()}, {"x", nullptr}})),
+      IsEmpty());
+  const std::vector<std::string> unread =
+      remarks(bert({{"cell", Json::object()}, {"rope_interleaved", true}}));
+  ASSERT_EQ(unread.size(), 1u);
+  EXPECT_EQ(unread.front(), "keys that are not read, and kept as they are: cell, rope_interleaved");
+  EXPECT_THAT(remarks(bert({{"rope_interleaved", false}})), IsEmpty());
+  EXPECT_THAT(remarks(bert({{"architectures", {"BertForNextSentencePrediction"}}})),
+              testing::ElementsAre(HasSubstr("BertForNextSentencePrediction")));
+  EXPECT_THAT(remarks(bert({{"num_labels", 5}})), testing::ElementsAre(HasSubstr("num_labels 5")));
+}
+
+}  // namespace
+}  // namespace compress::nn
