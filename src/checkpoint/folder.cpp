@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
+#include <set>
 
 #include "compress/base/error.h"
 #include "compress/base/log.h"
@@ -21,12 +23,50 @@ bool is_float(Dtype type) {
   return type == Dtype::f32 || type == Dtype::f16 || type == Dtype::bf16 || type == Dtype::f64;
 }
 
+// The first stack's table of words.
+std::string word_table(const nn::ModelConfig& config) {
+  const nn::Architecture plan = nn::architecture(config);
+  return (plan.encoder.layers > 0 ? plan.encoder.word : plan.decoder.word) + ".weight";
+}
+
+// What stands before all names of the files besides the family's prefix, as Python's wrappers of
+// models leave it. Looked for only where the table of words is not found without it.
+std::string wrapper_of(const storage::TensorReader& reader, const nn::Family& family,
+                       const nn::ModelConfig& config) {
+  const std::string word = word_table(config);
+  const std::vector<TensorView>& tensors = reader.tensors();
+  std::string wrapper;
+  auto all_begin_with = [&](const std::string& front) {
+    return std::all_of(tensors.begin(), tensors.end(),
+                       [&](const TensorView& one) { return starts_with(one.name, front); });
+  };
+  auto has_words = [&] {
+    return std::any_of(tensors.begin(), tensors.end(), [&](const TensorView& one) {
+      return family.canonical_name(one.name.substr(wrapper.size())) == word;
+    });
+  };
+  for (bool longer = !tensors.empty(); longer && !has_words();) {
+    longer = false;
+    for (const char* front : {"module.", "_orig_mod.", "_fsdp_wrapped_module.", "model."})
+      if (!longer && all_begin_with(wrapper + front)) {
+        wrapper += front;
+        longer = true;
+      }
+  }
+  return has_words() ? wrapper : "";
+}
+
 // Names and types; what a quantised weight needs goes to its weight.
-void collect(Folder& folder, const nn::Family& family, Findings& findings) {
+void collect(Folder& folder, const nn::Family& family, const fs::path& place, Findings& findings) {
   const bool quantised = !folder.config.quantization.is_null();
   std::vector<std::pair<std::string, const TensorView*>> extras;
+  folder.wrapper = wrapper_of(*folder.reader, family, folder.config.config);
+  if (!folder.wrapper.empty())
+    log_once(log::warn,
+             str(place.string(), ": all names of tensors begin with '", folder.wrapper,
+                 "', which a wrapper of the model left there; they are read without it"));
   for (const TensorView& stored : folder.reader->tensors()) {
-    std::string name = family.canonical_name(stored.name);
+    std::string name = family.canonical_name(stored.name.substr(folder.wrapper.size()));
     if (family.is_ignored(name)) continue;
     if (quantised && is_quantization_extra(name)) {
       extras.emplace_back(std::move(name), &stored);
@@ -37,8 +77,11 @@ void collect(Folder& folder, const nn::Family& family, Findings& findings) {
       findings.add(name + " is there twice, with and without a prefix");
   }
   attach_extras(folder, extras, findings);
+}
+
+void check_types(const Folder& folder, Findings& findings) {
   for (const auto& [name, source] : folder.weights)
-    if (!is_float(source.values->dtype) && source.scale == nullptr)
+    if (source.values != nullptr && !is_float(source.values->dtype) && source.scale == nullptr)
       findings.add(str(storage::shown_name(name), " has type ",
                        storage::dtype_name(source.values->dtype), ", which no weight has"));
 }
@@ -116,29 +159,83 @@ std::vector<std::string> not_asked_for(const Folder& folder, const std::string& 
   return found;
 }
 
-// Compares the names with those of the built model and drops heads that it does not use.
-void match_table(Folder& folder, Findings& findings) {
+// What names of tensors tell of a making that is not read.
+void name_makings(const Folder& folder, Findings& findings) {
+  constexpr std::pair<const char*, const char*> makings[] = {
+      {".qweight", "weights that GPTQ or AWQ quantised"},
+      {".absmax", "weights that bitsandbytes quantised"},
+      {".lora_A", "an adapter that was not merged into its model"},
+      {".weight_mask", "a mask of torch.nn.utils.prune that was not made permanent"}};
+  for (const auto& [part, making] : makings)
+    for (const auto& [name, source] : folder.weights)
+      if (name.find(part) != std::string::npos) {
+        findings.add(str(storage::shown_name(name), " is of ", making, ", which is not read"));
+        break;
+      }
+}
+
+// "a, b and 5 more".
+std::string shortened(const std::vector<std::string>& names) {
+  constexpr size_t shown = 6;
+  std::vector<std::string> parts;
+  for (size_t i = 0; i < std::min(shown, names.size()); ++i)
+    parts.push_back(storage::shown_name(names[i]));
+  return join(parts, ", ") +
+         (names.size() > shown ? str(" and ", names.size() - shown, " more") : "");
+}
+
+// Whether a tensor that the model does not ask for is a further one of a layer that it has, such as
+// a bias or a scale: config.json and the weights then disagree of what the layer computes. Zeros
+// add nothing.
+bool changes_a_layer(const std::string& name, const Source& source, const nn::Model& model) {
+  for (const nn::Parameter& parameter : model.params().list()) {
+    if (!ends_with(parameter.name, ".weight")) continue;
+    const std::string module = parameter.name.substr(0, parameter.name.size() - 6);
+    if (!starts_with(name, module)) continue;
+    return !(ends_with(name, ".bias") && source.values != nullptr &&
+             !view(*source.values).to(torch::kFloat32).any().item<bool>());
+  }
+  return false;
+}
+
+// Leaves out what is no part of the model, with a line of the log. The configuration of a GGUF file
+// follows from the file, which then holds nothing else.
+void leave_out(Folder& folder, const nn::Model& model, const fs::path& place, Findings& findings) {
+  const nn::Family& family = nn::family(folder.config.config.family);
+  std::vector<std::string> heads, others;
+  for (const auto& [name, source] : folder.weights) {
+    if (model.params().find(name) != nullptr) continue;
+    if (changes_a_layer(name, source, model))
+      findings.add(str(storage::shown_name(name),
+                       " is unexpected: config.json does not give this layer one"));
+    else if (folder.gguf != nullptr && !family.is_head(name))
+      findings.add(storage::shown_name(name) + " is unexpected");
+    else
+      (family.is_head(name) ? heads : others).push_back(name);
+  }
+  for (const auto* names : {&heads, &others})
+    for (const std::string& name : *names) folder.weights.erase(name);
+  if (!heads.empty())
+    log_once(log::info,
+             str(place.string(), ": left out what a model with the head '",
+                 nn::head_name(folder.config.config.head), "' does not use: ", shortened(heads)));
+  if (!others.empty())
+    log_once(log::warn, str(place.string(), ": left out what is no part of a ", family.model_type,
+                            " model: ", shortened(others)));
+}
+
+// Compares the names with those of the built model.
+void match_table(Folder& folder, const fs::path& place, Findings& findings) {
   std::string problem = build_problem(folder.config.config, folder.weights);
   if (!problem.empty()) {
+    name_makings(folder, findings);
     findings.add(problem);
     for (const std::string& name : not_asked_for(folder, problem))
       findings.add(storage::shown_name(name) + " is unexpected");
     return;
   }
   std::unique_ptr<nn::Model> model = dry_build(folder.config.config, folder.weights);
-  std::vector<std::string> unused;
-  for (const auto& [name, source] : folder.weights)
-    if (model->params().find(name) == nullptr) unused.push_back(name);
-  const nn::Family& family = nn::family(folder.config.config.family);
-  for (const std::string& name : unused) {
-    if (family.is_head(name)) {
-      log::debug(str("left out ", name, ", which a model with the head '",
-                     nn::head_name(folder.config.config.head), "' does not use"));
-      folder.weights.erase(name);
-    } else {
-      findings.add(storage::shown_name(name) + " is unexpected");
-    }
-  }
+  leave_out(folder, *model, place, findings);
   // build() would initialise a head that the file lacks; a checkpoint must bring the head that it
   // names.
   for (const nn::Parameter& parameter : model->params().list())
@@ -156,12 +253,11 @@ bool same_values(const TensorView& a, const TensorView& b) {
 // is a table of its own, which would be lost in silence.
 void refuse_other_tables(const Folder& folder, const nn::Family& family, Findings& findings) {
   const nn::Architecture plan = nn::architecture(folder.config.config);
-  const std::string word =
-      (plan.encoder.layers > 0 ? plan.encoder.word : plan.decoder.word) + ".weight";
+  const std::string word = word_table(folder.config.config);
   const auto table = folder.weights.find(word);
   if (table == folder.weights.end()) return;
   for (const TensorView& stored : folder.reader->tensors()) {
-    const std::string name = family.canonical_name(stored.name);
+    const std::string name = family.canonical_name(stored.name.substr(folder.wrapper.size()));
     const bool output = plan.head.out_tied && name == plan.head.out + ".weight",
                input = family.is_ignored(name) && ends_with(name, ".embed_tokens.weight");
     if ((output || input) && !same_values(stored, *table->second.values))
@@ -171,6 +267,13 @@ void refuse_other_tables(const Folder& folder, const nn::Family& family, Finding
 }
 
 }  // namespace
+
+void log_once(void (*say)(std::string_view), const std::string& line) {
+  static std::mutex mutex;
+  static std::set<std::string> said;
+  const std::lock_guard lock(mutex);
+  if (said.insert(line).second) say(line);
+}
 
 std::vector<int64_t> Source::shape() const {
   if (values == nullptr) return part.shape;
@@ -202,12 +305,13 @@ Folder open_folder(const fs::path& path) {
     folder.config = read_config(path);
     check_quantization(folder.config.quantization, path / "config.json");
     folder.reader = storage::open_tensors(path);
-    collect(folder, nn::family(folder.config.config.family), findings);
+    collect(folder, nn::family(folder.config.config.family), path, findings);
     if (!folder.config.dense.empty()) collect_dense(folder, findings);
   }
   refuse_absurd_sizes(folder, findings);
   if (!findings.empty()) findings.fail(path);
-  match_table(folder, findings);
+  match_table(folder, path, findings);
+  check_types(folder, findings);
   if (folder.reader != nullptr && findings.empty())
     refuse_other_tables(folder, nn::family(folder.config.config.family), findings);
   if (!findings.empty()) findings.fail(path);

@@ -23,8 +23,8 @@ ConfigFile read_config(const std::filesystem::path& model);
 // The same of a GGUF file that is open.
 ConfigFile read_config(const storage::GgufReader& reader, const std::filesystem::path& file);
 
-// Pooling and projection out of the layout of sentence-transformers, where a folder has it. A Dense
-// module makes the model one with the embedding head.
+// Pooling, projection and normalisation out of the layout of sentence-transformers, where a folder
+// has it. A Dense module makes the model one with the embedding head.
 void read_sentence_modules(const std::filesystem::path& folder, ConfigFile& file);
 
 // A weight in a file; quantised ones have a scale.
@@ -40,12 +40,17 @@ struct Source {
 struct Folder {
   ConfigFile config;
   std::unique_ptr<storage::TensorReader> reader;
+  std::string wrapper;  // before all names of the reader's tensors, empty: nothing
   std::unique_ptr<storage::GgufReader> gguf;     // instead of `reader`
   std::unique_ptr<storage::TensorReader> dense;  // of the projection, null: none
   std::map<std::string, Source> weights;         // by canonical name: exactly the model's
   std::map<std::string, const storage::TensorView*>
       input_scales;  // by the canonical name of the weight
 };
+// A line of the log that is said once in a process, however often a folder is opened: `say` is
+// log::warn or log::info.
+void log_once(void (*say)(std::string_view), const std::string& line);
+
 // Opens a folder and checks that its tensors are the model's. All problems are in one Error{model}.
 Folder open_folder(const std::filesystem::path& model);
 

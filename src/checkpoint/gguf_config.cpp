@@ -135,12 +135,20 @@ void put_rope(nn::Json& json, const Metadata& data, int64_t width) {
     json["rope_scaling"] = scaling;
 }
 
+// What `head: embedding` pools with: 0 none, 1 mean, 2 the first token, 3 the last, 4 a reranker.
+void put_pooling(nn::Json& json, const Metadata& data) {
+  const int64_t type = data.has("pooling_type") ? data.integer("pooling_type") : 0;
+  if (type >= 1 && type <= 3)
+    json["compress"] = {{"pooling", type == 1 ? "mean" : type == 2 ? "cls" : "lasttoken"}};
+}
+
 // Keys that all decoders have.
 void put_decoder(nn::Json& json, const Metadata& data) {
   if (data.has("expert_count") && data.integer("expert_count") > 0)
     data.refuse("mixtures of experts are not supported");
   json["vocab_size"] = vocabulary(data);
   json["tie_word_embeddings"] = data.tensor("output.weight") == nullptr;
+  put_pooling(json, data);
   put_tokens(json, data);
 }
 
@@ -230,10 +238,8 @@ nn::Json bert(const Metadata& data) {
                                 : int64_t{segments == nullptr ? 2 : 1};
   put_tokens(json, data);
   if (!json.contains("pad_token_id")) json["pad_token_id"] = 0;
-  // 0 none, 1 mean, 2 the first token, 3 the last, 4 a reranker.
-  const int64_t pooling = data.has("pooling_type") ? data.integer("pooling_type") : 0;
-  if (pooling == 1 || pooling == 2)
-    json["compress"] = {{"head", "embedding"}, {"pooling", pooling == 1 ? "mean" : "cls"}};
+  put_pooling(json, data);
+  if (json.contains("compress")) json["compress"]["head"] = "embedding";
   return json;
 }
 

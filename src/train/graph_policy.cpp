@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "compress/base/strings.h"
+#include "compress/nn/pooling.h"
 #include "graph.h"
 
 namespace compress::train {
@@ -47,8 +48,8 @@ std::string graph_refusal(const GraphFacts& facts) {
     default:
       break;
   }
-  if (facts.head == nn::HeadKind::embedding && facts.pooling == "mean")
-    return "the mean over a row's tokens would see the padding";
+  if (facts.head == nn::HeadKind::embedding && !nn::reads_single_tokens(facts.pooling))
+    return "the pooling '" + facts.pooling + "' over a row's tokens would see the padding";
   if (facts.static_observers) return "static ranges of activations would see the padding";
   if (facts.processes) return "several processes share each batch";
   if (facts.accumulate > 1) return "batches are computed in parts";

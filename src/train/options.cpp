@@ -18,8 +18,10 @@ const recipe::Options<ModelOptions>& ModelOptions::options() {
                    "seq2seq_lm", "token_classification", "span", "multiple_choice",
                    "replaced_token"})
           .field("pooling", &ModelOptions::pooling,
-                 "of the embedding head; auto: what the model's folder says, else mean")
-          .one_of({"auto", "mean", "cls"})
+                 "of the embedding head, in the words of sentence-transformers; auto: what the "
+                 "model's folder says (several modes, too), else mean")
+          .one_of(
+              {"auto", "cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"})
           .components_by_key(&ModelOptions::surgery, surgery::registry)
           .mark(&ModelOptions::mark)
           .shorthand("from");

@@ -19,9 +19,11 @@ namespace compress::checkpoint {
 // Reads config.json and model.safetensors or, where there is none, pytorch_model.bin (or the shards
 // of either): names with or without the family's prefix, LayerNorm gamma/beta, tied weights, label
 // maps. All tensors become float32. Dequantises an int-quantized compressed-tensors folder (weight
-// * scale) and leaves what it says of quantisation in the state. Heads that the configured
-// architecture does not use are left out. Every problem of a folder (missing, unexpected, wrongly
-// shaped tensors) is in one Error{model}.
+// * scale) and leaves what it says of quantisation in the state. Every problem of a folder (missing
+// and wrongly shaped tensors, further tensors of a layer that the model has) is in one
+// Error{model}. Tensors that are no part of the model are left out with one line of the log, as are
+// keys of config.json that are not followed; `module.`, `_orig_mod.` and `model.` before all names,
+// too.
 //
 // A GGUF file, or a folder with one and without config.json, is a model, too: its metadata becomes
 // the family's configuration and its tensors are dequantised. Architectures: llama, mistral, qwen2,

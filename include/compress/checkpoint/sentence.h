@@ -13,8 +13,10 @@ namespace compress::checkpoint {
 // expect it.
 bool is_projection(std::string_view canonical);
 
-// For a model with the embedding head: modules.json, 1_Pooling/config.json and, with a projection,
-// 2_Dense with `effective` or latent weights. For other heads takes an older modules.json away.
+// For a model with the embedding head, and for base and language models whose folder had them:
+// modules.json, 1_Pooling/config.json and, with a projection, 2_Dense with `effective` or latent
+// weights, in the spelling of the folder that the model came from. For other heads takes an older
+// modules.json away.
 void write_sentence_modules(const nn::Model& model, const std::filesystem::path& folder,
                             bool effective = false);
 

@@ -216,6 +216,15 @@ TEST_F(GgufModel, ReadsBertAsAnEncoderOfSentences) {
   EXPECT_NO_THROW(nn::build(state, 0));
 }
 
+TEST_F(GgufModel, KeepsThePoolingOfADecoder) {
+  Writer file = llama();
+  file.integer("llama.pooling_type", 3);
+  nn::ModelState state = load(file);
+  EXPECT_EQ(state.config.head, nn::HeadKind::causal_lm);
+  nn::set_head(state, nn::HeadKind::embedding, {}, "auto");
+  EXPECT_EQ(state.config.pooling, "lasttoken");
+}
+
 TEST_F(GgufModel, CutsJoinedMatricesAndDoesWithoutSegments) {
   nn::ModelState state = load(bert(true, false));
   torch::Tensor matrix = counted({3 * hidden, hidden}), bias = counted({3 * hidden}, 0.1);

@@ -86,11 +86,109 @@ TEST_F(Load, ListsEveryProblemInOneError) {
   EXPECT_FALSE(has(text, "'encoder.layer.0")) << text;
 }
 
-TEST_F(Load, RefusesUnexpectedTensorsOfAnOtherwiseWholeModel) {
+TEST_F(Load, LeavesOutTensorsThatAreNoPartOfTheModelWithOneLine) {
   nn::TensorMap named = tiny::tensors();
-  named["adapter.down.weight"] = torch::ones({4, 8});
+  for (int i = 0; i < 7; ++i) {
+    named[str("fit_denses.", i, ".weight")] = torch::ones({4, 8});
+    named[str("fit_denses.", i, ".count")] = torch::ones({1}, torch::kInt64);
+  }
   tiny::write(root_, named);
-  EXPECT_TRUE(has(failure(), "'adapter.down.weight' is unexpected"));
+  testing::internal::CaptureStderr();
+  expect_same(load_model(root_).tensors, tiny::tensors());
+  load_model(root_);  // says nothing again
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_TRUE(has(said,
+                  "left out what is no part of a bert model: 'fit_denses.0.count', "
+                  "'fit_denses.0.weight'"))
+      << said;
+  EXPECT_TRUE(has(said, " and 8 more\n")) << said;
+  EXPECT_EQ(said.find("left out"), said.rfind("left out")) << said;
+}
+
+TEST_F(Load, RefusesFurtherTensorsOfItsLayers) {
+  const std::string query = "encoder.layer.0.attention.self.query.";
+  for (const char* part : {"lora_A.weight", "weight_scale", "weight.absmax"}) {
+    nn::TensorMap named = tiny::tensors();
+    named[query + part] = torch::ones({1});
+    tiny::write(root_, named);
+    EXPECT_TRUE(has(failure(), "'" + query + part + "' is unexpected")) << part;
+  }
+  // A bias changes what is computed, unless it is zero.
+  nn::TensorMap named = tiny::tensors();
+  named["embeddings.word_embeddings.bias"] = torch::zeros({8});
+  tiny::write(root_, named);
+  expect_same(load_model(root_).tensors, tiny::tensors());
+  named["embeddings.word_embeddings.bias"][3] = 1;
+  tiny::write(root_, named);
+  EXPECT_TRUE(has(failure(), "'embeddings.word_embeddings.bias' is unexpected"));
+}
+
+TEST_F(Load, ReadsNamesThatWrappersLeft) {
+  for (const char* front : {"module.", "_orig_mod.", "module._orig_mod.", "model.",
+                            "_orig_mod.model.", "module.bert."}) {
+    nn::TensorMap named;
+    for (const auto& [name, tensor] : tiny::tensors()) named[front + name] = tensor;
+    fs::remove_all(root_);
+    tiny::write(root_, named);
+    expect_same(load_model(root_).tensors, tiny::tensors());
+  }
+  // In front of some of them it is another model.
+  nn::TensorMap named;
+  for (const auto& [name, tensor] : tiny::tensors())
+    named[(starts_with(name, "classifier") ? "" : "module.") + name] = tensor;
+  tiny::write(root_, named);
+  EXPECT_TRUE(has(failure(), "embeddings.word_embeddings.weight is missing"));
+}
+
+TEST_F(Load, SaysWhichTypeAConfigWithoutOneLooksLike) {
+  nn::Json json = tiny::config();
+  json.erase("model_type");
+  tiny::write(root_, tiny::tensors(), json);
+  EXPECT_TRUE(has(failure(), "add \"model_type\": \"bert\", which its contents look like"));
+  json.erase("architectures");
+  nn::TensorMap named;
+  for (const auto& [name, tensor] : tiny::tensors()) named["bert." + name] = tensor;
+  tiny::write(root_, named, json);
+  EXPECT_TRUE(has(failure(), "add \"model_type\": \"bert\", which its contents look like"));
+  tiny::write(root_, tiny::tensors(), json);
+  EXPECT_TRUE(has(failure(), "look like one of bert, roberta, xlm-roberta, electra"));
+  tiny::write(root_, tiny::tensors(), {{"a", 1}});
+  EXPECT_TRUE(has(failure(), "no configuration of a supported model"));
+}
+
+TEST_F(Load, RefusesAdaptersAndOtherQuantisationsByName) {
+  tiny::write(root_, tiny::tensors());
+  write_file(root_ / "adapter_config.json", "{}");
+  EXPECT_TRUE(has(failure(), "adapter_config.json"));
+  fs::remove(root_ / "adapter_config.json");
+  for (const char* method : {"bitsandbytes", "gptq", "awq"}) {
+    nn::Json json = tiny::config();
+    json["quantization_config"] = {{"quant_method", method}, {"bits", 4}};
+    tiny::write(root_, tiny::tensors(), json);
+    EXPECT_TRUE(has(failure(), str("quant_method \"", method, "\""))) << method;
+  }
+}
+
+TEST_F(Load, NamesMakingsThatItDoesNotRead) {
+  const std::string query = "encoder.layer.0.attention.self.query.";
+  for (const auto& [part, word] :
+       {std::pair{"qweight", "GPTQ or AWQ"}, {"base_layer.lora_A.weight", "adapter"}}) {
+    nn::TensorMap named = tiny::tensors();
+    named.erase(query + "weight");
+    named[query + part] = torch::ones({4, 8});
+    tiny::write(root_, named);
+    const std::string text = failure();
+    EXPECT_TRUE(has(text, word) && has(text, query + "weight is missing")) << text;
+  }
+}
+
+TEST_F(Load, NamesAShardThatIsMissing) {
+  tiny::write(root_, tiny::tensors());
+  fs::rename(root_ / "model.safetensors", root_ / "model-00001-of-00002.safetensors");
+  write_file(root_ / "model.safetensors.index.json",
+             R"({"weight_map": {"classifier.bias": "model-00001-of-00002.safetensors",
+                                "classifier.weight": "model-00002-of-00002.safetensors"}})");
+  EXPECT_TRUE(has(failure(), "model-00002-of-00002.safetensors"));
 }
 
 TEST_F(Load, RefusesAFileWithoutTheHeadThatItNames) {

@@ -71,9 +71,14 @@ TEST(GraphPolicy, SaysWhyNot) {
             std::string::npos);
   EXPECT_EQ(reason([](auto& f) {
               f.head = nn::HeadKind::embedding;
-              f.pooling = "cls";
+              f.pooling = "cls+lasttoken";
             }),
             "");
+  EXPECT_NE(reason([](auto& f) {
+              f.head = nn::HeadKind::embedding;
+              f.pooling = "cls+max";
+            }).find("cls+max"),
+            std::string::npos);
   EXPECT_NE(reason([](auto& f) { f.static_observers = true; }).find("ranges"), std::string::npos);
   EXPECT_NE(reason([](auto& f) { f.accumulate = 2; }).find("parts"), std::string::npos);
   EXPECT_NE(reason([](auto& f) { f.micro_batch_ascent = true; }).find("micro-batch"),
