@@ -1,6 +1,9 @@
+#include <algorithm>
+
 #include "compress/augment/augment.h"
 #include "compress/base/error.h"
 #include "compress/base/random.h"
+#include "compress/base/strings.h"
 
 namespace compress::augment {
 
@@ -10,16 +13,22 @@ class Masking : public Augment {
  public:
   explicit Masking(const MaskingOptions& options) : options_(options) {}
 
-  void bind(const text::Tokenizer& tokenizer) override {
+  void bind(const text::Tokenizer& tokenizer, int64_t rows) override {
     if (tokenizer.special_ids().mask < 0)
       throw Error(ErrorKind::recipe,
                   "masking needs a tokenizer with a mask token, and this one has none");
     mask_ = tokenizer.special_ids().mask;
-    vocabulary_ = tokenizer.vocabulary_size();
-    special_.assign(static_cast<size_t>(vocabulary_), false);
+    const int64_t tokens = tokenizer.vocabulary_size();
+    if (mask_ >= rows)
+      throw Error(ErrorKind::model,
+                  str("the mask token is number ", mask_, " of the tokenizer's ", tokens,
+                      ", but the model's embedding has ", rows, " rows"),
+                  {}, "give the embedding a row for each token: resize_vocabulary");
+    vocabulary_ = std::min(tokens, rows);
+    special_.assign(static_cast<size_t>(tokens), false);
     const text::SpecialIds& ids = tokenizer.special_ids();
     for (int32_t id : {ids.pad, ids.unk, ids.cls, ids.sep, ids.mask})
-      if (id >= 0 && id < vocabulary_) special_[static_cast<size_t>(id)] = true;
+      if (id >= 0 && id < tokens) special_[static_cast<size_t>(id)] = true;
   }
 
   void apply(data::Batch& batch, uint64_t seed) const override {

@@ -5,9 +5,11 @@
 #include <cmath>
 
 #include "compress/base/error.h"
+#include "compress/base/log.h"
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/vocabulary.h"
 #include "compress/cli/commands.h"
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
@@ -43,6 +45,7 @@ void check_head(const nn::ModelConfig& config, const std::string& folder) {
         str("the model has the head '", nn::head_name(config.head), "', which has no score"),
         folder,
         "train a stage with a head that predicts (classification, causal_lm, ...) on it first");
+  eval::check_task(config, folder);
 }
 
 // Numbers that JSON lacks become null.
@@ -119,6 +122,9 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   exports::LoadedModel loaded = exports::load(flags.model);
   check_head(loaded.model->config(), flags.model);
   std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(flags.model);
+  if (const std::string gap = checkpoint::missing_rows(*tokenizer, loaded.model->config());
+      !gap.empty())
+    log::warn(flags.model + ": " + gap);
   const data::Split split = flags.data.load(loaded.model->config(), *tokenizer);
   with_place("--metrics", [&] {
     eval::check_metrics(flags.metrics, loaded.model->config(), !split.positive.empty());

@@ -86,6 +86,7 @@ int write(const ExportFlags& flags) {
   if (flags.data.given()) {
     std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(flags.model);
     check = flags.data.load(loaded.model->config(), *tokenizer);
+    eval::check_rows(*check, loaded.model->config(), tokenizer.get());
   }
   const nn::Json story = provenance(flags.model);
   std::vector<exports::Report> reports;

@@ -14,6 +14,7 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/vocabulary.h"
 #include "compress/cli/commands.h"
 #include "compress/export/export.h"
 #include "compress/nn/packed.h"
@@ -175,6 +176,15 @@ class Writer {
   generate::Tokens encoded(const Prompt& prompt, ErrorKind kind) {
     const text::Encoding encoding = tokenizer_.encode(prompt.text);
     generate::Tokens ids(encoding.ids.begin(), encoding.ids.end());
+    const int64_t rows = model_.config().vocab_size;
+    for (int32_t id : encoding.ids)
+      if (id >= rows)
+        throw Error(
+            ErrorKind::data,
+            str("the prompt has the token ", id, " ('", tokenizer_.id_to_token(id).value_or(""),
+                "'), but the model's embedding has ", rows, " rows, and the tokenizer has ",
+                tokenizer_.vocabulary_size(), " tokens"),
+            prompt.where, "give the embedding a row for each token: resize_vocabulary");
     const std::string what = generate::problem(model_.config(), options_, ids);
     if (!what.empty())
       throw Error(kind, "the prompt " + what, prompt.where,
@@ -240,6 +250,8 @@ int generate_text(GenerateFlags flags) {
   }
   generate::Options options = options_of(flags, config);
   const auto tokenizer = checkpoint::load_tokenizer(flags.model);
+  if (const std::string gap = checkpoint::missing_rows(*tokenizer, config); !gap.empty())
+    log::warn(flags.model + ": " + gap);
   options.stop = stops_at(flags.stop, *tokenizer);
   options.precision = train::resolve_precision(flags.precision, device);
   exports::LoadedModel loaded = exports::load(flags.model);

@@ -5,6 +5,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/vocabulary.h"
 #include "compress/cli/commands.h"
 #include "compress/export/export.h"
 
@@ -45,6 +46,8 @@ struct File {
 struct Inspection {
   const nn::Model* model = nullptr;
   nn::Json scheme, history;
+  int64_t tokens = -1;         // of the folder's tokenizer; -1: it has none
+  std::string tokenizer_note;  // why it cannot be read, or what it has beyond the embedding
   std::vector<Tensor> tensors;
   std::vector<Count> layers;    // all parameters of each layer
   std::vector<Count> matrices;  // the matrices of each layer
@@ -89,6 +92,17 @@ void list_files(Inspection& found, const std::filesystem::path& folder) {
             [](const File& a, const File& b) { return a.name < b.name; });
 }
 
+void meet_tokenizer(Inspection& found, const std::filesystem::path& folder) {
+  if (checkpoint::gguf_file(folder).empty() && checkpoint::tokenizer_files(folder).empty()) return;
+  try {
+    const auto tokenizer = checkpoint::load_tokenizer(folder);
+    found.tokens = tokenizer->vocabulary_size();
+    found.tokenizer_note = checkpoint::missing_rows(*tokenizer, found.model->config());
+  } catch (const Error& error) {  // a model can be looked at without it
+    found.tokenizer_note = error.message();
+  }
+}
+
 std::string quantization_text(const nn::Json& scheme) {
   if (scheme.is_null()) return "none";
   auto part = [&](const char* key, const char* otherwise) {
@@ -122,6 +136,9 @@ std::string summary_text(const Inspection& found) {
            str(config.layers, " layers, ", config.hidden_size, " wide, ", config.attention_heads,
                " heads, feed-forward ", config.intermediate_size, ", vocabulary ",
                with_commas(config.vocab_size), ", ", config.max_positions, " positions"));
+  if (config.head == nn::HeadKind::embedding || config.sentence.is_object())
+    text += line("pooling", config.pooling + (config.normalize ? ", normalised" : ""));
+  if (!found.tokenizer_note.empty()) text += line("tokenizer", found.tokenizer_note);
   text += line("parameters", with_commas(found.all.weights));
   text += line("sparsity", found.encoder.text() + " weights in the encoder's matrices, " +
                                found.all.text() + " parameters");
@@ -177,6 +194,11 @@ std::string as_json(const Inspection& found, bool tensors) {
                    {"intermediate_size", config.intermediate_size},
                    {"vocab_size", config.vocab_size},
                    {"max_positions", config.max_positions},
+                   {"pooling", config.head == nn::HeadKind::embedding || config.sentence.is_object()
+                                   ? nn::Json(config.pooling)
+                                   : nn::Json()},
+                   {"tokenizer_tokens", found.tokens < 0 ? nn::Json() : nn::Json(found.tokens)},
+                   {"tokenizer_note", found.tokenizer_note},
                    {"parameters", found.all.json()},
                    {"encoder_matrices", found.encoder.json()},
                    {"per_layer", nn::Json::array()},
@@ -209,6 +231,7 @@ int inspect(const InspectFlags& flags) {
   if (std::filesystem::exists(record)) found.history = checkpoint::read_json(record);
   count_zeros(found);
   list_files(found, flags.model);
+  meet_tokenizer(found, flags.model);
   print(flags.json ? as_json(found, flags.tensors) : as_text(found, flags.tensors));
   return 0;
 }

@@ -30,13 +30,15 @@ Tensor logits_of(nn::Model& model, const data::Split& split, const std::vector<i
   return logits;
 }
 
-void check_fit(const nn::ModelConfig& config, const data::Split& split) {
+void check_fit(const nn::ModelConfig& config, const data::Split& split,
+               const text::Tokenizer* tokenizer) {
+  check_task(config, split.file.string());
   if (!can_score(config.head, split.task))
     throw Error(ErrorKind::data,
                 compress::str("a model with the head '", nn::head_name(config.head),
                               "' cannot be scored on this data"),
                 split.file.string(), "the data set's `task` and the model's `head` must agree");
-  check_lengths(split, config);
+  check_rows(split, config, tokenizer);
 }
 
 // Runs some batches, and says how long that took.
@@ -131,8 +133,40 @@ bool can_score(HeadKind head, data::Task task) {
   }
 }
 
-void check_lengths(const data::Split& split, const nn::ModelConfig& config) {
+void check_task(const nn::ModelConfig& config, const std::string& place) {
+  const bool several = config.head == HeadKind::regression && config.outputs() > 1;
+  if (!several && config.head != HeadKind::multi_label) return;
+  const char* problem = several ? "regression" : "multi_label_classification";
+  throw Error(ErrorKind::model,
+              compress::str("the model's problem_type is \"", problem, "\" with ", config.outputs(),
+                            " outputs, which no task trains or scores yet"),
+              place,
+              several ? "of regressions, those with one output can be trained and scored"
+                      : "of classifiers, those of one class a text can be trained and scored");
+}
+
+void check_rows(const data::Split& split, const nn::ModelConfig& config,
+                const text::Tokenizer* tokenizer) {
   if (const auto places = nn::learned_places(config)) data::check_longest(split, *places);
+  // Only a tokenizer with more tokens can have written such an id; large files are not read for it.
+  if (tokenizer != nullptr && tokenizer->vocabulary_size() <= config.vocab_size) return;
+  const auto unknown = std::find_if(split.ids.begin(), split.ids.end(),
+                                    [&](int32_t id) { return id >= config.vocab_size; });
+  if (unknown == split.ids.end()) return;
+  const auto next =
+      std::upper_bound(split.offsets.begin(), split.offsets.end(), unknown - split.ids.begin());
+  const int64_t text = next - split.offsets.begin() - 1;
+  std::string token = compress::str("the token ", *unknown), all;
+  if (tokenizer != nullptr) {
+    if (const auto name = tokenizer->id_to_token(*unknown))
+      token += compress::str(" ('", *name, "')");
+    all = compress::str(", and the tokenizer has ", tokenizer->vocabulary_size(), " tokens");
+  }
+  throw Error(ErrorKind::data,
+              compress::str("a text has ", token, ", but the model's embedding has ",
+                            config.vocab_size, " rows", all),
+              split.place(text / split.choices),
+              "give the embedding a row for each token: resize_vocabulary");
 }
 
 std::vector<int64_t> match_labels(const nn::ModelConfig& config, const data::Split& split) {
@@ -200,7 +234,7 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   torch::NoGradGuard no_grad;
   auto begin = std::chrono::steady_clock::now();
   const nn::ModelConfig& config = model.config();
-  check_fit(config, split);
+  check_fit(config, split, options.tokenizer);
   model.params().refresh(options.precision);
   const nn::PackedWeights packed(model.params());
   Evaluation result;

@@ -54,7 +54,7 @@ void score_masked(const Scoring& s) {
   if (s.options.tokenizer == nullptr)
     throw Error(ErrorKind::internal, "a masked LM is evaluated with its tokenizer");
   auto masking = augment::make_masking({});
-  masking->bind(*s.options.tokenizer);
+  masking->bind(*s.options.tokenizer, s.model.config().vocab_size);
   nn::Pass pass{false, 0, s.options.precision};
   s.batches.each([&](const std::vector<int64_t>& rows) {
     check_stop(s.options);

@@ -90,6 +90,7 @@ Tensor outputs_of(nn::Model& model, const data::Split& split, int64_t rows) {
 Measured measure(nn::Model& model, const data::Split& split) {
   torch::NoGradGuard no_grad;
   Measured result;
+  eval::check_rows(split, model.config(), nullptr);
   if (scored(model.config(), split)) {
     eval::EvaluateOptions options;
     options.limit = check_rows;

@@ -177,10 +177,18 @@ std::string problem(const nn::ModelConfig& config, const Options& options,
   if (prompt.empty()) return "has no tokens";
   for (int64_t token : prompt)
     if (token < 0 || token >= config.vocab_size)
-      return str("has the token ", token, ", and the model's vocabulary has ", config.vocab_size);
+      return str("has the token ", token, ", and the model's embedding has ", config.vocab_size,
+                 " rows");
   const auto length = static_cast<int64_t>(prompt.size());
   const bool reads = config.encoder_decoder();
   if (reads && options.decoder_start < 0) return "has no decoder_start_token_id to begin with";
+  Tokens forced = options.forced_eos;
+  forced.insert(forced.end(), {options.decoder_start, options.forced_bos});
+  for (int64_t token : forced)
+    if (token >= config.vocab_size)
+      return str("is to be continued with the token ", token,
+                 " of the generation settings, and the model's embedding has ", config.vocab_size,
+                 " rows");
   if (config.max_positions > 0 && length > config.max_positions)
     return str("has ", with_commas(length), " tokens, and the model takes ",
                with_commas(config.max_positions));

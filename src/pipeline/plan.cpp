@@ -2,9 +2,11 @@
 
 #include "checks.h"
 #include "compress/base/error.h"
+#include "compress/base/log.h"
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/vocabulary.h"
 #include "compress/data/classes.h"
 #include "compress/nn/architecture.h"
 #include "compress/teacher/teacher.h"
@@ -83,6 +85,20 @@ class Planner {
     return it->second;
   }
 
+  // The tokenizer of a stage's model is that of the folder that the first stage began with.
+  void meet_tokenizer(const std::string& stage, const std::string& from,
+                      const nn::ModelConfig& config) {
+    const auto earlier = tokenizer_folders_.find(from);
+    const std::string folder = earlier == tokenizer_folders_.end() ? from : earlier->second;
+    tokenizer_folders_[stage] = folder;
+    if (checkpoint::gguf_file(folder).empty() && checkpoint::tokenizer_files(folder).empty())
+      return;
+    auto& tokenizer = tokenizers_[folder];
+    if (!tokenizer) tokenizer = checkpoint::load_tokenizer(folder);
+    if (const std::string gap = checkpoint::missing_rows(*tokenizer, config); !gap.empty())
+      log::warn(compress::str(stage, ": ", gap));
+  }
+
   void plan_train(const StageOptions& stage) {
     const train::TrainOptions& options = *stage.train;
     const data::DatasetOptions& data = recipe_.dataset(options.data);
@@ -92,6 +108,7 @@ class Planner {
                                                        [&] { return data::label_names(data); });
     const std::string head = prepare_state(state, options.model, data, labels);
     std::unique_ptr<nn::Model> student = nn::build(state, 0);
+    meet_tokenizer(stage.name, options.model.from, student->config());
 
     train::Job job;
     job.stage = stage.name;
@@ -195,6 +212,8 @@ class Planner {
   std::string out_;
   std::map<std::string, nn::ModelState> states_;
   std::map<std::string, std::string> roots_;  // of stages
+  std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
+  std::map<std::string, std::string> tokenizer_folders_;  // by the stage whose model they go with
 };
 
 }  // namespace

@@ -19,11 +19,11 @@ namespace {
 using Augments = std::vector<std::unique_ptr<augment::Augment>>;
 
 std::shared_ptr<const Augments> augments_of(const train::TrainOptions& options,
-                                            const text::Tokenizer& tokenizer) {
+                                            const text::Tokenizer& tokenizer, int64_t vocabulary) {
   auto list = std::make_shared<Augments>();
   for (const recipe::Component& component : options.augment) {
     list->push_back(augment::make(component));
-    list->back()->bind(tokenizer);
+    list->back()->bind(tokenizer, vocabulary);
   }
   return list;
 }
@@ -61,7 +61,9 @@ teacher::Questions questions_for(const train::TrainOptions& options, const Prepa
   if (!options.augment.empty())
     questions.pack =
         [split = prepared.job.data,
-         list = augments_of(options, *prepared.job.tokenizer)](std::span<const int64_t> rows) {
+         list = augments_of(options, *prepared.job.tokenizer,
+                            std::min(prepared.student->config().vocab_size, taught.vocab_size))](
+            std::span<const int64_t> rows) {
           data::Batch batch = data::pack(*split, rows);
           augment::apply_all(*list, batch, 0, 0);
           return batch;

@@ -6,6 +6,7 @@
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/vocabulary.h"
 #include "compress/data/classes.h"
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
@@ -66,6 +67,17 @@ std::string content_hash(const std::filesystem::path& folder) {
   return hash.hex();
 }
 
+namespace {
+
+// A head that no task trains is neither trained as something else nor replaced without being asked.
+void check_trained(const nn::ModelConfig& source, nn::HeadKind wanted,
+                   const train::ModelOptions& options) {
+  if (options.head.empty() && nn::class_of(wanted) == nn::HeadKind::classification)
+    eval::check_task(source, options.from);
+}
+
+}  // namespace
+
 bool scores_teacher(const nn::ModelConfig& teacher, const data::DatasetOptions& data,
                     const std::vector<std::string>& labels) {
   if (data.validation.empty() || teacher.head == nn::HeadKind::none ||
@@ -98,6 +110,7 @@ std::string prepare_head(nn::ModelState& state, const train::ModelOptions& optio
                 "a masked LM that sees the whole row would learn to copy the next token",
                 options.mark.text(),
                 "set `task: unlabelled` on the data set and `augment: {masking: {}}` on the stage");
+  check_trained(state.config, wanted, options);
   for (const recipe::Component& edit : options.surgery)
     if (edit.name() == "projection" && wanted != nn::HeadKind::embedding)
       throw Error(ErrorKind::recipe, "projection needs a model with the embedding head",
@@ -177,10 +190,24 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
                              with_commas(job.data->skipped));
   prepared.student = nn::build(state, job.seed);
   job.student = prepared.student.get();
-  eval::check_lengths(*job.data, prepared.student->config());
+  check_vocabulary(stage, prepared);
   if (options.teacher) add_teacher(stage, check, prepared);
   job.teacher = prepared.teacher.get();
   return prepared;
+}
+
+// Rows that the student cannot read are found before it is trained, those of other parts too.
+void Workbench::check_vocabulary(const StageOptions& stage, const Prepared& prepared) {
+  const train::Job& job = prepared.job;
+  const nn::ModelConfig& config = prepared.student->config();
+  eval::check_rows(*job.data, config, job.tokenizer);
+  const std::string gap = checkpoint::missing_rows(*job.tokenizer, config);
+  if (gap.empty()) return;
+  log::warn(stage.name + ": " + gap);
+  const std::string& name = stage.train->data;
+  const data::DatasetOptions& data = recipe_.dataset(name);
+  for (const auto& [part, file] : {std::pair{"validation", data.validation}, {"test", data.test}})
+    if (!file.empty()) eval::check_rows(split(name, part, prepared.source), config, job.tokenizer);
 }
 
 void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepared& prepared) {
@@ -193,7 +220,7 @@ void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepa
   exports::LoadedModel loaded = load_teacher(from, student, check);
   prepared.teacher_quantization = std::move(loaded.quantization);
   std::unique_ptr<nn::Model> model = std::move(loaded.model);
-  eval::check_lengths(*job.data, model->config());
+  eval::check_rows(*job.data, model->config(), job.tokenizer);
   model->to(job.device);
   if (check == TeacherCheck::score) score_teacher(*model, stage, prepared);
   const TeacherUse use = teacher_use(options);

@@ -55,6 +55,7 @@ class Workbench {
   void check_stop(const std::string& what) const;
 
  private:
+  void check_vocabulary(const StageOptions& stage, const Prepared& prepared);
   void add_teacher(const StageOptions& stage, TeacherCheck check, Prepared& prepared);
   void score_teacher(nn::Model& teacher, const StageOptions& stage, Prepared& prepared);
   // Replaces the teacher by its answers where a row's are the same in every epoch (remember.cpp).

@@ -41,10 +41,13 @@ Trainer::~Trainer() {
 }
 
 void Trainer::bind_objectives() {
+  int64_t vocabulary = job_.student->config().vocab_size;
+  if (job_.teacher != nullptr) vocabulary = std::min(vocabulary, job_.teacher->config().vocab_size);
   for (const recipe::Component& component : options_.augment) {
     augments_.push_back(augment::make(component));
     if (job_.tokenizer != nullptr)
-      with_place(component.mark.text(), [&] { augments_.back()->bind(*job_.tokenizer); });
+      with_place(component.mark.text(),
+                 [&] { augments_.back()->bind(*job_.tokenizer, vocabulary); });
   }
   std::vector<recipe::Component> components = options_.objectives;
   if (components.empty()) components.push_back(objective::registry().defaults("labels"));

@@ -15,8 +15,9 @@ namespace compress::augment {
 class Augment {
  public:
   virtual ~Augment() = default;
-  virtual void bind(const text::Tokenizer&
-                        tokenizer) = 0;  // Error{recipe} when the tokenizer lacks what is needed
+  // `rows`: of the embeddings that read the tokens; no token beyond them is written. Error{recipe}
+  // when the tokenizer lacks what is needed, Error{model} when the embeddings do.
+  virtual void bind(const text::Tokenizer& tokenizer, int64_t rows) = 0;
   // Changes `batch`, which is on the host, in place (its tensors are replaced, never written to).
   // The same seed gives the same change.
   virtual void apply(data::Batch& batch, uint64_t seed) const = 0;

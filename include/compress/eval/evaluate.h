@@ -52,9 +52,15 @@ struct Evaluation {
 // (data/classes.h): Error{data} listing both otherwise.
 Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOptions& options);
 
-// Error{data} with the place of the first row that has more tokens than the model has learned
-// positions. evaluate() looks for itself.
-void check_lengths(const data::Split& split, const nn::ModelConfig& config);
+// Error{model} for a head whose outputs no task is about yet: several classes a text (problem_type
+// multi_label_classification), or several numbers.
+void check_task(const nn::ModelConfig& config, const std::string& place);
+
+// Error{data} with the place of the first row that the model cannot read: it has more tokens than
+// the model has learned positions, or a token that the model's embedding has no row for. The
+// tokenizer, where it is given, names the token. evaluate() looks for itself.
+void check_rows(const data::Split& split, const nn::ModelConfig& config,
+                const text::Tokenizer* tokenizer);
 
 // Whether a model with this head can be scored on data of this task.
 bool can_score(nn::HeadKind head, data::Task task);

@@ -18,7 +18,7 @@ std::vector<std::unique_ptr<Augment>> made(const std::string& text) {
   problems.raise();
   std::vector<std::unique_ptr<Augment>> list;
   list.push_back(make(component));
-  list.back()->bind(Words());
+  list.back()->bind(Words(), 50);
   return list;
 }
 
@@ -81,13 +81,13 @@ TEST(Masking, WrongUses) {
       data::error_of(ErrorKind::recipe, [] { made("masking: {masked: 0.9, random: 0.2}"); }),
       HasSubstr("exceed 100%"));
   EXPECT_THAT(
-      data::error_of(ErrorKind::recipe, [] { make_masking({})->bind(Words(/*mask=*/false)); }),
+      data::error_of(ErrorKind::recipe, [] { make_masking({})->bind(Words(/*mask=*/false), 50); }),
       HasSubstr("mask token"));
 }
 
 TEST(Masking, ListsWhatIsToBePredicted) {
   auto masking = make_masking({});
-  masking->bind(Words());
+  masking->bind(Words(), 50);
   data::Batch batch = nn::random_batch({40, 1, 25, 33});
   const torch::Tensor before = batch.token_ids;
   const torch::Tensor kept = before.clone();
@@ -105,6 +105,19 @@ TEST(Masking, ListsWhatIsToBePredicted) {
                              part.targets.token_labels.ne(-100).nonzero().squeeze(1)));
     EXPECT_EQ(part.targets.labelled.size(), static_cast<size_t>(part.targets.token_index.numel()));
   }
+}
+
+TEST(Masking, DrawsNoTokenThatTheEmbeddingsLack) {
+  auto masking = make_masking({.probability = {1.0}, .masked = {0.0}, .random = {1.0}});
+  masking->bind(Words(), 20);
+  data::Batch batch = nn::random_batch(std::vector<int64_t>(40, 30));
+  batch.token_ids.clamp_max_(19);
+  masking->apply(batch, 1);
+  EXPECT_LT(batch.token_ids.max().item<int64_t>(), 20);
+  EXPECT_EQ(
+      batch.token_ids.masked_select(batch.targets.token_labels.ne(-100)).max().item<int64_t>(), 19);
+  EXPECT_THAT(data::error_of(ErrorKind::model, [&] { masking->bind(Words(), 3); }),
+              HasSubstr("resize_vocabulary"));
 }
 
 }  // namespace

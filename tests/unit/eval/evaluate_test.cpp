@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "compress/base/error.h"
 #include "unit/nn/support.h"
 
@@ -136,6 +138,46 @@ TEST(Evaluate, MetricsAreCheckedByTheHeadAlone) {
   EXPECT_NO_THROW(check_metrics(std::vector<std::string>{"entity_f1", "accuracy"}, tags, false));
   EXPECT_THROW(check_metrics(std::vector<std::string>{"f1"}, tags, false), Error);
   EXPECT_NO_THROW(check_metrics(std::vector<std::string>{"f1"}, tags, true));
+}
+
+std::string refusal(ErrorKind kind, const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), kind) << error.message();
+    return error.message() + " | " + error.where() + " | " + error.hint();
+  }
+  ADD_FAILURE() << "no Error was thrown";
+  return "";
+}
+
+TEST(Evaluate, NamesARowWithATokenThatTheEmbeddingLacks) {
+  data::Split made = split(6);
+  nn::ModelConfig config = nn::tiny_bert(nn::HeadKind::classification).config;
+  EXPECT_NO_THROW(check_rows(made, config, nullptr));
+  std::vector<int32_t> ids(made.ids.begin(), made.ids.end());
+  ids[static_cast<size_t>(made.offsets[4])] = 50;  // the first one beyond
+  made.ids = ids;
+  const std::string said = refusal(ErrorKind::data, [&] { check_rows(made, config, nullptr); });
+  EXPECT_EQ(said,
+            "a text has the token 50, but the model's embedding has 50 rows | made up:5 | give the "
+            "embedding a row for each token: resize_vocabulary");
+  auto model = nn::build(nn::tiny_bert(nn::HeadKind::classification), 1);
+  EXPECT_EQ(refusal(ErrorKind::data, [&] { evaluate(*model, made, {}); }), said);
+}
+
+TEST(Evaluate, RefusesProblemsThatNoTaskIsAbout) {
+  nn::ModelState state = nn::tiny_bert(nn::HeadKind::classification);
+  state.config.head = nn::HeadKind::multi_label;
+  auto model = nn::build(state, 1);
+  EXPECT_NE(refusal(ErrorKind::model, [&] { evaluate(*model, split(4), {}); })
+                .find("problem_type is \"multi_label_classification\" with 2 outputs"),
+            std::string::npos);
+  state.config.head = nn::HeadKind::regression;
+  model = nn::build(state, 1);
+  EXPECT_NE(refusal(ErrorKind::model, [&] { evaluate(*model, split(4), {}); })
+                .find("problem_type is \"regression\" with 2 outputs"),
+            std::string::npos);
 }
 
 }  // namespace
