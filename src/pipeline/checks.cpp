@@ -72,18 +72,19 @@ class ModelCheck {
     if (!options.evaluate.select.empty())
       check_metrics({options.evaluate.select}, student.config, options.data,
                     at(stage, {"train", "evaluate", "select"}));
-    check_augments(options, student.folder);
+    check_augments(options, student);
     if (options.teacher) check_teacher(stage, student);
     models_[stage.name] = std::move(student);
   }
 
-  // What changes the texts may need tokens that a tokenizer lacks.
-  static void check_augments(const train::TrainOptions& options,
-                             const std::filesystem::path& folder) {
+  // What changes the texts may need tokens that a tokenizer, or the embedding, lacks.
+  static void check_augments(const train::TrainOptions& options, const Known& student) {
     if (options.augment.empty()) return;
-    const std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(folder);
+    const std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(student.folder);
+    const int64_t rows =
+        student.resized ? tokenizer->vocabulary_size() : student.config.vocab_size;
     for (const recipe::Component& component : options.augment)
-      with_place(component.mark.text(), [&] { augment::make(component)->bind(*tokenizer); });
+      with_place(component.mark.text(), [&] { augment::make(component)->bind(*tokenizer, rows); });
   }
 
   void check_teacher(const StageOptions& stage, const Known& student) {
