@@ -177,8 +177,7 @@ std::string problem(const nn::ModelConfig& config, const Options& options,
   if (prompt.empty()) return "has no tokens";
   for (int64_t token : prompt)
     if (token < 0 || token >= config.vocab_size)
-      return str("has the token ", token, ", and the model's embedding has ", config.vocab_size,
-                 " rows");
+      return str("has the token ", token, ", and the model's vocabulary has ", config.vocab_size);
   const auto length = static_cast<int64_t>(prompt.size());
   const bool reads = config.encoder_decoder();
   if (reads && options.decoder_start < 0) return "has no decoder_start_token_id to begin with";
