@@ -312,7 +312,7 @@ class Teachers(Classes):
             self.run_it("plan", "lm.yaml")
             self.run_it("run", "lm.yaml")
             lines = (self.folder / f"runs/{name}/metrics.jsonl").read_text().splitlines()
-            losses[name] = json.loads(lines[-1])["soft_labels"]
+            losses[name] = json.loads(lines[-1])["loss/soft_labels"]
         for loss in losses.values():
             self.assertTrue(0 <= loss < 1, losses)
         # Tokens that only one of two tables has are no padding.
