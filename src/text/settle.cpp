@@ -46,8 +46,7 @@ class Settler {
     if (part == nullptr || text_at(*part, "type") != "BertNormalizer") return lowercase(part);
     const NormalizerOptions file = read_bert_normalizer({*part, where_, "normalizer"});
     // These classes build the normalizer anew; another class keeps the file's.
-    const bool anew = one_of(class_, {"Bert", "DistilBert", "Electra", "MobileBert", "SqueezeBert",
-                                      "MPNet", "LayoutLM", "Funnel", "Lxmert", "Splinter"});
+    const bool anew = bert_like();
     const bool counts = anew || class_.empty();
     auto change = [&](const char* key, const char* name, bool before, bool usual) {
       const bool due = view_.boolean(key, anew ? usual : before);
@@ -69,8 +68,7 @@ class Settler {
     json* bytes = byte_level(part);
     if (bytes == nullptr) return;
     const bool alone = bytes == part;
-    const bool anew = alone ? one_of(class_, {"GPT2", "Roberta", "Bart", "Longformer", "LED"})
-                            : class_ == "Qwen2";
+    const bool anew = alone ? byte_like() : class_ == "Qwen2";
     const bool before = flag_at(*bytes, "add_prefix_space", true);
     const bool due = view_.boolean("add_prefix_space", anew ? false : before);
     if (due == before) return;
@@ -121,6 +119,15 @@ class Settler {
   }
 
  private:
+  // Classes that take the vocabulary from tokenizer.json and build the rest anew.
+  bool bert_like() const {
+    return one_of(class_, {"Bert", "DistilBert", "Electra", "MobileBert", "SqueezeBert", "MPNet",
+                           "LayoutLM", "Funnel", "Lxmert", "Splinter"});
+  }
+  bool byte_like() const {
+    return one_of(class_, {"GPT2", "Roberta", "Bart", "Longformer", "LED"});
+  }
+
   json* member(const char* name) {
     const auto found = content_.find(name);
     return found == content_.end() || !found->is_object() ? nullptr : &*found;
@@ -132,10 +139,10 @@ class Settler {
   }
 
   void tell(const std::string& key, const json& theirs, const std::string& part, const json& ours,
-            bool counts) {
+            bool counts, bool alike = true) {
     log::warn(str(config_.where, " says ", key, " ", shown(theirs), " and ", where_, " says ", part,
-                  " ", shown(ours), ": ", counts ? "the former" : "the latter",
-                  " counts, as in transformers"));
+                  " ", shown(ours), ": ", counts ? "the former" : "the latter", " counts",
+                  alike ? ", as in transformers" : ""));
   }
 
   // Of other normalizers: the file counts.
@@ -195,19 +202,21 @@ class Settler {
   void differ(const char* role, const std::string& part, const json& token) {
     if (!view_.has(role) || !token.is_string() || token == "") return;
     const std::string name = special_token_name(view_, role, "");
-    if (token != name) tell(role, name, part, token, false);
+    if (token != name) tell(role, name, part, token, false, one_of(class_, {"PreTrained", ""}));
   }
 
   void flags(const AddedToken& stated, const AddedToken& there) {
-    const auto text = [](const AddedToken& t) {
+    const auto of = [](const AddedToken& t) {
       return json{{"lstrip", t.lstrip},
                   {"normalized", t.normalized},
                   {"rstrip", t.rstrip},
                   {"single_word", t.single_word},
                   {"special", t.special}};
     };
-    if (text(stated) != text(there))
-      tell(str("of '", stated.content, "'"), text(stated), "of it", text(there), false);
+    if (of(stated) == of(there)) return;
+    tell(str("of '", stated.content, "'"), of(stated), "of it", of(there), true);
+    for (json& item : content_["added_tokens"])
+      if (item["content"] == stated.content) item.update(of(stated));
   }
 
   // A role's token that the file has without saying that it is special.

@@ -227,6 +227,14 @@ class Folders(unittest.TestCase):
                                {"tokenizer_class": name, "add_prefix_space": said}},
                               told="tokenizer.json says pre_tokenizer.add_prefix_space")
 
+    def test_flags_that_differ(self):
+        for name in ("GPT2Tokenizer", "PreTrainedTokenizerFast"):
+            with self.subTest(name):
+                stated = {"256": flags("<|endoftext|>", lstrip=True, rstrip=True)}
+                self.same({"tokenizer.json": gpt2_json(False), "tokenizer_config.json": {
+                    "tokenizer_class": name, "added_tokens_decoder": stated}},
+                    ["a <|endoftext|> b", " <|endoftext|>"], told="says of '<|endoftext|>'")
+
     def test_tokens_that_the_configuration_adds(self):
         for name in ("BertTokenizer", "PreTrainedTokenizerFast"):
             base = {"tokenizer_class": name, "do_lower_case": True}
