@@ -48,16 +48,16 @@ void check_class(const JsonView& config) {
     if (config.has(key)) config.fail(str("vocab.txt with a ", key, " is not supported"), key, hint);
 }
 
-struct Tokens {
+struct TokenLines {
   std::vector<std::string> tokens;  // by id
   int64_t count = 0;                // of different tokens, which is the next free id
 };
 
 // One token a line, the line's number (from 0) its id. Of equal tokens the last has the id, as in
 // transformers, and nobody has those of the others.
-Tokens read_tokens(const std::filesystem::path& path) {
+TokenLines read_tokens(const std::filesystem::path& path) {
   const std::string bytes = read_text(path);
-  Tokens out;
+  TokenLines out;
   std::unordered_map<std::string_view, size_t> seen;
   Lines lines(bytes);
   for (std::string_view line; lines.next(line);) {
@@ -122,7 +122,7 @@ std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path,
                                           const JsonView& config) {
   check_class(config);
   WordPieceParts parts;
-  Tokens lines = read_tokens(path);
+  TokenLines lines = read_tokens(path);
   parts.vocabulary = std::move(lines.tokens);
   KnownTokens known(parts.vocabulary, lines.count);
 
