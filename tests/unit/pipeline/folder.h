@@ -3,10 +3,11 @@
 
 #include <atomic>
 #include <chrono>
-#include <fstream>
+#include <mutex>
 #include <thread>
 
 #include "compress/base/log.h"
+#include "compress/nn/memory.h"
 #include "compress/pipeline/run.h"
 #include "unit/checkpoint/tiny.h"
 
@@ -22,7 +23,9 @@ class Folder : public tiny::Scratch {
   void SetUp() override {
     Scratch::SetUp();
     log::set_level(log::Level::error);
-    at::set_num_threads(1);  // so small products are slower in many
+    at::set_num_threads(1);                       // so small products are slower in many
+    static std::once_flag once;
+    std::call_once(once, nn::keep_tensor_memory);  // as the program does
     tiny::write(root_ / "base", tiny::tensors());
     tiny::write_tokenizer(root_ / "base");
     write_rows("train.tsv", 24);

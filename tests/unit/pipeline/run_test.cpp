@@ -66,15 +66,6 @@ TEST_F(Runs, ChainStagesToExports) {
   EXPECT_THAT(read_file(root_ / "run/metrics.jsonl"), HasSubstr("validation/accuracy"));
 }
 
-TEST_F(Runs, AreTheSameInAnotherFolder) {
-  const Recipe recipe = load(chain());
-  run_it(recipe);
-  const std::string first = read_file(weights("int8"));
-  fs::remove_all(root_ / "run");
-  run_it(recipe);
-  EXPECT_EQ(read_file(weights("int8")), first);
-}
-
 TEST_F(Runs, StopBetweenStages) {
   std::atomic<bool> stop{true};
   RunOptions options;
