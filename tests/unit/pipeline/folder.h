@@ -23,7 +23,7 @@ class Folder : public tiny::Scratch {
   void SetUp() override {
     Scratch::SetUp();
     log::set_level(log::Level::error);
-    at::set_num_threads(1);                       // so small products are slower in many
+    at::set_num_threads(1);  // so small products are slower in many
     static std::once_flag once;
     std::call_once(once, nn::keep_tensor_memory);  // as the program does
     tiny::write(root_ / "base", tiny::tensors());
