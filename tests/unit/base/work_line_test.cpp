@@ -11,7 +11,7 @@ namespace {
 using testing::ElementsAre;
 
 // A line with a clock and a printer of its own.
-class Lines : public testing::Test {
+class WorkLines : public testing::Test {
  protected:
   WorkLine::Options options(bool terminal) {
     WorkLine::Options options;
@@ -26,7 +26,7 @@ class Lines : public testing::Test {
   std::vector<std::string> lines;
 };
 
-TEST_F(Lines, ShortWorkHasNone) {
+TEST_F(WorkLines, ShortWorkHasNone) {
   {
     WorkLine line("a", 100, options(true));
     now += 2.9;
@@ -43,7 +43,7 @@ TEST_F(Lines, ShortWorkHasNone) {
   EXPECT_THAT(lines, ElementsAre());
 }
 
-TEST_F(Lines, ATerminalHasOneThatIsRewrittenAndWiped) {
+TEST_F(WorkLines, ATerminalHasOneThatIsRewrittenAndWiped) {
   {
     WorkLine line("a  teacher answers", 8087, options(true));
     now += 4;
@@ -59,7 +59,7 @@ TEST_F(Lines, ATerminalHasOneThatIsRewrittenAndWiped) {
                   "a  teacher answers: row 1,600 of 8,087 (19%)  320 rows/s  20 s left ~", " ~"));
 }
 
-TEST_F(Lines, ElsewherePlainLinesComeNowAndThen) {
+TEST_F(WorkLines, ElsewherePlainLinesComeNowAndThen) {
   {
     WorkLine line("a  test", 100, options(false));
     now += 9;

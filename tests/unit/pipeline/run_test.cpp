@@ -164,9 +164,7 @@ TEST_F(Runs, ACacheHoldsWhatObjectivesRead) {
   const teacher::Wanted wanted = wanted_answers(both, config, config);
   EXPECT_TRUE(wanted.logits);
   EXPECT_EQ(wanted.hidden, (std::vector<int64_t>{0, 1, 2}));
-  const train::TrainOptions labels = options("[labels: {}]");
-  EXPECT_FALSE(teacher_use(labels).logits);
-  EXPECT_TRUE(wanted_answers(labels, config, config).nothing());
+  EXPECT_THROW(options("[labels: {}]"), Error);  // a teacher that nothing reads
 }
 
 TEST_F(Runs, PlansTellSizesBeforeAnythingIsTrained) {

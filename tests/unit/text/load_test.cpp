@@ -298,6 +298,8 @@ TEST_F(TwoFiles, HolesInTheVocabularyStay) {
   EXPECT_EQ(tokenizer().encode("hello <x> world").ids, (Ids{2, 21, 20, 6, 3}));
   EXPECT_EQ(tokenizer().id_to_token(5), std::nullopt);
   EXPECT_EQ(tokenizer().vocabulary_size(), 22);
+}
+
 TEST_F(LoadTest, LinesOfVocabTxtKeepTheirIds) {
   write("vocab.txt", kVocab);
   const std::string hash = load_tokenizer(folder())->hash();
