@@ -161,12 +161,9 @@ class Writer {
     }
     if (!any)
       throw Error(prompts.kind(), "there is no prompt",
-                  flags_.file.empty() ? "standard input" : flags_.file, "write one a line");
-    write(batch);
-    if (options_.first_row == 0)
-      throw Error(ErrorKind::data, "there are no prompts",
                   flags_.file.empty() ? "standard input" : flags_.file,
                   "write one prompt a line, or give --prompt");
+    write(batch);
     if (!flags_.quiet)
       log::info(str(with_commas(tokens_), " tokens in ", fixed(seconds_, 2), " s, ",
                     fixed(static_cast<double>(tokens_) / seconds_, 1), " tokens/s"));

@@ -115,10 +115,13 @@ std::vector<int64_t> check_fit(const nn::ModelConfig& student, const nn::ModelCo
                                bool needs_logits, int64_t tokens, const recipe::Mark& mark) {
   const int64_t read = tokens > 0 ? std::min(tokens, student.vocab_size) : student.vocab_size;
   if (teacher.vocab_size < read)
-    throw Error(ErrorKind::recipe,
-                str("the teacher knows ", teacher.vocab_size, " tokens and the student ",
-                    student.vocab_size, ", but both read the same token ids"),
-                mark.text(), "use a teacher with the student's tokenizer");
+    throw Error(
+        ErrorKind::recipe,
+        str("the teacher knows ", teacher.vocab_size, " tokens and the student ",
+            student.vocab_size, ", but both read the same token ids"),
+        mark.text(),
+        "use a teacher with the student's tokenizer, or give its embedding a row for each token: "
+        "resize_vocabulary");
   if (!needs_logits) return {};
   require_same_head(student, teacher, mark);
   if (nn::predicts_tokens(student.head)) require_shared_tokens(student, teacher, tokens, mark);

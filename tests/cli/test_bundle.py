@@ -22,7 +22,7 @@ TORCH = SITE / "torch"
 SHORT = [
     word for setting in (
         "data.reviews.limit=32", "stages.teacher.train.for=2 steps",
-        "stages.student.train.for=2 steps", "stages.student.train.teacher.floor=0.1",
+        "stages.student.train.for=2 steps",
         "stages.sparse.train.for=2 steps", "stages.int8.train.for=2 steps",
     ) for word in ("--set", setting)
 ]

@@ -347,8 +347,8 @@ class GenerationConfigs(unittest.TestCase):
         for code, message, said, *words in (
             (2, "the text that is to stop is empty", {}, *prompt, "--stop", ""),
             (2, "the text that is to stop is empty", {}, *prompt, "--stop", "a", "--stop", ""),
-            (3, "there are no prompts", {}, "--file", empty),
-            (3, "there are no prompts", {}),
+            (3, "there is no prompt", {}, "--file", empty),
+            (3, "there is no prompt", {}),
             (2, "max_new_tokens starts at 1", {}, *prompt, "--max-new-tokens", 0),
             (2, "max_new_tokens starts at 1", {}, *prompt, "--max-new-tokens", -3),
             (2, "min_new_tokens starts at 0", {}, *prompt, "--min-new-tokens", -3),
