@@ -190,8 +190,7 @@ int64_t count_rows(const DatasetOptions& options, const std::string& name) {
   if (judged) columns.push_back({options.text, true});
   if (judged && !options.pair.empty()) columns.push_back({options.pair, true});
   const ClassIndex skipped(options.skip_labels);
-  const bool skips =
-      !judged && !skipped.empty() && task_of(options) != Task::token_classification;
+  const bool skips = !judged && !skipped.empty() && task_of(options) != Task::token_classification;
   if (skips) columns.push_back({options.label, false});
   auto reader = open_reader(source, options, std::move(columns));
   Record record;

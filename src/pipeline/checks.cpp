@@ -81,8 +81,7 @@ class ModelCheck {
   static void check_augments(const train::TrainOptions& options, const Known& student) {
     if (options.augment.empty()) return;
     const std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(student.folder);
-    const int64_t rows =
-        student.resized ? tokenizer->vocabulary_size() : student.config.vocab_size;
+    const int64_t rows = student.resized ? tokenizer->vocabulary_size() : student.config.vocab_size;
     for (const recipe::Component& component : options.augment)
       with_place(component.mark.text(), [&] { augment::make(component)->bind(*tokenizer, rows); });
   }

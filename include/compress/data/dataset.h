@@ -167,8 +167,8 @@ std::vector<std::string> label_names(const DatasetOptions& options);
 std::string source_hash(const DatasetOptions& options, const std::string& name);
 // Number of rows without tokenising, `limit` applied and `skip_labels` left out, for the plan.
 // Reads the file once and does not judge rows, but leaves out those with an empty text where
-// load_split does; counts records, not lines, where quoting is on. With `concatenate` it is a guess,
-// four bytes a token.
+// load_split does; counts records, not lines, where quoting is on. With `concatenate` it is a
+// guess, four bytes a token.
 int64_t count_rows(const DatasetOptions& options, const std::string& name);
 
 // Packs rows of a split into a batch on the CPU, in the given order (in pinned memory when `pin`
