@@ -145,7 +145,8 @@ def main():
                 found = results[name, size] = peers.alternate(entries, None, options.rounds)
                 unit = "ms a sentence" if size == 1 else "samples/s"
                 peers.table(f"{name}, batch {size}, {threads} threads, {unit}", found, digits)
-                peers.ratio(found, peer=("transformers", "onnxruntime", "OpenVINO"), lower=size == 1)
+                others = ("transformers", "onnxruntime", "OpenVINO")
+                peers.ratio(found, peer=others, lower=size == 1)
     goals(results)
 
 

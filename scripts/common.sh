@@ -46,7 +46,11 @@ print_help() {
 
 # duration SECONDS: as people say it.
 duration() {
-  if [[ $1 -lt 120 ]]; then printf '%d s' "$1"; else printf '%d min %d s' $(($1 / 60)) $(($1 % 60)); fi
+  if [[ $1 -lt 120 ]]; then
+    printf '%d s' "$1"
+  else
+    printf '%d min %d s' $(($1 / 60)) $(($1 % 60))
+  fi
 }
 
 # progress_of LOG SECONDS: one line about a command that has run for so long. Of a build that says

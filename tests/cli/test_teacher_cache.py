@@ -157,9 +157,9 @@ class TeacherCache(unittest.TestCase):
         for step, terms in one.items():
             self.assertEqual(terms.keys(), other[step].keys())
             for name, value in terms.items():
-                # A student that is nearly its teacher has losses near 0: differences of logarithms
-                # that float32 rounds to 2^-24 each, four of them (two classes, both sides), times the
-                # square of the temperature.
+                # A student that is nearly its teacher has losses near 0: differences of
+                # logarithms that float32 rounds to 2^-24 each, four of them (two classes, both
+                # sides), times the square of the temperature.
                 delta = max(relative * abs(value), 4 * 4 * 2**-24)
                 self.assertAlmostEqual(other[step][name], value, delta=delta)
 
