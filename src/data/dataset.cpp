@@ -124,21 +124,6 @@ std::string content_identity(const std::string& content, const DatasetOptions& o
   return hash.hex();
 }
 
-void read_rows(const DatasetOptions& options, const text::Tokenizer& tokenizer, int threads,
-               Split& split) {
-  const auto folder = cache_folder(options, split.file);
-  const Fingerprint source = fingerprint(split.file, folder);
-  split.content_hash = content_identity(source.sha256, options, split, tokenizer);
-  if (folder) try {
-      return load_cached(*folder, options, tokenizer, source, threads, split);
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::disk || options.cache != "auto") throw;
-      log::warn(str("tokenised rows stay in memory: ", error.what()));
-    }
-  Source text(split.file, Examine::done_before);
-  load_into_memory(text, options, tokenizer, threads, split);
-}
-
 }  // namespace
 
 std::string Split::place(int64_t row) const {
