@@ -65,12 +65,13 @@ def limit_processor():
     """Holds PyTorch, which the caller imports afterwards, to what COMPRESS_CPU leaves, as our
     program holds itself."""
     limit = os.environ.get("COMPRESS_CPU", "")
-    sets = {"avx512": ("avx512", "AVX512_CORE_BF16"), "avx2": ("avx2", "AVX2"),
-            "plain": ("default", "SSE41")}
+    sets = {"avx512": ("avx512", "AVX512_CORE_BF16", "AVX512"), "avx2": ("avx2", "AVX2", "AVX2"),
+            "plain": ("default", "SSE41", "SSE4_2")}
     if limit in sets:
-        aten, onednn = sets[limit]
+        aten, onednn, mkl = sets[limit]
         os.environ.setdefault("ATEN_CPU_CAPABILITY", aten)
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", onednn)
+        os.environ.setdefault("MKL_ENABLE_INSTRUCTIONS", mkl)
 
 
 limit_processor()

@@ -13,7 +13,10 @@ class Masking : public Augment {
  public:
   explicit Masking(const MaskingOptions& options) : options_(options) {}
 
-  void bind(const text::Tokenizer& tokenizer, int64_t rows) override {
+  void bind(const roles::Scene& scene) override {
+    if (scene.tokenizer == nullptr) return;
+    const text::Tokenizer& tokenizer = *scene.tokenizer;
+    const int64_t rows = scene.embedded_tokens();
     if (tokenizer.special_ids().mask < 0)
       throw Error(ErrorKind::recipe,
                   "masking needs a tokenizer with a mask token, and this one has none");

@@ -24,8 +24,7 @@ const recipe::Registry& registry() {
   return augments();
 }
 
-void apply_all(const std::vector<std::unique_ptr<Augment>>& list, data::Batch& batch, uint64_t seed,
-               int64_t step) {
+void apply_all(const Augments& list, data::Batch& batch, uint64_t seed, int64_t step) {
   for (size_t i = 0; i < list.size(); ++i)
     list[i]->apply(batch, list[i]->fixed()
                               ? stream_seed(0, "mask", 0, i)
@@ -33,7 +32,7 @@ void apply_all(const std::vector<std::unique_ptr<Augment>>& list, data::Batch& b
 }
 
 std::unique_ptr<Augment> make(const recipe::Component& component) {
-  return augments().maker(component)(component);
+  return roles::make(augments(), component);
 }
 
 }  // namespace compress::augment

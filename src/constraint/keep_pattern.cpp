@@ -33,11 +33,10 @@ struct KeepPatternOptions {
 
 class KeepPattern final : public Constraint {
  public:
-  KeepPattern(const KeepPatternOptions& options, recipe::Mark mark)
-      : options_(options), mark_(std::move(mark)) {}
+  explicit KeepPattern(const KeepPatternOptions& options) : options_(options) {}
 
-  void bind(nn::Model& model, const Progress&) override {
-    masks_.bind(select(model, {options_.targets, options_.exclude}, mark_));
+  void bind(const roles::Scene& scene) override {
+    masks_.bind(select(scene.weights, {options_.targets, options_.exclude}, mark_));
     torch::NoGradGuard no_grad;
     for (Mask& mask : masks_.list())
       mask.set((mask.parameter->latent.detach() != 0).to(torch::kUInt8).to(torch::kCPU));
@@ -46,11 +45,11 @@ class KeepPattern final : public Constraint {
   std::vector<Match> matches() const override {
     return masks_.matches("zeros kept where they are");
   }
-  bool before_step(const Progress&, const Moments&) override {
+  bool before_update(const Progress&) override {
     if (!checked_) check();
     return false;
   }
-  void on_weights() override { masks_.apply_to_latents(); }
+  void after_update(const Progress&) override { masks_.apply_to_latents(); }
   nn::TensorMap state() const override { return masks_.state(); }
   void load_state(const nn::TensorMap& state) override { masks_.load_state(state); }
   void finish() override { masks_.apply_to_latents(); }
@@ -74,7 +73,6 @@ class KeepPattern final : public Constraint {
   }
 
   KeepPatternOptions options_;
-  recipe::Mark mark_;
   Masks masks_;
   bool checked_ = false;
 };
@@ -91,7 +89,7 @@ void add_keep_pattern(PruningRegistry& registry) {
           "Before the first update, a model without any zero, or with fewer than `at_least`, is "
           "refused. With quantization the mask comes first, so zeros stay zeros."),
       [](const recipe::Component& component) {
-        return std::make_unique<KeepPattern>(component.as<KeepPatternOptions>(), component.mark);
+        return std::make_unique<KeepPattern>(component.as<KeepPatternOptions>());
       });
 }
 

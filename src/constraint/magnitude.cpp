@@ -77,19 +77,19 @@ const recipe::Options<MagnitudeOptions>& MagnitudeOptions::options() {
 
 class Magnitude final : public Constraint {
  public:
-  Magnitude(const MagnitudeOptions& options, recipe::Mark mark)
-      : options_(options), mark_(std::move(mark)) {}
+  explicit Magnitude(const MagnitudeOptions& options) : options_(options) {}
 
-  void bind(nn::Model& model, const Progress& plan) override {
-    resolve(plan);
-    masks_.bind(select(model, {options_.targets, options_.exclude}, mark_));
+  void bind(const roles::Scene& scene) override {
+    resolve(scene.length);
+    moments_ = scene.moments;
+    masks_.bind(select(scene.weights, {options_.targets, options_.exclude}, mark_));
   }
   std::vector<Match> matches() const override {
     return masks_.matches(
         str("pruned to ", percent(options_.sparsity.value), " (", options_.scope, ")"));
   }
-  bool before_step(const Progress& progress, const Moments& moments) override;
-  void on_weights() override {
+  bool before_update(const Progress& progress) override;
+  void after_update(const Progress&) override {
     if (!options_.regrowth) masks_.apply_to_latents();
   }
   int64_t pattern_fixed_from() const override { return until_ + 1; }
@@ -110,7 +110,7 @@ class Magnitude final : public Constraint {
   [[noreturn]] void refuse_not_finite(const std::vector<Mask*>& part) const;
 
   MagnitudeOptions options_;
-  recipe::Mark mark_;
+  Moments moments_;
   int64_t begin_ = 0, end_ = 0, until_ = 0, every_ = 1;
   Masks masks_;
 };
@@ -148,7 +148,7 @@ double Magnitude::target(int64_t step) const {
   return last + (first - last) * (options_.schedule == "cubic" ? left * left * left : left);
 }
 
-bool Magnitude::before_step(const Progress& progress, const Moments& moments) {
+bool Magnitude::before_update(const Progress& progress) {
   if (!due(progress.step)) return false;
   const double sparsity = target(progress.step);
   std::vector<Mask*> all;
@@ -158,7 +158,7 @@ bool Magnitude::before_step(const Progress& progress, const Moments& moments) {
   } else {
     for (Mask* mask : all) prune({mask}, sparsity);
   }
-  masks_.apply_to_moments(moments);
+  masks_.apply_to_moments(moments_);
   if (!options_.regrowth) masks_.apply_to_latents();
   if (progress.step == until_)
     for (const Mask* mask : all)
@@ -226,7 +226,7 @@ void add_magnitude(PruningRegistry& registry) {
           "good. Optimizer moments of masked weights are zeroed at each step. Averaging must not "
           "begin before the pattern is fixed."),
       [](const recipe::Component& component) {
-        return std::make_unique<Magnitude>(component.as<MagnitudeOptions>(), component.mark);
+        return std::make_unique<Magnitude>(component.as<MagnitudeOptions>());
       });
 }
 

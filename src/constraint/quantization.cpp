@@ -58,8 +58,8 @@ std::string module_name(const std::string& tensor) {
   return ends_with(tensor, ".weight") ? tensor.substr(0, tensor.size() - 7) : tensor;
 }
 
-Quantization::Quantization(const QuantizationOptions& options, recipe::Mark mark)
-    : options_(options), mark_(std::move(mark)) {
+Quantization::Quantization(const QuantizationOptions& options) : options_(options) {
+  called("quantization", options.mark);
   weights_.granularity = parse_granularity(options_.weight_granularity);
   weights_.phase = &phase_;
 }
@@ -68,7 +68,13 @@ bool Quantization::static_inputs() const {
   return options_.activations != "none" && options_.activation_scale == "static";
 }
 
-void Quantization::bind(nn::Model& model, const Progress& plan) {
+std::string Quantization::unrecordable() const {
+  return static_inputs() ? "static ranges of activations would see the padding" : "";
+}
+
+void Quantization::bind(const roles::Scene& scene) {
+  const Progress& plan = scene.length;
+  phase_.processes = scene.processes;
   start_ = options_.start.resolve(plan.steps_per_epoch, plan.total_steps);
   freeze_ = options_.freeze_observers.resolve(plan.steps_per_epoch, plan.total_steps);
   std::string stage = str("the stage has ", plan.total_steps, " updates");
@@ -81,7 +87,7 @@ void Quantization::bind(nn::Model& model, const Progress& plan) {
                 str("observers freeze at update ", freeze_,
                     ", before they see an input from update ", start_, " on"),
                 mark_.text(), stage);
-  hold(select(model, {options_.targets, options_.exclude, true}, mark_));
+  hold(select(scene.weights, {options_.targets, options_.exclude, true}, mark_));
 }
 
 void Quantization::hold(const std::vector<nn::Parameter*>& parameters,
@@ -136,7 +142,7 @@ std::vector<Match> Quantization::matches() const {
   return out;
 }
 
-bool Quantization::before_step(const Progress& progress, const Moments&) {
+bool Quantization::before_update(const Progress& progress) {
   const bool was = phase_.active;
   phase_.active = progress.step >= start_;
   phase_.frozen = progress.step >= freeze_;
@@ -199,7 +205,7 @@ std::string Quantization::report() const {
 }
 
 std::unique_ptr<Constraint> make_quantization(const QuantizationOptions& options) {
-  return std::make_unique<Quantization>(options, options.mark);
+  return std::make_unique<Quantization>(options);
 }
 
 void add_quantization(PruningRegistry& registry) {

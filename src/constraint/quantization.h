@@ -13,11 +13,11 @@ namespace compress::constraint {
 
 class Quantization : public Constraint {
  public:
-  Quantization(const QuantizationOptions& options, recipe::Mark mark);
-  void bind(nn::Model& model, const Progress& plan) override;
-  void share(parallel::Processes* processes) override { phase_.processes = processes; }
+  explicit Quantization(const QuantizationOptions& options);
+  void bind(const roles::Scene& scene) override;
+  std::string unrecordable() const override;
   std::vector<Match> matches() const override;
-  bool before_step(const Progress& progress, const Moments& moments) override;
+  bool before_update(const Progress& progress) override;
   nn::TensorMap state() const override;
   void load_state(const nn::TensorMap& state) override;
   nn::Json export_scheme() const override;
@@ -45,7 +45,6 @@ class Quantization : public Constraint {
   bool static_inputs() const;
 
   QuantizationOptions options_;
-  recipe::Mark mark_;
   Phase phase_;
   int64_t start_ = 0, freeze_ = 0;
   Weights weights_;

@@ -22,7 +22,7 @@ const recipe::Registry& quantization_registry() {
 }
 
 std::unique_ptr<Constraint> make(const recipe::Component& component) {
-  return pruning().maker(component)(component);
+  return roles::make(pruning(), component);
 }
 
 }  // namespace compress::constraint

@@ -14,15 +14,15 @@ class Scheme final : public Quantization {
  public:
   Scheme(const QuantizationOptions& options, std::vector<std::string> modules,
          std::map<std::string, float> scales, std::string where)
-      : Quantization(options, {}),
+      : Quantization(options),
         modules_(std::move(modules)),
         scales_(std::move(scales)),
         where_(std::move(where)) {}
 
-  void bind(nn::Model& model, const Progress&) override {
+  void bind(const roles::Scene& scene) override {
     std::vector<nn::Parameter*> parameters;
     for (const std::string& module : modules_) {
-      nn::Parameter* parameter = model.params().find(module + ".weight");
+      nn::Parameter* parameter = scene.weights.find(module + ".weight");
       if (parameter == nullptr || !parameter->is_matrix())
         throw Error(ErrorKind::model,
                     "the quantization names '" + module + "', which the model has not", where_,
@@ -33,7 +33,7 @@ class Scheme final : public Quantization {
     phase() = {true, true};
   }
   // In force for good.
-  bool before_step(const Progress&, const Moments&) override { return false; }
+  bool before_update(const Progress&) override { return false; }
 
  private:
   std::vector<std::string> modules_;

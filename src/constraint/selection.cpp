@@ -12,23 +12,23 @@ namespace {
 
 const std::vector<std::string> groups = {"encoder", "attention", "ffn", "linear", "all"};
 
-std::vector<std::string> matrix_names(const nn::Model& model) {
+std::vector<std::string> matrix_names(const nn::ParamTable& weights) {
   std::vector<std::string> names;
-  for (const nn::Parameter& parameter : model.params().list())
+  for (const nn::Parameter& parameter : weights.list())
     if (parameter.is_matrix()) names.push_back(parameter.name);
   return names;
 }
 
-[[noreturn]] void refuse_unmatched(const nn::Model& model, const std::string& what,
+[[noreturn]] void refuse_unmatched(const nn::ParamTable& weights, const std::string& what,
                                    const std::string& pattern, const recipe::Mark& mark,
                                    bool groups_too) {
   std::vector<std::string> candidates;
   if (groups_too) {
     candidates = groups;
-    for (const nn::Parameter& parameter : model.params().list())
+    for (const nn::Parameter& parameter : weights.list())
       if (parameter.is_matrix()) candidates.emplace_back(nn::role_name(parameter.role));
   }
-  std::vector<std::string> names = matrix_names(model);
+  std::vector<std::string> names = matrix_names(weights);
   candidates.insert(candidates.end(), names.begin(), names.end());
   std::string near = nearest(pattern, candidates);
   std::string hint = !near.empty()   ? "did you mean '" + near + "'?"
@@ -47,11 +47,11 @@ bool named(const std::vector<std::string>& targets, const nn::Parameter& paramet
 
 }  // namespace
 
-std::vector<nn::Parameter*> select(nn::Model& model, const Selection& selection,
+std::vector<nn::Parameter*> select(nn::ParamTable& weights, const Selection& selection,
                                    const recipe::Mark& mark) {
   std::vector<std::string> unmatched;
-  std::vector<nn::Parameter*> chosen = model.params().select(selection.targets, &unmatched);
-  if (!unmatched.empty()) refuse_unmatched(model, "target", unmatched.front(), mark, true);
+  std::vector<nn::Parameter*> chosen = weights.select(selection.targets, &unmatched);
+  if (!unmatched.empty()) refuse_unmatched(weights, "target", unmatched.front(), mark, true);
   if (selection.head_by_name)
     std::erase_if(chosen, [&](const nn::Parameter* parameter) {
       return parameter->role == nn::Role::head && !named(selection.targets, *parameter);
@@ -60,7 +60,7 @@ std::vector<nn::Parameter*> select(nn::Model& model, const Selection& selection,
     if (std::none_of(chosen.begin(), chosen.end(), [&](const nn::Parameter* parameter) {
           return glob_match(glob, parameter->name);
         }))
-      refuse_unmatched(model, "exclude", glob, mark, false);
+      refuse_unmatched(weights, "exclude", glob, mark, false);
   std::erase_if(chosen, [&](const nn::Parameter* parameter) {
     return std::any_of(selection.exclude.begin(), selection.exclude.end(),
                        [&](const std::string& glob) { return glob_match(glob, parameter->name); });

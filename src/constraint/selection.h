@@ -17,7 +17,7 @@ struct Selection {
 
 // The matrices that `selection` names. Error{recipe} at `mark` for a target or an exclusion that
 // matches nothing (with the nearest name) and when nothing is left.
-std::vector<nn::Parameter*> select(nn::Model& model, const Selection& selection,
+std::vector<nn::Parameter*> select(nn::ParamTable& weights, const Selection& selection,
                                    const recipe::Mark& mark);
 
 // 0.8 -> "80%", 0.12345 -> "12.35%".

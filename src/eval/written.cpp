@@ -54,7 +54,11 @@ void score_masked(const Scoring& s) {
   if (s.options.tokenizer == nullptr)
     throw Error(ErrorKind::internal, "a masked LM is evaluated with its tokenizer");
   auto masking = augment::make_masking({});
-  masking->bind(*s.options.tokenizer, s.model.config().vocab_size);
+  nn::ParamTable none;
+  masking->bind({.student = s.model.config(),
+                 .weights = s.model.params(),
+                 .helpers = none,
+                 .tokenizer = s.options.tokenizer});
   nn::Pass pass{false, 0, s.options.precision};
   s.batches.each([&](const std::vector<int64_t>& rows) {
     check_stop(s.options);

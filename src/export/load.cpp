@@ -20,7 +20,8 @@ std::unique_ptr<constraint::Constraint> bind_scheme(nn::Model& model, const nn::
   };
   if (scheme.is_object() && !names_one("weights") && !names_one("activations")) return nullptr;
   auto quantization = constraint::from_scheme(scheme, where);
-  quantization->bind(model, Progress{});
+  nn::ParamTable none;
+  quantization->bind({.student = model.config(), .weights = model.params(), .helpers = none});
   return quantization;
 }
 

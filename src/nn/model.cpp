@@ -12,6 +12,29 @@
 
 namespace compress::nn {
 
+std::vector<int64_t> Layers::below(int64_t count) const {
+  std::vector<int64_t> list;
+  for (int64_t layer = 0; layer < count; ++layer)
+    if (has(layer)) list.push_back(layer);
+  return list;
+}
+
+Layers Layers::operator|(const Layers& other) const {
+  Layers both = *this;
+  both.all_ = all_ || other.all_;
+  both.named_.insert(other.named_.begin(), other.named_.end());
+  return both;
+}
+
+Capture Capture::operator|(const Capture& other) const {
+  return {hidden | other.hidden,
+          attention | other.attention,
+          pooled || other.pooled,
+          decoder_hidden | other.decoder_hidden,
+          decoder_attention | other.decoder_attention,
+          cross_attention | other.cross_attention};
+}
+
 namespace {
 
 using torch::Tensor;

@@ -8,6 +8,22 @@ namespace compress::nn {
 // `first`: number of the first row of x among the tokens or rows of the update.
 torch::Tensor drop(const torch::Tensor& x, double p, DropoutSeeds& seeds, int64_t first);
 
+// Where a stack's captures go. Layers that are not wanted stay undefined.
+struct Recorder {
+  const Layers* layers = nullptr;
+  std::vector<torch::Tensor>* into = nullptr;
+  void open(const Layers& wanted, std::vector<torch::Tensor>& list, int64_t count) {
+    if (!wanted) return;
+    layers = &wanted;
+    into = &list;
+    list.resize(static_cast<size_t>(count));
+  }
+  bool wants(int64_t layer) const { return into != nullptr && layers->has(layer); }
+  void put(int64_t layer, const torch::Tensor& value) {
+    if (wants(layer)) (*into)[static_cast<size_t>(layer)] = value;
+  }
+};
+
 struct Run {
   Run(const data::Batch& tokens_read, const Pass& how, DropoutSeeds& draws, torch::Device device)
       : batch(tokens_read),
@@ -28,8 +44,7 @@ struct Run {
   torch::Tensor memory;
   TokenRows memory_rows;
   int64_t memory_count = -1;
-  // Where captures go; null for those that are not wanted.
-  std::vector<torch::Tensor>*hidden = nullptr, *attention = nullptr, *cross = nullptr;
+  Recorder hidden, attention, cross;
   // While text is generated: where the tokens' keys and values go, and all that each row sees.
   Decoding* decoding = nullptr;
   torch::Tensor places;

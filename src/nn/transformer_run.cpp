@@ -139,11 +139,12 @@ Tensor Transformer::self_attention(const Layer& layer, const StackModules& stack
     }
   }
   Tensor scores;
-  Tensor* wanted = run.attention != nullptr ? &scores : nullptr;
+  const auto layer_index = static_cast<int64_t>(run.index);
+  Tensor* wanted = run.attention.wants(layer_index) ? &scores : nullptr;
   const bool plain = !input.pairs.defined() && !input.distance_bias.defined();
   Tensor mixed = plain && qkv.is_cuda() ? attention(qkv, run.batch, shape, run.seeds, wanted)
                                         : attention(input, shape, run.seeds, wanted);
-  if (run.attention != nullptr) run.attention->push_back(scores);
+  run.attention.put(layer_index, scores);
   return plugged(modules.output(mixed, run.rows), layer, Sublayer::attention, run);
 }
 
@@ -161,9 +162,10 @@ Tensor Transformer::cross_attention(const Layer& layer, const Tensor& x, Run& ru
     input.key_rows = &run.memory_rows;
   }
   Tensor scores;
+  const auto layer_index = static_cast<int64_t>(run.index);
   Tensor mixed =
-      attention(input, modules.shape, run.seeds, run.cross != nullptr ? &scores : nullptr);
-  if (run.cross != nullptr) run.cross->push_back(scores);
+      attention(input, modules.shape, run.seeds, run.cross.wants(layer_index) ? &scores : nullptr);
+  run.cross.put(layer_index, scores);
   return plugged(modules.output(mixed, run.rows), layer, Sublayer::cross_attention, run);
 }
 
@@ -193,7 +195,7 @@ Tensor Transformer::run(StackModules& stack, Run& run) {
       x = normed = residual_norm(output, x, own, p, run.seeds);
     }
   };
-  if (run.hidden != nullptr) run.hidden->push_back(run.rows.of(x));
+  run.hidden.put(0, run.rows.of(x));
   for (size_t i = 0; i < stack.layers.size(); ++i) {
     const Layer& layer = stack.layers[i];
     const bool last = i + 1 == stack.layers.size();
@@ -212,7 +214,7 @@ Tensor Transformer::run(StackModules& stack, Run& run) {
     add(feed_forward(layer, normed, run), inner,
         last ? stack.final_norm : stack.layers[i + 1].self.norm);
     if (last && plan_.final_dropout) normed = drop(normed, p, run.seeds, run.seeds.first_token());
-    if (run.hidden != nullptr) run.hidden->push_back(run.rows.of(last ? normed : x));
+    run.hidden.put(static_cast<int64_t>(i) + 1, run.rows.of(last ? normed : x));
   }
   return normed;
 }
@@ -228,9 +230,11 @@ Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, c
   const bool encodes = !encoder_.layers.empty(), both = encodes && !decoder_.layers.empty();
   DropoutSeeds seeds(pass.dropout_seed, pass.training, batch.part);
   Run first(batch, pass, seeds, device());
-  if (capture.hidden) first.hidden = &out.hidden;
-  if (capture.attention) first.attention = &out.attention;
-  const Tensor first_states = run(encodes ? encoder_ : decoder_, first);
+  StackModules& reads = encodes ? encoder_ : decoder_;
+  const auto layers = static_cast<int64_t>(reads.layers.size());
+  first.hidden.open(capture.hidden, out.hidden, layers + 1);
+  first.attention.open(capture.attention, out.attention, layers);
+  const Tensor first_states = run(reads, first);
   if (!both) {
     run_head(first.rows.of(first_states), batch, seeds, capture, out);
     return out;
@@ -243,9 +247,10 @@ Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, c
   second.memory = first_states;
   second.memory_rows = first.tokens;
   second.memory_count = first.rows.count;
-  if (capture.hidden) second.hidden = &out.decoder_hidden;
-  if (capture.attention) second.attention = &out.decoder_attention;
-  if (capture.attention) second.cross = &out.cross_attention;
+  const auto writes = static_cast<int64_t>(decoder_.layers.size());
+  second.hidden.open(capture.decoder_hidden, out.decoder_hidden, writes + 1);
+  second.attention.open(capture.decoder_attention, out.decoder_attention, writes);
+  second.cross.open(capture.cross_attention, out.cross_attention, writes);
   const Tensor states = run(decoder_, second);
   run_head(second.rows.of(states), read, others, capture, out);
   return out;

@@ -4,57 +4,7 @@
 #include "compress/base/error.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
-
-namespace compress::objective {
-
-namespace {
-
-// Pairs of layers as a recipe names them: a list, the teacher's for the student's layer 1, 2, ...,
-// or a map of some of the student's layers to the teacher's.
-struct LayerMap {
-  std::vector<int64_t> all;
-  std::vector<std::pair<int64_t, int64_t>> some;  // student, teacher
-  bool empty() const { return all.empty() && some.empty(); }
-};
-
-}  // namespace
-
-}  // namespace compress::objective
-
-namespace compress::recipe {
-
-template <>
-struct Type<objective::LayerMap> {
-  static std::string name() { return "list of whole number, or map of layers to whole number"; }
-  static Json schema() {
-    return Json{{"anyOf", Json::array({Type<std::vector<int64_t>>::schema(),
-                                       Type<std::vector<Named<int64_t>>>::schema()})}};
-  }
-  static bool read(const Node& node, objective::LayerMap& value, Problems& problems) {
-    value = {};
-    if (node.kind != Node::Kind::map)
-      return Type<std::vector<int64_t>>::read(node, value.all, problems);
-    const size_t before = problems.list().size();
-    for (const Node::Entry& entry : node.entries) {
-      Node key = Node::of(entry.key);
-      key.mark = entry.mark;
-      auto& [student, teacher] = value.some.emplace_back();
-      if (Type<int64_t>::read(key, student, problems) && student < 0)
-        problems.add(entry.mark, "a layer of the student is 0 or more");
-      Type<int64_t>::read(entry.value, teacher, problems);
-    }
-    return problems.list().size() == before;
-  }
-  static Node write(const objective::LayerMap& value) {
-    if (value.some.empty()) return Type<std::vector<int64_t>>::write(value.all);
-    Node map = Node::map();
-    for (const auto& [student, teacher] : value.some)
-      map.add(std::to_string(student), Type<int64_t>::write(teacher));
-    return map;
-  }
-};
-
-}  // namespace compress::recipe
+#include "layer_map.h"
 
 namespace compress::objective {
 
@@ -97,31 +47,30 @@ struct HiddenStatesOptions {
   }
 };
 
-struct Pair {
-  int64_t student, teacher;  // indices into Outputs::hidden, or decoder_hidden
-  bool decoder = false;
-};
-
 class HiddenStates final : public Objective {
  public:
   explicit HiddenStates(const HiddenStatesOptions& options) : options_(options) {
     weight_ = options.weight;
   }
 
-  nn::Capture captures() const override { return {.hidden = true}; }
-  bool needs_teacher() const override { return true; }
-  bool needs_teacher_logits() const override { return false; }
+  // The states of the layers that are paired.
+  roles::Needs needs() const override {
+    roles::Needs needs;
+    nn::Capture& theirs = needs.teacher.emplace().capture;
+    for (const Pair& pair : pairs_) {
+      (pair.decoder ? needs.student.decoder_hidden : needs.student.hidden).add(pair.student);
+      (pair.decoder ? theirs.decoder_hidden : theirs.hidden).add(pair.teacher);
+    }
+    return needs;
+  }
 
-  void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher,
-            nn::ParamTable& auxiliary, uint64_t seed) override {
-    Objective::bind(student, teacher, auxiliary, seed);
-    pairs_.clear();
-    check_stacks(student, *teacher);
-    if (!two_stacks_ || options_.stack != "decoder")
-      map_stack(student.layers, teacher->layers, /*decoder=*/false);
-    if (two_stacks_ && options_.stack != "encoder")
-      map_stack(student.decoder_layers, teacher->decoder_layers, /*decoder=*/true);
-    add_projection(student.hidden_size, teacher->hidden_size, auxiliary, seed);
+  void bind(const roles::Scene& scene) override {
+    Objective::bind(scene);
+    const nn::ModelConfig &student = scene.student, *teacher = scene.teacher();
+    pairs_ =
+        pair_layers({options_.stack, options_.layers, options_.map, options_.include_embeddings},
+                    student, *teacher, *this);
+    add_projection(student.hidden_size, teacher->hidden_size, scene.helpers, scene.seed);
   }
 
   torch::Tensor compute(const Signals& signals) override {
@@ -138,111 +87,13 @@ class HiddenStates final : public Objective {
 
   Mean mean() const override { return Mean::tokens; }
 
-  std::vector<int64_t> teacher_layers() const override {
-    std::vector<int64_t> layers;
-    for (const Pair& pair : pairs_)
-      if (!pair.decoder) layers.push_back(pair.teacher);
-    return layers;
-  }
-
   std::string summary() const override {
-    std::vector<std::string> parts;
-    for (const Pair& pair : pairs_)
-      if (!pair.decoder) parts.push_back(str(pair.student, "<-", pair.teacher));
-    std::string text = parts.empty() ? "" : "student " + join(parts, ", ");
-    std::vector<std::string> others;
-    for (const Pair& pair : pairs_)
-      if (pair.decoder) others.push_back(str(pair.student, "<-", pair.teacher));
-    if (!others.empty())
-      text += str(text.empty() ? "" : "; ", "student's decoder ", join(others, ", "));
-    if (projection_ != nullptr)
-      text += str("; projection ", projection_->latent.size(1), "x", projection_->latent.size(0));
-    return text;
+    if (projection_ == nullptr) return in_words(pairs_);
+    return in_words(pairs_) +
+           str("; projection ", projection_->latent.size(1), "x", projection_->latent.size(0));
   }
 
  private:
-  void check_stacks(const nn::ModelConfig& student, const nn::ModelConfig& teacher) {
-    two_stacks_ = has_two_stacks(student);
-    if (two_stacks_ != has_two_stacks(teacher))
-      throw Error(
-          ErrorKind::recipe,
-          str("objective '", name_, "' compares layer by layer, but the ",
-              two_stacks_ ? "student" : "teacher", " is an encoder-decoder and the other is not"),
-          mark_.text(), "use a teacher of the student's kind");
-    if (!two_stacks_ && options_.stack != "both")
-      throw Error(ErrorKind::recipe, "`stack` is for encoder-decoders, and the student is none",
-                  mark_.text(), "remove it");
-  }
-
-  // Some heads of encoder-decoders use the encoder alone.
-  static bool has_two_stacks(const nn::ModelConfig& config) {
-    return config.encoder_decoder() && config.head != nn::HeadKind::embedding &&
-           config.head != nn::HeadKind::token_classification;
-  }
-
-  void map_stack(int64_t ours, int64_t theirs, bool decoder) {
-    const size_t before = pairs_.size();
-    if (options_.include_embeddings) pairs_.push_back({0, 0});
-    if (options_.map.empty())
-      map_by_name(ours, theirs);
-    else if (options_.map.some.empty())
-      map_all(ours, theirs);
-    else
-      map_some(ours, theirs);
-    for (size_t i = before; i < pairs_.size(); ++i) pairs_[i].decoder = decoder;
-  }
-
-  void map_by_name(int64_t ours, int64_t theirs) {
-    if (ours > theirs)
-      throw Error(ErrorKind::recipe,
-                  str("layers: ", options_.layers,
-                      " needs a teacher at least as deep as the student, "
-                      "but the student has ",
-                      ours, " layers and the teacher ", theirs),
-                  mark_.text(), "give the teacher layers with map");
-    // PKD leaves the last layer to the logits' term.
-    const int64_t last = options_.layers == "skip" ? ours - 1 : ours;
-    for (int64_t layer = 1; layer <= last; ++layer) {
-      int64_t source = layer * theirs / ours;
-      if (options_.layers == "last") source = theirs - ours + layer;
-      if (options_.layers == "skip") source = layer * (theirs / ours);
-      pairs_.push_back({layer, source});
-    }
-    if (last == 0 && !options_.include_embeddings)
-      throw Error(ErrorKind::recipe,
-                  "layers: skip leaves out the last layer, and the student has no other",
-                  mark_.text(), "use layers: uniform or last");
-  }
-
-  void map_all(int64_t ours, int64_t theirs) {
-    const auto given = static_cast<int64_t>(options_.map.all.size());
-    if (given != ours)
-      throw Error(
-          ErrorKind::recipe,
-          str("map names ", given, " teacher layers, but the student has ", ours, " layers"),
-          mark_.text(),
-          "give one teacher layer for each layer of the student, or name some: {" + str(ours) +
-              ": " + str(theirs) + "}");
-    for (int64_t layer = 1; layer <= ours; ++layer)
-      add_pair(layer, ours, options_.map.all[static_cast<size_t>(layer - 1)], theirs);
-  }
-
-  void map_some(int64_t ours, int64_t theirs) {
-    for (const auto& [layer, source] : options_.map.some) add_pair(layer, ours, source, theirs);
-  }
-
-  void add_pair(int64_t layer, int64_t ours, int64_t source, int64_t theirs) {
-    auto refuse = [&](const char* whose, int64_t wanted, int64_t there) {
-      throw Error(
-          ErrorKind::recipe,
-          str("map names the ", whose, "'s layer ", wanted, ", but it has layers 1 to ", there),
-          mark_.text(), str("0 is the ", whose, "'s embedding output"));
-    };
-    if (layer > ours) refuse("student", layer, ours);
-    if (source < 0 || source > theirs) refuse("teacher", source, theirs);
-    pairs_.push_back({layer, source});
-  }
-
   void add_projection(int64_t ours, int64_t theirs, nn::ParamTable& auxiliary, uint64_t seed) {
     projection_ = nullptr;
     if (ours != theirs && options_.projection == "never")
@@ -287,7 +138,6 @@ class HiddenStates final : public Objective {
 
   HiddenStatesOptions options_;
   std::vector<Pair> pairs_;
-  bool two_stacks_ = false;
   nn::Parameter* projection_ = nullptr;
 };
 

@@ -31,10 +31,9 @@ class Labels final : public Objective {
     weight_ = options.weight;
   }
 
-  void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher,
-            nn::ParamTable& auxiliary, uint64_t seed) override {
-    Objective::bind(student, teacher, auxiliary, seed);
-    head_ = student.head;
+  void bind(const roles::Scene& scene) override {
+    Objective::bind(scene);
+    head_ = scene.student.head;
     if (head_ == HeadKind::none || head_ == HeadKind::embedding)
       throw Error(ErrorKind::recipe,
                   str("objective 'labels' needs a head that predicts, but the student's head is ",

@@ -30,11 +30,11 @@ class LogitsMse final : public Objective {
     weight_ = options.weight;
   }
 
-  bool needs_teacher() const override { return true; }
+  roles::Needs needs() const override { return {.teacher = roles::Asked{.logits = true}}; }
 
-  void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher,
-            nn::ParamTable& auxiliary, uint64_t seed) override {
-    Objective::bind(student, teacher, auxiliary, seed);
+  void bind(const roles::Scene& scene) override {
+    Objective::bind(scene);
+    const nn::ModelConfig &student = scene.student, *teacher = scene.teacher();
     head_ = student.head;
     if (head_ == HeadKind::none || head_ == HeadKind::embedding)
       throw Error(ErrorKind::recipe,

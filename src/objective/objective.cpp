@@ -11,18 +11,30 @@ namespace compress::objective {
 
 using nn::HeadKind;
 
-void Objective::bind(const nn::ModelConfig&, const nn::ModelConfig* teacher, nn::ParamTable&,
-                     uint64_t) {
-  if (needs_teacher() && teacher == nullptr)
+double Numbers::read(const recipe::Ramp& ramp, const Progress& progress) {
+  if (!ramp.constant() && std::find(seen_.begin(), seen_.end(), &ramp) == seen_.end())
+    seen_.push_back(&ramp);
+  return ramp.at(progress);
+}
+
+std::vector<double> Numbers::at(const Progress& progress) const {
+  std::vector<double> values;
+  for (const recipe::Ramp* ramp : seen_) values.push_back(ramp->at(progress));
+  return values;
+}
+
+double Signals::at(const recipe::Ramp& ramp) const {
+  return numbers == nullptr ? ramp.at(progress) : numbers->read(ramp, progress);
+}
+
+void Objective::bind(const roles::Scene& scene) {
+  if (needs().teacher && scene.teacher() == nullptr)
     throw Error(ErrorKind::recipe, "objective '" + name_ + "' needs a teacher", mark_.text(),
                 "add `teacher:` to this stage, naming an earlier stage or a model folder");
 }
 
 std::unique_ptr<Objective> make(const recipe::Component& component) {
-  std::unique_ptr<Objective> objective = objectives().maker(component)(component);
-  objective->name_ = component.name();
-  objective->mark_ = component.mark;
-  return objective;
+  return roles::make(objectives(), component);
 }
 
 bool reads_token_logits(HeadKind head) {

@@ -9,6 +9,7 @@ const ObjectiveRegistry& objectives() {
     add_soft_labels(list);
     add_logits_mse(list);
     add_hidden_states(list);
+    add_attention(list);
     return list;
   }();
   return registry;

@@ -37,16 +37,14 @@ class SoftLabels final : public Objective {
     weight_ = options.weight;
   }
 
-  bool needs_teacher() const override { return true; }
-  bool takes_top_tokens() const override { return true; }
-  Mean mean() const override { return mean_of(head_); }
-  std::vector<double> constants(const Progress& progress) const override {
-    return {temperature_.at(progress)};
+  roles::Needs needs() const override {
+    return {.teacher = roles::Asked{.logits = true, .top_tokens = true}};
   }
+  Mean mean() const override { return mean_of(head_); }
 
-  void bind(const nn::ModelConfig& student, const nn::ModelConfig* teacher,
-            nn::ParamTable& auxiliary, uint64_t seed) override {
-    Objective::bind(student, teacher, auxiliary, seed);
+  void bind(const roles::Scene& scene) override {
+    Objective::bind(scene);
+    const nn::ModelConfig &student = scene.student, *teacher = scene.teacher();
     head_ = student.head;
     if (head_ == HeadKind::none || head_ == HeadKind::embedding || head_ == HeadKind::regression)
       throw Error(ErrorKind::recipe,
@@ -64,7 +62,7 @@ class SoftLabels final : public Objective {
     const torch::Tensor student = shared_output(signals.student, head_, tokens_);
     const int64_t rows = student.size(0);
     if (rows == 0) return student.sum();  // no labelled token in this batch
-    const double temperature = temperature_.at(signals.progress);
+    const double temperature = signals.at(temperature_);
     const nn::TopTokens& top = signals.teacher->top_tokens;
     const torch::Tensor divergence =
         top.ids.defined() ? from_top_tokens(student, top, temperature)

@@ -45,11 +45,11 @@ class AdamW final : public Optimizer {
  public:
   explicit AdamW(const AdamWOptions& options) : options_(options) {}
 
-  void bind(const std::vector<nn::Parameter*>& parameters) override {
+  void bind(const roles::Scene& scene) override {
     slots_.clear();
     index_.clear();
     const kernels::AdamConstants constants = this->constants();
-    for (nn::Parameter* parameter : parameters) {
+    for (nn::Parameter* parameter : scene.trained()) {
       index_[parameter] = slots_.size();
       const auto options = parameter->latent.options().requires_grad(false);
       Slot& slot = slots_.emplace_back();
@@ -93,12 +93,14 @@ class AdamW final : public Optimizer {
         continue;
       }
       const bool decay = decays(*slot.parameter);
-      if (slot.late)
+      if (slot.late) {
         slot.late->update(scalars(factor, step, decay), touched_rows(*slot.parameter), gradient);
-      else if (in_own_pass(*slot.parameter) && gradient.is_contiguous())
+      } else if (in_own_pass(*slot.parameter) && gradient.is_contiguous()) {
         cut(slot, gradient, decay, pieces);
-      else
-        groups[decay].add(slot, gradient), rest.push_back(&slot);
+      } else {
+        groups[decay].add(slot, gradient);
+        rest.push_back(&slot);
+      }
     }
     run(pieces, {scalars(factor, step, false), scalars(factor, step, true)});
     const torch::Tensor counted = rest.empty() ? torch::Tensor() : count(step);

@@ -29,8 +29,8 @@ struct AsamOptions {
 
 class Asam final : public Ascent {
  public:
-  Asam(const AsamOptions& options, const recipe::Mark& mark)
-      : Ascent(options.rho, options.accumulation, options.processes, mark), eta_(options.eta) {}
+  explicit Asam(const AsamOptions& options)
+      : Ascent(options.rho, options.accumulation, options.processes), eta_(options.eta) {}
 
  protected:
   torch::Tensor norm(const std::vector<Piece>& pieces) override {
@@ -68,7 +68,7 @@ class Asam final : public Ascent {
 
 }  // namespace
 
-void add_asam(SharpnessRegistry& registry) {
+void add_asam(MoverRegistry& registry) {
   registry.add(
       recipe::describe<AsamOptions>(
           "sharpness", "asam", "SAM in a neighbourhood that scales with the weights",
@@ -79,7 +79,7 @@ void add_asam(SharpnessRegistry& registry) {
           "change the perturbed loss. Time, memory and the precision check as for sam; the "
           "perturbation of a weight w is taken as rho (|w| + eta) / sqrt(N)."),
       [](const recipe::Component& component) {
-        return std::make_unique<Asam>(component.as<AsamOptions>(), component.mark);
+        return std::make_unique<Asam>(component.as<AsamOptions>());
       });
 }
 

@@ -28,13 +28,76 @@ torch::Tensor global_norm(const std::vector<torch::Tensor>& tensors) {
   return at::stack(at::_foreach_norm(tensors)).norm();
 }
 
-void Ascent::bind(const std::vector<nn::Parameter*>& parameters, nn::Precision precision) {
+void Ascent::bind(const roles::Scene& scene) {
+  processes_ = scene.processes;
+  trained_ = scene.trained();
   slots_.clear();
   moved_.clear();
   whole_.clear();
   whole_saved_.clear();
-  for (nn::Parameter* parameter : parameters) slots_.push_back(Slot{parameter, {}, {}});
-  if (precision != nn::Precision::float32 && rho_ > 0) check_precision(precision);
+  for (nn::Parameter* parameter : scene.weights.trainable())
+    slots_.push_back(Slot{parameter, {}, {}});
+  if (scene.precision != nn::Precision::float32 && rho_ > 0) check_precision(scene.precision);
+}
+
+void Ascent::gradients(const Progress&, Passes& passes) {
+  if (rho_ == 0) return passes.pass({});
+  if (per_micro_batch_) return gradients_of_parts(passes);
+  passes.pass({.shared = !per_process_});
+  perturb(passes);
+  passes.pass({});
+  restore();
+  passes.weights_restored();
+}
+
+void Ascent::perturb(Passes& passes) {
+  ascend();
+  passes.clear_gradients();
+  passes.weights_moved();
+}
+
+// Every part is perturbed for itself (m-sharpness), and the gradients of the perturbed passes are
+// added.
+void Ascent::gradients_of_parts(Passes& passes) {
+  std::vector<torch::Tensor> sums(trained_.size());
+  for (int64_t part = 0; part < passes.parts(); ++part) {
+    passes.pass({.part = part, .shared = !per_process_});
+    perturb(passes);
+    passes.pass({.part = part, .shared = false});
+    restore();
+    passes.weights_restored();
+    add_up(sums);
+    passes.clear_gradients();
+  }
+  if (processes_ != nullptr) {
+    std::vector<torch::Tensor> whole;
+    for (const torch::Tensor& sum : sums)
+      if (sum.defined()) whole.push_back(sum);
+    processes_->average(whole);
+  }
+  put_back(sums);
+}
+
+void Ascent::add_up(std::vector<torch::Tensor>& sums) const {
+  torch::NoGradGuard no_grad;
+  for (size_t i = 0; i < trained_.size(); ++i) {
+    const torch::Tensor& gradient = trained_[i]->latent.grad();
+    if (!gradient.defined()) continue;
+    sums[i] = sums[i].defined() ? sums[i].add_(gradient) : gradient.clone();
+  }
+}
+
+void Ascent::put_back(std::vector<torch::Tensor>& sums) const {
+  for (size_t i = 0; i < trained_.size(); ++i) {
+    if (!sums[i].defined()) continue;
+    torch::Tensor& gradient = trained_[i]->latent.mutable_grad();
+    // An embedding's persistent gradient is all zero here; every row may get a value, so all rows
+    // are cleared later.
+    if (trained_[i]->row_gradient)
+      trained_[i]->touched.push_back(
+          torch::arange(trained_[i]->latent.size(0), gradient.options().dtype(torch::kInt64)));
+    gradient = sums[i];
+  }
 }
 
 // A weight that is cast does not change when it moves by less than half the spacing of numbers

@@ -1,6 +1,6 @@
 #pragma once
-// What sharpness-aware steps share: saving and restoring weights without allocating, embeddings by
-// touched rows only, and the check against the working precision.
+// What sharpness-aware steps share: the passes that an update takes, saving and restoring weights
+// without allocating, embeddings by touched rows only, and the check against the working precision.
 
 #include "components.h"
 
@@ -16,21 +16,26 @@ inline constexpr const char* processes_doc =
     "with several processes: one perturbation along the gradient of the whole batch, or each "
     "process along that of its own share (one reduction less, a noisier ascent)";
 
-class Ascent : public Sharpness {
+// g' = gradient at w + eps, where eps follows from the gradient at w (Foret et al. 2021, arXiv
+// 2010.01412, equation 2). Only the student's weights are perturbed.
+class Ascent : public Mover {
  public:
-  Ascent(double rho, const std::string& accumulation, const std::string& processes,
-         recipe::Mark mark)
+  Ascent(double rho, const std::string& accumulation, const std::string& processes)
       : rho_(rho),
         per_micro_batch_(accumulation == "per_micro_batch"),
-        per_process_(processes == "per_process"),
-        mark_(std::move(mark)) {}
+        per_process_(processes == "per_process") {}
 
-  void bind(const std::vector<nn::Parameter*>& parameters, nn::Precision precision) override;
-  bool active(const Progress&) const override { return rho_ > 0; }
-  void ascend() override;
-  void restore() override;
-  bool per_micro_batch() const override { return per_micro_batch_; }
-  bool per_process() const override { return per_process_; }
+  void bind(const roles::Scene& scene) override;
+  void gradients(const Progress& progress, Passes& passes) override;
+  bool repeats() const override { return rho_ > 0; }
+  std::string unrecordable() const override {
+    return per_micro_batch_ ? "each micro-batch perturbs the weights for itself" : "";
+  }
+
+  // Moves latents to w + eps from their gradients, keeping a copy of w.
+  void ascend();
+  // Puts the kept copy back, bit for bit.
+  void restore();
 
  protected:
   // Memory of one parameter, used again each step. An embedding's buffers hold its touched rows,
@@ -57,13 +62,19 @@ class Ascent : public Sharpness {
   double rho_;
 
  private:
+  // Of the first pass's gradients: perturbs the weights and forgets the gradients.
+  void perturb(Passes& passes);
+  void gradients_of_parts(Passes& passes);
+  void add_up(std::vector<torch::Tensor>& sums) const;
+  void put_back(std::vector<torch::Tensor>& sums) const;
   Piece take(Slot& slot);
   void move(double scale);
   void move(const torch::Tensor& scale);
   void check_precision(nn::Precision precision) const;
 
   bool per_micro_batch_, per_process_;
-  recipe::Mark mark_;
+  parallel::Processes* processes_ = nullptr;
+  std::vector<nn::Parameter*> trained_;  // all that gets a gradient
   std::vector<Slot> slots_;
   std::vector<Piece> moved_;
   std::vector<torch::Tensor> whole_, whole_saved_;  // latents of whole pieces and their copies

@@ -6,15 +6,16 @@
 
 namespace compress::optim {
 
-void SnapshotAverage::bind(const std::vector<nn::Parameter*>& parameters, const Progress& plan) {
+void SnapshotAverage::bind(const roles::Scene& scene) {
+  const Progress& plan = scene.length;
   start_ = std::max<int64_t>(1, begin_.resolve(plan.steps_per_epoch, plan.total_steps));
   every_ = std::max<int64_t>(1, period_.resolve(plan.steps_per_epoch, plan.total_steps));
   count_ = 0;
   swapped_ = false;
-  parameters_ = parameters;
+  parameters_ = scene.weights.trainable();
   averages_.clear();
   index_.clear();
-  for (nn::Parameter* parameter : parameters) {
+  for (nn::Parameter* parameter : parameters_) {
     index_[parameter] = averages_.size();
     averages_.push_back(
         torch::zeros_like(parameter->latent, parameter->latent.options().requires_grad(false)));
@@ -45,7 +46,7 @@ torch::Tensor& SnapshotAverage::average(const nn::Parameter& parameter) {
   return it == index_.end() ? none : averages_[it->second];
 }
 
-void SnapshotAverage::update(const Progress& progress) {
+void SnapshotAverage::after_update(const Progress& progress) {
   if (swapped_) throw Error(ErrorKind::internal, "weights were averaged while exchanged");
   const double part = share(progress.step);
   if (part == 0) return;

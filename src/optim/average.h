@@ -12,8 +12,8 @@ class SnapshotAverage : public Averaging, public Snapshots {
  public:
   SnapshotAverage(const Duration& start, const Duration& every) : begin_(start), period_(every) {}
 
-  void bind(const std::vector<nn::Parameter*>& parameters, const Progress& plan) override;
-  void update(const Progress& progress) override;
+  void bind(const roles::Scene& scene) override;
+  void after_update(const Progress& progress) override;
   bool ready() const override { return count_ > 0; }
   Snapshots* snapshots() override { return this; }
   void leave(const std::vector<const nn::Parameter*>& parameters) override;

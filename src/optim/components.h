@@ -10,7 +10,7 @@ namespace compress::optim {
 
 using OptimizerRegistry = recipe::RegistryOf<MakeOptimizer>;
 using ScheduleRegistry = recipe::RegistryOf<MakeSchedule>;
-using SharpnessRegistry = recipe::RegistryOf<MakeSharpness>;
+using MoverRegistry = recipe::RegistryOf<MakeMover>;
 using AveragingRegistry = recipe::RegistryOf<MakeAveraging>;
 
 void add_adamw(OptimizerRegistry& registry);
@@ -19,8 +19,8 @@ void add_constant(ScheduleRegistry& registry);
 void add_linear(ScheduleRegistry& registry);
 void add_cosine(ScheduleRegistry& registry);
 void add_cyclic_linear(ScheduleRegistry& registry);
-void add_sam(SharpnessRegistry& registry);
-void add_asam(SharpnessRegistry& registry);
+void add_sam(MoverRegistry& registry);
+void add_asam(MoverRegistry& registry);
 void add_swa(AveragingRegistry& registry);
 void add_ema(AveragingRegistry& registry);
 

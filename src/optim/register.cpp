@@ -24,9 +24,9 @@ const ScheduleRegistry& schedules() {
   return registry;
 }
 
-const SharpnessRegistry& sharpnesses() {
-  static const SharpnessRegistry registry = [] {
-    SharpnessRegistry list("sharpness");
+const MoverRegistry& movers() {
+  static const MoverRegistry registry = [] {
+    MoverRegistry list("sharpness");
     add_sam(list);
     add_asam(list);
     return list;
@@ -50,8 +50,8 @@ const recipe::Registry& optimizer_registry() {
 const recipe::Registry& schedule_registry() {
   return schedules();
 }
-const recipe::Registry& sharpness_registry() {
-  return sharpnesses();
+const recipe::Registry& mover_registry() {
+  return movers();
 }
 const recipe::Registry& averaging_registry() {
   return averagings();

@@ -25,8 +25,8 @@ struct SamOptions {
 
 class Sam final : public Ascent {
  public:
-  Sam(const SamOptions& options, const recipe::Mark& mark)
-      : Ascent(options.rho, options.accumulation, options.processes, mark) {}
+  explicit Sam(const SamOptions& options)
+      : Ascent(options.rho, options.accumulation, options.processes) {}
 
  protected:
   torch::Tensor norm(const std::vector<Piece>& pieces) override {
@@ -41,7 +41,7 @@ class Sam final : public Ascent {
 
 }  // namespace
 
-void add_sam(SharpnessRegistry& registry) {
+void add_sam(MoverRegistry& registry) {
   registry.add(
       recipe::describe<SamOptions>(
           "sharpness", "sam", "steps along the gradient at the worst point nearby",
@@ -53,7 +53,7 @@ void add_sam(SharpnessRegistry& registry) {
           "Refused in bf16 and fp16 where rho / sqrt(N) is under a quarter of the spacing of "
           "such numbers at the weights' size (N: perturbed weights, embeddings aside)."),
       [](const recipe::Component& component) {
-        return std::make_unique<Sam>(component.as<SamOptions>(), component.mark);
+        return std::make_unique<Sam>(component.as<SamOptions>());
       });
 }
 

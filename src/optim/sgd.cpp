@@ -38,10 +38,10 @@ class Sgd final : public Optimizer {
  public:
   explicit Sgd(const SgdOptions& options) : options_(options) {}
 
-  void bind(const std::vector<nn::Parameter*>& parameters) override {
+  void bind(const roles::Scene& scene) override {
     slots_.clear();
     index_.clear();
-    for (nn::Parameter* parameter : parameters) {
+    for (nn::Parameter* parameter : scene.trained()) {
       index_[parameter] = slots_.size();
       Slot& slot = slots_.emplace_back(Slot{parameter, {}});
       if (options_.momentum > 0)

@@ -33,6 +33,7 @@ BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t s
   Workbench bench(
       recipe, folder, [](const std::string& model) { return model; }, nullptr, processes);
   Prepared prepared = bench.prepare(*stage, TeacherCheck::for_timing);
+  prepared.binding.reset();  // each of the runs below makes its own
   train::Job& job = prepared.job;
   train::TrainOptions options = *stage->train;
   BenchResult result;

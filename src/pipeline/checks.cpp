@@ -81,9 +81,13 @@ class ModelCheck {
   static void check_augments(const train::TrainOptions& options, const Known& student) {
     if (options.augment.empty()) return;
     const std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(student.folder);
-    const int64_t rows = student.resized ? tokenizer->vocabulary_size() : student.config.vocab_size;
+    nn::ModelConfig config = student.config;
+    if (student.resized) config.vocab_size = tokenizer->vocabulary_size();
+    nn::ParamTable none;
+    const roles::Scene scene{
+        .student = config, .weights = none, .helpers = none, .tokenizer = tokenizer.get()};
     for (const recipe::Component& component : options.augment)
-      with_place(component.mark.text(), [&] { augment::make(component)->bind(*tokenizer, rows); });
+      with_place(component.mark.text(), [&] { augment::make(component)->bind(scene); });
   }
 
   void check_teacher(const StageOptions& stage, const Known& student) {
@@ -98,7 +102,7 @@ class ModelCheck {
       taught.vocab_size = student.config.vocab_size;  // it shows when the models are built
     else if (tokens == 0 && taught.vocab_size != student.config.vocab_size)
       tokens = checkpoint::load_tokenizer(student.folder)->vocabulary_size();
-    teacher::check_fit(student.config, taught, teacher_use(options).logits, tokens, from);
+    teacher::check_fit(student.config, taught, reads_teacher_logits(options), tokens, from);
     const data::DatasetOptions& data = recipe_.dataset(options.data);
     const bool scored = scores_teacher(teacher.config, data, classes(options.data));
     if (scored && !options.teacher->metric.empty())

@@ -119,19 +119,17 @@ class Planner {
                                        recipe_.stage_mark(stage.name, {"train", "device"}).text());
     job.precision = train::resolve_precision(options.precision, job.device);
     if (!data.validation.empty()) job.evaluate = [] { return train::Score(); };
-    std::unique_ptr<teacher::Teacher> frozen;
-    int64_t teacher_parameters = 0;
+    std::unique_ptr<nn::Model> teacher;
     if (options.teacher) {
-      std::unique_ptr<nn::Model> model = nn::build(source(options.teacher->from), 0);
-      teacher_parameters = model->params().numel();
-      frozen = teacher::frozen(std::move(model), student->config(), teacher_use(options).logits,
-                               job.precision,
-                               recipe_.stage_mark(stage.name, {"train", "teacher", "from"}),
-                               tokens_of(options, student->config()));
-      job.teacher = frozen.get();
+      teacher = nn::build(source(options.teacher->from), 0);
+      job.taught_by = &teacher->config();
+      teacher::check_fit(student->config(), teacher->config(), reads_teacher_logits(options),
+                         tokens_of(options, student->config()),
+                         recipe_.stage_mark(stage.name, {"train", "teacher", "from"}));
     }
-    train::Plan plan = train::plan(job);
-    write_train(stage, *before, *student, plan, job, teacher_parameters, head);
+    const train::Binding binding(job);
+    write_train(stage, *before, *student, binding, job, teacher ? teacher->params().numel() : 0,
+                head);
     if (data.labels.empty())
       if (const std::string warning = data::unlabelled_warning(labels); !warning.empty())
         out_ += "warning       " + warning + "\n";
@@ -152,9 +150,10 @@ class Planner {
   }
 
   void write_train(const StageOptions& stage, const nn::Model& before, const nn::Model& student,
-                   const train::Plan& plan, const train::Job& job, int64_t teacher_parameters,
+                   const train::Binding& binding, const train::Job& job, int64_t teacher_parameters,
                    const std::string& head) {
     const train::TrainOptions& options = *stage.train;
+    const train::Plan plan = train::plan(job, binding);
     out_ += compress::str("model before  ", options.model.from, ": ",
                           model_line(before.config(), before.params().numel()), "\n");
     out_ += compress::str("model after   ", model_line(student.config(), student.params().numel()),
@@ -166,8 +165,7 @@ class Planner {
                             with_commas(teacher_parameters), " parameters, frozen\n");
     if (options.teacher && options.teacher->cache)
       out_ += compress::str("its cache     ", options.teacher->cache->folder, ": ",
-                            wanted_answers(options, student.config(), job.teacher->config()).text(),
-                            "\n");
+                            wanted_answers(options, binding).text(), "\n");
     const Progress& p = plan.progress;
     out_ += compress::str(
         "length        ", options.length.text(), " = ", with_commas(p.total_steps), " updates of ",

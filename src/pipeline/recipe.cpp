@@ -118,7 +118,7 @@ class Checker {
     bool used = false;
     for (const recipe::Component& component : options.objectives) {
       if (!component) continue;  // a problem already
-      const bool needs = objective::make(component)->needs_teacher();
+      const bool needs = objective::make(component)->needs().teacher.has_value();
       used = used || needs;
       if (needs && !options.teacher)
         problems_.add(component.mark, "objective '" + component.name() + "' needs a teacher",
@@ -247,7 +247,7 @@ std::vector<const recipe::ComponentInfo*> all_components() {
   for (const recipe::Registry* registry :
        {&surgery::registry(), &augment::registry(), &objective::registry(),
         &constraint::pruning_registry(), &constraint::quantization_registry(),
-        &optim::optimizer_registry(), &optim::schedule_registry(), &optim::sharpness_registry(),
+        &optim::optimizer_registry(), &optim::schedule_registry(), &optim::mover_registry(),
         &optim::averaging_registry()})
     for (const auto& info : registry->list()) list.push_back(info.get());
   return list;

@@ -1,7 +1,6 @@
 // What a stage reads of its teacher, and the teacher's answers kept instead of asked for again.
 
 #include <chrono>
-#include <set>
 
 #include "compress/augment/augment.h"
 #include "compress/base/clock.h"
@@ -16,32 +15,8 @@ namespace compress::pipeline {
 
 namespace {
 
-using Augments = std::vector<std::unique_ptr<augment::Augment>>;
-
-std::shared_ptr<const Augments> augments_of(const train::TrainOptions& options,
-                                            const text::Tokenizer& tokenizer, int64_t vocabulary) {
-  auto list = std::make_shared<Augments>();
-  for (const recipe::Component& component : options.augment) {
-    list->push_back(augment::make(component));
-    list->back()->bind(tokenizer, vocabulary);
-  }
-  return list;
-}
-
 std::string augment_text(const train::TrainOptions& options) {
   return options.augment.empty() ? "" : recipe::to_yaml(recipe::write_components(options.augment));
-}
-
-// The teacher's layers that one objective reads.
-std::vector<int64_t> layers_read(objective::Objective& term, const nn::ModelConfig& student,
-                                 const nn::ModelConfig& teacher) {
-  if (!term.needs_teacher() || !term.captures().hidden) return {};
-  nn::ParamTable unused;
-  term.bind(student, &teacher, unused, 0);
-  std::vector<int64_t> layers = term.teacher_layers();
-  if (layers.empty())  // it does not tell
-    for (int64_t layer = 0; layer <= teacher.layers; ++layer) layers.push_back(layer);
-  return layers;
 }
 
 // Tokens that logits over a vocabulary are of: those that both have.
@@ -57,30 +32,27 @@ teacher::Questions questions_for(const train::TrainOptions& options, const Prepa
   questions.width = taught.hidden_size;
   questions.layers = taught.layers;
   questions.vocabulary = shared_tokens(prepared.student->config(), taught);
-  questions.wanted = wanted_answers(options, prepared.student->config(), taught);
+  questions.wanted = wanted_answers(options, *prepared.binding);
   if (!options.augment.empty())
-    questions.pack =
-        [split = prepared.job.data,
-         list = augments_of(options, *prepared.job.tokenizer,
-                            std::min(prepared.student->config().vocab_size, taught.vocab_size))](
-            std::span<const int64_t> rows) {
-          data::Batch batch = data::pack(*split, rows);
-          augment::apply_all(*list, batch, 0, 0);
-          return batch;
-        };
+    questions.pack = [split = prepared.job.data,
+                      list = prepared.binding->roles().augments](std::span<const int64_t> rows) {
+      data::Batch batch = data::pack(*split, rows);
+      augment::apply_all(*list, batch, 0, 0);
+      return batch;
+    };
   return questions;
 }
 
 // On disk everything is kept, in memory logits alone; either way a row must be the same in every
 // epoch.
-bool can_be_remembered(const train::TrainOptions& options, const data::Split& split,
+bool can_be_remembered(const train::TrainOptions& options, const Prepared& prepared,
                        const teacher::Wanted& wanted) {
-  for (const recipe::Component& component : options.augment)
-    if (!augment::make(component)->fixed()) return false;
-  if (split.choices > 1) return false;
-  const nn::Capture seen = teacher_use(options).captures;
-  const bool logits_alone = wanted.logits && !seen.hidden && !seen.attention && !seen.pooled;
-  return options.teacher->cache ? !wanted.nothing() : logits_alone;
+  for (const auto& augment : *prepared.binding->roles().augments)
+    if (!augment->fixed()) return false;
+  if (prepared.job.data->choices > 1) return false;
+  const nn::Capture& seen = prepared.binding->needs().teacher->capture;
+  const bool states = seen.hidden || seen.decoder_hidden || seen.any_attention() || seen.pooled;
+  return options.teacher->cache ? !wanted.nothing() : wanted.logits && !states;
 }
 
 // The pieces of all ranges in memory, which hold logits alone. Several processes share the asking.
@@ -110,59 +82,53 @@ bool has_other_outputs(nn::HeadKind head) {
 }
 
 // What an objective reads of the teacher that no cache keeps; "" when a cache keeps it all.
-std::string unkept(objective::Objective& term, const nn::ModelConfig& student,
-                   const nn::ModelConfig& teacher) {
-  const nn::Capture captures = term.captures();
-  const bool reads_logits = term.needs_teacher() && term.needs_teacher_logits();
-  if (reads_logits && nn::predicts_tokens(student.head) && !term.takes_top_tokens())
+std::string unkept(const roles::Asked& asked, const nn::ModelConfig& student) {
+  if (asked.logits && nn::predicts_tokens(student.head) && !asked.top_tokens)
     return "logits of the whole vocabulary";
-  if (reads_logits && has_other_outputs(student.head))
+  if (asked.logits && has_other_outputs(student.head))
     return compress::str("outputs of a ", nn::head_name(student.head), " head");
-  if (captures.attention) return "attention scores";
-  if (captures.hidden && teacher.encoder_decoder()) return "states of two stacks";
-  if (captures.hidden && student.head == nn::HeadKind::multiple_choice) return "states of choices";
+  const nn::Capture& capture = asked.capture;
+  if (capture.any_attention()) return "attention scores";
+  if (capture.decoder_hidden) return "states of two stacks";
+  if (capture.hidden && student.head == nn::HeadKind::multiple_choice) return "states of choices";
   return {};
 }
 
 }  // namespace
 
-TeacherUse teacher_use(const train::TrainOptions& options) {
-  TeacherUse use;
+bool reads_teacher_logits(const train::TrainOptions& options) {
   for (const recipe::Component& component : options.objectives) {
-    std::unique_ptr<objective::Objective> term = objective::make(component);
-    if (!term->needs_teacher()) continue;
-    use.captures = use.captures | term->captures();
-    use.logits = use.logits || term->needs_teacher_logits();
+    const roles::Needs needs = objective::make(component)->needs();
+    if (needs.teacher && needs.teacher->logits) return true;
   }
-  return use;
+  return false;
 }
 
-teacher::Wanted wanted_answers(const train::TrainOptions& options, const nn::ModelConfig& student,
-                               const nn::ModelConfig& teacher) {
+teacher::Wanted wanted_answers(const train::TrainOptions& options, const train::Binding& binding) {
   const std::optional<train::CacheOptions>& cache = options.teacher->cache;
+  const nn::ModelConfig& student = binding.scene().student;
+  const nn::ModelConfig& teacher = *binding.scene().teacher();
+  if (cache)
+    for (const auto& term : binding.roles().objectives) {
+      const roles::Needs needs = term->needs();
+      const std::string lacking = needs.teacher ? unkept(*needs.teacher, student) : "";
+      if (!lacking.empty())
+        throw Error(ErrorKind::recipe,
+                    compress::str("objective '", term->name(), "' reads the teacher's ", lacking,
+                                  ", which no cache keeps"),
+                    term->mark().text(), "remove the teacher's `cache`, or use another objective");
+    }
+  const roles::Asked& asked = *binding.needs().teacher;
+  const bool of_tokens = nn::predicts_tokens(student.head);
   teacher::Wanted wanted;
-  std::set<int64_t> layers;
-  for (const recipe::Component& component : options.objectives) {
-    std::unique_ptr<objective::Objective> term = objective::make(component);
-    const bool reads_logits = term->needs_teacher() && term->needs_teacher_logits();
-    const bool of_tokens = nn::predicts_tokens(student.head);
-    wanted.logits =
-        wanted.logits || (reads_logits && !of_tokens && !has_other_outputs(student.head));
-    wanted.pooled = wanted.pooled || (term->needs_teacher() && term->captures().pooled);
-    for (int64_t layer : layers_read(*term, student, teacher)) layers.insert(layer);
-    if (reads_logits && of_tokens)
-      wanted.top_k = std::min(cache ? cache->top_k : train::CacheOptions().top_k,
-                              shared_tokens(student, teacher) - 1);
-    const std::string lacking = unkept(*term, student, teacher);
-    if (cache && term->needs_teacher() && !lacking.empty())
-      throw Error(ErrorKind::recipe,
-                  compress::str("objective '", term->name(), "' reads the teacher's ", lacking,
-                                ", which no cache keeps"),
-                  component.mark.text(), "remove the teacher's `cache`, or use another objective");
-  }
-  if (cache && cache->hidden == "all" && !layers.empty())
-    for (int64_t layer = 0; layer <= teacher.layers; ++layer) layers.insert(layer);
-  wanted.hidden.assign(layers.begin(), layers.end());
+  wanted.logits = asked.logits && !of_tokens && !has_other_outputs(student.head);
+  wanted.pooled = asked.capture.pooled;
+  wanted.hidden = asked.capture.hidden.below(teacher.layers + 1);
+  if (cache && cache->hidden == "all" && !wanted.hidden.empty())
+    wanted.hidden = nn::Layers(true).below(teacher.layers + 1);
+  if (asked.logits && of_tokens)
+    wanted.top_k = std::min(cache ? cache->top_k : train::CacheOptions().top_k,
+                            shared_tokens(student, teacher) - 1);
   return wanted;
 }
 
@@ -188,7 +154,7 @@ nn::Json Workbench::cache_key(const train::TrainOptions& options, const Prepared
 void Workbench::remember(const train::TrainOptions& options, Prepared& prepared) {
   const train::Job& job = prepared.job;
   const teacher::Questions questions = questions_for(options, prepared);
-  if (!can_be_remembered(options, *job.data, questions.wanted)) return;
+  if (!can_be_remembered(options, prepared, questions.wanted)) return;
   check_stop("stage '" + job.stage + "'");
   double seconds = 0;
   WorkLine progress(job.stage + "  teacher answers", job.rows);

@@ -103,7 +103,8 @@ StageResult Runner::run_train(const StageOptions& stage, StageResult result) {
   job.metrics = metrics_.get();
   job.quiet = !first();
   if (first()) job.events = folder_ / "events" / stage.name;
-  train::Result trained = train::run(job);
+  train::Result trained = train::run(job, *prepared.binding);
+  prepared.binding.reset();
 
   result.steps = trained.steps;
   result.samples_per_second = trained.samples_per_second;

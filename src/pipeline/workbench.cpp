@@ -191,8 +191,10 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   prepared.student = nn::build(state, job.seed);
   job.student = prepared.student.get();
   check_vocabulary(stage, prepared);
-  if (options.teacher) add_teacher(stage, check, prepared);
-  job.teacher = prepared.teacher.get();
+  if (options.teacher)
+    add_teacher(stage, check, prepared);
+  else
+    prepared.binding = std::make_unique<train::Binding>(job);
   return prepared;
 }
 
@@ -212,7 +214,7 @@ void Workbench::check_vocabulary(const StageOptions& stage, const Prepared& prep
 
 void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepared& prepared) {
   const train::TrainOptions& options = *stage.train;
-  const train::Job& job = prepared.job;
+  train::Job& job = prepared.job;
   const nn::ModelConfig& student = prepared.student->config();
   const std::filesystem::path from = folder_(options.teacher->from);
   const recipe::Mark mark = recipe_.stage_mark(stage.name, {"train", "teacher", "from"});
@@ -222,11 +224,14 @@ void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepa
   std::unique_ptr<nn::Model> model = std::move(loaded.model);
   eval::check_rows(*job.data, model->config(), job.tokenizer);
   model->to(job.device);
+  job.taught_by = &model->config();
+  prepared.binding = std::make_unique<train::Binding>(job);
   if (check == TeacherCheck::score) score_teacher(*model, stage, prepared);
-  const TeacherUse use = teacher_use(options);
-  prepared.teacher = teacher::frozen(std::move(model), student, use.logits, job.precision, mark,
-                                     job.tokenizer->vocabulary_size());
+  prepared.teacher =
+      teacher::frozen(std::move(model), student, prepared.binding->needs().teacher->logits,
+                      job.precision, mark, job.tokenizer->vocabulary_size());
   if (options.teacher->remember) remember(options, prepared);
+  job.teacher = prepared.teacher.get();
 }
 
 // The teacher is scored before anything is trained: a wrong one (not fine-tuned, labels in another

@@ -12,6 +12,7 @@
 #include "compress/teacher/answers.h"
 #include "compress/teacher/teacher.h"
 #include "compress/text/tokenizer.h"
+#include "compress/train/binding.h"
 #include "compress/train/train.h"
 
 namespace compress::pipeline {
@@ -20,6 +21,7 @@ namespace compress::pipeline {
 // workbench that made it; keep both while it runs.
 struct Prepared {
   std::unique_ptr<nn::Model> student;
+  std::unique_ptr<train::Binding> binding;  // ends before the student is used for anything else
   // What the parameters of a quantised teacher point to.
   std::unique_ptr<constraint::Constraint> teacher_quantization;
   std::unique_ptr<teacher::Teacher> teacher;  // null without one
@@ -92,15 +94,10 @@ void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer
 // Hash of the names and contents of the files in a folder.
 std::string content_hash(const std::filesystem::path& folder);
 
-// What the objectives of a stage read of a teacher.
-struct TeacherUse {
-  bool logits = false;
-  nn::Capture captures;  // of the objectives that read a teacher
-};
-TeacherUse teacher_use(const train::TrainOptions& options);
-// The answers that they read, as a cache keeps them. Error{recipe} for an objective that reads what
-// no cache keeps.
-teacher::Wanted wanted_answers(const train::TrainOptions& options, const nn::ModelConfig& student,
-                               const nn::ModelConfig& teacher);
+// Whether an objective of a stage reads the teacher's logits, not its states alone.
+bool reads_teacher_logits(const train::TrainOptions& options);
+// The answers that a stage's objectives read, as a cache keeps them. Error{recipe} for an objective
+// that reads what no cache keeps.
+teacher::Wanted wanted_answers(const train::TrainOptions& options, const train::Binding& binding);
 
 }  // namespace compress::pipeline

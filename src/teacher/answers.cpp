@@ -62,9 +62,7 @@ class Remembered final : public Teacher {
   }
   bool by_example() const override { return true; }
   const nn::ModelConfig& config() const override { return config_; }
-  nn::Model& model() override {
-    throw Error(ErrorKind::internal, "a remembered teacher has no model");
-  }
+  torch::Device device() const override { return torch::kCPU; }
 
  private:
   nn::ModelConfig config_;
@@ -145,7 +143,7 @@ void Answers::open_top_tokens(const std::string& key) {
 }
 
 nn::Outputs Answers::signals(const data::Batch& batch, const nn::Capture& capture) const {
-  if (capture.attention || (capture.pooled && !pooled_.defined()))
+  if (capture.any_attention() || (capture.pooled && !pooled_.defined()))
     throw Error(ErrorKind::internal, "the teacher's answers do not keep what is captured");
   const torch::Device device = batch.token_ids.device();
   auto given = [&](const Tensor& rows, const std::string& file) {

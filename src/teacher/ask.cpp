@@ -109,10 +109,11 @@ class Asking {
     const Wanted& wanted = questions_.wanted;
     std::vector<std::vector<int64_t>> batches = batches_of(questions_, range_);
     if (wanted.top_k > 0) count(batches);
-    const nn::Capture capture{.hidden = !wanted.hidden.empty(), .pooled = wanted.pooled};
+    nn::Capture capture{.pooled = wanted.pooled};
+    for (int64_t layer : wanted.hidden) capture.hidden.add(layer);
     for (const std::vector<int64_t>& rows : batches) {
       data::Batch batch = packed(questions_, rows);
-      nn::Outputs outputs = teacher_.signals(batch.to(teacher_.model().device()), capture);
+      nn::Outputs outputs = teacher_.signals(batch.to(teacher_.device()), capture);
       keep(rows, batch, outputs);
     }
     check();

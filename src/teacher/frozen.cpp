@@ -74,20 +74,16 @@ class Frozen final : public Teacher {
       kept.token_index = all.token_index;
     }
     if (capture.pooled) kept.pooled = all.pooled;
-    if (capture.hidden) {
-      kept.hidden = std::move(all.hidden);
-      kept.decoder_hidden = std::move(all.decoder_hidden);
-    }
-    if (capture.attention) {
-      kept.attention = std::move(all.attention);
-      kept.decoder_attention = std::move(all.decoder_attention);
-      kept.cross_attention = std::move(all.cross_attention);
-    }
+    if (capture.hidden) kept.hidden = std::move(all.hidden);
+    if (capture.decoder_hidden) kept.decoder_hidden = std::move(all.decoder_hidden);
+    if (capture.attention) kept.attention = std::move(all.attention);
+    if (capture.decoder_attention) kept.decoder_attention = std::move(all.decoder_attention);
+    if (capture.cross_attention) kept.cross_attention = std::move(all.cross_attention);
     return kept;
   }
 
   const nn::ModelConfig& config() const override { return model_->config(); }
-  nn::Model& model() override { return *model_; }
+  torch::Device device() const override { return model_->device(); }
 
  private:
   // Classes in the student's order.

@@ -10,7 +10,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/train/train.h"
-#include "trainer.h"
+#include "device.h"
 
 namespace compress::train {
 

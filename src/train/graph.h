@@ -35,18 +35,17 @@ struct GraphFacts {
   nn::Precision precision = nn::Precision::float32;
   bool flash = false;  // the card has variable-length attention
   int64_t accumulate = 1;
-  bool processes = false;           // several share each batch
-  bool micro_batch_ascent = false;  // sharpness that perturbs for each part
+  bool processes = false;  // several share each batch
   nn::Capture captures;
   nn::HeadKind head = nn::HeadKind::none;
   std::string pooling = "mean";
-  bool decoder = false;           // the model has one
-  bool static_observers = false;  // quantisation with scales from moving ranges
+  bool decoder = false;  // the model has one
+  std::string parts;     // the first reason of the stage's parts (roles::Part::unrecordable)
 };
 // Why it may not, as a sentence's end ("..., as attention scores are captured"); "" when it may.
 std::string graph_refusal(const GraphFacts& facts);
 // The same of one step: a partial batch, or numbers that change from step to step. `now` and `next`
-// are the weights and constants of the objectives at this step and the next.
+// are the numbers that passes read of the progress, at this step and the next.
 std::string step_refusal(const data::Batch& batch, int64_t full_rows,
                          const std::vector<double>& now, const std::vector<double>& next);
 

@@ -33,7 +33,8 @@ std::string graph_refusal(const GraphFacts& facts) {
   if (facts.precision == nn::Precision::float32)
     return "float32 attention pads its rows (use bf16 or fp16)";
   if (!facts.flash) return "the card has no variable-length attention";
-  if (facts.captures.attention) return "an objective reads attention scores, which are padded";
+  if (facts.captures.any_attention())
+    return "an objective reads attention scores, which are padded";
   if (facts.decoder) return "decoders are not recorded";
   switch (facts.head) {
     case nn::HeadKind::masked_lm:
@@ -50,11 +51,9 @@ std::string graph_refusal(const GraphFacts& facts) {
   }
   if (facts.head == nn::HeadKind::embedding && !nn::reads_single_tokens(facts.pooling))
     return "the pooling '" + facts.pooling + "' over a row's tokens would see the padding";
-  if (facts.static_observers) return "static ranges of activations would see the padding";
   if (facts.processes) return "several processes share each batch";
   if (facts.accumulate > 1) return "batches are computed in parts";
-  if (facts.micro_batch_ascent) return "each micro-batch perturbs the weights for itself";
-  return {};
+  return facts.parts;
 }
 
 std::string step_refusal(const data::Batch& batch, int64_t full_rows,

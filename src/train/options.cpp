@@ -133,7 +133,7 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
                      "update rule; default: adamw with lr 5e-5")
           .component("schedule", &TrainOptions::schedule, optim::schedule_registry,
                      "learning rate over time; default: linear to 0 without warm-up")
-          .component("sharpness", &TrainOptions::sharpness, optim::sharpness_registry,
+          .component("sharpness", &TrainOptions::sharpness, optim::mover_registry,
                      "sharpness-aware steps")
           .component("averaging", &TrainOptions::averaging, optim::averaging_registry,
                      "averages of the weights")

@@ -1,10 +1,9 @@
-// The state of an unfinished stage: everything that the next update depends on, in one atomic file.
+#include "state.h"
 
 #include "compress/base/error.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
-#include "trainer.h"
 
 namespace compress::train {
 
@@ -41,64 +40,56 @@ void take_weights(const nn::TensorMap& from, const std::string& prefix, nn::Para
 
 }  // namespace
 
-void Trainer::save_state() {
+void StateFile::save(const Standing& standing) {
   if (job_.state_file.empty()) return;
-  optimizer_->settle();
+  binding_.roles().optimizer->settle();
   checkpoint::RunState state;
-  put_weights(state.tensors, "model/", weights());
-  put_weights(state.tensors, "auxiliary/", auxiliary_);
-  put(state.tensors, "optimizer/", optimizer_->state());
-  for (size_t i = 0; i < constraints_.size(); ++i)
-    put(state.tensors, compress::str("constraint", i, "/"), constraints_[i]->state());
-  if (averaging_) put(state.tensors, "averaging/", averaging_->state());
-  if (scale_) put(state.tensors, "loss_scale/", scale_->state());
-  put(state.tensors, "best/", best_.weights);
-  nn::Json json = {{"step", progress_.step},
-                   {"total_steps", progress_.total_steps},
-                   {"seconds", seconds()},
-                   {"best_step", best_.step},
-                   {"evaluations_since_best", best_.evaluations_since}};
-  if (best_.score) json["best_score"] = *best_.score;
-  if (!score_before_.empty()) json["score_before"] = score_before_;
+  put_weights(state.tensors, "model/", binding_.weights());
+  put_weights(state.tensors, "auxiliary/", binding_.helpers());
+  for (const Keyed& keyed : binding_.parts())
+    put(state.tensors, keyed.key + "/", keyed.part->state());
+  if (scale_ != nullptr) put(state.tensors, "loss_scale/", scale_->state());
+  put(state.tensors, "best/", selection_.weights());
+  nn::Json json = {{"step", standing.progress.step},
+                   {"total_steps", standing.progress.total_steps},
+                   {"seconds", standing.seconds}};
+  json.update(selection_.numbers());
   state.texts["progress"] = json.dump();
   state.texts["identity"] = job_.identity;
   state.texts["inputs"] = job_.inputs;
   if (job_.metrics != nullptr) job_.metrics->sync();
   // All wait: whoever ended earlier would make a launcher end the one that writes.
-  parallel::first_only(processes_, [&] { checkpoint::save_state(state, job_.state_file); });
+  parallel::first_only(job_.processes, [&] { checkpoint::save_state(state, job_.state_file); });
 }
 
-bool Trainer::load_state() {
-  if (job_.state_file.empty()) return false;
-  if (!parallel::as_first(processes_, std::filesystem::exists(job_.state_file))) return false;
-  checkpoint::RunState state = checkpoint::load_state(job_.state_file);
+std::optional<Standing> StateFile::load() {
+  const std::filesystem::path& file = job_.state_file;
+  if (file.empty()) return std::nullopt;
+  if (!parallel::as_first(job_.processes, std::filesystem::exists(file))) return std::nullopt;
+  checkpoint::RunState state = checkpoint::load_state(file);
   if (state.texts["identity"] != job_.identity)
     throw Error(
         ErrorKind::recipe,
         "the saved state of stage '" + job_.stage + "' was trained from other models or data",
-        job_.state_file.string(), "remove the file to start the stage anew");
+        file.string(), "remove the file to start the stage anew");
   nn::Json json = nn::Json::parse(state.texts["progress"], nullptr, false);
+  Standing standing{binding_.scene().length};
   if (json.is_discarded() || !json.contains("step") ||
-      json.value("total_steps", int64_t{-1}) != progress_.total_steps)
-    throw Error(ErrorKind::model, "the saved state has no valid progress record",
-                job_.state_file.string(), "remove the file to start the stage anew");
-  take_weights(state.tensors, "model/", weights(), job_.state_file);
-  take_weights(state.tensors, "auxiliary/", auxiliary_, job_.state_file);
-  optimizer_->load_state(take(state.tensors, "optimizer/"));
-  for (size_t i = 0; i < constraints_.size(); ++i)
-    constraints_[i]->load_state(take(state.tensors, compress::str("constraint", i, "/")));
-  if (averaging_) averaging_->load_state(take(state.tensors, "averaging/"));
-  if (scale_) scale_->load_state(take(state.tensors, "loss_scale/"));
-  best_.weights = take(state.tensors, "best/");
-  best_.step = json.value("best_step", int64_t{0});
-  best_.evaluations_since = json.value("evaluations_since_best", int64_t{0});
-  if (json.contains("best_score")) best_.score = json["best_score"].get<double>();
-  progress_.step = json["step"].get<int64_t>();
-  score_before_ = json.value("score_before", "");
-  earlier_seconds_ = json.value("seconds", 0.0);
-  log::info(compress::str(job_.stage, ": goes on at step ", progress_.step, " of ",
-                          progress_.total_steps));
-  return true;
+      json.value("total_steps", int64_t{-1}) != standing.progress.total_steps)
+    throw Error(ErrorKind::model, "the saved state has no valid progress record", file.string(),
+                "remove the file to start the stage anew");
+  take_weights(state.tensors, "model/", binding_.weights(), file);
+  take_weights(state.tensors, "auxiliary/", binding_.helpers(), file);
+  for (const Keyed& keyed : binding_.parts())
+    keyed.part->load_state(take(state.tensors, keyed.key + "/"));
+  if (scale_ != nullptr) scale_->load_state(take(state.tensors, "loss_scale/"));
+  selection_.weights() = take(state.tensors, "best/");
+  selection_.load_numbers(json);
+  standing.progress.step = json["step"].get<int64_t>();
+  standing.seconds = json.value("seconds", 0.0);
+  log::info(compress::str(job_.stage, ": goes on at step ", standing.progress.step, " of ",
+                          standing.progress.total_steps));
+  return standing;
 }
 
 }  // namespace compress::train

@@ -1,12 +1,12 @@
-// One update: forward -> named loss terms -> backward -> constraints on gradients -> clip ->
-// optimizer -> constraints on weights -> averages. A pass can be replayed on the same batch with
-// the same dropout.
+#include "step.h"
+
+#include <algorithm>
+#include <cmath>
 
 #include "compress/base/error.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
 #include "compress/nn/device.h"
-#include "trainer.h"
 
 namespace compress::train {
 
@@ -26,194 +26,163 @@ double share_of(const objective::Objective& term, const data::Batch& part) {
   }
 }
 
+uint64_t dropout_seed(uint64_t seed, const Progress& progress) {
+  return stream_seed(seed, "dropout", static_cast<uint64_t>(progress.step), 0);
+}
+
 }  // namespace
 
-void Trainer::update(const data::Batch& original) {
-  data::Batch host = original;  // augments write to the host's memory
-  augment::apply_all(augments_, host, job_.seed, progress_.step);
-  for (auto& constraint : constraints_)
-    if (constraint->before_step(progress_, moments()) && graphs_) graphs_->forget();
-  const data::Batch batch = place(host);
-  weights().refresh(job_.precision);
-  auxiliary_.refresh(job_.precision);
+Step::Step(const Job& job, Binding& binding, Exchange& exchange, LossScale* scale,
+           std::unique_ptr<GraphStep> graphs)
+    : job_(job),
+      binding_(binding),
+      exchange_(exchange),
+      scale_(scale),
+      graphs_(std::move(graphs)) {}
 
-  terms_.clear();
-  total_ = Tensor();
-  if (scale_) scale_->begin();
-  const bool ascent = sharpness_ && sharpness_->active(progress_);
-  replays_ = ascent && !staged_;  // a graph asks the teacher itself, each time it is played
-  if (ascent && sharpness_->per_micro_batch()) {
-    forward_backward_perturbed(batch);
-  } else {
-    forward_backward(batch, true, !ascent || !sharpness_->per_process());
-    if (ascent) {
-      ascend();
-      forward_backward(batch, false, true);
-      sharpness_->restore();
-    }
-  }
+bool Step::update(const data::Batch& batch, Progress& progress) {
+  Roles& roles = binding_.roles();
+  begin(batch, progress);
+  roles.mover->gradients(progress, *this);
   answers_.clear();
-  // A gradient that overflowed on one process leaves the update out on all.
-  if (scale_ && processes_ != nullptr) processes_->maximum(scale_->found());
-  check_finite(batch);
-  constrain_gradients();
-  if (options_.clip > 0) optim::clip_gradients(trained_, options_.clip);
-  optimizer_->step(rate_factor(), progress_.step);
-  if (scale_) scale_->update();
-  for (auto& constraint : constraints_) constraint->on_weights();
-  ++progress_.step;
-  if (averaging_) averaging_->update(progress_);
+  if (scale_ != nullptr) exchange_.largest(scale_->found());
+  const bool stop = check_finite(batch_);
+  if (job_.options->clip > 0) optim::clip_gradients(binding_.trained(), job_.options->clip);
+  roles.optimizer->step(rate_factor(progress), progress.step);
+  if (scale_ != nullptr) scale_->update();
+  ++progress.step;
+  for (const Keyed& keyed : binding_.parts()) keyed.part->after_update(progress);
   clear_gradients();
+  return stop;
 }
 
-void Trainer::ascend() {
-  constrain_gradients();
-  sharpness_->ascend();
-  clear_gradients();
-  weights().refresh(job_.precision);
+void Step::begin(const data::Batch& batch, const Progress& progress) {
+  progress_ = progress;
+  data::Batch host = batch;  // augments write to the host's memory
+  augment::apply_all(*binding_.roles().augments, host, job_.seed, progress.step);
+  for (const Keyed& keyed : binding_.parts())
+    if (keyed.part->before_update(progress) && graphs_) graphs_->forget();
+  batch_ = graphs_ ? graphs_->place(host, numbers_, progress) : host.to(job_.device);
+  losses_ = {};
+  place_ = Place::own;
+  refresh();
+  if (scale_ != nullptr) scale_->begin();
 }
 
-void Trainer::clear_gradients() {
-  weights().clear_gradients();
-  auxiliary_.clear_gradients();
+void Step::refresh() {
+  binding_.weights().refresh(job_.precision);
+  binding_.helpers().refresh(job_.precision);
 }
 
-int64_t Trainer::parts_of(const data::Batch& batch) const {
-  const int64_t rows = batch.update_examples() / (processes_ == nullptr ? 1 : processes_->world());
-  return std::clamp<int64_t>(options_.accumulate, 1, std::max<int64_t>(rows, 1));
+void Step::clear_gradients() {
+  binding_.weights().clear_gradients();
+  binding_.helpers().clear_gradients();
 }
 
-void Trainer::for_each_part(const data::Batch& batch,
-                            const std::function<void(const data::Batch&, int64_t)>& work) const {
-  const int64_t rows = batch.examples(), parts = parts_of(batch);
-  for (int64_t part = 0; part < parts; ++part) {
-    const int64_t begin = rows * part / parts * batch.choices,
-                  end = rows * (part + 1) / parts * batch.choices;
-    work(parts == 1 ? batch : data::slice(batch, begin, end), part);
-  }
+int64_t Step::parts() const {
+  const int64_t rows = batch_.update_examples() / exchange_.world();
+  return std::clamp<int64_t>(job_.options->accumulate, 1, std::max<int64_t>(rows, 1));
 }
 
-void Trainer::forward_backward(const data::Batch& batch, bool record, bool reduce) {
-  const bool overlap = reduce && parts_of(batch) == 1;
-  if (staged_) {
-    play(batch, record);
-  } else {
-    for_each_part(batch, [&](const data::Batch& part, int64_t index) {
-      backward_part(part, index > 0, record, overlap);
-    });
-  }
-  if (reduce && !overlap) average_gradients();
-  if (reduce) average_rows();
-  unscale();
+data::Batch Step::part(int64_t index) const {
+  const int64_t rows = batch_.examples(), count = parts();
+  if (count == 1) return batch_;
+  const int64_t begin = rows * index / count * batch_.choices,
+                end = rows * (index + 1) / count * batch_.choices;
+  return data::slice(batch_, begin, end);
 }
 
-void Trainer::unscale() {
-  if (scale_) scale_->unscale(trained_);
+void Step::pass(const Ask& ask) {
+  if (place_ != Place::own) binding_.weights().refresh(job_.precision);
+  if (place_ == Place::restored) place_ = Place::own;
+  const int64_t first = std::max<int64_t>(ask.part, 0), end = ask.part < 0 ? parts() : first + 1;
+  const bool overlap = ask.shared && ask.part < 0 && parts() == 1;
+  for (int64_t index = first; index < end; ++index) backward(part(index), index > first, overlap);
+  if (ask.shared) exchange_.average_gradients(/*rows_only=*/overlap);
+  if (scale_ != nullptr) scale_->unscale(binding_.trained());
 }
 
-void Trainer::forward_backward_perturbed(const data::Batch& batch) {
-  std::vector<Tensor> sums(trained_.size());
-  for_each_part(batch, [&](const data::Batch& part, int64_t) {
-    backward_part(part, false, true, false);
-    if (!sharpness_->per_process()) {
-      average_gradients();
-      average_rows();
+void Step::backward(const data::Batch& part, bool accumulate, bool overlap) {
+  if (graphs_ && graphs_->staged()) {
+    nn::Outputs answers;
+    const bool kept = binding_.needs().teacher && job_.teacher->by_example();
+    if (kept) {
+      answers = ask_teacher(part);
+      answers.logits = graphs_->stage(answers.logits, "teacher logits");
     }
-    unscale();
-    ascend();
-    backward_part(part, false, false, false);
-    unscale();
-    sharpness_->restore();
-    weights().refresh(job_.precision);
-    torch::NoGradGuard no_grad;
-    for (size_t i = 0; i < trained_.size(); ++i) {
-      const Tensor& gradient = trained_[i]->latent.grad();
-      if (!gradient.defined()) continue;
-      sums[i] = sums[i].defined() ? sums[i].add_(gradient) : gradient.clone();
-    }
-    clear_gradients();
-  });
-  if (processes_ != nullptr) {
-    std::vector<Tensor> whole;
-    for (const Tensor& sum : sums)
-      if (sum.defined()) whole.push_back(sum);
-    processes_->average(whole);
+    report(graphs_->run(dropout_seed(job_.seed, progress_), [&] {
+      return compute(part, kept ? &answers : nullptr, overlap, accumulate);
+    }));
+    return;
   }
-  for (size_t i = 0; i < trained_.size(); ++i) {
-    if (!sums[i].defined()) continue;
-    Tensor& gradient = trained_[i]->latent.mutable_grad();
-    // An embedding's persistent gradient is all zero here; every row may get a value, so all rows
-    // are cleared later.
-    if (trained_[i]->row_gradient)
-      trained_[i]->touched.push_back(
-          torch::arange(trained_[i]->latent.size(0), gradient.options().dtype(torch::kInt64)));
-    gradient = sums[i];
-  }
+  report(compute(part, nullptr, overlap, accumulate));
 }
 
-void Trainer::backward_part(const data::Batch& part, bool accumulate, bool record, bool overlap) {
-  nn::Pass pass{true, dropout_seed(), job_.precision};
+PassLosses Step::compute(const data::Batch& part, const nn::Outputs* answers, bool overlap,
+                         bool accumulate) {
+  const nn::Pass how{true, dropout_seed(job_.seed, progress_), job_.precision};
+  const roles::Needs& needs = binding_.needs();
   nn::Outputs teacher;
-  if (needs_teacher_) teacher = given_ != nullptr ? *given_ : ask_teacher(part);
-  nn::Outputs student = job_.student->forward(part, captures_, pass);
-  objective::Signals signals{part, student, needs_teacher_ ? &teacher : nullptr, progress_};
-  Tensor loss;
-  for (size_t i = 0; i < objectives_.size(); ++i) {
-    const double weight = objectives_[i]->weight(progress_);
+  if (needs.teacher) teacher = answers != nullptr ? *answers : ask_teacher(part);
+  const nn::Outputs student = job_.student->forward(part, needs.student, how);
+  const objective::Signals signals{part, student, needs.teacher ? &teacher : nullptr, progress_,
+                                   &numbers_};
+  PassLosses losses;
+  for (const auto& objective : binding_.roles().objectives) {
+    const double weight = signals.at(objective->weight());
     if (weight == 0) continue;
-    Tensor value = objectives_[i]->compute(signals) * share_of(*objectives_[i], part);
-    loss = loss.defined() ? loss + value * weight : value * weight;
-    if (!record) continue;
-    Tensor seen = value.detach();
-    auto known = std::find_if(terms_.begin(), terms_.end(), [&](const auto& term) {
-      return term.first == objectives_[i]->name();
-    });
-    if (known == terms_.end()) {
-      terms_.emplace_back(objectives_[i]->name(), seen);
-    } else {
-      known->second = known->second + seen;
-    }
+    const Tensor value = objective->compute(signals) * share_of(*objective, part);
+    losses.total = losses.total.defined() ? losses.total + value * weight : value * weight;
+    losses.terms.emplace_back(objective->name(), value.detach());
   }
-  if (!loss.defined()) return;  // every weight is zero at this point of its schedule
-  run_backward(scale_ ? scale_->scaled(loss) : loss, overlap);
-  if (record) total_ = total_.defined() ? total_ + loss.detach() : loss.detach();
-  weights().collect_gradients(accumulate);
-  auxiliary_.collect_gradients(accumulate);
+  if (!losses.total.defined()) return losses;  // every weight is zero at this point
+  exchange_.backward(scale_ != nullptr ? scale_->scaled(losses.total) : losses.total, overlap);
+  losses.total = losses.total.detach();
+  binding_.weights().collect_gradients(accumulate);
+  binding_.helpers().collect_gradients(accumulate);
+  return losses;
 }
 
-uint64_t Trainer::dropout_seed() const {
-  return stream_seed(job_.seed, "dropout", static_cast<uint64_t>(progress_.step), 0);
+// A pass at moved weights is not what the stage reports.
+void Step::report(const PassLosses& losses) {
+  if (place_ != Place::own) return;
+  if (losses.total.defined())
+    losses_.total = losses_.total.defined() ? losses_.total + losses.total : losses.total;
+  for (const auto& [name, value] : losses.terms) {
+    const auto known = std::find_if(losses_.terms.begin(), losses_.terms.end(),
+                                    [&](const auto& term) { return term.first == name; });
+    if (known == losses_.terms.end())
+      losses_.terms.emplace_back(name, value);
+    else
+      known->second = known->second + value;
+  }
 }
 
-// The pass after an ascent reads the same batch: the teacher is not asked again.
-nn::Outputs Trainer::ask_teacher(const data::Batch& part) {
-  if (!replays_) return job_.teacher->signals(part, teacher_captures_);
+// A pass that reads the same part again does not ask the teacher again. A graph asks it each time
+// that it is played.
+nn::Outputs Step::ask_teacher(const data::Batch& part) {
+  const roles::Asked& asked = *binding_.needs().teacher;
+  const bool kept = binding_.roles().mover->repeats() && !(graphs_ && graphs_->staged());
+  if (!kept) return job_.teacher->signals(part, asked.capture);
   auto [known, fresh] = answers_.try_emplace(part.part.first_row);
-  if (fresh) known->second = job_.teacher->signals(part, teacher_captures_);
+  if (fresh) known->second = job_.teacher->signals(part, asked.capture);
   return known->second;
 }
 
-void Trainer::constrain_gradients() {
-  for (auto& constraint : constraints_) constraint->on_gradients();
+double Step::rate_factor(const Progress& progress) const {
+  const Roles& roles = binding_.roles();
+  return optim::rate_factor(*roles.schedule, roles.averaging.get(),
+                            roles.optimizer->learning_rate(), progress);
 }
 
-double Trainer::rate_factor() const {
-  if (averaging_ && progress_.step >= averaging_->starts_at() && averaging_->holds_rate()) {
-    if (std::optional<double> rate = averaging_->constant_rate())
-      return *rate / optimizer_->learning_rate();
-    Progress at_start = progress_;
-    at_start.step = averaging_->starts_at();
-    return schedule_->factor(at_start);
-  }
-  return schedule_->factor(progress_);
-}
-
-void Trainer::check_finite(const data::Batch& batch) {
+bool Step::check_finite(const data::Batch& batch) {
+  const bool asked = job_.stop != nullptr && job_.stop->load();
   // Reading the loss waits for the device; there the check runs every tenth update.
-  if (nn::reading_waits(job_.device) && progress_.step % 10 != 0) return;
-  const bool finite = !total_.defined() || std::isfinite(total_.item<double>());
-  agree(finite);
-  if (finite && all_finite_) return;
+  if (nn::reading_waits(job_.device) && progress_.step % 10 != 0)
+    return exchange_.world() == 1 && asked;
+  const bool finite = !losses_.total.defined() || std::isfinite(losses_.total.item<double>());
+  const Exchange::Agreement all = exchange_.agree(finite, asked);
+  if (all.finite) return all.stop;
   if (finite)
     throw Error(ErrorKind::diverged,
                 compress::str("the loss of another process is not finite at step ", progress_.step,
@@ -228,23 +197,18 @@ void Trainer::check_finite(const data::Batch& batch) {
   }
   throw Error(
       ErrorKind::diverged,
-      compress::str("the loss is ", total_.item<double>(), " at step ", progress_.step,
+      compress::str("the loss is ", losses_.total.item<double>(), " at step ", progress_.step,
                     " of stage '", job_.stage, "'; the batch's examples: ", join(ids, ", ")),
       {}, "lower the learning rate, add warm-up, or look at these examples");
 }
 
-NamedValues Trainer::losses() const {
+NamedValues Step::losses() const {
   NamedValues values;
-  values.emplace_back("loss", total_.defined() ? total_.item<double>() : 0.0);
-  if (terms_.size() > 1)
-    for (const auto& [name, value] : terms_)
+  values.emplace_back("loss", losses_.total.defined() ? losses_.total.item<double>() : 0.0);
+  if (losses_.terms.size() > 1)
+    for (const auto& [name, value] : losses_.terms)
       values.emplace_back("loss/" + name, value.item<double>());
-  if (processes_ == nullptr) return values;
-  Tensor sums = torch::zeros({static_cast<int64_t>(values.size())}, torch::kFloat64);
-  for (size_t i = 0; i < values.size(); ++i) sums[static_cast<int64_t>(i)] = values[i].second;
-  processes_->sum(sums);  // each process's share of a mean over the batch
-  for (size_t i = 0; i < values.size(); ++i)
-    values[i].second = sums[static_cast<int64_t>(i)].item<double>();
+  exchange_.sum(values);  // each process's share of a mean over the batch
   return values;
 }
 

@@ -65,8 +65,8 @@ def recipes():
     return sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
 
 
-def curve(name):
-    """[[stage, step, loss], ...] of a short run."""
+def short_run(name, folder, binary=BINARY):
+    """Runs a recipe for a few steps a stage and leaves the run in a folder."""
     recipe = ROOT / "configs" / f"{name}.yaml"
     text = recipe.read_text(encoding="utf-8")
     stages = re.findall(r"- name: (\S+)\n\s+train:", text)
@@ -78,16 +78,22 @@ def curve(name):
                   f"stages.{stage}.train.precision=float32", f"stages.{stage}.train.batch=16"]
         if "floor" in text and re.search(rf"name: {stage}\n(?:(?!- name).)*floor", text, re.DOTALL):
             words.append(f"stages.{stage}.train.teacher.floor=0")
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as model:
+    with tempfile.TemporaryDirectory() as model:
         if name in STAND_INS:
             words += stand_in(name, model)
-        command = [BINARY, "run", str(recipe), "--out", folder, "--quiet"]
+        command = [binary, "run", str(recipe), "--out", folder, "--quiet"]
         for word in words:
             command += ["--set", word]
         done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
-        # 7: a run of 20 steps does not reach the numbers that the recipe expects.
-        if done.returncode not in (0, 7):
-            raise AssertionError(f"{name}: exit {done.returncode}\n{done.stderr}")
+    # 7: a run of 20 steps does not reach the numbers that the recipe expects.
+    if done.returncode not in (0, 7):
+        raise AssertionError(f"{name}: exit {done.returncode}\n{done.stderr}")
+
+
+def curve(name):
+    """[[stage, step, loss], ...] of a short run."""
+    with tempfile.TemporaryDirectory() as folder:
+        short_run(name, folder)
         lines = (pathlib.Path(folder) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     points = [json.loads(line) for line in lines]
     return [[p["stage"], p["step"], p["loss"]] for p in points if "loss" in p]

@@ -136,7 +136,14 @@ void probe(const fs::path& place) {
   const TensorMap given = read(place / "batch.safetensors");
   std::unique_ptr<nn::Model> model = nn::build(checkpoint::load_model(place / "model"), 13);
   TensorMap results;
-  run(*model, given, {.hidden = true, .attention = true, .pooled = true}, "", results);
+  run(*model, given,
+      {.hidden = true,
+       .attention = true,
+       .pooled = true,
+       .decoder_hidden = true,
+       .decoder_attention = true,
+       .cross_attention = true},
+      "", results);
   run(*model, given, {}, "plain", results);
   checkpoint::save_state({results, {}}, place / "ours.safetensors");
   checkpoint::save_model(*model, place / "again");

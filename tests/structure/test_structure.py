@@ -10,7 +10,7 @@ LEVELS = [
     ["recipe", "storage", "text"],
     ["data"],
     ["nn", "parallel"],
-    ["checkpoint"],
+    ["checkpoint", "roles"],
     ["objective", "constraint", "optim", "surgery", "teacher", "augment"],
     ["train", "eval", "generate"],
     ["export"],

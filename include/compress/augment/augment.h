@@ -8,16 +8,15 @@
 
 #include "compress/data/batch.h"
 #include "compress/recipe/options.h"
+#include "compress/roles/part.h"
 #include "compress/text/tokenizer.h"
 
 namespace compress::augment {
 
-class Augment {
+// Its bind() does nothing in a plan that reads no tokenizer. Error{recipe} when the tokenizer lacks
+// what is needed, Error{model} when the embeddings do: no token beyond them is written.
+class Augment : public roles::Part {
  public:
-  virtual ~Augment() = default;
-  // `rows`: of the embeddings that read the tokens; no token beyond them is written. Error{recipe}
-  // when the tokenizer lacks what is needed, Error{model} when the embeddings do.
-  virtual void bind(const text::Tokenizer& tokenizer, int64_t rows) = 0;
   // Changes `batch`, which is on the host, in place (its tensors are replaced, never written to).
   // The same seed gives the same change.
   virtual void apply(data::Batch& batch, uint64_t seed) const = 0;
@@ -26,10 +25,11 @@ class Augment {
   virtual bool fixed() const { return false; }
 };
 
+using Augments = std::vector<std::unique_ptr<Augment>>;
+
 // What update `step` of a stage does to its batch: each of `list` in order, drawn from the stream
 // "mask". Fixed ones draw the same in every step of every stage and run.
-void apply_all(const std::vector<std::unique_ptr<Augment>>& list, data::Batch& batch, uint64_t seed,
-               int64_t step);
+void apply_all(const Augments& list, data::Batch& batch, uint64_t seed, int64_t step);
 
 using Maker = std::function<std::unique_ptr<Augment>(const recipe::Component&)>;
 const recipe::RegistryOf<Maker>& augments();  // masking

@@ -8,8 +8,8 @@
 
 #include "compress/base/progress.h"
 #include "compress/nn/model.h"
-#include "compress/parallel/processes.h"
 #include "compress/recipe/options.h"
+#include "compress/roles/part.h"
 
 namespace compress::constraint {
 
@@ -21,35 +21,19 @@ struct Match {
   std::string what;   // "pruned to 80% (global)", "int8 per channel, activations per token"
 };
 
-// The optimizer's running moments of a parameter (tensors of its shape); may be empty.
-using Moments = std::function<std::vector<torch::Tensor>(const nn::Parameter&)>;
+using roles::Moments;
 
 // A bound constraint lives as long as its model is used: parameters point to its transforms.
-class Constraint {
+//
+// bind() selects its tensors (a selector that matches nothing is an Error{recipe} naming near ones)
+// and hooks transforms into the parameters. before_update() makes new masks or scales where the
+// schedule asks for them, after_update() puts weights back where a constraint wants them.
+class Constraint : public roles::Part {
  public:
-  virtual ~Constraint() = default;
-  // Selects its tensors (a selector that matches nothing is an Error{recipe} naming near ones),
-  // allocates state and hooks transforms into the model's parameters. `plan` has total_steps and
-  // steps_per_epoch set, step = 0.
-  virtual void bind(nn::Model& model, const Progress& plan) = 0;
-  // Before bind(): the processes that share each batch (null: one alone), for what is observed of
-  // batches. Masks need none: they follow from weights, which are the same everywhere.
-  virtual void share(parallel::Processes* processes) { (void)processes; }
   virtual std::vector<Match> matches() const = 0;
-  // Before the forward pass of the update that `progress.step` counts (0-based): new masks or
-  // scales where the schedule asks for them. Deterministic; the same on every rank. Returns true
-  // when a forward pass changed by it, not through latent weights alone.
-  virtual bool before_step(const Progress& progress, const Moments& moments) = 0;
-  // After backward, on complete float32 gradients, before clipping.
-  virtual void on_gradients() {}
-  // After the optimizer's update.
-  virtual void on_weights() {}
   // The pattern of zeros no longer changes once this many updates are done (0: fixed from the
   // start).
   virtual int64_t pattern_fixed_from() const { return 0; }
-  // Everything needed to resume to the bit, by name.
-  virtual nn::TensorMap state() const { return {}; }
-  virtual void load_state(const nn::TensorMap& state) = 0;
   // Makes the constraint part of the latent weights (masked entries exactly 0), for saving a
   // stage's model.
   virtual void finish() {}

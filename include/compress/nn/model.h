@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -95,14 +96,32 @@ struct ModelState {
   TensorMap weight_scales;
 };
 
-// What to record during a forward pass; nothing else is kept.
+// Some of a stack's layers, by number: none, all, or those that are named.
+class Layers {
+ public:
+  Layers() = default;
+  Layers(bool all) : all_(all) {}  // NOLINT: true is all of them
+  void add(int64_t layer) { named_.insert(layer); }
+  bool has(int64_t layer) const { return all_ || named_.contains(layer); }
+  explicit operator bool() const { return all_ || !named_.empty(); }
+  // Those below `count`, ascending.
+  std::vector<int64_t> below(int64_t count) const;
+  Layers operator|(const Layers& other) const;
+
+ private:
+  bool all_ = false;
+  std::set<int64_t> named_;
+};
+
+// What to record during a forward pass; nothing else is kept. Of an encoder-decoder `hidden` and
+// `attention` are the encoder's.
 struct Capture {
-  bool hidden = false;     // hidden[0..L]
-  bool attention = false;  // scores[0..L-1]
+  Layers hidden;     // of Outputs::hidden, 0 .. L
+  Layers attention;  // of Outputs::attention, 0 .. L - 1
   bool pooled = false;
-  Capture operator|(const Capture& o) const {
-    return {hidden || o.hidden, attention || o.attention, pooled || o.pooled};
-  }
+  Layers decoder_hidden, decoder_attention, cross_attention;
+  Capture operator|(const Capture& other) const;
+  bool any_attention() const { return attention || decoder_attention || cross_attention; }
 };
 
 // What is kept of a distribution over a vocabulary where keeping all of it would be too much: its
@@ -123,8 +142,9 @@ struct Outputs {
   torch::Tensor token_index;  // [M] int64: packed positions of token_logits' rows
   TopTokens top_tokens;       // of the same positions, instead of token_logits: a teacher's cache
   torch::Tensor pooled;       // [B, H] float32: the pooler's output, or the pooled embedding
-  std::vector<torch::Tensor> hidden;  // L + 1 of [T, H]; 0 = embedding output; the last one has
-                                      // been through the final norm where a family has one
+  // L + 1 of [T, H]; 0 = embedding output; the last one has been through the final norm where a
+  // family has one. Here and below, layers that were not captured are undefined.
+  std::vector<torch::Tensor> hidden;
   std::vector<torch::Tensor>
       attention;  // L of [B, heads, longest, longest] float32, scaled, before mask and softmax
   // The same of a decoder behind an encoder, and its attention to the encoder's states [B, heads,

@@ -1,6 +1,6 @@
 #pragma once
-// Role `optim`: how we move. Optimizers, learning-rate schedules, sharpness-aware steps, weight
-// averages.
+// Role `optim`: how we move. Optimizers, learning-rate schedules, movers (sharpness-aware steps),
+// weight averages.
 
 #include <functional>
 #include <memory>
@@ -11,6 +11,7 @@
 #include "compress/base/progress.h"
 #include "compress/nn/parameter.h"
 #include "compress/recipe/options.h"
+#include "compress/roles/part.h"
 
 namespace compress::optim {
 
@@ -25,11 +26,10 @@ class Snapshots {
 };
 
 // --- optimizer
-class Optimizer {
+// Moves scene.trained(), in groups by decay: matrices and embeddings decay, norms and biases do not
+// (Devlin et al. 2019).
+class Optimizer : public roles::Part {
  public:
-  virtual ~Optimizer() = default;
-  // Groups by decay: matrices and embeddings decay, norms and biases do not (Devlin et al. 2019).
-  virtual void bind(const std::vector<nn::Parameter*>& parameters) = 0;
   // One update with learning rate `base_lr * factor` from the parameters' latent.grad(). Parameters
   // without a gradient are left alone. `step` counts from 0 (bias correction uses step + 1).
   virtual void step(double factor, int64_t step) = 0;
@@ -44,56 +44,67 @@ class Optimizer {
   // Takes over the average of the parameters that it returns: of those whose rows wait for their
   // updates (see settle) and, unless `rows_only`, of all that it can.
   virtual std::vector<const nn::Parameter*> follow(Snapshots& snapshots, bool rows_only) {
-    (void)snapshots, (void)rows_only;
+    (void)snapshots;
+    (void)rows_only;
     return {};
   }
   // An optimizer may leave rows of an embedding behind until they are read (nn::RowUpdates). Brings
   // all of them up to date: before weights, moments or averages are used as a whole.
   virtual void settle() {}
   virtual std::vector<torch::Tensor> moments(const nn::Parameter& parameter) const = 0;
-  virtual nn::TensorMap state() const = 0;
-  virtual void load_state(const nn::TensorMap& state) = 0;
+  // Moments follow from gradients that are the same everywhere, and are the largest state of all.
+  nn::TensorMap compared() const override { return {}; }
 
  protected:
   torch::Tensor found_, skipped_;  // undefined: every update is made
 };
 
 // --- schedule: the factor on the base rate, a pure function of progress
-class Schedule {
+class Schedule : public roles::Part {
  public:
-  virtual ~Schedule() = default;
+  void bind(const roles::Scene&) override {}
   // Factor for the update numbered progress.step (0-based).
   virtual double factor(const Progress& progress) const = 0;
 };
 
-// --- sharpness: SAM and its kin
-class Sharpness {
+// --- movers: from the passes of an update to its gradient
+
+// The batch of an update, at the weights as they are now. Every pass sees the same rows with the
+// same dropout and the same answers of the teacher. What a pass at the update's own weights
+// computes first is what the stage reports of it.
+class Passes {
  public:
-  virtual ~Sharpness() = default;
-  // Checks against the parameters, e.g. refuses a perturbation below the working precision.
-  // Error{recipe}.
-  virtual void bind(const std::vector<nn::Parameter*>& parameters, nn::Precision precision) = 0;
-  // True when this update takes the extra ascent pass.
-  virtual bool active(const Progress& progress) const = 0;
-  // Moves latents to w + eps from the gradients of the first pass, keeping a copy of w.
-  virtual void ascend() = 0;
-  // Puts the kept copy back, bit for bit.
-  virtual void restore() = 0;
-  // `exact`: all micro-batches first, one perturbation, replay; `per_micro_batch`: each perturbs
-  // for itself.
-  virtual bool per_micro_batch() const = 0;
-  // Of several processes each perturbs along the gradient of its own share of the batch
-  // (m-sharpness over processes); otherwise all along the gradient of the whole.
-  virtual bool per_process() const { return false; }
+  struct Ask {
+    int64_t part = -1;   // one of parts(); -1: all of them
+    bool shared = true;  // the gradient is that of all processes' batches, not of this one's alone
+  };
+  virtual ~Passes() = default;
+  // A forward and a backward pass. Afterwards latent.grad() of the parameters is its gradient,
+  // complete, in float32 and unscaled.
+  virtual void pass(const Ask& ask) = 0;
+  // Parts that the batch is computed in (`accumulate`); the same for every process.
+  virtual int64_t parts() const = 0;
+  virtual void clear_gradients() = 0;
+  // To be called when a mover has changed latent weights, and when it has put them back.
+  virtual void weights_moved() = 0;
+  virtual void weights_restored() = 0;
 };
 
-// --- averaging
-class Averaging {
+class Mover : public roles::Part {
  public:
-  virtual ~Averaging() = default;
-  virtual void bind(const std::vector<nn::Parameter*>& parameters, const Progress& plan) = 0;
-  // After the update; progress.step counts updates done (1 after the first).
-  virtual void update(const Progress& progress) = 0;
+  // Leaves the update's gradient in latent.grad() of what the optimizer moves, and the weights as
+  // they were, bit for bit.
+  virtual void gradients(const Progress& progress, Passes& passes) = 0;
+  // It asks for more than one pass over the same rows: answers of a teacher are then kept.
+  virtual bool repeats() const { return false; }
+};
+// One pass and nothing else.
+std::unique_ptr<Mover> plain_mover();
+
+// --- averaging
+// Averages the student's trainable parameters.
+class Averaging : public roles::Part {
+ public:
   // The averages exist (at least one snapshot was taken).
   virtual bool ready() const = 0;
   // The parameters whose average somebody else keeps through snapshots(); null: nobody can.
@@ -107,22 +118,25 @@ class Averaging {
   // was.
   virtual bool holds_rate() const { return false; }
   virtual std::optional<double> constant_rate() const { return std::nullopt; }
-  virtual nn::TensorMap state() const = 0;
-  virtual void load_state(const nn::TensorMap& state) = 0;
 };
+
+// The factor on `base` for the update numbered progress.step: the schedule's, or what an average
+// that holds the rate says. `averaging` may be null.
+double rate_factor(const Schedule& schedule, const Averaging* averaging, double base,
+                   const Progress& progress);
 
 using MakeOptimizer = std::function<std::unique_ptr<Optimizer>(const recipe::Component&)>;
 using MakeSchedule = std::function<std::unique_ptr<Schedule>(const recipe::Component&)>;
-using MakeSharpness = std::function<std::unique_ptr<Sharpness>(const recipe::Component&)>;
+using MakeMover = std::function<std::unique_ptr<Mover>(const recipe::Component&)>;
 using MakeAveraging = std::function<std::unique_ptr<Averaging>(const recipe::Component&)>;
-const recipe::RegistryOf<MakeOptimizer>& optimizers();   // adamw, sgd
-const recipe::RegistryOf<MakeSchedule>& schedules();     // constant, linear, cosine, cyclic_linear
-const recipe::RegistryOf<MakeSharpness>& sharpnesses();  // sam, asam
-const recipe::RegistryOf<MakeAveraging>& averagings();   // swa, ema
+const recipe::RegistryOf<MakeOptimizer>& optimizers();  // adamw, sgd
+const recipe::RegistryOf<MakeSchedule>& schedules();    // constant, linear, cosine, cyclic_linear
+const recipe::RegistryOf<MakeMover>& movers();          // recipe key `sharpness`: sam, asam
+const recipe::RegistryOf<MakeAveraging>& averagings();  // swa, ema
 // The same as plain registries, for option descriptions.
 const recipe::Registry& optimizer_registry();
 const recipe::Registry& schedule_registry();
-const recipe::Registry& sharpness_registry();
+const recipe::Registry& mover_registry();
 const recipe::Registry& averaging_registry();
 
 // Scales gradients so that their global norm is at most `limit`; returns the norm before (a scalar

@@ -95,8 +95,7 @@ class Answers {
   std::map<std::string, std::unique_ptr<storage::SafetensorsReader>> readers_;  // what tensors view
 };
 
-// A teacher of this configuration that gives kept answers. It has no model (Error{internal}): the
-// weights need not stay in memory.
+// A teacher of this configuration that gives kept answers: the weights need not stay in memory.
 std::unique_ptr<Teacher> remembered(const nn::ModelConfig& config,
                                     std::shared_ptr<const Answers> answers);
 

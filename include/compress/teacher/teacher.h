@@ -18,7 +18,8 @@ class Teacher {
   // names is kept.
   virtual nn::Outputs signals(const data::Batch& batch, const nn::Capture& capture) = 0;
   virtual const nn::ModelConfig& config() const = 0;
-  virtual nn::Model& model() = 0;
+  // Where its batches are computed.
+  virtual torch::Device device() const = 0;
   // The answer depends on the batch's example ids, not on its tensors alone.
   virtual bool by_example() const { return false; }
 };

@@ -32,9 +32,11 @@ struct Job {
   std::string stage;
   const TrainOptions* options = nullptr;
   nn::Model* student = nullptr;
-  teacher::Teacher* teacher = nullptr;  // optional
-  const data::Split* data = nullptr;    // optional when only planning
-  int64_t rows = 0;                     // training rows
+  teacher::Teacher* teacher = nullptr;  // optional; may be set between Binding and run()
+  // The teacher's configuration and its name in the recipe, where `teacher` comes later.
+  const nn::ModelConfig* taught_by = nullptr;
+  const data::Split* data = nullptr;  // optional when only planning
+  int64_t rows = 0;                   // training rows
   const text::Tokenizer* tokenizer = nullptr;
   uint64_t seed = 0;
   nn::Precision precision = nn::Precision::float32;
@@ -76,13 +78,16 @@ struct Plan {
   int64_t state_bytes = 0;  // gradients, moments, averages, masks, copies
 };
 
-// Binds every role to the models and checks that they fit together. Error{recipe} with the place
-// where they do not.
-Plan plan(const Job& job);
+class Binding;  // binding.h
 
+// What the stage of a binding resolved to.
+Plan plan(const Job& job, const Binding& binding);
 // Trains. On return the student holds the stage's weights (averaged or best ones where asked for),
 // constraints included. Errors: Error{diverged} naming step and example ids; Error{interrupted}
 // after a stop, with the state saved; Error{recipe} where the saved state is another job's.
+Result run(const Job& job, Binding& binding);
+// The same with a binding of its own.
+Plan plan(const Job& job);
 Result run(const Job& job);
 
 // Whether a device has such a name, there or not: auto, cpu, cuda, cuda:<n>.

@@ -11,19 +11,26 @@ namespace {
 
 using testing::HasSubstr;
 
-std::vector<std::unique_ptr<Augment>> made(const std::string& text) {
+// Binds to a tokenizer and an embedding of so many rows.
+void bind(Augment& augment, const text::Tokenizer& tokenizer, int64_t rows) {
+  nn::ModelConfig config;
+  config.vocab_size = rows;
+  nn::ParamTable none;
+  augment.bind({.student = config, .weights = none, .helpers = none, .tokenizer = &tokenizer});
+}
+
+Augments made(const std::string& text) {
   recipe::Component component;
   recipe::Problems problems;
   registry().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
   problems.raise();
-  std::vector<std::unique_ptr<Augment>> list;
+  Augments list;
   list.push_back(make(component));
-  list.back()->bind(Words(), 50);
+  bind(*list.back(), Words(), 50);
   return list;
 }
 
-data::Batch changed(const std::vector<std::unique_ptr<Augment>>& list, data::Batch batch,
-                    uint64_t seed, int64_t step) {
+data::Batch changed(const Augments& list, data::Batch batch, uint64_t seed, int64_t step) {
   apply_all(list, batch, seed, step);
   return batch;
 }
@@ -81,13 +88,13 @@ TEST(Masking, WrongUses) {
       data::error_of(ErrorKind::recipe, [] { made("masking: {masked: 0.9, random: 0.2}"); }),
       HasSubstr("exceed 100%"));
   EXPECT_THAT(
-      data::error_of(ErrorKind::recipe, [] { make_masking({})->bind(Words(/*mask=*/false), 50); }),
+      data::error_of(ErrorKind::recipe, [] { bind(*make_masking({}), Words(/*mask=*/false), 50); }),
       HasSubstr("mask token"));
 }
 
 TEST(Masking, ListsWhatIsToBePredicted) {
   auto masking = make_masking({});
-  masking->bind(Words(), 50);
+  bind(*masking, Words(), 50);
   data::Batch batch = nn::random_batch({40, 1, 25, 33});
   const torch::Tensor before = batch.token_ids;
   const torch::Tensor kept = before.clone();
@@ -109,14 +116,14 @@ TEST(Masking, ListsWhatIsToBePredicted) {
 
 TEST(Masking, DrawsNoTokenThatTheEmbeddingsLack) {
   auto masking = make_masking({.probability = {1.0}, .masked = {0.0}, .random = {1.0}});
-  masking->bind(Words(), 20);
+  bind(*masking, Words(), 20);
   data::Batch batch = nn::random_batch(std::vector<int64_t>(40, 30));
   batch.token_ids.clamp_max_(19);
   masking->apply(batch, 1);
   EXPECT_LT(batch.token_ids.max().item<int64_t>(), 20);
   EXPECT_EQ(
       batch.token_ids.masked_select(batch.targets.token_labels.ne(-100)).max().item<int64_t>(), 19);
-  EXPECT_THAT(data::error_of(ErrorKind::model, [&] { masking->bind(Words(), 3); }),
+  EXPECT_THAT(data::error_of(ErrorKind::model, [&] { bind(*masking, Words(), 3); }),
               HasSubstr("resize_vocabulary"));
 }
 

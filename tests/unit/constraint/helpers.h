@@ -13,6 +13,7 @@
 #include "compress/base/strings.h"
 #include "compress/constraint/constraint.h"
 #include "compress/recipe/node.h"
+#include "support/scene.h"
 
 namespace compress::constraint {
 

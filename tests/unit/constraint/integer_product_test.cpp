@@ -36,9 +36,9 @@ struct Held {
   std::unique_ptr<Constraint> constraint;
   explicit Held(const std::string& text)
       : p(model.add(torch::randn({6, 37}))), constraint(quantizer(text)) {
-    constraint->bind(model, at_step(0));
+    bind(*constraint, model);
   }
-  void start() { constraint->before_step(at_step(0), {}); }
+  void start() { constraint->before_update(at_step(0)); }
 };
 
 TEST(IntegerInputs, TimesTheirScalesAreTheFakeQuantisedOnes) {
@@ -94,13 +94,13 @@ TEST_P(IntegerModel, AgreesWithFakeQuantisation) {
   auto model = nn::build(nn::tiny_bert(nn::HeadKind::classification), 1);
   auto constraint =
       quantizer(str("{weight_granularity: ", granularity, ", activation_scale: ", scale, "}"));
-  constraint->bind(*model, at_step(0));
-  constraint->before_step(at_step(0), {});
+  bind(*constraint, *model);
+  constraint->before_update(at_step(0));
   data::Batch many = nn::random_batch({9, 5, 12, 60, 1, 17, 33});
   torch::NoGradGuard no_grad;
   model->params().refresh(nn::Precision::float32);
   model->forward(many, {}, {true, 3, nn::Precision::float32});  // static scales see their inputs
-  constraint->before_step(at_step(99), {});
+  constraint->before_update(at_step(99));
   for (const data::Batch& batch : {many, nn::random_batch({7}), nn::random_batch({1})}) {
     nn::Capture capture;
     capture.hidden = true;
@@ -137,8 +137,8 @@ TEST(IntegerProduct, OneLayerIsTheProductOfTheRoundedFloats) {
       TinyModel model;
       nn::Parameter& p = model.add(torch::randn({out, in}));
       auto constraint = quantizer("{}");
-      constraint->bind(model, at_step(0));
-      constraint->before_step(at_step(0), {});
+      bind(*constraint, model);
+      constraint->before_update(at_step(0));
       model.params().refresh(nn::Precision::float32);
       torch::NoGradGuard no_grad;
       Tensor x = torch::randn({rows, in}), bias = torch::randn({out});

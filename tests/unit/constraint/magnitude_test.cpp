@@ -16,10 +16,10 @@ std::vector<int64_t> zeros_at(const std::string& text, const std::vector<int64_t
   torch::manual_seed(3);
   nn::Parameter& p = model.add(torch::randn({1000, 1000}));
   auto constraint = pruner(text);
-  constraint->bind(model, at_step(0));
+  bind(*constraint, model);
   std::vector<int64_t> out;
   for (int64_t step : steps) {
-    constraint->before_step(at_step(step), {});
+    constraint->before_update(at_step(step));
     out.push_back(zeros(effective(model, p)));
   }
   return out;
@@ -52,12 +52,12 @@ TEST(Magnitude, PatternIsFixedFromTheEnd) {
   TinyModel model;
   nn::Parameter& p = model.add(torch::arange(1.0f, 11.0f).view({2, 5}));
   auto constraint = pruner("magnitude: {sparsity: 50%, end: 30 steps}");
-  constraint->bind(model, at_step(0));
+  bind(*constraint, model);
   EXPECT_EQ(constraint->pattern_fixed_from(), 31);
-  EXPECT_TRUE(constraint->before_step(at_step(30), {}));
+  EXPECT_TRUE(constraint->before_update(at_step(30)));
   torch::Tensor before = effective(model, p) != 0;
   p.latent.detach().neg_().add_(11);  // the order is now the other way round
-  EXPECT_FALSE(constraint->before_step(at_step(40), {}));
+  EXPECT_FALSE(constraint->before_update(at_step(40)));
   EXPECT_TRUE(torch::equal(effective(model, p) != 0, before));
 }
 
@@ -69,8 +69,8 @@ TEST(Magnitude, GlobalAndUniformScopes) {
                                  torch::tensor({{-10.f, 20.f}, {2.5f, 40.f}}));
     auto constraint = pruner(str("magnitude: {sparsity: 50%, schedule: constant, scope: ",
                                  global ? "global" : "uniform", "}"));
-    constraint->bind(model, at_step(0));
-    constraint->before_step(at_step(0), {});
+    bind(*constraint, model);
+    constraint->before_update(at_step(0));
     if (global) {
       EXPECT_THAT(values(effective(model, a)), ElementsAre(0, 0, 0, -4));
       EXPECT_THAT(values(effective(model, b)), ElementsAre(-10, 20, 0, 40));
@@ -88,8 +88,8 @@ TEST(Magnitude, AmongEqualMagnitudesTheEarlierGoesFirst) {
   nn::Parameter& b = model.add("encoder.layer.0.output.dense.weight", nn::Role::ffn_out,
                                torch::tensor({{1.f, -1.f, 0.5f}}));
   auto constraint = pruner("magnitude: {sparsity: 0.66, schedule: constant}");  // round(3.96) = 4
-  constraint->bind(model, at_step(0));
-  constraint->before_step(at_step(0), {});
+  bind(*constraint, model);
+  constraint->before_update(at_step(0));
   EXPECT_THAT(values(effective(model, a)), ElementsAre(2, 0, 0));
   EXPECT_THAT(values(effective(model, b)), ElementsAre(0, -1, 0));
 }
@@ -101,8 +101,8 @@ TEST(Magnitude, AllEqualWeightsGiveExactCountsForAnyNumberOfThreads) {
     TinyModel model;
     nn::Parameter& p = model.add(torch::full({300, 500}, -0.25f));
     auto constraint = pruner("magnitude: {sparsity: 0.7, schedule: constant}");
-    constraint->bind(model, at_step(0));
-    constraint->before_step(at_step(0), {});
+    bind(*constraint, model);
+    constraint->before_update(at_step(0));
     torch::Tensor flat = effective(model, p).flatten();
     EXPECT_EQ(zeros(flat), 105000);
     EXPECT_EQ(zeros(flat.slice(0, 0, 105000)), 105000);
@@ -117,8 +117,8 @@ TEST(Magnitude, AgreesWithASortOnRandomWeights) {
   TinyModel model;
   nn::Parameter& p = model.add(value.clone());
   auto constraint = pruner("magnitude: {sparsity: 0.613, schedule: constant}");
-  constraint->bind(model, at_step(0));
-  constraint->before_step(at_step(0), {});
+  bind(*constraint, model);
+  constraint->before_update(at_step(0));
   torch::Tensor order = at::argsort(value.abs().flatten(), true, 0, false);
   torch::Tensor expected = value.clone().flatten();
   expected.index_fill_(0, order.slice(0, 0, std::llround(0.613 * 321 * 257)), 0);
@@ -129,15 +129,15 @@ TEST(Magnitude, RegrowthKeepsValuesAndLetsThemReturn) {
   TinyModel model;
   nn::Parameter& p = model.add(torch::tensor({{1.f, 2.f, 3.f, 4.f}}));
   auto constraint = pruner("magnitude: {sparsity: 50%, initial: 50%, end: 20 steps}");
-  constraint->bind(model, at_step(0));
-  constraint->before_step(at_step(0), {});
+  bind(*constraint, model);
+  constraint->before_update(at_step(0));
   EXPECT_THAT(values(effective(model, p)), ElementsAre(0, 0, 3, 4));
   EXPECT_THAT(values(latent_gradient(model, p, torch::full({1, 4}, -5.f))),
               ElementsAre(0, 0, -5, -5));
   p.latent.detach().select(1, 3).fill_(0.5f);
-  constraint->on_weights();
+  constraint->after_update(at_step(0));
   EXPECT_THAT(values(p.latent), ElementsAre(1, 2, 3, 0.5));
-  constraint->before_step(at_step(10), {});
+  constraint->before_update(at_step(10));
   EXPECT_THAT(values(effective(model, p)), ElementsAre(0, 2, 3, 0));
   constraint->finish();
   EXPECT_THAT(values(p.latent), ElementsAre(0, 2, 3, 0));
@@ -148,14 +148,14 @@ TEST(Magnitude, WithoutRegrowthZerosAreForGood) {
   nn::Parameter& p = model.add(torch::tensor({{0.f, 2.f, -1.f, 4.f}}));
   auto constraint =
       pruner("magnitude: {sparsity: 75%, initial: 25%, end: 20 steps, regrowth: false}");
-  constraint->bind(model, at_step(0));
-  constraint->before_step(at_step(0), {});  // takes the first
+  bind(*constraint, model);
+  constraint->before_update(at_step(0));  // takes the first
   p.latent.detach().copy_(torch::tensor({{9.f, 0.f, 0.f, -4.f}}));
-  constraint->on_weights();
+  constraint->after_update(at_step(0));
   EXPECT_THAT(values(p.latent), ElementsAre(0, 0, 0, -4));
   // Of three zeros the one that is masked stays first, then by index: round(0.6875 * 4) = 3.
   p.latent.detach().copy_(torch::tensor({{9.f, 5.f, 6.f, -4.f}}));
-  constraint->before_step(at_step(10), {});
+  constraint->before_update(at_step(10));
   EXPECT_THAT(values(p.latent), ElementsAre(0, 0, 6, 0));
 }
 
@@ -166,19 +166,19 @@ TEST(Magnitude, ZerosSurviveMomentumAndWeightDecay) {
   auto constraint = pruner(
       "magnitude: {sparsity: 80%, end: 20 steps, every: 5 steps, "
       "regrowth: false}");
-  constraint->bind(model, at_step(0));
   torch::Tensor momentum = torch::zeros({40, 50});
-  Moments moments = [&](const nn::Parameter&) { return std::vector<torch::Tensor>{momentum}; };
+  bind(*constraint, model, at_step(0), nn::Precision::float32,
+       [&](const nn::Parameter&) { return std::vector<torch::Tensor>{momentum}; });
   torch::Tensor masked = torch::zeros({40, 50}, torch::kBool);
   for (int64_t step = 0; step < 40; ++step) {
-    constraint->before_step(at_step(step), moments);
+    constraint->before_update(at_step(step));
     EXPECT_TRUE(masked.logical_and(p.latent.detach() != 0).sum().item<int64_t>() == 0);
     masked = masked.logical_or(p.latent.detach() == 0);
     EXPECT_EQ(momentum.masked_select(masked).count_nonzero().item<int64_t>(), 0);
     torch::Tensor gradient = latent_gradient(model, p, torch::randn({40, 50}));
     momentum.mul_(0.9).add_(gradient);
     p.latent.detach().mul_(0.99).sub_(momentum, 0.05);
-    constraint->on_weights();
+    constraint->after_update(at_step(0));
   }
   EXPECT_EQ(zeros(p.latent), 1600);
   EXPECT_EQ(zeros(p.latent.detach().masked_select(masked)), 1600);
@@ -192,17 +192,17 @@ TEST(Magnitude, ResumedRunGoesOnAsTheOther) {
     torch::manual_seed(5);
     nn::Parameter& p = one.add(torch::randn({31, 33}));
     auto a = pruner(text);
-    a->bind(one, at_step(0));
+    bind(*a, one);
     auto update = [&](Constraint& c, nn::Model& model, nn::Parameter& q, int64_t step) {
-      c.before_step(at_step(step), {});
+      c.before_update(at_step(step));
       torch::manual_seed(100 + static_cast<uint64_t>(step));
       q.latent.detach().sub_(latent_gradient(model, q, torch::randn({31, 33})), 0.2);
-      c.on_weights();
+      c.after_update(at_step(0));
     };
     for (int64_t step = 0; step < 11; ++step) update(*a, one, p, step);
     nn::Parameter& q = two.add(p.latent.detach().clone());
     auto b = pruner(text);
-    b->bind(two, at_step(0));
+    bind(*b, two);
     b->load_state(a->state());
     EXPECT_TRUE(torch::equal(effective(one, p), effective(two, q)));
     EXPECT_GT(zeros(effective(two, q)), 300);
@@ -220,7 +220,7 @@ TEST(Magnitude, StateBeforeTheFirstStepHasNoMask) {
   TinyModel model;
   model.add(torch::ones({4, 4}));
   auto constraint = pruner("magnitude: {sparsity: 80%, begin: 10 steps}");
-  constraint->bind(model, at_step(0));
+  bind(*constraint, model);
   EXPECT_EQ(constraint->state().size(), 1u);
   constraint->load_state(constraint->state());
 }
@@ -229,8 +229,8 @@ TEST(Magnitude, DamagedStatesAreRefused) {
   TinyModel model;
   model.add(torch::arange(1.0f, 10.0f).view({3, 3}));
   auto constraint = pruner("magnitude: {sparsity: 50%, schedule: constant}");
-  constraint->bind(model, at_step(0));
-  constraint->before_step(at_step(0), {});
+  bind(*constraint, model);
+  constraint->before_update(at_step(0));
   const nn::TensorMap good = constraint->state();
   auto refused = [&](const std::function<void(nn::TensorMap&)>& spoil) {
     nn::TensorMap bad = good;
@@ -253,8 +253,8 @@ TEST(Magnitude, WeightsThatAreNotFiniteStopTheRun) {
     TinyModel model;
     model.add(torch::tensor({{1.f, bad}}));
     auto constraint = pruner("magnitude: {sparsity: 50%, schedule: constant}");
-    constraint->bind(model, at_step(0));
-    EXPECT_THAT(error_of(ErrorKind::diverged, [&] { constraint->before_step(at_step(0), {}); }),
+    bind(*constraint, model);
+    EXPECT_THAT(error_of(ErrorKind::diverged, [&] { constraint->before_update(at_step(0)); }),
                 HasSubstr(w));
   }
 }
@@ -280,8 +280,7 @@ TEST(Magnitude, WrongPlans) {
   auto refused = [](const std::string& options) {
     TinyModel model;
     model.add(torch::ones({2, 2}));
-    return error_of(ErrorKind::recipe,
-                    [&] { pruner("magnitude: " + options)->bind(model, at_step(0)); });
+    return error_of(ErrorKind::recipe, [&] { bind(*pruner("magnitude: " + options), model); });
   };
   EXPECT_THAT(refused("{sparsity: 50%, end: 101 steps}"), HasSubstr("update 101, after the stage"));
   EXPECT_THAT(refused("{sparsity: 50%, begin: 100 steps}"), HasSubstr("begin at update 100"));
@@ -299,7 +298,7 @@ TEST(Magnitude, MatchesAreWhatTargetsAndExcludeLeave) {
   model.add(torch::ones({3, 2}));
   model.add("pooler.dense.weight", nn::Role::pooler, torch::ones({2, 2}));
   auto constraint = pruner("magnitude: {sparsity: 62.5%, exclude: '*query*'}");
-  constraint->bind(model, at_step(0));
+  bind(*constraint, model);
   std::vector<Match> matches = constraint->matches();
   ASSERT_EQ(matches.size(), 1u);
   EXPECT_EQ(matches[0].tensor, w);
@@ -313,15 +312,15 @@ TEST(Magnitude, PatternGoesOnChangingUntil) {
   nn::Parameter& p = model.add(torch::arange(1.0f, 11.0f).view({2, 5}));
   auto constraint =
       pruner("magnitude: {sparsity: 50%, end: 30 steps, until: 60 steps, every: 10 steps}");
-  constraint->bind(model, at_step(0));
+  bind(*constraint, model);
   EXPECT_EQ(constraint->pattern_fixed_from(), 61);
-  EXPECT_TRUE(constraint->before_step(at_step(30), {}));
+  EXPECT_TRUE(constraint->before_update(at_step(30)));
   torch::Tensor before = effective(model, p) != 0;
   p.latent.detach().neg_().add_(11);  // the order is now the other way round
-  EXPECT_TRUE(constraint->before_step(at_step(40), {}));
+  EXPECT_TRUE(constraint->before_update(at_step(40)));
   EXPECT_TRUE(torch::equal(effective(model, p) != 0, before.logical_not()));
-  EXPECT_TRUE(constraint->before_step(at_step(60), {}));
-  EXPECT_FALSE(constraint->before_step(at_step(70), {}));
+  EXPECT_TRUE(constraint->before_update(at_step(60)));
+  EXPECT_FALSE(constraint->before_update(at_step(70)));
 }
 
 TEST(KeepPattern, ZerosStayUnderManyUpdatesWithInt8) {
@@ -333,22 +332,22 @@ TEST(KeepPattern, ZerosStayUnderManyUpdatesWithInt8) {
   nn::Parameter& p = model.add(start.clone());
   auto pattern = pruner("keep_pattern: {at_least: 70%}");
   auto int8 = quantizer("{weights: int8}");
-  pattern->bind(model, at_step(0));
-  int8->bind(model, at_step(0));
+  bind(*pattern, model);
+  bind(*int8, model);
   torch::Tensor dense = start != 0;
   EXPECT_EQ(pattern->pattern_fixed_from(), 0);
   for (int64_t step = 0; step < 50; ++step) {
-    EXPECT_FALSE(pattern->before_step(at_step(step), {}));
-    int8->before_step(at_step(step), {});
+    EXPECT_FALSE(pattern->before_update(at_step(step)));
+    int8->before_update(at_step(step));
     torch::Tensor gradient = latent_gradient(model, p, torch::randn({20, 30}));
     EXPECT_TRUE(torch::equal(gradient != 0, dense));
     torch::Tensor used = p.effective.detach();
     EXPECT_EQ(used.masked_select(~dense).count_nonzero().item<int64_t>(), 0);
     EXPECT_FALSE(used.masked_select(~dense).signbit().any().item<bool>());
     p.latent.detach().mul_(0.999).sub_(gradient, 0.01);
-    pattern->on_weights();
+    pattern->after_update(at_step(0));
     p.latent.detach().masked_fill_(~dense, 1e-3f);  // as if an optimizer moved them
-    pattern->on_weights();
+    pattern->after_update(at_step(0));
   }
   pattern->finish();
   EXPECT_TRUE(torch::equal(p.latent.detach() != 0, dense));
@@ -361,8 +360,8 @@ TEST(KeepPattern, DenseOrTooDenseModelsAreRefused) {
     TinyModel model;
     model.add(std::move(value));
     auto constraint = pruner(text);
-    constraint->bind(model, at_step(0));
-    return error_of(ErrorKind::recipe, [&] { constraint->before_step(at_step(0), {}); });
+    bind(*constraint, model);
+    return error_of(ErrorKind::recipe, [&] { constraint->before_update(at_step(0)); });
   };
   EXPECT_THAT(refused("keep_pattern", torch::ones({2, 2})), HasSubstr("nothing to keep"));
   EXPECT_THAT(refused("keep_pattern: {at_least: 60%}", torch::eye(2)), HasSubstr("50% sparse"));
@@ -377,11 +376,11 @@ TEST(KeepPattern, StateBringsThePatternBack) {
   one.add(torch::eye(3));
   nn::Parameter& q = two.add(torch::ones({3, 3}));
   auto a = pruner("keep_pattern"), b = pruner("keep_pattern");
-  a->bind(one, at_step(0));
-  b->bind(two, at_step(0));
+  bind(*a, one);
+  bind(*b, two);
   b->load_state(a->state());
   EXPECT_TRUE(torch::equal(effective(two, q), torch::eye(3)));
-  EXPECT_FALSE(b->before_step(at_step(0), {}));
+  EXPECT_FALSE(b->before_update(at_step(0)));
 }
 
 TEST(Registry, EveryComponentTellsItsStory) {

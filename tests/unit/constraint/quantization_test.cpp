@@ -85,8 +85,8 @@ struct Bound {
   nn::Parameter& p;
   std::unique_ptr<Constraint> constraint;
   explicit Bound(const std::string& text) : p(model.add(fixture())), constraint(quantizer(text)) {
-    constraint->bind(model, at_step(0));
-    constraint->before_step(at_step(0), {});
+    bind(*constraint, model);
+    constraint->before_update(at_step(0));
   }
 };
 
@@ -147,15 +147,15 @@ TEST(Quantization, NothingHappensBeforeTheStart) {
   TinyModel model;
   nn::Parameter& p = model.add(fixture());
   auto constraint = quantizer("{start: 20 steps}");
-  constraint->bind(model, at_step(0));
-  EXPECT_FALSE(constraint->before_step(at_step(19), {}));
+  bind(*constraint, model);
+  EXPECT_FALSE(constraint->before_update(at_step(19)));
   EXPECT_TRUE(torch::equal(effective(model, p), fixture()));
   torch::Tensor x = torch::randn({3, 6});
   EXPECT_TRUE(p.input->apply(x, {true}).is_same(x));
   EXPECT_TRUE(constraint->export_scheme().is_null());
   EXPECT_THAT(constraint->report(), HasSubstr("from update 20 on"));
-  EXPECT_TRUE(constraint->before_step(at_step(20), {}));
-  EXPECT_FALSE(constraint->before_step(at_step(21), {}));
+  EXPECT_TRUE(constraint->before_update(at_step(20)));
+  EXPECT_FALSE(constraint->before_update(at_step(21)));
   EXPECT_FALSE(torch::equal(effective(model, p), fixture()));
   EXPECT_FALSE(p.input->apply(x, {true}).is_same(x));
 }
@@ -165,10 +165,10 @@ TEST(Quantization, TheMaskComesFirst) {
   nn::Parameter& p = model.add(torch::tensor({{1000.f, 3.f, -1.f}, {1.f, 12.75f, 6.31f}}));
   auto pattern = pruner("magnitude: {sparsity: 50%, schedule: constant}");
   auto int8 = quantizer("{}");
-  pattern->bind(model, at_step(0));
-  int8->bind(model, at_step(0));
-  pattern->before_step(at_step(0), {});
-  int8->before_step(at_step(0), {});
+  bind(*pattern, model);
+  bind(*int8, model);
+  pattern->before_update(at_step(0));
+  int8->before_update(at_step(0));
   // Masked: 3, -1 and 1. The second row's scale is 0.1: 12.75 -> 127 steps, 6.31 -> 63.
   torch::Tensor used = effective(model, p);
   EXPECT_THAT(values(used[1]), ElementsAre(0, testing::FloatEq(12.7f), testing::FloatEq(6.3f)));
@@ -216,7 +216,7 @@ TEST(Quantization, StaticActivationsFollowAMovingRange) {
   EXPECT_FLOAT_EQ(scale(), 38 / 127.5);
   b.p.input->apply(torch::full({1, 3}, 1e6f), {false});  // no training pass
   EXPECT_FLOAT_EQ(scale(), 38 / 127.5);
-  b.constraint->before_step(at_step(50), {});
+  b.constraint->before_update(at_step(50));
   b.p.input->apply(torch::full({1, 3}, 1e6f), {true});  // frozen
   EXPECT_FLOAT_EQ(scale(), 38 / 127.5);
 }
@@ -224,7 +224,7 @@ TEST(Quantization, StaticActivationsFollowAMovingRange) {
 TEST(Quantization, StaticGradientsStopWhereValuesWereClamped) {
   Bound b("{activation_scale: static, freeze_observers: 50 steps}");
   b.p.input->apply(torch::tensor({{-127.5f, 100.f}}), {true});  // scale 1
-  b.constraint->before_step(at_step(60), {});
+  b.constraint->before_update(at_step(60));
   for (torch::ScalarType type : {torch::kFloat32, torch::kDouble, torch::kBFloat16}) {
     torch::Tensor x = torch::tensor({{-129.f, -128.f, 0.375f, 2.5f, 127.f, 127.5f, 300.f}}, type);
     x.requires_grad_(true);
@@ -262,13 +262,13 @@ TEST(Quantization, LayersOfAFusedProductShareAnObserver) {
   nn::Parameter& other = model.add(torch::ones({2, 2}));
   model.params().fuse(parts);
   auto all = quantizer("{activation_scale: static}");
-  all->bind(model, at_step(0));
+  bind(*all, model);
   EXPECT_EQ(parts[0]->input, parts[1]->input);
   EXPECT_NE(parts[0]->input, other.input);
   EXPECT_EQ(all->state().size(), 3u);
   parts[0]->input = parts[1]->input = nullptr;
   auto some = quantizer("{activation_scale: static, exclude: '*key*'}");
-  some->bind(model, at_step(0));
+  bind(*some, model);
   EXPECT_NE(parts[0]->input, nullptr);
   EXPECT_EQ(parts[1]->input, nullptr);
 }
@@ -290,7 +290,7 @@ TEST(Quantization, ATaskHeadMustBeNamed) {
     model.add("pooler.dense.weight", nn::Role::pooler, torch::ones({2, 2}));
     model.add("classifier.weight", nn::Role::head, torch::ones({2, 2}));
     auto constraint = quantizer("{targets: " + targets + "}");
-    constraint->bind(model, at_step(0));
+    bind(*constraint, model);
     std::vector<std::string> names;
     for (const Match& match : constraint->matches()) names.push_back(match.tensor);
     return names;
@@ -311,7 +311,7 @@ TEST(Scheme, DescribesAndBringsBackTheQuantization) {
     TinyModel model;
     nn::Parameter& p = model.add(fixture());
     auto loaded = from_scheme(nn::Json::parse(scheme.dump()), "quantization.json");
-    loaded->bind(model, {});
+    bind(*loaded, model);
     EXPECT_TRUE(torch::equal(effective(model, p), effective(trained.model, trained.p)));
     torch::Tensor x = torch::randn({4, 6});
     EXPECT_TRUE(torch::equal(p.input->apply(x, {false}), trained.p.input->apply(x, {false})));
@@ -328,7 +328,7 @@ TEST(Scheme, FilesThatDoNotFitAreRefused) {
     spoil(bad);
     TinyModel model;
     model.add(fixture());
-    return error_of(ErrorKind::model, [&] { from_scheme(bad, "q.json")->bind(model, {}); });
+    return error_of(ErrorKind::model, [&] { bind(*from_scheme(bad, "q.json"), model); });
   };
   EXPECT_THAT(refused([](auto& s) { s = 3; }), HasSubstr("not a map"));
   EXPECT_THAT(refused([](auto& s) { s["num_bits"] = 4; }), HasSubstr("num_bits"));
@@ -372,7 +372,7 @@ TEST(Quantization, WrongPlans) {
   auto refused = [](const std::string& text) {
     TinyModel model;
     model.add(fixture());
-    return error_of(ErrorKind::recipe, [&] { quantizer(text)->bind(model, at_step(0)); });
+    return error_of(ErrorKind::recipe, [&] { bind(*quantizer(text), model); });
   };
   EXPECT_THAT(refused("{start: 10 epochs}"), HasSubstr("start at update 100, after the stage"));
   EXPECT_THAT(refused("{activation_scale: static, start: 3 epochs, freeze_observers: 20%}"),

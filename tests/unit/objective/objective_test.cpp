@@ -215,9 +215,10 @@ std::string layer_map(const std::string& text, int64_t ours, int64_t theirs) {
 TEST(HiddenStates, TellTheTeachersLayersThatTheyRead) {
   const auto student = model(HeadKind::classification, 2, 2), teacher = model(HeadKind::none, 0, 6);
   Bound term("hidden_states: {layers: uniform, include_embeddings: true}", student, teacher);
-  EXPECT_THAT(term.term->teacher_layers(), ElementsAre(0, 3, 6));
+  EXPECT_THAT(term.term->needs().teacher->capture.hidden.below(7), ElementsAre(0, 3, 6));
+  EXPECT_THAT(term.term->needs().student.hidden.below(3), ElementsAre(0, 1, 2));
   Bound soft("soft_labels", student, student);
-  EXPECT_THAT(soft.term->teacher_layers(), testing::IsEmpty());
+  EXPECT_FALSE(bool(soft.term->needs().teacher->capture.hidden));
 }
 
 TEST(HiddenStates, LayerMaps) {
@@ -317,21 +318,23 @@ TEST(HiddenStates, ProjectionChoices) {
   EXPECT_FALSE(torch::equal(initial(4), initial(5)));
   EXPECT_LE(initial(4).abs().max().item<double>(), 1 / std::sqrt(2.0));
   Bound two("hidden_states", narrow, wide);
-  made("hidden_states: {loss: cosine}")->bind(narrow, &wide, two.auxiliary, 1);
+  bind(*made("hidden_states: {loss: cosine}"), narrow, &wide, two.auxiliary, 1);
   EXPECT_EQ(two.auxiliary.list().back().name, "hidden_states.projection_2.weight");
 }
 
 TEST(Objectives, MakeSetsNameWeightAndNeeds) {
   auto term = made("soft_labels: {weight: {from: 1, to: 0}}");
   EXPECT_EQ(term->name(), "soft_labels");
-  EXPECT_EQ(term->weight({5, 10, 0}), 0.5);
-  EXPECT_TRUE(term->needs_teacher());
-  EXPECT_FALSE(term->captures().hidden);
-  EXPECT_TRUE(made("hidden_states")->captures().hidden);
-  EXPECT_EQ(made("labels: {weight: 0.25}")->weight({}), 0.25);
-  EXPECT_FALSE(made("labels")->needs_teacher());
+  EXPECT_EQ(term->weight().at({5, 10, 0}), 0.5);
+  ASSERT_TRUE(term->needs().teacher);
+  EXPECT_TRUE(term->needs().teacher->top_tokens);
+  EXPECT_FALSE(bool(term->needs().student.hidden));
+  ASSERT_TRUE(made("hidden_states")->needs().teacher);
+  EXPECT_FALSE(made("hidden_states")->needs().teacher->logits);
+  EXPECT_EQ(made("labels: {weight: 0.25}")->weight().at({}), 0.25);
+  EXPECT_FALSE(made("labels")->needs().teacher);
   EXPECT_THAT(registry().names(),
-              ElementsAre("labels", "soft_labels", "logits_mse", "hidden_states"));
+              ElementsAre("labels", "soft_labels", "logits_mse", "hidden_states", "attention"));
   for (const auto& info : registry().list()) EXPECT_FALSE(info->equation.empty()) << info->name;
 }
 

@@ -42,6 +42,14 @@ inline nn::ModelConfig model(HeadKind head, int64_t outputs = 2, int64_t layers 
   return config;
 }
 
+inline void bind(Objective& term, const nn::ModelConfig& student, const nn::ModelConfig* teacher,
+                 nn::ParamTable& helpers, uint64_t seed) {
+  nn::ParamTable weights;
+  roles::Scene scene{.student = student, .weights = weights, .helpers = helpers, .seed = seed};
+  if (teacher != nullptr) scene.teachers = {{"teacher", teacher}};
+  term.bind(scene);
+}
+
 // A term bound to models, and its value on outputs.
 struct Bound {
   nn::ParamTable auxiliary;
@@ -49,7 +57,7 @@ struct Bound {
   Bound(const std::string& text, const nn::ModelConfig& student,
         std::optional<nn::ModelConfig> teacher = {}, uint64_t seed = 1)
       : term(made(text)) {
-    term->bind(student, teacher ? &*teacher : nullptr, auxiliary, seed);
+    bind(*term, student, teacher ? &*teacher : nullptr, auxiliary, seed);
   }
   torch::Tensor operator()(const data::Batch& batch, const nn::Outputs& student,
                            const nn::Outputs* teacher = nullptr, const Progress& progress = {}) {

@@ -10,12 +10,12 @@ template <class Each>
 std::vector<torch::Tensor> trained(SmallModel& model, int64_t total, Averaging* averaging,
                                    Each each) {
   auto optimizer = made(optimizers(), "adamw: {lr: 0.05}");
-  optimizer->bind(model.all());
-  if (averaging != nullptr) averaging->bind(model.all(), {0, total, 4});
+  bind(*optimizer, model.table);
+  if (averaging != nullptr) bind(*averaging, model.table, {0, total, 4});
   for (int64_t step = 0; step < total; ++step) {
     model.random_gradients();
     optimizer->step(1, step);
-    if (averaging != nullptr) averaging->update({step + 1, total, 4});
+    if (averaging != nullptr) averaging->after_update({step + 1, total, 4});
     each(model, step + 1);
   }
   return model.copies();
@@ -81,11 +81,11 @@ TEST(Swa, UpdatesAllocateNothing) {
   nn::ParamTable table;
   nn::Parameter& w = table.add("w", nn::Role::query, 0, torch::ones({2, 2}));
   auto swa = made(averagings(), "swa: {start: 0%}");
-  swa->bind(table.trainable(), {0, 10, 0});
-  swa->update({1, 10, 0});
+  bind(*swa, table, {0, 10, 0});
+  swa->after_update({1, 10, 0});
   void* memory = swa->state().at("average.w").data_ptr();
   void* own = w.latent.data_ptr();
-  swa->update({2, 10, 0});
+  swa->after_update({2, 10, 0});
   EXPECT_EQ(swa->state().at("average.w").data_ptr(), memory);
   swa->swap();
   EXPECT_EQ(w.latent.data_ptr(), memory) << "memory changes hands";
@@ -97,10 +97,10 @@ TEST(Ema, ByHand) {
   nn::ParamTable table;
   nn::Parameter& w = table.add("w", nn::Role::query, 0, torch::full({1, 1}, 4.0));
   auto ema = made(averagings(), "ema: {decay: 0.75}");
-  ema->bind(table.trainable(), {0, 10, 0});
+  bind(*ema, table, {0, 10, 0});
   EXPECT_EQ(ema->starts_at(), 1);
   for (int step = 1; step <= 3; ++step) {
-    ema->update({step, 10, 0});
+    ema->after_update({step, 10, 0});
     torch::NoGradGuard no_grad;
     w.latent.add_(4);
   }
@@ -119,7 +119,7 @@ TEST(Averaging, ResumesExactly) {
       if (step != 5) return;
       nn::TensorMap kept;
       for (const auto& [name, tensor] : resumed->state()) kept[name] = tensor.clone();
-      resumed->bind(model.all(), {0, 8, 4});
+      bind(*resumed, model.table, {0, 8, 4});
       EXPECT_FALSE(resumed->ready());
       resumed->load_state(kept);
     });
@@ -134,13 +134,13 @@ TEST(Averaging, WrongUseAndOptions) {
   auto swa = made(averagings(), "swa: {lr: 2e-5}");
   EXPECT_EQ(swa->constant_rate(), 2e-5);
   EXPECT_EQ(made(averagings(), "swa")->constant_rate(), std::nullopt);
-  swa->bind(model.all(), {0, 2, 0});
+  bind(*swa, model.table, {0, 2, 0});
   EXPECT_EQ(swa->state().size(), 1u) << "no tensors before the first snapshot";
   EXPECT_EQ(failure([&] { swa->swap(); }).kind(), ErrorKind::internal);
   EXPECT_EQ(failure([&] { swa->load_state({}); }).kind(), ErrorKind::model);
-  swa->update({1, 2, 0});
+  swa->after_update({1, 2, 0});
   swa->swap();
-  EXPECT_EQ(failure([&] { swa->update({2, 2, 0}); }).kind(), ErrorKind::internal);
+  EXPECT_EQ(failure([&] { swa->after_update({2, 2, 0}); }).kind(), ErrorKind::internal);
   EXPECT_EQ(failure([&] { swa->state(); }).kind(), ErrorKind::internal);
   for (const char* text :
        {"swa: {start: 120%}", "swa: {every: 0 steps}", "swa: {lr: 0}", "ema: {decay: 1}"})

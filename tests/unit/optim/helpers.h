@@ -7,6 +7,7 @@
 
 #include "compress/base/error.h"
 #include "compress/optim/optim.h"
+#include "support/scene.h"
 
 namespace compress::optim {
 

@@ -22,11 +22,11 @@ struct Embedding {
     words = &table.add("words.weight", nn::Role::embedding, -1, torch::randn({rows, width}));
     words->row_gradient = late;
     optimizer = made(optimizers(), options);
-    optimizer->bind(table.trainable());
+    bind(*optimizer, table);
     EXPECT_EQ(words->late != nullptr, late);
     if (average.empty()) return;
     averaging = made(averagings(), average);
-    averaging->bind(table.trainable(), {0, updates, 10});
+    bind(*averaging, table, {0, updates, 10});
     if (late) averaging->leave(optimizer->follow(*averaging->snapshots(), true));
   }
 
@@ -41,7 +41,7 @@ struct Embedding {
     words->latent.mutable_grad() = gradient;
     words->touched = {ids};
     optimizer->step(1 - 0.01 * static_cast<double>(step), step);
-    if (averaging) averaging->update({step + 1, updates, 10});
+    if (averaging) averaging->after_update({step + 1, updates, 10});
     words->touched.clear();
   }
 };
@@ -136,8 +136,8 @@ TEST(AdamW, KeepsTheAverageOfDenseWeights) {
     SmallModel model;
     auto optimizer = made(optimizers(), "adamw: {lr: 0.05}");
     auto swa = made(averagings(), "swa: {start: 3 steps}");
-    optimizer->bind(model.all());
-    swa->bind(model.all(), {0, 20, 4});
+    bind(*optimizer, model.table);
+    bind(*swa, model.table, {0, 20, 4});
     if (followed) {
       auto taken = optimizer->follow(*swa->snapshots(), false);
       EXPECT_EQ(taken.size(), model.all().size());
@@ -146,7 +146,7 @@ TEST(AdamW, KeepsTheAverageOfDenseWeights) {
     for (int64_t step = 0; step < 20; ++step) {
       model.random_gradients();
       optimizer->step(1, step);
-      swa->update({step + 1, 20, 4});
+      swa->after_update({step + 1, 20, 4});
     }
     optimizer->settle();
     swa->swap();
@@ -163,14 +163,14 @@ TEST(AdamW, AveragesWeightsWithoutAGradient) {
     const torch::Tensor bias = model.bias->latent.detach().clone();
     auto optimizer = made(optimizers(), "adamw: {lr: 0.05}");
     auto averaging = made(averagings(), average);
-    optimizer->bind(model.all());
-    averaging->bind(model.all(), {0, 6, 3});
+    bind(*optimizer, model.table);
+    bind(*averaging, model.table, {0, 6, 3});
     averaging->leave(optimizer->follow(*averaging->snapshots(), false));
     for (int64_t step = 0; step < 6; ++step) {
       model.random_gradients();
       model.bias->latent.mutable_grad().reset();
       optimizer->step(1, step);
-      averaging->update({step + 1, 6, 3});
+      averaging->after_update({step + 1, 6, 3});
     }
     averaging->swap();
     EXPECT_LT(furthest(model.bias->latent, bias), 1e-6) << average;
@@ -184,20 +184,19 @@ TEST(AdamW, FollowsOnlyWhatIsAveraged) {
   SmallModel model;
   nn::ParamTable helpers;
   helpers.add("projection.weight", nn::Role::other, -1, torch::randn({3, 4}));
-  std::vector<nn::Parameter*> all = model.all();
-  all.push_back(&helpers.list().front());
   auto optimizer = made(optimizers(), "adamw: {lr: 0.05}");
   auto swa = made(averagings(), "swa: {start: 1 step}");
-  optimizer->bind(all);
-  swa->bind(model.all(), {0, 4, 2});
+  const nn::ModelConfig none;
+  optimizer->bind({.student = none, .weights = model.table, .helpers = helpers});
+  bind(*swa, model.table, {0, 4, 2});
   auto taken = optimizer->follow(*swa->snapshots(), false);
   EXPECT_EQ(taken.size(), model.all().size());
   swa->leave(taken);
   for (int64_t step = 0; step < 4; ++step) {
     model.random_gradients();
-    all.back()->latent.mutable_grad() = torch::ones({3, 4});
+    helpers.list().front().latent.mutable_grad() = torch::ones({3, 4});
     optimizer->step(1, step);
-    swa->update({step + 1, 4, 2});
+    swa->after_update({step + 1, 4, 2});
   }
   EXPECT_TRUE(swa->ready());
 }

@@ -15,7 +15,7 @@ template <class TorchOptimizer, class TorchOptions>
 void expect_as_torch(const std::string& text, const TorchOptions& with_decay, int64_t steps) {
   SmallModel model;
   auto ours = made(optimizers(), text);
-  ours->bind(model.all());
+  bind(*ours, model.table);
   auto leaf = [](const nn::Parameter* p) {
     return p->latent.detach().clone().set_requires_grad(true);
   };
@@ -65,7 +65,7 @@ TEST(AdamW, FirstStepByHand) {
   nn::ParamTable table;
   nn::Parameter& w = table.add("w.weight", nn::Role::query, 0, torch::full({1, 1}, 2.0));
   auto optimizer = made(optimizers(), "adamw: {lr: 0.1, weight_decay: 0.5}");
-  optimizer->bind(table.trainable());
+  bind(*optimizer, table);
   w.latent.mutable_grad() = torch::full({1, 1}, 3.0);
   optimizer->step(0.5, 0);
   // rate 0.05: 2 (1 - 0.05 * 0.5) = 1.95; m / v = 3 / sqrt(9), so one rate further down.
@@ -79,7 +79,7 @@ TEST(AdamW, FirstStepByHand) {
 TEST(AdamW, LeavesParametersWithoutGradientAlone) {
   SmallModel model;
   auto optimizer = made(optimizers(), "adamw: {lr: 0.1, weight_decay: 0.5}");
-  optimizer->bind(model.all());
+  bind(*optimizer, model.table);
   auto before = model.copies();
   model.bias->latent.mutable_grad() = torch::ones({3});
   optimizer->step(1, 0);
@@ -92,13 +92,13 @@ void expect_resumes_exactly(const std::string& text) {
   auto run = [&](int64_t stop_at) {
     SmallModel model;
     auto optimizer = made(optimizers(), text);
-    optimizer->bind(model.all());
+    bind(*optimizer, model.table);
     for (int64_t step = 0; step < 6; ++step) {
       if (step == stop_at) {
         nn::TensorMap kept;
         for (const auto& [name, tensor] : optimizer->state()) kept[name] = tensor.clone();
         optimizer = made(optimizers(), text);
-        optimizer->bind(model.all());
+        bind(*optimizer, model.table);
         optimizer->load_state(kept);
       }
       model.random_gradients();
@@ -120,7 +120,7 @@ TEST(Sgd, ResumesExactly) {
 TEST(Optimizers, StateOfAnotherModelIsRefused) {
   SmallModel model;
   auto optimizer = made(optimizers(), "adamw: {lr: 0.1}");
-  optimizer->bind(model.all());
+  bind(*optimizer, model.table);
   nn::TensorMap state = optimizer->state();
   state["exp_avg.layer.weight"] = torch::zeros({4, 3});
   Error shape = failure([&] { optimizer->load_state(state); });
@@ -161,7 +161,7 @@ TEST(Clip, WithoutGradientsIsZero) {
 
 TEST(Components, EveryOneTellsItsStory) {
   for (const recipe::Registry* registry :
-       {&optimizer_registry(), &schedule_registry(), &sharpness_registry(), &averaging_registry()})
+       {&optimizer_registry(), &schedule_registry(), &mover_registry(), &averaging_registry()})
     for (const auto& info : registry->list()) {
       EXPECT_FALSE(info->summary.empty()) << info->name;
       EXPECT_FALSE(info->equation.empty()) << info->name;

@@ -157,11 +157,17 @@ TEST_F(Runs, ACacheHoldsWhatObjectivesRead) {
                 .stage("a")
                 ->train;
   };
-  const nn::ModelConfig config = tiny::state().config;
   const train::TrainOptions both = options("[soft_labels: {}, hidden_states: {}]");
-  EXPECT_TRUE(teacher_use(both).logits);
-  EXPECT_TRUE(teacher_use(both).captures.hidden);
-  const teacher::Wanted wanted = wanted_answers(both, config, config);
+  EXPECT_TRUE(reads_teacher_logits(both));
+  EXPECT_FALSE(reads_teacher_logits(options("[hidden_states: {}]")));
+  const std::unique_ptr<nn::Model> model = nn::build(tiny::state(), 1);
+  train::Job job;
+  job.options = &both;
+  job.student = model.get();
+  job.taught_by = &model->config();
+  job.rows = 24;
+  const train::Binding binding(job);
+  const teacher::Wanted wanted = wanted_answers(both, binding);
   EXPECT_TRUE(wanted.logits);
   EXPECT_EQ(wanted.hidden, (std::vector<int64_t>{0, 1, 2}));
   EXPECT_THROW(options("[labels: {}]"), Error);  // a teacher that nothing reads

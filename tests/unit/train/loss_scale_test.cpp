@@ -1,6 +1,7 @@
 #include <filesystem>
 
 #include "../../../src/train/loss_scale.h"
+#include "support/scene.h"
 #include "unit/train/stage.h"
 
 namespace compress::train {
@@ -80,7 +81,7 @@ TEST_P(Skipping, AnUpdateLeftOutLeavesNoTrace) {
     optim::optimizers().read(recipe::parse_text(GetParam()), component, problems);
     problems.raise();
     auto optimizer = optim::optimizers().maker(component)(component);
-    optimizer->bind(model.all());
+    bind(*optimizer, model.table);
     return optimizer;
   };
   OneWeight skipping, plain;

@@ -1,14 +1,9 @@
-// What a training stage exchanges with the other processes of the run. Each works on its share of
-// every batch; gradients are averaged, and everything else follows from them and is the same bits
-// on all.
-
-#include "compress/parallel/processes.h"
+#include "exchange.h"
 
 #include <numeric>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "trainer.h"
 
 namespace compress::train {
 
@@ -16,7 +11,7 @@ using torch::Tensor;
 
 // Losses are a process's share of the whole batch's, and gradients are averaged: the factor makes
 // the average their sum.
-void Trainer::run_backward(const Tensor& loss, bool overlap) {
+void Exchange::backward(const Tensor& loss, bool overlap) {
   if (processes_ == nullptr) {
     loss.backward();
     return;
@@ -26,8 +21,8 @@ void Trainer::run_backward(const Tensor& loss, bool overlap) {
     scaled.backward();
     return;
   }
-  std::vector<Tensor> leaves = weights().leaves();
-  for (Tensor& leaf : auxiliary_.leaves()) leaves.push_back(leaf);
+  std::vector<Tensor> leaves = binding_.weights().leaves();
+  for (Tensor& leaf : binding_.helpers().leaves()) leaves.push_back(leaf);
   parallel::translate(*processes_, [&] {
     if (!overlap_ || !overlap_->fits(leaves))
       overlap_ = std::make_unique<parallel::GradientAverage>(*processes_, leaves);
@@ -36,25 +31,27 @@ void Trainer::run_backward(const Tensor& loss, bool overlap) {
   });
 }
 
-void Trainer::average_gradients() {
+void Exchange::average_gradients(bool rows_only) {
   if (processes_ == nullptr) return;
-  std::vector<Tensor> gradients;
-  for (const nn::Parameter* parameter : trained_)
-    if (!parameter->row_gradient && parameter->latent.grad().defined())
-      gradients.push_back(parameter->latent.grad());
-  processes_->average(gradients);
+  if (!rows_only) {
+    std::vector<Tensor> gradients;
+    for (const nn::Parameter* parameter : binding_.trained())
+      if (!parameter->row_gradient && parameter->latent.grad().defined())
+        gradients.push_back(parameter->latent.grad());
+    processes_->average(gradients);
+  }
+  average_rows();
 }
 
 // Only touched rows of an embedding have a gradient: rows and their numbers are gathered, and added
 // in the order of ranks, so that all get the same bits. Every process receives the rows of all
 // others; where that is more than a reduction of whole tables moves, which is each row twice, these
 // are reduced. (On devices every row has a gradient: no table is here.)
-void Trainer::average_rows() {
-  if (processes_ == nullptr) return;
+void Exchange::average_rows() {
   torch::NoGradGuard no_grad;
   std::vector<nn::Parameter*> tables;
   int64_t all = 0, mine = 0;
-  for (nn::Parameter* parameter : trained_) {
+  for (nn::Parameter* parameter : binding_.trained()) {
     if (!parameter->row_gradient || !parameter->latent.grad().defined()) continue;
     tables.push_back(parameter);
     parameter->touched = {std::get<0>(at::_unique(torch::cat(parameter->touched)))};
@@ -69,7 +66,7 @@ void Trainer::average_rows() {
     average_touched(tables, counts);
 }
 
-void Trainer::average_tables(const std::vector<nn::Parameter*>& tables) {
+void Exchange::average_tables(const std::vector<nn::Parameter*>& tables) {
   std::vector<Tensor> gradients;
   for (nn::Parameter* table : tables) {
     gradients.push_back(table->latent.grad());
@@ -79,8 +76,8 @@ void Trainer::average_tables(const std::vector<nn::Parameter*>& tables) {
   processes_->average(gradients);
 }
 
-void Trainer::average_touched(const std::vector<nn::Parameter*>& tables,
-                              const std::vector<int64_t>& counts) {
+void Exchange::average_touched(const std::vector<nn::Parameter*>& tables,
+                               const std::vector<int64_t>& counts) {
   std::vector<Tensor> ids, rows;
   int64_t first = 0;  // number of a table's first row among those of all tables
   for (nn::Parameter* table : tables) {
@@ -106,18 +103,24 @@ void Trainer::average_touched(const std::vector<nn::Parameter*>& tables,
   }
 }
 
-void Trainer::agree(bool finite) {
-  if (processes_ == nullptr) return;
-  const bool stop = job_.stop != nullptr && job_.stop->load();
-  Tensor flags = torch::tensor({finite ? 0 : 1, stop ? 1 : 0}, torch::kInt64);
-  processes_->maximum(flags);
-  all_finite_ = flags[0].item<int64_t>() == 0;
-  all_stop_ = flags[1].item<int64_t>() != 0;
+void Exchange::largest(const Tensor& value) {
+  if (processes_ != nullptr) processes_->maximum(value);
 }
 
-bool Trainer::stop_wanted() const {
-  if (processes_ != nullptr) return all_stop_;
-  return job_.stop != nullptr && job_.stop->load();
+void Exchange::sum(NamedValues& values) {
+  if (processes_ == nullptr) return;
+  Tensor sums = torch::zeros({static_cast<int64_t>(values.size())}, torch::kFloat64);
+  for (size_t i = 0; i < values.size(); ++i) sums[static_cast<int64_t>(i)] = values[i].second;
+  processes_->sum(sums);
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i].second = sums[static_cast<int64_t>(i)].item<double>();
+}
+
+Exchange::Agreement Exchange::agree(bool finite, bool stop) {
+  if (processes_ == nullptr) return {finite, stop};
+  Tensor flags = torch::tensor({finite ? 0 : 1, stop ? 1 : 0}, torch::kInt64);
+  processes_->maximum(flags);
+  return {flags[0].item<int64_t>() == 0, flags[1].item<int64_t>() != 0};
 }
 
 namespace {
@@ -131,33 +134,29 @@ Tensor fingerprint(const Tensor& tensor) {
 
 }  // namespace
 
-void Trainer::check_equal() {
+void Exchange::check_equal(const std::string& when) {
   if (processes_ == nullptr) return;
   torch::NoGradGuard no_grad;
-  optimizer_->settle();
+  binding_.roles().optimizer->settle();
   std::vector<std::string> names;
   std::vector<Tensor> prints;
-  auto add = [&](const std::string& prefix, const nn::TensorMap& tensors) {
-    for (const auto& [name, tensor] : tensors) {
-      if (tensor.numel() == 0) continue;
-      names.push_back(prefix + name);
-      prints.push_back(fingerprint(tensor));
-    }
+  auto add = [&](const std::string& name, const Tensor& tensor) {
+    if (tensor.numel() == 0) return;
+    names.push_back(name);
+    prints.push_back(fingerprint(tensor));
   };
-  for (const nn::ParamTable* table : {&weights(), &auxiliary_})
-    for (const nn::Parameter& parameter : table->list())
-      names.push_back(parameter.name), prints.push_back(fingerprint(parameter.latent));
-  for (const auto& constraint : constraints_) add("constraint: ", constraint->state());
-  if (averaging_) add("average: ", averaging_->state());
+  for (const nn::ParamTable* table : {&binding_.weights(), &binding_.helpers()})
+    for (const nn::Parameter& parameter : table->list()) add(parameter.name, parameter.latent);
+  for (const Keyed& keyed : binding_.parts())
+    for (const auto& [name, tensor] : keyed.part->compared()) add(keyed.key + ": " + name, tensor);
   Tensor low = torch::stack(prints), high = low.clone();
   processes_->minimum(low);
   processes_->maximum(high);
   const Tensor differ = low.ne(high).nonzero();
   if (differ.numel() == 0) return;
   throw Error(ErrorKind::process,
-              compress::str("the processes no longer hold the same model at step ", progress_.step,
-                            " of stage '", job_.stage, "': ", differ.size(0), " of ", names.size(),
-                            " tensors differ, the first is ",
+              compress::str("the processes no longer hold the same model at ", when, ": ",
+                            differ.size(0), " of ", names.size(), " tensors differ, the first is ",
                             names[static_cast<size_t>(differ[0][0].item<int64_t>())]),
               {},
               "all machines need the same program, LibTorch, kind of processor and number of "

@@ -1,0 +1,48 @@
+#pragma once
+// What a training stage gives its parts to bind to: the same whether the stage is planned or run.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "compress/base/progress.h"
+#include "compress/nn/model.h"
+#include "compress/parallel/processes.h"
+#include "compress/text/tokenizer.h"
+
+namespace compress::roles {
+
+// A teacher as parts see it. Its outputs come with each batch, whoever gives them.
+struct Voice {
+  std::string name;  // in the recipe
+  const nn::ModelConfig* config = nullptr;
+};
+
+// The optimizer's running moments of a parameter (tensors of its shape); may be empty.
+using Moments = std::function<std::vector<torch::Tensor>(const nn::Parameter&)>;
+
+// Nothing here is owned; all of it outlives the parts.
+struct Scene {
+  const nn::ModelConfig& student;
+  nn::ParamTable& weights;  // the student's; of shapes alone in a plan
+  nn::ParamTable& helpers;  // trained with the student and saved with the state, never exported
+  std::vector<Voice> teachers;
+  const text::Tokenizer* tokenizer = nullptr;  // null in a plan that does not read it
+  parallel::Processes* processes = nullptr;    // that share each batch; null: one alone
+  Progress length;                             // total_steps and steps_per_epoch; step = 0
+  int64_t batch = 1, accumulate = 1;           // rows of an update, and the parts it is cut into
+  uint64_t seed = 0;
+  nn::Precision precision = nn::Precision::float32;
+  Moments moments;  // works once the optimizer is bound; empty without one
+
+  // The teacher that a part reads which names none; null without one.
+  const nn::ModelConfig* teacher() const {
+    return teachers.empty() ? nullptr : teachers.front().config;
+  }
+  // Rows of the embeddings that read the batch's tokens: those that all models have.
+  int64_t embedded_tokens() const;
+  // What the optimizer moves: the student's trainable parameters, then the helpers.
+  std::vector<nn::Parameter*> trained() const;
+};
+
+}  // namespace compress::roles

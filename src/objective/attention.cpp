@@ -1,0 +1,133 @@
+#include "components.h"
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "compress/nn/architecture.h"
+#include "layer_map.h"
+
+namespace compress::objective {
+
+namespace {
+
+struct AttentionOptions {
+  std::string stack = "both";
+  std::string layers = "uniform";
+  LayerMap map;
+  recipe::Ramp weight = 1;
+
+  static const recipe::Options<AttentionOptions>& options() {
+    static const auto description =
+        recipe::Options<AttentionOptions>("attention")
+            .field("stack", &AttentionOptions::stack,
+                   "of an encoder-decoder: whose self-attention is compared")
+            .one_of({"encoder", "decoder", "both"})
+            .field("layers", &AttentionOptions::layers,
+                   "teacher layers that the student's layers follow, as in hidden_states")
+            .one_of({"uniform", "last", "skip"})
+            .field("map", &AttentionOptions::map,
+                   "instead of `layers`: the teacher's layer for the student's layer 1, 2, ..., or "
+                   "for some layers of the student alone ({4: 12}); holds for each stack")
+            .at_least(1)
+            .field("weight", &AttentionOptions::weight, weight_doc)
+            .at_least(0);
+    return description;
+  }
+};
+
+class Attention final : public Objective {
+ public:
+  explicit Attention(const AttentionOptions& options) : options_(options) {
+    weight_ = options.weight;
+  }
+
+  // Scores of the paired layers alone: those of one layer have heads * longest^2 numbers a row.
+  roles::Needs needs() const override {
+    roles::Needs needs;
+    nn::Capture& theirs = needs.teacher.emplace().capture;
+    for (const Pair& pair : pairs_) {
+      (pair.decoder ? needs.student.decoder_attention : needs.student.attention)
+          .add(pair.student - 1);
+      (pair.decoder ? theirs.decoder_attention : theirs.attention).add(pair.teacher - 1);
+    }
+    return needs;
+  }
+
+  void bind(const roles::Scene& scene) override {
+    Objective::bind(scene);
+    const nn::ModelConfig &student = scene.student, &teacher = *scene.teacher();
+    pairs_ = pair_layers({options_.stack, options_.layers, options_.map}, student, teacher, *this);
+    for (const Pair& pair : pairs_) {
+      const int64_t ours = pair.decoder ? student.decoder_heads : student.attention_heads,
+                    theirs = pair.decoder ? teacher.decoder_heads : teacher.attention_heads;
+      if (ours != theirs)
+        throw Error(ErrorKind::recipe,
+                    str("objective 'attention' compares head by head, but the student has ", ours,
+                        " heads and the teacher ", theirs),
+                    mark_.text(), "give the student the teacher's number of heads (any width)");
+    }
+    // The only stack of a decoder-only model sees nothing to the right either.
+    causal_ = nn::architecture(student).encoder.layers == 0;
+  }
+
+  torch::Tensor compute(const Signals& signals) override {
+    torch::Tensor total;
+    for (const Pair& pair : pairs_) {
+      const data::Batch& batch = pair.decoder ? signals.batch.predicted() : signals.batch;
+      const torch::Tensor term = distance(scores(signals.student, pair.student, pair.decoder),
+                                          scores(*signals.teacher, pair.teacher, pair.decoder),
+                                          batch, causal_ || pair.decoder);
+      total = total.defined() ? total + term : term;
+    }
+    return total;
+  }
+
+  std::string summary() const override { return in_words(pairs_); }
+
+ private:
+  static const torch::Tensor& scores(const nn::Outputs& outputs, int64_t layer, bool decoder) {
+    return (decoder ? outputs.decoder_attention : outputs.attention)
+        .at(static_cast<size_t>(layer - 1));
+  }
+
+  // Mean over rows of the mean over heads and pairs of tokens that see each other. Scores are
+  // [B, heads, longest, longest].
+  static torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher,
+                                const data::Batch& batch, bool causal) {
+    const torch::Tensor lengths =
+        batch.offsets.narrow(0, 1, batch.rows()) - batch.offsets.narrow(0, 0, batch.rows());
+    const torch::Tensor places = torch::arange(batch.longest, lengths.options());
+    const torch::Tensor inside = places.unsqueeze(0).lt(lengths.unsqueeze(1));  // [B, longest]
+    torch::Tensor seen = inside.unsqueeze(1).logical_and(inside.unsqueeze(2));
+    if (causal) seen = seen.logical_and(places.unsqueeze(0).le(places.unsqueeze(1)));
+    const torch::Tensor squares =
+        (student - teacher).masked_fill(seen.logical_not().unsqueeze(1), 0).square();
+    const torch::Tensor counts =
+        seen.sum({1, 2}).to(torch::kFloat) * static_cast<double>(student.size(1));
+    return (squares.sum({1, 2, 3}) / counts).mean();
+  }
+
+  AttentionOptions options_;
+  std::vector<Pair> pairs_;
+  bool causal_ = false;
+};
+
+}  // namespace
+
+void add_attention(ObjectiveRegistry& registry) {
+  registry.add(
+      recipe::describe<AttentionOptions>(
+          "objective", "attention",
+          "the teacher's attention scores, layer by layer and head by head",
+          "sum over pairs (m <- n) of (1/B) sum_rows (1 / (h l^2)) sum_heads sum_ij "
+          "(A_S,m,ij - A_T,n,ij)^2,  A = Q K^T / sqrt(d), before mask and softmax\n"
+          "layers are paired as in hidden_states",
+          "Jiao et al. 2020 (TinyBERT), arXiv 1909.10351, equation 7",
+          "Needs a teacher with as many heads; widths may differ. Only the paired layers' scores "
+          "are kept. The mean is over the l^2 pairs of a row's own tokens (of a decoder over "
+          "those that it sees), so padding does not dilute it: TinyBERT's published code counts "
+          "the padding too. Scores cannot be cached."),
+      [](const recipe::Component& component) {
+        return std::make_unique<Attention>(component.as<AttentionOptions>());
+      });
+}
+
+}  // namespace compress::objective

@@ -1,0 +1,173 @@
+#include "compress/train/binding.h"
+
+#include "compress/base/error.h"
+#include "compress/base/place.h"
+#include "compress/base/strings.h"
+#include "compress/data/loader.h"
+#include "compress/nn/device.h"
+#include "device.h"
+
+namespace compress::train {
+
+namespace {
+
+Progress length_of(const Job& job) {
+  const TrainOptions& options = *job.options;
+  Progress length;
+  length.steps_per_epoch = data::steps_per_epoch(job.rows, options.batch);
+  length.total_steps = options.length.resolve(length.steps_per_epoch, length.steps_per_epoch);
+  if (length.total_steps <= 0)
+    throw Error(
+        ErrorKind::recipe,
+        compress::str("stage '", job.stage, "' has no update: `for` is ", options.length.text()),
+        options.mark.text(), "give a longer duration");
+  return length;
+}
+
+std::vector<roles::Voice> voices_of(const Job& job) {
+  const nn::ModelConfig* config = job.teacher != nullptr ? &job.teacher->config() : job.taught_by;
+  if (config == nullptr) return {};
+  return {{job.options->teacher ? job.options->teacher->from : "teacher", config}};
+}
+
+recipe::Component or_default(const recipe::Component& component, const recipe::Registry& registry,
+                             const char* name) {
+  return component ? component : registry.defaults(name);
+}
+
+}  // namespace
+
+Binding::Binding(const Job& job)
+    : scene_{.student = job.student->config(),
+             .weights = job.student->params(),
+             .helpers = helpers_,
+             .teachers = voices_of(job),
+             .tokenizer = job.tokenizer,
+             .processes = job.processes,
+             .length = length_of(job),
+             .batch = job.options->batch,
+             .accumulate = job.options->accumulate,
+             .seed = job.seed,
+             .precision = job.precision,
+             .moments = [this](const nn::Parameter& parameter) {
+               return roles_.optimizer->moments(parameter);
+             }} {
+  prepare_device(job.device);
+  if (job.data != nullptr) job.student->to(job.device);
+  // Finding the rows that a batch touches would wait for a device; there every row has a gradient.
+  if (nn::reading_waits(job.device))
+    for (nn::Parameter& parameter : weights().list()) parameter.row_gradient = false;
+  roles_.augments = std::make_shared<augment::Augments>();
+  for (const recipe::Component& component : job.options->augment) {
+    augment::Augments& list = *roles_.augments;
+    list.push_back(augment::make(component));
+    add(compress::str("augment", list.size() - 1), *list.back());
+  }
+  bind_objectives(job);
+  for (const recipe::Component& component : job.options->pruning)
+    roles_.constraints.push_back(constraint::make(component));
+  if (job.options->quantization)
+    roles_.constraints.push_back(constraint::make_quantization(*job.options->quantization));
+  bind_constraints();
+  bind_optimizer(job);
+  check_order(job);
+}
+
+Binding::~Binding() {
+  if (roles_.optimizer) roles_.optimizer->settle();
+  for (nn::Parameter& parameter : weights().list()) {
+    parameter.transforms.clear();
+    parameter.input = nullptr;
+  }
+}
+
+void Binding::add(std::string key, roles::Part& part) {
+  with_place(part.mark().text(), [&] { part.bind(scene_); });
+  needs_ |= part.needs();
+  parts_.push_back({std::move(key), &part});
+}
+
+void Binding::bind_objectives(const Job& job) {
+  std::vector<recipe::Component> components = job.options->objectives;
+  if (components.empty()) components.push_back(objective::registry().defaults("labels"));
+  for (const recipe::Component& component : components) {
+    roles_.objectives.push_back(objective::make(component));
+    add(compress::str("objective", roles_.objectives.size() - 1), *roles_.objectives.back());
+  }
+  if (job.data != nullptr) helpers_.to(job.device);
+  if (scene_.teacher() != nullptr && !needs_.teacher)
+    throw Error(ErrorKind::recipe,
+                compress::str("stage '", job.stage, "' has a teacher that no objective uses"),
+                job.options->teacher ? job.options->teacher->mark.text() : job.options->mark.text(),
+                "add an objective that reads a teacher, or remove `teacher`");
+}
+
+void Binding::bind_constraints() {
+  for (size_t i = 0; i < roles_.constraints.size(); ++i)
+    add(compress::str("constraint", i), *roles_.constraints[i]);
+}
+
+void Binding::bind_optimizer(const Job& job) {
+  const TrainOptions& options = *job.options;
+  trained_ = scene_.trained();
+  roles_.optimizer = roles::make(
+      optim::optimizers(), or_default(options.optimizer, optim::optimizer_registry(), "adamw"));
+  add("optimizer", *roles_.optimizer);
+  roles_.schedule = roles::make(optim::schedules(),
+                                or_default(options.schedule, optim::schedule_registry(), "linear"));
+  add("schedule", *roles_.schedule);
+  roles_.mover =
+      options.sharpness ? roles::make(optim::movers(), options.sharpness) : optim::plain_mover();
+  add("mover", *roles_.mover);
+  if (!options.averaging) return;
+  roles_.averaging = roles::make(optim::averagings(), options.averaging);
+  add("averaging", *roles_.averaging);
+  // A constraint acts between the update and the average: then only rows that wait are left to the
+  // optimizer, and constraints never hold embeddings.
+  if (optim::Snapshots* snapshots = roles_.averaging->snapshots())
+    roles_.averaging->leave(roles_.optimizer->follow(*snapshots, !roles_.constraints.empty()));
+}
+
+void Binding::check_order(const Job& job) const {
+  if (!roles_.averaging) return;
+  for (const auto& constraint : roles_.constraints) {
+    if (roles_.averaging->starts_at() >= constraint->pattern_fixed_from()) continue;
+    throw Error(ErrorKind::recipe,
+                compress::str("averaging starts at update ", roles_.averaging->starts_at(),
+                              ", but pruning changes its pattern until update ",
+                              constraint->pattern_fixed_from()),
+                job.options->averaging.mark.text(),
+                "an average over changing patterns is not sparse: start it after pruning ends");
+  }
+}
+
+Plan plan(const Job& job, const Binding& binding) {
+  Plan plan;
+  plan.progress = binding.scene().length;
+  const Roles& roles = binding.roles();
+  int64_t trainable = 0, copies = 3;  // gradient and two moments
+  for (const nn::Parameter* parameter : binding.trained()) trainable += parameter->numel();
+  if (roles.mover->repeats()) ++copies;
+  if (roles.averaging) ++copies;
+  if (job.options->evaluate.keep == "best" && job.evaluate) ++copies;
+  plan.state_bytes = trainable * copies * 4;
+  for (const nn::Parameter& parameter : binding.helpers().list())
+    plan.auxiliary_parameters += parameter.numel();
+  for (const auto& objective : roles.objectives) {
+    const std::string summary = objective->summary();
+    plan.notes.push_back("objective " + objective->name() +
+                         (summary.empty() ? "" : ": " + summary));
+  }
+  for (const auto& constraint : roles.constraints)
+    for (constraint::Match& match : constraint->matches()) {
+      plan.state_bytes += match.count;
+      plan.matches.push_back(std::move(match));
+    }
+  return plan;
+}
+
+Plan plan(const Job& job) {
+  return plan(job, Binding(job));
+}
+
+}  // namespace compress::train

@@ -1,0 +1,69 @@
+#pragma once
+// One update of a stage: augments, the passes that its mover asks for, clipping, the optimizer, and
+// what follows an update.
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "compress/train/binding.h"
+#include "exchange.h"
+#include "graph_step.h"
+#include "loss_scale.h"
+
+namespace compress::train {
+
+class Step final : public optim::Passes {
+ public:
+  // `scale` is null unless the stage trains in fp16, `graphs` where it may record none.
+  Step(const Job& job, Binding& binding, Exchange& exchange, LossScale* scale,
+       std::unique_ptr<GraphStep> graphs);
+
+  // One update on a batch in host memory. Error{diverged} where a loss is not finite. True when
+  // all processes are to stop.
+  bool update(const data::Batch& batch, Progress& progress);
+  // Of the last update, over all processes: the weighted sum, then each term where there are
+  // several. Reading waits for the device.
+  NamedValues losses() const;
+  // The factor on the learning rate in the update that comes next.
+  double rate_factor(const Progress& progress) const;
+
+  void pass(const Ask& ask) override;
+  int64_t parts() const override;
+  void clear_gradients() override;
+  void weights_moved() override { place_ = Place::moved; }
+  void weights_restored() override { place_ = Place::restored; }
+
+ private:
+  // Where the weights are: a pass computes effective weights anew after they moved, and losses are
+  // the update's own at its own weights.
+  enum class Place { own, moved, restored };
+
+  void begin(const data::Batch& batch, const Progress& progress);
+  // The batch of a part, and forward and backward pass on it.
+  data::Batch part(int64_t index) const;
+  void backward(const data::Batch& part, bool accumulate, bool overlap);
+  PassLosses compute(const data::Batch& part, const nn::Outputs* answers, bool overlap,
+                     bool accumulate);
+  nn::Outputs ask_teacher(const data::Batch& part);
+  void refresh();
+  void report(const PassLosses& losses);
+  // True when all are to stop.
+  bool check_finite(const data::Batch& batch);
+
+  const Job& job_;
+  Binding& binding_;
+  Exchange& exchange_;
+  LossScale* scale_;
+  std::unique_ptr<GraphStep> graphs_;
+  data::Batch batch_;  // of the update, where it is computed
+  Progress progress_;  // as the update began
+  Place place_ = Place::own;
+  objective::Numbers numbers_;
+  PassLosses losses_;                       // of the update, summed over its parts
+  std::map<int64_t, nn::Outputs> answers_;  // of the teacher in it, by the part's first row
+};
+
+}  // namespace compress::train
