@@ -60,7 +60,7 @@ class Masking : public Augment {
     batch.token_ids = ids;
     batch.targets.token_labels = labels;
     list(label, labels.size(0), options, batch.targets);
-    batch.part.labelled = -1;  // those of other processes are not known
+    batch.part.labelled = -1;  // those of other processes are counted later
   }
 
   bool fixed() const override { return options_.fixed; }

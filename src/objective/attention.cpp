@@ -68,16 +68,16 @@ class Attention final : public Objective {
     causal_ = nn::architecture(student).encoder.layers == 0;
   }
 
-  torch::Tensor compute(const Signals& signals) override {
-    torch::Tensor total;
+  Losses compute(const Signals& signals) override {
+    Losses losses;
     for (const Pair& pair : pairs_) {
       const data::Batch& batch = pair.decoder ? signals.batch.predicted() : signals.batch;
-      const torch::Tensor term = distance(scores(signals.student, pair.student, pair.decoder),
-                                          scores(*signals.teacher, pair.teacher, pair.decoder),
-                                          batch, causal_ || pair.decoder);
-      total = total.defined() ? total + term : term;
+      losses.add(distance(scores(signals.student, pair.student, pair.decoder),
+                          scores(*signals.teacher, pair.teacher, pair.decoder), batch,
+                          causal_ || pair.decoder),
+                 Unit::rows);
     }
-    return total;
+    return losses;
   }
 
   std::string summary() const override { return in_words(pairs_); }
@@ -88,7 +88,7 @@ class Attention final : public Objective {
         .at(static_cast<size_t>(layer - 1));
   }
 
-  // Mean over rows of the mean over heads and pairs of tokens that see each other. Scores are
+  // Of each row the mean over heads and pairs of tokens that see each other. Scores are
   // [B, heads, longest, longest].
   static torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher,
                                 const data::Batch& batch, bool causal) {
@@ -102,7 +102,7 @@ class Attention final : public Objective {
         (student - teacher).masked_fill(seen.logical_not().unsqueeze(1), 0).square();
     const torch::Tensor counts =
         seen.sum({1, 2}).to(torch::kFloat) * static_cast<double>(student.size(1));
-    return (squares.sum({1, 2, 3}) / counts).mean();
+    return squares.sum({1, 2, 3}) / counts;
   }
 
   AttentionOptions options_;

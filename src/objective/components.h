@@ -19,8 +19,8 @@ inline constexpr const char* weight_doc = "weight of the term: a number, or a ra
 
 // What a head's loss reads: Outputs::token_logits instead of logits.
 bool reads_token_logits(nn::HeadKind head);
-// What its losses are means over: rows (or examples), or labelled tokens.
-Mean mean_of(nn::HeadKind head);
+// What its losses are of: rows (or examples), or labelled tokens.
+Unit unit_of(nn::HeadKind head);
 // Whether there are too many classes for copies: a loss in chunks (token_losses.h) where every
 // token, not a few of them, has one.
 bool needs_chunks(nn::HeadKind head);

@@ -73,19 +73,15 @@ class HiddenStates final : public Objective {
     add_projection(student.hidden_size, teacher->hidden_size, scene.helpers, scene.seed);
   }
 
-  torch::Tensor compute(const Signals& signals) override {
-    torch::Tensor total;
-    for (const Pair& pair : pairs_) {
-      const torch::Tensor term =
-          distance(project(state(signals.student, pair.student, pair.decoder)),
-                   state(*signals.teacher, pair.teacher, pair.decoder).to(torch::kFloat),
-                   signals.batch.present);
-      total = total.defined() ? total + term : term;
-    }
-    return total;
+  Losses compute(const Signals& signals) override {
+    Losses losses;
+    for (const Pair& pair : pairs_)
+      losses.add(distance(project(state(signals.student, pair.student, pair.decoder)),
+                          state(*signals.teacher, pair.teacher, pair.decoder).to(torch::kFloat),
+                          signals.batch.present),
+                 pair.decoder ? Unit::predicted : Unit::tokens);
+    return losses;
   }
-
-  Mean mean() const override { return Mean::tokens; }
 
   std::string summary() const override {
     if (projection_ == nullptr) return in_words(pairs_);
@@ -122,18 +118,13 @@ class HiddenStates final : public Objective {
     return at::linear(states.to(matrix.scalar_type()), matrix).to(torch::kFloat);
   }
 
-  // `present` [T, 1], where defined, is 0 for tokens that do not count.
+  // Of each token. `present` [T, 1], where defined, is 0 for tokens that do not count.
   torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher,
                          const torch::Tensor& present) const {
-    const bool mse = options_.loss == "mse";
-    if (!present.defined())
-      return mse ? at::mse_loss(student, teacher)
-                 : 1 - at::cosine_similarity(student, teacher, -1).mean();
-    const torch::Tensor count = present.sum();
-    if (mse)
-      return (at::mse_loss(student, teacher, at::Reduction::None) * present).sum() /
-             (count * static_cast<double>(student.size(1)));
-    return 1 - (at::cosine_similarity(student, teacher, -1) * present.squeeze(1)).sum() / count;
+    const torch::Tensor values =
+        options_.loss == "mse" ? at::mse_loss(student, teacher, at::Reduction::None).mean(1)
+                               : 1 - at::cosine_similarity(student, teacher, -1);
+    return present.defined() ? values * present.squeeze(1) : values;
   }
 
   HiddenStatesOptions options_;

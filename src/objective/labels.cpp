@@ -48,43 +48,48 @@ class Labels final : public Objective {
                   mark_.text(), "remove it");
   }
 
-  Mean mean() const override { return mean_of(head_); }
+  Losses compute(const Signals& signals) override { return {values(signals), unit_of(head_)}; }
 
-  torch::Tensor compute(const Signals& signals) override {
+ private:
+  torch::Tensor values(const Signals& signals) const {
     const torch::Tensor& logits = head_output(signals.student, head_);
     const data::Targets& targets = signals.batch.targets;
     switch (head_) {
       case HeadKind::regression:
-        return at::mse_loss(logits.squeeze(-1), given(targets.values));
+        return at::mse_loss(logits.squeeze(-1), given(targets.values), at::Reduction::None);
       case HeadKind::masked_lm:
       case HeadKind::token_classification:
       case HeadKind::causal_lm:
       case HeadKind::seq2seq_lm:
       case HeadKind::replaced_token:
         return of_tokens(logits, given(targets.token_labels), signals.student.token_index);
-      case HeadKind::span:
-        // The mean over first and last tokens: first those of all rows, then these.
-        return at::cross_entropy_loss(over_row_tokens(logits, signals.batch),
-                                      given(targets.spans).t().reshape(-1));
+      case HeadKind::span:  // first tokens of all rows, then last ones
+        return cross_entropy(over_row_tokens(logits, signals.batch),
+                             given(targets.spans).t().reshape(-1), 0)
+            .view({2, -1})
+            .mean(0);
       case HeadKind::multiple_choice:
-        return at::cross_entropy_loss(over_choices(logits, signals.batch),
-                                      given(targets.distribution), {}, at::Reduction::Mean, -100,
-                                      smoothing_);
+        return cross_entropy(over_choices(logits, signals.batch), given(targets.distribution),
+                             smoothing_);
       default:
-        return at::cross_entropy_loss(logits, given(targets.distribution), {}, at::Reduction::Mean,
-                                      -100, smoothing_);
+        return cross_entropy(logits, given(targets.distribution), smoothing_);
     }
   }
 
- private:
+  static torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets,
+                                     double smoothing) {
+    return at::cross_entropy_loss(logits, targets, {}, at::Reduction::None, -100, smoothing);
+  }
+
   torch::Tensor of_tokens(const torch::Tensor& logits, const torch::Tensor& all,
                           const torch::Tensor& index) const {
-    if (logits.size(0) == 0) return logits.sum();  // nothing to predict in this batch
+    if (logits.size(0) == 0) return logits.sum(1);  // nothing to predict in this batch
     const torch::Tensor labels = all.index_select(0, index);
     if (needs_chunks(head_)) return token_cross_entropy(logits, labels, smoothing_);
     if (head_ == HeadKind::replaced_token)
-      return at::binary_cross_entropy_with_logits(logits.squeeze(1), labels.to(torch::kFloat));
-    return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Mean, -100, smoothing_);
+      return at::binary_cross_entropy_with_logits(logits.squeeze(1), labels.to(torch::kFloat), {},
+                                                  {}, at::Reduction::None);
+    return cross_entropy(logits, labels, smoothing_);
   }
 
   const torch::Tensor& given(const torch::Tensor& target) const {

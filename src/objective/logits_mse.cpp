@@ -45,15 +45,13 @@ class LogitsMse final : public Objective {
     tokens_ = shared_tokens(student, teacher);
   }
 
-  Mean mean() const override { return head_ == nn::HeadKind::span ? Mean::tokens : mean_of(head_); }
-
-  torch::Tensor compute(const Signals& signals) override {
-    const torch::Tensor student = shared_output(signals.student, head_, tokens_);
-    const int64_t rows = student.size(0);
-    if (rows == 0) return student.sum();  // no labelled token in this batch
-    const torch::Tensor teacher = shared_output(*signals.teacher, head_, tokens_);
-    if (!sum_) return at::mse_loss(student, teacher);
-    return at::mse_loss(student, teacher, at::Reduction::Sum) / static_cast<double>(rows);
+  // Of a span head each token has two logits, of others each row or labelled token its classes.
+  Losses compute(const Signals& signals) override {
+    const torch::Tensor squares =
+        at::mse_loss(shared_output(signals.student, head_, tokens_),
+                     shared_output(*signals.teacher, head_, tokens_), at::Reduction::None);
+    return {sum_ ? squares.sum(1) : squares.mean(1),
+            head_ == HeadKind::span ? Unit::predicted : unit_of(head_)};
   }
 
  private:

@@ -38,13 +38,13 @@ std::unique_ptr<Objective> make(const recipe::Component& component) {
 }
 
 bool reads_token_logits(HeadKind head) {
-  return mean_of(head) == Mean::labels || head == HeadKind::span;
+  return unit_of(head) == Unit::labels || head == HeadKind::span;
 }
 
-Mean mean_of(HeadKind head) {
+Unit unit_of(HeadKind head) {
   const bool labels = nn::predicts_tokens(head) || head == HeadKind::token_classification ||
                       head == HeadKind::replaced_token;
-  return labels ? Mean::labels : Mean::rows;
+  return labels ? Unit::labels : Unit::rows;
 }
 
 bool needs_chunks(HeadKind head) {

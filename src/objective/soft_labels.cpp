@@ -40,7 +40,6 @@ class SoftLabels final : public Objective {
   roles::Needs needs() const override {
     return {.teacher = roles::Asked{.logits = true, .top_tokens = true}};
   }
-  Mean mean() const override { return mean_of(head_); }
 
   void bind(const roles::Scene& scene) override {
     Objective::bind(scene);
@@ -58,27 +57,19 @@ class SoftLabels final : public Objective {
     tokens_ = shared_tokens(student, teacher);
   }
 
-  torch::Tensor compute(const Signals& signals) override {
+  Losses compute(const Signals& signals) override {
     const torch::Tensor student = shared_output(signals.student, head_, tokens_);
-    const int64_t rows = student.size(0);
-    if (rows == 0) return student.sum();  // no labelled token in this batch
+    if (student.size(0) == 0) return {student.sum(1), unit_of(head_)};  // no labelled token here
     const double temperature = signals.at(temperature_);
     const nn::TopTokens& top = signals.teacher->top_tokens;
     const torch::Tensor divergence =
         top.ids.defined() ? from_top_tokens(student, top, temperature)
                           : from_logits(student, shared_output(*signals.teacher, head_, tokens_),
                                         signals.batch, temperature);
-    const double scale = scale_t2_ ? temperature * temperature : 1.0;
-    return divergence * (scale / static_cast<double>(terms(rows, signals.batch)));
+    return {scale_t2_ ? divergence * (temperature * temperature) : divergence, unit_of(head_)};
   }
 
  private:
-  // Distributions that the mean is over.
-  int64_t terms(int64_t rows, const data::Batch& batch) const {
-    if (head_ == HeadKind::span) return 2 * batch.rows();
-    return head_ == HeadKind::multiple_choice ? rows / batch.choices : rows;
-  }
-
   torch::Tensor from_logits(const torch::Tensor& student, const torch::Tensor& teacher,
                             const data::Batch& batch, double temperature) const {
     switch (head_) {
@@ -105,20 +96,21 @@ class SoftLabels final : public Objective {
               temperature);
   }
 
-  // The same of logits that are -inf where a row has no token.
+  // The mean over both ends of a row's span. Logits are -inf where a row has no token.
   static torch::Tensor of_rows(const torch::Tensor& student, const torch::Tensor& teacher,
                                double temperature) {
     const torch::Tensor ours = softened(student, temperature),
                         theirs = softened(teacher, temperature),
                         missing = student.detach().isneginf();
-    return (theirs.exp() * (theirs - ours).masked_fill(missing, 0)).sum();
+    return (theirs.exp() * (theirs - ours).masked_fill(missing, 0)).sum(1).view({2, -1}).mean(0);
   }
 
-  // Summed over rows.
+  // Summed over classes.
   static torch::Tensor kl(const torch::Tensor& student, const torch::Tensor& teacher,
                           double temperature) {
     return at::kl_div(softened(student, temperature), softened(teacher, temperature),
-                      at::Reduction::Sum, /*log_target=*/true);
+                      at::Reduction::None, /*log_target=*/true)
+        .sum(1);
   }
 
   // Logits [M, k + 1]: those of the tokens `ids`, and one for all others together, the logarithm of

@@ -13,8 +13,8 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// The loss of rows begin .. begin + n - 1, whose logits are `z` [n, V], as a float64 scalar. `out`
-// [n, V] is free to be used; with `wanted` it receives the gradient.
+// The losses [n] of rows begin .. begin + n - 1, whose logits are `z` [n, V]. `out` [n, V] is free
+// to be used; with `wanted` it receives the gradient of each row's loss.
 using Chunk = std::function<Tensor(const Tensor& z, int64_t begin, Tensor& out, bool wanted)>;
 
 // Numbers of a chunk: on the CPU they should stay in the processor's cache between its operations,
@@ -31,14 +31,14 @@ class InChunks : public torch::autograd::Function<InChunks> {
     const int64_t rows = logits.size(0), step = chunk_rows(logits);
     Tensor whole = wanted ? torch::empty_like(logits, at::MemoryFormat::Contiguous)
                           : torch::empty({step, logits.size(1)}, logits.options());
-    Tensor sum = torch::zeros({}, logits.options().dtype(torch::kFloat64));
+    Tensor losses = torch::empty({rows}, logits.options());
     for (int64_t begin = 0; begin < rows; begin += step) {
       const int64_t count = std::min(step, rows - begin);
       Tensor out = whole.narrow(0, wanted ? begin : 0, count);
-      sum += chunk(logits.narrow(0, begin, count), begin, out, wanted);
+      losses.narrow(0, begin, count).copy_(chunk(logits.narrow(0, begin, count), begin, out, wanted));
     }
     if (wanted) context->saved_data["gradient"] = whole;
-    return sum.to(torch::kFloat32);
+    return losses;
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -46,7 +46,7 @@ class InChunks : public torch::autograd::Function<InChunks> {
       throw Error(ErrorKind::internal, "a second backward pass through a loss over a vocabulary");
     Tensor gradient = context->saved_data["gradient"].toTensor();
     context->saved_data.clear();
-    return {gradient.mul_(gradients[0]), Tensor(), Tensor()};
+    return {gradient.mul_(gradients[0].unsqueeze(1)), Tensor(), Tensor()};
   }
 };
 
@@ -65,22 +65,19 @@ Tensor softened(const Tensor& z, double temperature) {
 }  // namespace
 
 Tensor token_cross_entropy(const Tensor& logits, const Tensor& labels, double smoothing) {
-  const auto rows = static_cast<double>(logits.size(0));
   const double spread = smoothing / static_cast<double>(logits.size(1));
-  const Tensor sum =
-      in_chunks(logits, [&](const Tensor& z, int64_t begin, Tensor& out, bool wanted) {
-        softened(z, 1, out);
-        const Tensor label = labels.narrow(0, begin, z.size(0)).unsqueeze(1);
-        Tensor loss = out.gather(1, label).sum(torch::kFloat64) * (smoothing - 1);
-        if (smoothing > 0) loss = loss - out.sum(torch::kFloat64) * spread;
-        if (wanted) {
-          out.exp_();
-          if (smoothing > 0) out.sub_(spread);
-          out.scatter_add_(1, label, torch::full({z.size(0), 1}, smoothing - 1, z.options()));
-        }
-        return loss;
-      });
-  return sum / rows;
+  return in_chunks(logits, [&](const Tensor& z, int64_t begin, Tensor& out, bool wanted) {
+    softened(z, 1, out);
+    const Tensor label = labels.narrow(0, begin, z.size(0)).unsqueeze(1);
+    Tensor loss = out.gather(1, label).squeeze(1) * (smoothing - 1);
+    if (smoothing > 0) loss = loss - out.sum(1) * spread;
+    if (wanted) {
+      out.exp_();
+      if (smoothing > 0) out.sub_(spread);
+      out.scatter_add_(1, label, torch::full({z.size(0), 1}, smoothing - 1, z.options()));
+    }
+    return loss;
+  });
 }
 
 Tensor token_divergence(const Tensor& student, const Tensor& teacher, double temperature) {
@@ -88,7 +85,7 @@ Tensor token_divergence(const Tensor& student, const Tensor& teacher, double tem
     softened(z, temperature, out);
     Tensor difference = softened(teacher.narrow(0, begin, z.size(0)), temperature);
     const Tensor p = difference.exp();
-    const Tensor loss = difference.sub_(out).mul_(p).sum(torch::kFloat64);
+    const Tensor loss = difference.sub_(out).mul_(p).sum(1);
     if (wanted) out.exp_().sub_(p).div_(temperature);
     return loss;
   });
@@ -113,7 +110,7 @@ Tensor token_divergence(const Tensor& student, const nn::TopTokens& teacher, dou
       out.sub_(others).exp_().mul_(slope.narrow(1, kept, 1));
       out.scatter_(1, ids, slope.narrow(1, 0, kept));
     }
-    return (p * (theirs - ours)).sum(torch::kFloat64);
+    return (p * (theirs - ours)).sum(1);
   });
 }
 

@@ -94,6 +94,13 @@ void Binding::bind_objectives(const Job& job) {
     roles_.objectives.push_back(objective::make(component));
     add(compress::str("objective", roles_.objectives.size() - 1), *roles_.objectives.back());
   }
+  for (const auto& objective : roles_.objectives)
+    if (objective->whole_batch() && scene_.accumulate > 1)
+      throw Error(ErrorKind::recipe,
+                  "objective '" + objective->name() +
+                      "' compares the rows of a batch with each other, so that a batch cannot be "
+                      "computed in parts",
+                  objective->mark().text(), "remove `accumulate`, or use a smaller batch");
   if (job.data != nullptr) helpers_.to(job.device);
   if (scene_.teacher() != nullptr && !needs_.teacher)
     throw Error(ErrorKind::recipe,

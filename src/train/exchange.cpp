@@ -103,6 +103,15 @@ void Exchange::average_touched(const std::vector<nn::Parameter*>& tables,
   }
 }
 
+void Exchange::count_labels(data::Batch& batch) {
+  if (processes_ == nullptr || batch.part.rows < 0 || batch.part.labelled >= 0 ||
+      !batch.targets.token_index.defined())
+    return;
+  const auto own = static_cast<int64_t>(batch.part.counts ? batch.targets.labelled.size() : 0);
+  const std::vector<int64_t> counts = processes_->gather(own);
+  batch.part.labelled = std::accumulate(counts.begin(), counts.end(), int64_t{0});
+}
+
 void Exchange::largest(const Tensor& value) {
   if (processes_ != nullptr) processes_->maximum(value);
 }

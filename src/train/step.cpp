@@ -14,18 +14,6 @@ using torch::Tensor;
 
 namespace {
 
-// What a term's mean over a part weighs in that over the update.
-double share_of(const objective::Objective& term, const data::Batch& part) {
-  switch (term.mean()) {
-    case objective::Mean::tokens:
-      return part.token_share();
-    case objective::Mean::labels:
-      return part.label_share();
-    default:
-      return part.row_share();
-  }
-}
-
 uint64_t dropout_seed(uint64_t seed, const Progress& progress) {
   return stream_seed(seed, "dropout", static_cast<uint64_t>(progress.step), 0);
 }
@@ -60,6 +48,7 @@ void Step::begin(const data::Batch& batch, const Progress& progress) {
   progress_ = progress;
   data::Batch host = batch;  // augments write to the host's memory
   augment::apply_all(*binding_.roles().augments, host, job_.seed, progress.step);
+  exchange_.count_labels(host);
   for (const Keyed& keyed : binding_.parts())
     if (keyed.part->before_update(progress) && graphs_) graphs_->forget();
   batch_ = graphs_ ? graphs_->place(host, numbers_, progress) : host.to(job_.device);
@@ -131,7 +120,7 @@ PassLosses Step::compute(const data::Batch& part, const nn::Outputs* answers, bo
   for (const auto& objective : binding_.roles().objectives) {
     const double weight = signals.at(objective->weight());
     if (weight == 0) continue;
-    const Tensor value = objective->compute(signals) * share_of(*objective, part);
+    const Tensor value = objective->compute(signals).share(part);
     losses.total = losses.total.defined() ? losses.total + value * weight : value * weight;
     losses.terms.emplace_back(objective->name(), value.detach());
   }

@@ -66,27 +66,13 @@ struct Batch {
   int64_t update_examples() const { return update_rows() / choices; }
   int64_t update_rows() const { return part.rows < 0 ? rows() : part.rows; }
   int64_t update_tokens() const { return part.tokens < 0 ? tokens() : part.tokens; }
-  // The share of the update's rows (tokens) that these are: weights of means over them.
-  double row_share() const { return share(rows(), update_rows()); }
-  double token_share() const { return share(predicted().tokens(), predicted().update_tokens()); }
-  // The same of tokens with a label; where the update's were not counted (tokens that are masked
-  // by several processes), of all tokens.
-  double label_share() const {
-    const int64_t all = update_labelled();
-    return all < 0 ? token_share() : share(static_cast<int64_t>(targets.labelled.size()), all);
-  }
+  // Tokens with a label in it; -1 where they were not counted.
   int64_t update_labelled() const {
     if (part.rows >= 0) return part.labelled;
     return targets.token_index.defined() ? static_cast<int64_t>(targets.labelled.size()) : -1;
   }
   // The same batch on another device (asynchronously where the host memory is pinned).
   Batch to(torch::Device device) const;
-
- private:
-  double share(int64_t mine, int64_t all) const {
-    if (!part.counts) return 0;
-    return mine == all ? 1 : static_cast<double>(mine) / static_cast<double>(all);
-  }
 };
 
 // A batch on the host with `tokens` - batch.tokens() >= 0 tokens of padding behind its rows, so

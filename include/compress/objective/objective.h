@@ -9,6 +9,7 @@
 #include "compress/base/progress.h"
 #include "compress/data/batch.h"
 #include "compress/nn/model.h"
+#include "compress/objective/losses.h"
 #include "compress/recipe/options.h"
 #include "compress/roles/part.h"
 
@@ -36,18 +37,17 @@ struct Signals {
   double at(const recipe::Ramp& ramp) const;
 };
 
-enum class Mean { rows, tokens, labels };  // labels: tokens with a label
-
 class Objective : public roles::Part {
  public:
   // Besides what roles::Part says: a term adds trained helpers (projections) to `scene.helpers`.
   // This one refuses a stage without a teacher where needs() has one.
   void bind(const roles::Scene& scene) override;
-  // Scalar float32, averaged over the batch's rows (or over what the component's description
-  // states).
-  virtual torch::Tensor compute(const Signals& signals) = 0;
-  // What compute() is a mean over: it weighs the parts of an update (micro-batches, processes).
-  virtual Mean mean() const { return Mean::rows; }
+  // The term's losses on a batch, which may be a part of an update: never a mean, for only the step
+  // knows how many units the update has.
+  virtual Losses compute(const Signals& signals) = 0;
+  // The losses are no sum over rows (rows are compared with each other): the update's batch must
+  // not be computed in parts.
+  virtual bool whole_batch() const { return false; }
 
   const recipe::Ramp& weight() const { return weight_; }
 

@@ -218,8 +218,8 @@ TEST(Loader, EqualsTheSamplerFromAnyStart) {
     }
 }
 
-// A mean over labelled tokens, of ragged rows in shares and their parts, is that of the whole.
-TEST(Loader, SharesWeighLabelledTokens) {
+// Every share of an update, and every part of a share, knows the whole update's labelled tokens.
+TEST(Loader, SharesKnowTheUpdatesLabelledTokens) {
   Split next = random_split(11), words = next;
   next.task = Task::language_model;
   words.task = Task::token_classification;
@@ -228,32 +228,28 @@ TEST(Loader, SharesWeighLabelledTokens) {
   for (const Split* split : {&next, &words}) {
     const SamplerOptions whole{.batch = 11, .seed = 3};
     const Batch update = Loader(*split, whole, 0, false).next();
-    const auto all = static_cast<double>(update.targets.labelled.size());
+    const auto all = static_cast<int64_t>(update.targets.labelled.size());
     ASSERT_GT(all, 0);
-    EXPECT_EQ(update.label_share(), 1);
-    double shares = 0;
+    EXPECT_EQ(update.update_labelled(), all);
+    int64_t seen = 0;
     for (int rank = 0; rank < 3; ++rank) {
       SamplerOptions options = whole;
       options.rank = rank;
       options.world = 3;
       const Batch mine = Loader(*split, options, 0, false).next();
       for (const Batch& part : {slice(mine, 0, 2), slice(mine, 2, mine.rows())}) {
-        EXPECT_DOUBLE_EQ(part.label_share(),
-                         static_cast<double>(part.targets.labelled.size()) / all);
-        EXPECT_NE(part.label_share(), part.token_share());
-        shares += part.label_share();
+        EXPECT_EQ(part.update_labelled(), all);
+        seen += static_cast<int64_t>(part.targets.labelled.size());
       }
     }
-    EXPECT_NEAR(shares, 1, 1e-12);
+    EXPECT_EQ(seen, all);
   }
 }
 
-TEST(Loader, SharesWithoutCountedLabelsWeighTokens) {
+TEST(Loader, LabelsThatAreNotThereYetAreNotCounted) {
   const Split split = random_split(4);
   SamplerOptions options{.batch = 4, .seed = 3, .rank = 1, .world = 2};
-  const Batch batch = Loader(split, options, 0, false).next();
-  EXPECT_EQ(batch.update_labelled(), -1);
-  EXPECT_EQ(batch.label_share(), batch.token_share());
+  EXPECT_EQ(Loader(split, options, 0, false).next().update_labelled(), -1);
 }
 
 TEST(Loader, SlowReadersGetTheSameBatches) {

@@ -154,8 +154,8 @@ TEST_F(Tasks, SequenceToSequence) {
   EXPECT_THAT(last.targets.labelled, ElementsAre(0, 1, 2));
   EXPECT_EQ(last.decoder->part.first_token, 5);
   EXPECT_EQ(last.part.first_token, 3);
-  EXPECT_DOUBLE_EQ(last.token_share(), 3.0 / 8);
-  EXPECT_DOUBLE_EQ(last.label_share(), 3.0 / 8);
+  EXPECT_EQ(last.predicted().update_tokens(), 8);
+  EXPECT_EQ(last.update_labelled(), 8);
 
   const Batch wide = padded(batch, 9, 4);
   EXPECT_EQ(wide.decoder, batch.decoder);

@@ -50,6 +50,16 @@ inline void bind(Objective& term, const nn::ModelConfig& student, const nn::Mode
   term.bind(scene);
 }
 
+// The loss of a batch that is its whole update. Batches by hand need not list their rows.
+inline torch::Tensor mean(const Losses& losses, const data::Batch& batch) {
+  if (batch.present.defined()) return losses.share(batch);
+  torch::Tensor total = torch::zeros({});
+  for (const UnitLosses& each : losses.list())
+    total = total + each.values.sum() / static_cast<double>(std::max<int64_t>(
+                                            each.values.size(0), 1));
+  return total;
+}
+
 // A term bound to models, and its value on outputs.
 struct Bound {
   nn::ParamTable auxiliary;
@@ -61,7 +71,7 @@ struct Bound {
   }
   torch::Tensor operator()(const data::Batch& batch, const nn::Outputs& student,
                            const nn::Outputs* teacher = nullptr, const Progress& progress = {}) {
-    return term->compute({batch, student, teacher, progress});
+    return mean(term->compute({batch, student, teacher, progress}), batch);
   }
 };
 

@@ -137,7 +137,8 @@ struct Passes {
     }
     nn::Outputs seen = student->forward(batch, capture, {true, 1, nn::Precision::float32});
     objective::Signals signals{batch, seen, &target, {}};
-    Tensor a = logits->compute(signals), b = hidden->compute(signals), total = a + b;
+    Tensor a = logits->compute(signals).share(batch), b = hidden->compute(signals).share(batch),
+           total = a + b;
     total.backward();
     student->params().collect_gradients(false);
     auxiliary.collect_gradients(false);
