@@ -25,8 +25,8 @@ struct Bounds {
   }
 };
 
-// Calls visit(written scalar, source node) for each scalar of a written value. Of a ramp only its
-// two ends.
+// Calls visit(written scalar, source node) for each scalar of a written value. A ramp has its two
+// ends and the values of its table.
 template <class Visit>
 void each_scalar(const Node& written, const Node& source, bool ramp, const Visit& visit) {
   if (written.kind == Node::Kind::scalar) {
@@ -38,7 +38,8 @@ void each_scalar(const Node& written, const Node& source, bool ramp, const Visit
     each_scalar(written.items[i], paired ? source.items[i] : source, ramp, visit);
   for (const Node::Entry& entry : written.entries) {
     const Node* value = source.find(entry.key);
-    bool skip = ramp && (entry.key == "begin" || entry.key == "end");
+    bool skip = ramp && (entry.key == "begin" || entry.key == "end" || entry.key == "every" ||
+                         entry.key == "whole");
     if (!skip) each_scalar(entry.value, value != nullptr ? *value : source, ramp, visit);
   }
 }
@@ -62,7 +63,7 @@ void each_scalar_schema(Json& schema, const Edit& edit) {
   if (schema.contains("additionalProperties") && schema["additionalProperties"].is_object())
     each_scalar_schema(schema["additionalProperties"], edit);
   if (!schema.contains("properties")) return;
-  for (const char* end : {"from", "to"})
+  for (const char* end : {"from", "to", "table"})
     if (schema["properties"].contains(end)) each_scalar_schema(schema["properties"][end], edit);
 }
 

@@ -93,6 +93,28 @@ TEST(Types, Ramp) {
   Ramp jump = read_as<Ramp>("{from: 1, to: 3, begin: 5 steps, end: 5 steps}");
   EXPECT_EQ(jump.at(Progress{4, 10, 10}), 1);
   EXPECT_EQ(jump.at(Progress{5, 10, 10}), 3);
+  // Looked at once an epoch of 10 updates; in whole numbers, each for 25 updates of 100.
+  Ramp epochs = read_as<Ramp>("{from: 0, to: 1, every: 1 epoch}");
+  EXPECT_EQ(epochs.at({19, 100, 10}), 0.1);
+  EXPECT_EQ(epochs.at({20, 100, 10}), 0.2);
+  EXPECT_EQ(epochs.at({100, 100, 10}), 1);
+  Ramp whole = read_as<Ramp>("{from: 4, to: 1, whole: true}");
+  EXPECT_EQ(whole.at({0, 100, 10}), 4);
+  EXPECT_EQ(whole.at({24, 100, 10}), 4);
+  EXPECT_EQ(whole.at({25, 100, 10}), 3);
+  EXPECT_EQ(whole.at({75, 100, 10}), 1);
+  EXPECT_EQ(whole.at({99, 100, 10}), 1);
+  Ramp table = read_as<Ramp>("{table: {0 steps: 10, 3 epochs: 8, 50%: 1.5}}");
+  EXPECT_FALSE(table.constant());
+  EXPECT_EQ(table.at({29, 100, 10}), 10);
+  EXPECT_EQ(table.at({30, 100, 10}), 8);
+  EXPECT_EQ(table.at({50, 100, 10}), 1.5);
+  EXPECT_EQ(read_as<Ramp>(to_yaml(Type<Ramp>::write(table))).table, table.table);
+  EXPECT_TRUE(read_as<Ramp>(to_yaml(Type<Ramp>::write(whole))).whole);
+  EXPECT_THAT(problems_of<Ramp>("{table: {3 epochs: 1, 1 epoch: 2}}"), HasSubstr("rise"));
+  EXPECT_THAT(problems_of<Ramp>("{table: {x: 1}}"), HasSubstr("expected a duration"));
+  EXPECT_THAT(problems_of<Ramp>("{table: {1 epoch: 1}, from: 2}"), HasSubstr("from"));
+  EXPECT_THAT(problems_of<Ramp>("{from: 1.5, to: 3, whole: true}"), HasSubstr("whole numbers"));
   EXPECT_THAT(problems_of<Ramp>("{from: 1}"), HasSubstr("missing required key 'to'"));
   EXPECT_THAT(problems_of<Ramp>("{from: 1, to: 0, begin: 60%, end: 10%}"),
               HasSubstr("after its end"));
