@@ -1,6 +1,7 @@
 add_library(compress_warnings INTERFACE)
 target_compile_options(compress_warnings INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual -Wno-missing-field-initializers)
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual -Wno-missing-field-initializers
+  -Wno-psabi)  # vectors that are passed between functions of one file alone
 option(COMPRESS_WERROR "Treat warnings as errors" OFF)
 if(COMPRESS_WERROR)
   target_compile_options(compress_warnings INTERFACE -Werror)

@@ -57,7 +57,11 @@ duration() {
 # [12/345] it tells the time left; of others the last line of their log.
 progress_of() {
   local line done_count all
-  line="$(tail -n 1 "$1" | tr '\r' '\n' | tail -n 1 | tr -cd '[:print:]')"
+  # A compiler may have spoken last.
+  line="$(grep -E '^\[[0-9]+/[0-9]+\]' "$1" | tail -n 1)" || true
+  if [[ -z $line ]]; then
+    line="$(tail -n 1 "$1" | tr '\r' '\n' | tail -n 1 | tr -cd '[:print:]')"
+  fi
   if [[ $line =~ ^\[([0-9]+)/([0-9]+)\] && ${BASH_REMATCH[1]} -gt 0 ]]; then
     done_count="${BASH_REMATCH[1]}" all="${BASH_REMATCH[2]}"
     printf '%s of %s steps, about %s left' "$done_count" "$all" \

@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t line = 64;         // alignment, and the room of a header
 constexpr size_t small = 16 << 10;  // malloc is good at what is smaller
-constexpr size_t step = 4 << 10;    // sizes are whole multiples
+constexpr size_t page = 4 << 10;    // sizes are whole multiples
 
 // Before the data of a block.
 struct Header {
@@ -27,7 +27,7 @@ class Keeper final : public c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     const c10::Device cpu(c10::DeviceType::CPU);
     if (bytes == 0) return {nullptr, nullptr, &release, cpu};
-    void* data = bytes < small ? fresh(bytes, 0) : take((bytes + step - 1) / step * step);
+    void* data = bytes < small ? fresh(bytes, 0) : take((bytes + page - 1) / page * page);
     return {data, data, &release, cpu};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }

@@ -14,6 +14,7 @@ void add_soft_labels(ObjectiveRegistry& registry);
 void add_logits_mse(ObjectiveRegistry& registry);
 void add_hidden_states(ObjectiveRegistry& registry);
 void add_attention(ObjectiveRegistry& registry);
+void add_contrastive(ObjectiveRegistry& registry);
 
 inline constexpr const char* weight_doc = "weight of the term: a number, or a ramp over the stage";
 

@@ -1,10 +1,8 @@
-#include <cmath>
-
 #include "components.h"
 #include "compress/base/error.h"
-#include "compress/base/random.h"
 #include "compress/base/strings.h"
 #include "layer_map.h"
+#include "projection.h"
 
 namespace compress::objective {
 
@@ -38,8 +36,7 @@ struct HiddenStatesOptions {
             .field("loss", &HiddenStatesOptions::loss,
                    "mse: mean over tokens and width; cosine: 1 - cosine, mean over tokens")
             .one_of({"mse", "cosine"})
-            .field("projection", &HiddenStatesOptions::projection,
-                   "a trained linear map to the teacher's width; auto: where widths differ")
+            .field("projection", &HiddenStatesOptions::projection, projection_doc)
             .one_of({"auto", "always", "never"})
             .field("weight", &HiddenStatesOptions::weight, weight_doc)
             .at_least(0);
@@ -70,13 +67,13 @@ class HiddenStates final : public Objective {
     pairs_ =
         pair_layers({options_.stack, options_.layers, options_.map, options_.include_embeddings},
                     student, *teacher, *this);
-    add_projection(student.hidden_size, teacher->hidden_size, scene.helpers, scene.seed);
+    projection_.bind(options_.projection, student.hidden_size, teacher->hidden_size, scene, *this);
   }
 
   Losses compute(const Signals& signals) override {
     Losses losses;
     for (const Pair& pair : pairs_)
-      losses.add(distance(project(state(signals.student, pair.student, pair.decoder)),
+      losses.add(distance(projection_(state(signals.student, pair.student, pair.decoder)),
                           state(*signals.teacher, pair.teacher, pair.decoder).to(torch::kFloat),
                           signals.batch.present),
                  pair.decoder ? Unit::predicted : Unit::tokens);
@@ -84,52 +81,27 @@ class HiddenStates final : public Objective {
   }
 
   std::string summary() const override {
-    if (projection_ == nullptr) return in_words(pairs_);
-    return in_words(pairs_) +
-           str("; projection ", projection_->latent.size(1), "x", projection_->latent.size(0));
+    const std::string map = projection_.summary();
+    return in_words(pairs_) + (map.empty() ? "" : "; " + map);
   }
 
  private:
-  void add_projection(int64_t ours, int64_t theirs, nn::ParamTable& auxiliary, uint64_t seed) {
-    projection_ = nullptr;
-    if (ours != theirs && options_.projection == "never")
-      throw Error(ErrorKind::recipe,
-                  str("the student's width is ", ours, " and the teacher's ", theirs,
-                      ", so their states cannot be compared without a projection"),
-                  mark_.text(), "set projection: auto");
-    if (options_.projection != "always" && ours == theirs) return;
-    std::string name = "hidden_states.projection.weight";
-    for (int copy = 2; auxiliary.find(name) != nullptr; ++copy)
-      name = str("hidden_states.projection_", copy, ".weight");
-    auto generator = at::detail::createCPUGenerator(stream_seed(seed, name));
-    const double bound = 1 / std::sqrt(static_cast<double>(ours));
-    torch::Tensor initial = torch::empty({theirs, ours}).uniform_(-bound, bound, generator);
-    projection_ = &auxiliary.add(name, nn::Role::other, -1, std::move(initial));
-    projection_->castable = true;
-  }
-
   static const torch::Tensor& state(const nn::Outputs& outputs, int64_t index, bool decoder) {
     return (decoder ? outputs.decoder_hidden : outputs.hidden).at(static_cast<size_t>(index));
   }
 
-  torch::Tensor project(const torch::Tensor& states) const {
-    if (projection_ == nullptr) return states.to(torch::kFloat);
-    const torch::Tensor& matrix = projection_->effective;
-    return at::linear(states.to(matrix.scalar_type()), matrix).to(torch::kFloat);
-  }
-
-  // Of each token. `present` [T, 1], where defined, is 0 for tokens that do not count.
+  // Losses of each token. `present` [T, 1], where defined, is 0 for tokens that do not count.
   torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher,
                          const torch::Tensor& present) const {
-    const torch::Tensor values =
-        options_.loss == "mse" ? at::mse_loss(student, teacher, at::Reduction::None).mean(1)
-                               : 1 - at::cosine_similarity(student, teacher, -1);
+    const torch::Tensor values = options_.loss == "mse"
+                                     ? at::mse_loss(student, teacher, at::Reduction::None).mean(1)
+                                     : 1 - at::cosine_similarity(student, teacher, -1);
     return present.defined() ? values * present.squeeze(1) : values;
   }
 
   HiddenStatesOptions options_;
   std::vector<Pair> pairs_;
-  nn::Parameter* projection_ = nullptr;
+  Projection projection_;
 };
 
 }  // namespace

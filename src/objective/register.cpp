@@ -10,9 +10,14 @@ const ObjectiveRegistry& objectives() {
     add_logits_mse(list);
     add_hidden_states(list);
     add_attention(list);
+    add_contrastive(list);
     return list;
   }();
   return registry;
+}
+
+recipe::Component default_objective() {
+  return objectives().defaults("labels");
 }
 
 }  // namespace compress::objective

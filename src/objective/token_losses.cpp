@@ -35,7 +35,8 @@ class InChunks : public torch::autograd::Function<InChunks> {
     for (int64_t begin = 0; begin < rows; begin += step) {
       const int64_t count = std::min(step, rows - begin);
       Tensor out = whole.narrow(0, wanted ? begin : 0, count);
-      losses.narrow(0, begin, count).copy_(chunk(logits.narrow(0, begin, count), begin, out, wanted));
+      losses.narrow(0, begin, count)
+          .copy_(chunk(logits.narrow(0, begin, count), begin, out, wanted));
     }
     if (wanted) context->saved_data["gradient"] = whole;
     return losses;

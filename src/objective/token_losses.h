@@ -7,13 +7,13 @@
 
 namespace compress::objective {
 
-// [M] float32: of each row -sum_c q_c log softmax(z)_c with q = (1 - s) one-hot(label) + s / V. logits
-// [M, V] float32, labels [M] int64 in 0 .. V - 1, M > 0. Backward once.
+// [M] float32: of each row -sum_c q_c log softmax(z)_c with q = (1 - s) one-hot(label) + s / V.
+// logits [M, V] float32, labels [M] int64 in 0 .. V - 1, M > 0. Backward once.
 torch::Tensor token_cross_entropy(const torch::Tensor& logits, const torch::Tensor& labels,
                                   double smoothing);
 
-// [M] float32: of each row KL(p_T || p_S), p = softmax(z / temperature); both [M, V] float32. Backward
-// once.
+// [M] float32: of each row KL(p_T || p_S), p = softmax(z / temperature); both [M, V] float32.
+// Backward once.
 torch::Tensor token_divergence(const torch::Tensor& student, const torch::Tensor& teacher,
                                double temperature);
 // The same over k + 1 classes: the teacher's most probable tokens, and one class for all others,

@@ -37,23 +37,34 @@ void Ascent::bind(const roles::Scene& scene) {
   whole_saved_.clear();
   for (nn::Parameter* parameter : scene.weights.trainable())
     slots_.push_back(Slot{parameter, {}, {}});
-  if (scene.precision != nn::Precision::float32 && rho_ > 0) check_precision(scene.precision);
+  if (scene.precision == nn::Precision::float32 || rho_ == 0) return;
+  check_precision(scene.precision, "rho", rho_, [&](double count, double weight_rms) {
+    return typical(rho_ / std::sqrt(count), weight_rms);
+  });
 }
 
 void Ascent::gradients(const Progress&, Passes& passes) {
-  if (rho_ == 0) return passes.pass({});
-  if (per_micro_batch_) return gradients_of_parts(passes);
-  passes.pass({.shared = !per_process_});
-  perturb(passes);
-  passes.pass({});
-  restore();
-  passes.weights_restored();
+  if (rho_ == 0) {
+    passes.pass({});
+  } else if (per_micro_batch_) {
+    gradients_of_parts(passes);
+  } else {
+    passes.pass({.shared = !per_process_});
+    descend(passes);
+  }
 }
 
 void Ascent::perturb(Passes& passes) {
   ascend();
   passes.clear_gradients();
   passes.weights_moved();
+}
+
+void Ascent::descend(Passes& passes) {
+  perturb(passes);
+  passes.pass({});
+  restore();
+  passes.weights_restored();
 }
 
 // Every part is perturbed for itself (m-sharpness), and the gradients of the perturbed passes are
@@ -103,7 +114,8 @@ void Ascent::put_back(std::vector<torch::Tensor>& sums) const {
 // A weight that is cast does not change when it moves by less than half the spacing of numbers
 // around it; a perturbation whose typical size is under a quarter of the spacing is mostly
 // lost.
-void Ascent::check_precision(nn::Precision precision) const {
+void Ascent::check_precision(nn::Precision precision, const char* what, double value,
+                             const std::function<double(double, double)>& size) const {
   torch::NoGradGuard no_grad;
   int64_t perturbed = 0, cast = 0;
   std::vector<torch::Tensor> weights;
@@ -117,15 +129,16 @@ void Ascent::check_precision(nn::Precision precision) const {
   if (cast == 0 || perturbed == 0) return;
   const double rms = global_norm(weights).item<double>() / std::sqrt(static_cast<double>(cast));
   if (!(rms > 0)) return;
-  const double typical_size = typical(rho_ / std::sqrt(static_cast<double>(perturbed)), rms);
+  const double typical_size = size(static_cast<double>(perturbed), rms);
   const int fraction_bits = precision == nn::Precision::bf16 ? 7 : 10;
   const double spacing = std::exp2(std::floor(std::log2(rms)) - fraction_bits);
   if (typical_size >= spacing / 4) return;
   std::ostringstream numbers;
   numbers.precision(3);
-  numbers << "rho " << rho_ << " moves each of " << with_commas(perturbed) << " weights by about "
-          << typical_size << ", but weights of typical size " << rms << " are " << spacing
-          << " apart in " << nn::precision_name(precision) << ": the perturbation would be lost";
+  numbers << what << " " << value << " moves each of " << with_commas(perturbed)
+          << " weights by about " << typical_size << ", but weights of typical size " << rms
+          << " are " << spacing << " apart in " << nn::precision_name(precision)
+          << ": the perturbation would be lost";
   throw Error(ErrorKind::recipe, numbers.str(), mark_.text(),
               "set precision: float32 for this stage");
 }
@@ -160,6 +173,7 @@ void Ascent::ascend() {
   }
   if (moved_.empty()) return;
   if (!whole_.empty()) at::_foreach_copy_(whole_saved_, whole_);
+  if (!normalises()) return move(rho_);
   const torch::Tensor length = norm(moved_);
   if (nn::reading_waits(length))
     move(rho_ / (length + 1e-12));

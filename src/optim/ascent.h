@@ -2,6 +2,8 @@
 // What sharpness-aware steps share: the passes that an update takes, saving and restoring weights
 // without allocating, embeddings by touched rows only, and the check against the working precision.
 
+#include <functional>
+
 #include "components.h"
 
 namespace compress::optim {
@@ -58,11 +60,21 @@ class Ascent : public Mover {
   virtual torch::Tensor direction(const Piece& piece) = 0;
   // Root mean square of the perturbation of weights whose own is `weight_rms`, given rho / sqrt(N).
   virtual double typical(double share, double weight_rms) const = 0;
+  // rho is divided by norm(); otherwise the step is rho times the direction.
+  virtual bool normalises() const { return true; }
+
+  // From the first pass's gradients to the update's: perturbs, passes once more, restores.
+  void descend(Passes& passes);
+  // Error{recipe} where moves of size(number of weights, their root mean square) would be lost in
+  // this precision; `what` and `value` are the option that gives the size.
+  void check_precision(nn::Precision precision, const char* what, double value,
+                       const std::function<double(double, double)>& size) const;
+  const std::vector<Slot>& slots() const { return slots_; }
+  parallel::Processes* processes() const { return processes_; }
 
   double rho_;
 
  private:
-  // Of the first pass's gradients: perturbs the weights and forgets the gradients.
   void perturb(Passes& passes);
   void gradients_of_parts(Passes& passes);
   void add_up(std::vector<torch::Tensor>& sums) const;
@@ -70,7 +82,6 @@ class Ascent : public Mover {
   Piece take(Slot& slot);
   void move(double scale);
   void move(const torch::Tensor& scale);
-  void check_precision(nn::Precision precision) const;
 
   bool per_micro_batch_, per_process_;
   parallel::Processes* processes_ = nullptr;

@@ -21,6 +21,7 @@ void add_cosine(ScheduleRegistry& registry);
 void add_cyclic_linear(ScheduleRegistry& registry);
 void add_sam(MoverRegistry& registry);
 void add_asam(MoverRegistry& registry);
+void add_delta_sam(MoverRegistry& registry);
 void add_swa(AveragingRegistry& registry);
 void add_ema(AveragingRegistry& registry);
 

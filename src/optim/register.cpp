@@ -29,6 +29,7 @@ const MoverRegistry& movers() {
     MoverRegistry list("sharpness");
     add_sam(list);
     add_asam(list);
+    add_delta_sam(list);
     return list;
   }();
   return registry;
@@ -42,6 +43,13 @@ const AveragingRegistry& averagings() {
     return list;
   }();
   return registry;
+}
+
+recipe::Component default_optimizer() {
+  return optimizers().defaults("adamw");
+}
+recipe::Component default_schedule() {
+  return schedules().defaults("linear");
 }
 
 const recipe::Registry& optimizer_registry() {

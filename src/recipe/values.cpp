@@ -113,8 +113,8 @@ struct Type<Table> {
   static bool read(const Node& node, Table& table, Problems& problems) {
     table.clear();
     if (node.kind != Node::Kind::map || node.entries.empty()) {
-      problems.add(node.mark, "expected a map of points to numbers, found " +
-                                  internal::described(node),
+      problems.add(node.mark,
+                   "expected a map of points to numbers, found " + internal::described(node),
                    "write {0 steps: 10, 3 epochs: 8}");
       return false;
     }
@@ -139,8 +139,8 @@ namespace {
 
 void check_ramp(const Ramp& ramp, const Mark& mark, Problems& problems) {
   if (ramp.begin.unit == ramp.end.unit && ramp.begin.value > ramp.end.value)
-    problems.add(mark, "the ramp begins at " + ramp.begin.text() + ", after its end at " +
-                           ramp.end.text());
+    problems.add(
+        mark, "the ramp begins at " + ramp.begin.text() + ", after its end at " + ramp.end.text());
   if (ramp.whole && (ramp.from != std::floor(ramp.from) || ramp.to != std::floor(ramp.to)))
     problems.add(mark, "a ramp in whole numbers goes from one to another, not from " +
                            shortest(ramp.from) + " to " + shortest(ramp.to));
@@ -190,8 +190,8 @@ std::string Type<Ramp>::name() {
 
 Json Type<Ramp>::schema() {
   Json number = Type<double>::schema(), duration = Type<Duration>::schema();
-  Json properties{{"from", number},     {"to", number},      {"begin", duration},
-                  {"end", duration},    {"every", duration}, {"whole", Type<bool>::schema()}};
+  Json properties{{"from", number},  {"to", number},      {"begin", duration},
+                  {"end", duration}, {"every", duration}, {"whole", Type<bool>::schema()}};
   Json line{{"type", "object"},
             {"properties", std::move(properties)},
             {"required", Json::array({"from", "to"})},

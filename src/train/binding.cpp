@@ -1,5 +1,7 @@
 #include "compress/train/binding.h"
 
+#include <algorithm>
+
 #include "compress/base/error.h"
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
@@ -28,11 +30,6 @@ std::vector<roles::Voice> voices_of(const Job& job) {
   const nn::ModelConfig* config = job.teacher != nullptr ? &job.teacher->config() : job.taught_by;
   if (config == nullptr) return {};
   return {{job.options->teacher ? job.options->teacher->from : "teacher", config}};
-}
-
-recipe::Component or_default(const recipe::Component& component, const recipe::Registry& registry,
-                             const char* name) {
-  return component ? component : registry.defaults(name);
 }
 
 }  // namespace
@@ -81,6 +78,16 @@ Binding::~Binding() {
   }
 }
 
+void Binding::refresh(nn::Precision precision) {
+  weights().refresh(precision);
+  helpers_.refresh(precision);
+}
+
+void Binding::clear_gradients() {
+  weights().clear_gradients();
+  helpers_.clear_gradients();
+}
+
 void Binding::add(std::string key, roles::Part& part) {
   with_place(part.mark().text(), [&] { part.bind(scene_); });
   needs_ |= part.needs();
@@ -89,9 +96,14 @@ void Binding::add(std::string key, roles::Part& part) {
 
 void Binding::bind_objectives(const Job& job) {
   std::vector<recipe::Component> components = job.options->objectives;
-  if (components.empty()) components.push_back(objective::registry().defaults("labels"));
+  if (components.empty()) components.push_back(objective::default_objective());
   for (const recipe::Component& component : components) {
     roles_.objectives.push_back(objective::make(component));
+    const auto same =
+        std::count_if(roles_.objectives.begin(), roles_.objectives.end(),
+                      [&](const auto& objective) { return objective->name() == component.name(); });
+    roles_.objectives.back()->listed_as(same == 1 ? component.name()
+                                                  : compress::str(component.name(), "_", same));
     add(compress::str("objective", roles_.objectives.size() - 1), *roles_.objectives.back());
   }
   for (const auto& objective : roles_.objectives)
@@ -117,11 +129,12 @@ void Binding::bind_constraints() {
 void Binding::bind_optimizer(const Job& job) {
   const TrainOptions& options = *job.options;
   trained_ = scene_.trained();
-  roles_.optimizer = roles::make(
-      optim::optimizers(), or_default(options.optimizer, optim::optimizer_registry(), "adamw"));
+  roles_.optimizer =
+      roles::make(optim::optimizers(),
+                  options.optimizer ? options.optimizer : optim::default_optimizer());
   add("optimizer", *roles_.optimizer);
-  roles_.schedule = roles::make(optim::schedules(),
-                                or_default(options.schedule, optim::schedule_registry(), "linear"));
+  roles_.schedule = roles::make(
+      optim::schedules(), options.schedule ? options.schedule : optim::default_schedule());
   add("schedule", *roles_.schedule);
   roles_.mover =
       options.sharpness ? roles::make(optim::movers(), options.sharpness) : optim::plain_mover();
@@ -162,7 +175,7 @@ Plan plan(const Job& job, const Binding& binding) {
     plan.auxiliary_parameters += parameter.numel();
   for (const auto& objective : roles.objectives) {
     const std::string summary = objective->summary();
-    plan.notes.push_back("objective " + objective->name() +
+    plan.notes.push_back("objective " + objective->label() +
                          (summary.empty() ? "" : ": " + summary));
   }
   for (const auto& constraint : roles.constraints)

@@ -55,6 +55,7 @@ std::string step_refusal(const data::Batch& batch, int64_t full_rows,
 struct PassLosses {
   std::vector<std::pair<std::string, torch::Tensor>> terms;
   torch::Tensor total;
+  torch::Tensor rows;  // of each row, where they were asked for; never in a graph
 };
 
 class StepGraphs {

@@ -58,7 +58,12 @@ class Reporter {
       job_.metrics->write(progress.step, progress.epoch(), seconds, values);
   }
   // With several processes reading is a collective call, made where all make it.
-  NamedValues losses() const { return job_.processes == nullptr ? step_.losses() : shown_; }
+  // The line leaves out the term of a loss that has one alone.
+  NamedValues losses() const {
+    NamedValues values = job_.processes == nullptr ? step_.losses() : shown_;
+    if (values.size() == 2) values.pop_back();
+    return values;
+  }
 
   const Job& job_;
   const Step& step_;

@@ -14,6 +14,12 @@ using torch::Tensor;
 
 namespace {
 
+// The rows (or examples) of one of `count` parts.
+std::pair<int64_t, int64_t> rows_of(const data::Batch& batch, int64_t part, int64_t count) {
+  const int64_t rows = batch.examples();
+  return {rows * part / count, rows * (part + 1) / count};
+}
+
 uint64_t dropout_seed(uint64_t seed, const Progress& progress) {
   return stream_seed(seed, "dropout", static_cast<uint64_t>(progress.step), 0);
 }
@@ -54,18 +60,9 @@ void Step::begin(const data::Batch& batch, const Progress& progress) {
   batch_ = graphs_ ? graphs_->place(host, numbers_, progress) : host.to(job_.device);
   losses_ = {};
   place_ = Place::own;
-  refresh();
+  reported_ = 0;
+  binding_.refresh(job_.precision);
   if (scale_ != nullptr) scale_->begin();
-}
-
-void Step::refresh() {
-  binding_.weights().refresh(job_.precision);
-  binding_.helpers().refresh(job_.precision);
-}
-
-void Step::clear_gradients() {
-  binding_.weights().clear_gradients();
-  binding_.helpers().clear_gradients();
 }
 
 int64_t Step::parts() const {
@@ -74,41 +71,49 @@ int64_t Step::parts() const {
 }
 
 data::Batch Step::part(int64_t index) const {
-  const int64_t rows = batch_.examples(), count = parts();
-  if (count == 1) return batch_;
-  const int64_t begin = rows * index / count * batch_.choices,
-                end = rows * (index + 1) / count * batch_.choices;
-  return data::slice(batch_, begin, end);
+  if (parts() == 1) return batch_;
+  const auto [begin, end] = rows_of(batch_, index, parts());
+  return data::slice(batch_, begin * batch_.choices, end * batch_.choices);
 }
 
-void Step::pass(const Ask& ask) {
+Tensor Step::pass(const Ask& ask) {
   if (place_ != Place::own) binding_.weights().refresh(job_.precision);
   if (place_ == Place::restored) place_ = Place::own;
   const int64_t first = std::max<int64_t>(ask.part, 0), end = ask.part < 0 ? parts() : first + 1;
-  const bool overlap = ask.shared && ask.part < 0 && parts() == 1;
-  for (int64_t index = first; index < end; ++index) backward(part(index), index > first, overlap);
-  if (ask.shared) exchange_.average_gradients(/*rows_only=*/overlap);
-  if (scale_ != nullptr) scale_->unscale(binding_.trained());
-}
-
-void Step::backward(const data::Batch& part, bool accumulate, bool overlap) {
-  if (graphs_ && graphs_->staged()) {
-    nn::Outputs answers;
-    const bool kept = binding_.needs().teacher && job_.teacher->by_example();
-    if (kept) {
-      answers = ask_teacher(part);
-      answers.logits = graphs_->stage(answers.logits, "teacher logits");
-    }
-    report(graphs_->run(dropout_seed(job_.seed, progress_), [&] {
-      return compute(part, kept ? &answers : nullptr, overlap, accumulate);
-    }));
-    return;
+  const bool overlap = ask.gradient && ask.shared && ask.part < 0 && parts() == 1;
+  std::vector<Tensor> rows;
+  for (int64_t index = first; index < end; ++index) {
+    PassLosses losses = run(index, ask, overlap, index > first);
+    if (ask.rows) rows.push_back(losses.rows);
+    if (place_ == Place::own && !ask.weights.defined()) report(index, losses);
   }
-  report(compute(part, nullptr, overlap, accumulate));
+  if (ask.gradient && ask.shared) exchange_.average_gradients(/*rows_only=*/overlap);
+  if (ask.gradient && scale_ != nullptr) scale_->unscale(binding_.trained());
+  return ask.rows ? at::cat(rows) : Tensor();
 }
 
-PassLosses Step::compute(const data::Batch& part, const nn::Outputs* answers, bool overlap,
-                         bool accumulate) {
+PassLosses Step::run(int64_t index, const Ask& ask, bool overlap, bool add) {
+  const data::Batch batch = part(index);
+  Ask of_part = ask;
+  if (ask.weights.defined() && ask.part < 0) {
+    const auto [begin, end] = rows_of(batch_, index, parts());
+    of_part.weights = ask.weights.narrow(0, begin, end - begin);
+  }
+  if (!graphs_ || !graphs_->staged()) return compute(batch, of_part, nullptr, overlap, add);
+  nn::Outputs answers;
+  const bool kept = binding_.needs().teacher && job_.teacher->by_example();
+  if (kept) {
+    answers = ask_teacher(batch);
+    answers.logits = graphs_->stage(answers.logits, "teacher logits");
+  }
+  return graphs_->run(dropout_seed(job_.seed, progress_), [&] {
+    return compute(batch, of_part, kept ? &answers : nullptr, overlap, add);
+  });
+}
+
+PassLosses Step::compute(const data::Batch& part, const Ask& ask, const nn::Outputs* answers,
+                         bool overlap, bool add) {
+  torch::AutoGradMode with_gradients(ask.gradient);
   const nn::Pass how{true, dropout_seed(job_.seed, progress_), job_.precision};
   const roles::Needs& needs = binding_.needs();
   nn::Outputs teacher;
@@ -120,21 +125,27 @@ PassLosses Step::compute(const data::Batch& part, const nn::Outputs* answers, bo
   for (const auto& objective : binding_.roles().objectives) {
     const double weight = signals.at(objective->weight());
     if (weight == 0) continue;
-    const Tensor value = objective->compute(signals).share(part);
+    const objective::Losses units = objective->compute(signals);
+    const Tensor value = units.share(part, ask.weights);
     losses.total = losses.total.defined() ? losses.total + value * weight : value * weight;
-    losses.terms.emplace_back(objective->name(), value.detach());
+    losses.terms.emplace_back(objective->label(), value.detach());
+    if (!ask.rows) continue;
+    const Tensor rows = units.of_rows(part) * weight;
+    losses.rows = losses.rows.defined() ? losses.rows + rows : rows;
   }
-  if (!losses.total.defined()) return losses;  // every weight is zero at this point
+  if (ask.rows && !losses.rows.defined())
+    losses.rows = torch::zeros({part.examples()}, part.token_ids.options().dtype(torch::kFloat));
+  if (!losses.total.defined() || !ask.gradient) return losses;  // or every weight is zero by now
   exchange_.backward(scale_ != nullptr ? scale_->scaled(losses.total) : losses.total, overlap);
   losses.total = losses.total.detach();
-  binding_.weights().collect_gradients(accumulate);
-  binding_.helpers().collect_gradients(accumulate);
+  binding_.weights().collect_gradients(add);
+  binding_.helpers().collect_gradients(add);
   return losses;
 }
 
-// A pass at moved weights is not what the stage reports.
-void Step::report(const PassLosses& losses) {
-  if (place_ != Place::own) return;
+void Step::report(int64_t index, const PassLosses& losses) {
+  if (index != reported_) return;
+  ++reported_;
   if (losses.total.defined())
     losses_.total = losses_.total.defined() ? losses_.total + losses.total : losses.total;
   for (const auto& [name, value] : losses.terms) {
@@ -194,9 +205,8 @@ bool Step::check_finite(const data::Batch& batch) {
 NamedValues Step::losses() const {
   NamedValues values;
   values.emplace_back("loss", losses_.total.defined() ? losses_.total.item<double>() : 0.0);
-  if (losses_.terms.size() > 1)
-    for (const auto& [name, value] : losses_.terms)
-      values.emplace_back("loss/" + name, value.item<double>());
+  for (const auto& [name, value] : losses_.terms)
+    values.emplace_back("loss/" + name, value.item<double>());
   exchange_.sum(values);  // each process's share of a mean over the batch
   return values;
 }

@@ -24,15 +24,15 @@ class Step final : public optim::Passes {
   // One update on a batch in host memory. Error{diverged} where a loss is not finite. True when
   // all processes are to stop.
   bool update(const data::Batch& batch, Progress& progress);
-  // Of the last update, over all processes: the weighted sum, then each term where there are
-  // several. Reading waits for the device.
+  // Of the last update, over all processes: the weighted sum, then each term by its label. Reading
+  // waits for the device.
   NamedValues losses() const;
   // The factor on the learning rate in the update that comes next.
   double rate_factor(const Progress& progress) const;
 
-  void pass(const Ask& ask) override;
+  torch::Tensor pass(const Ask& ask) override;
   int64_t parts() const override;
-  void clear_gradients() override;
+  void clear_gradients() override { binding_.clear_gradients(); }
   void weights_moved() override { place_ = Place::moved; }
   void weights_restored() override { place_ = Place::restored; }
 
@@ -42,14 +42,13 @@ class Step final : public optim::Passes {
   enum class Place { own, moved, restored };
 
   void begin(const data::Batch& batch, const Progress& progress);
-  // The batch of a part, and forward and backward pass on it.
   data::Batch part(int64_t index) const;
-  void backward(const data::Batch& part, bool accumulate, bool overlap);
-  PassLosses compute(const data::Batch& part, const nn::Outputs* answers, bool overlap,
-                     bool accumulate);
+  // Forward and backward pass on a part; `add`: the gradients are added to those of parts before.
+  PassLosses run(int64_t index, const Ask& ask, bool overlap, bool add);
+  PassLosses compute(const data::Batch& part, const Ask& ask, const nn::Outputs* answers,
+                     bool overlap, bool add);
   nn::Outputs ask_teacher(const data::Batch& part);
-  void refresh();
-  void report(const PassLosses& losses);
+  void report(int64_t index, const PassLosses& losses);
   // True when all are to stop.
   bool check_finite(const data::Batch& batch);
 
@@ -61,6 +60,7 @@ class Step final : public optim::Passes {
   data::Batch batch_;  // of the update, where it is computed
   Progress progress_;  // as the update began
   Place place_ = Place::own;
+  int64_t reported_ = 0;  // parts whose losses are in losses_
   objective::Numbers numbers_;
   PassLosses losses_;                       // of the update, summed over its parts
   std::map<int64_t, nn::Outputs> answers_;  // of the teacher in it, by the part's first row

@@ -185,49 +185,57 @@ std::string progress_text(std::string_view stage, const Progress& progress,
   return text;
 }
 
-ProgressLine::ProgressLine(std::string stage, const Progress& start, Options options)
-    : stage_(std::move(stage)),
-      options_(std::move(options)),
-      first_step_(start.step),
-      step_(start.step),
-      rated_step_(start.step) {
-  if (!options_.terminal) options_.terminal = log::on_terminal();
-  if (!options_.clock) options_.clock = monotonic_seconds;
-  if (!options_.print) options_.print = print_to_log;
-  started_ = printed_ = rated_at_ = options_.clock();
+void Rates::advance(double now, int64_t step) {
+  const double elapsed = now - at_, fade = std::exp(-elapsed / kRateSeconds);
+  seconds_ = fade * seconds_ + elapsed;
+  samples_ = fade * samples_ + static_cast<double>(pending_);
+  steps_ = fade * steps_ + static_cast<double>(step - step_);
+  at_ = now;
+  step_ = step;
+  pending_ = 0;
 }
 
-void ProgressLine::advance_rates(double now) {
-  double elapsed = now - rated_at_;
-  double fade = std::exp(-elapsed / kRateSeconds);
-  faded_seconds_ = fade * faded_seconds_ + elapsed;
-  faded_samples_ = fade * faded_samples_ + static_cast<double>(pending_samples_);
-  faded_steps_ = fade * faded_steps_ + static_cast<double>(step_ - rated_step_);
-  rated_at_ = now;
-  rated_step_ = step_;
-  pending_samples_ = 0;
+namespace {
+
+ProgressOptions completed(ProgressOptions options) {
+  if (!options.terminal) options.terminal = log::on_terminal();
+  if (!options.clock) options.clock = monotonic_seconds;
+  if (!options.print) options.print = print_to_log;
+  return options;
 }
+
+}  // namespace
+
+ProgressLine::ProgressLine(std::string stage, const Progress& start, ProgressOptions options)
+    : stage_(std::move(stage)),
+      options_(completed(std::move(options))),
+      first_step_(start.step),
+      step_(start.step),
+      started_(options_.clock()),
+      printed_(started_),
+      rates_(started_, start.step) {}
 
 void ProgressLine::update(const Progress& progress, int64_t samples, double learning_rate,
                           const ReadLosses& losses) {
   step_ = progress.step;
   samples_ += samples;
-  pending_samples_ += samples;
-  double now = options_.clock();
-  bool terminal = *options_.terminal;
-  bool first = terminal && !any_line_;  // a person who watches sees the first step at once
+  rates_.add(samples);
+  const double now = options_.clock();
+  const bool terminal = *options_.terminal;
+  const bool first = terminal && !any_line_;  // a person who watches sees the first step at once
   if (!first && now - printed_ < (terminal ? kTerminalSeconds : options_.plain_seconds)) return;
-  NamedValues values = losses();
-  now =
-      options_.clock();  // reading the losses waited for the device: that time belongs to the steps
-  printed_ = now;
+  const NamedValues values = losses();
+  // Reading the losses waited for the device: that time belongs to the steps.
+  printed_ = options_.clock();
   any_line_ = true;
-  advance_rates(now);
-  double rate = faded_seconds_ > 0 ? faded_samples_ / faded_seconds_ : -1;
-  double left = -1;
-  if (progress.total_steps > 0 && faded_steps_ > 0)
-    left = static_cast<double>(progress.total_steps - step_) * faded_seconds_ / faded_steps_;
-  options_.print(progress_text(stage_, progress, values, learning_rate, rate, left), terminal);
+  rates_.advance(printed_, step_);
+  const double steps = rates_.steps_per_second();
+  const double left = progress.total_steps > 0 && steps > 0
+                          ? static_cast<double>(progress.total_steps - step_) / steps
+                          : -1;
+  options_.print(progress_text(stage_, progress, values, learning_rate,
+                               rates_.samples_per_second(), left),
+                 terminal);
 }
 
 void ProgressLine::finish(const Progress& progress, double learning_rate,

@@ -61,6 +61,21 @@ TEST_F(OnCard, TrainsAsTheCpuDoes) {
   EXPECT_LT(apart(trained(adam, {}), trained(adam, {card_}), untrained()), 1e-2);
 }
 
+// Attention's padded scores, a bank beside a learnt temperature, and rows that are weighed anew are
+// not recorded in graphs: these run as they are.
+TEST_F(OnCard, TermsAndMoversTrainAsOnTheCpu) {
+  const std::string sgd = "for: 8 steps\noptimizer: {sgd: {lr: 0.05}}\n";
+  for (const char* more : {"objectives: [attention: {}]\n",
+                           "objectives: [contrastive: {bank: 20, learn_temperature: true}]\n",
+                           "objectives: [contrastive: {}]\n"})
+    EXPECT_LT(apart(trained(sgd + more, {}), trained(sgd + more, {card_}), untrained()), 1e-3)
+        << more;
+  // Second differences of losses keep few of float32's digits.
+  const std::string probed =
+      sgd + "objectives: [labels: {}]\nsharpness: {delta_sam: {sigma: 0.05}}\n";
+  EXPECT_LT(apart(trained(probed, {}), trained(probed, {card_}), untrained()), 1e-2);
+}
+
 // An activation near the middle of two integers may round either way: a step of 1 / 127 of its
 // row's largest value, in few of them. On the CPU alone, weights that differ by 1e-7 end 0.01
 // apart.

@@ -2,6 +2,7 @@
 
 #include "compress/base/strings.h"
 #include "processes/together.h"
+#include "unit/augment/words.h"
 #include "unit/train/stage.h"
 
 namespace compress::train {
@@ -66,6 +67,9 @@ INSTANTIATE_TEST_SUITE_P(
                     "objectives: [soft_labels: {}]\naccumulate: 2\nsharpness: {asam: {rho: 0.5}}\n",
                     "objectives: [logits_mse: {}, hidden_states: {projection: always}]\n"
                     "averaging: {ema: {start: 5 steps}}\n",
+                    "objectives: [attention: {}]\naccumulate: 2\n",
+                    "objectives: [contrastive: {bank: 20, learn_temperature: true}]\n"
+                    "sharpness: {sam: {rho: 0.05}}\n",
                     "objectives: [soft_labels: {}]\n"
                     "pruning: {magnitude: {sparsity: 60%, begin: 0%, end: 60%, every: 2 steps}}\n"
                     "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 80%}}\n"));
@@ -93,7 +97,34 @@ INSTANTIATE_TEST_SUITE_P(
         "objectives: [soft_labels: {}]\nquantization: {}\nsharpness: {sam: {rho: 0.05}}\n"
         "averaging: {swa: {start: 80%}}\n"
         "pruning: {magnitude: {sparsity: 60%, begin: 0%, end: 20%, every: 1 step}}\n",
-        "objectives: [labels: {}]\nquantization: {activation_scale: static}\n"));
+        "objectives: [labels: {}]\nquantization: {activation_scale: static}\n",
+        // Second differences of losses have few digits left.
+        "objectives: [labels: {}]\naccumulate: 2\nsharpness: {delta_sam: {sigma: 0.05}}\n"));
+
+// How many tokens of the whole update are masked is known to no process alone; each row masks
+// another number of them.
+TEST(ShareMasked, EqualsTheWholeBatch) {
+  const std::string yaml = std::string(sgd) + "objectives: [labels: {}]\naugment: [masking: {}]\n";
+  const augment::Words words;
+  auto trained = [&](Processes* processes) {
+    Bench bench(yaml);
+    bench.student = nn::build(masked_lm(), 1);
+    bench.job.student = bench.student.get();
+    bench.job.tokenizer = &words;
+    bench.job.processes = processes;
+    run(bench.job);
+    return bench.weights();
+  };
+  const nn::TensorMap whole = trained(nullptr);
+  for (int world : {2, 3}) {
+    std::vector<nn::TensorMap> ranks(static_cast<size_t>(world));
+    parallel::all_together(world, [&](Processes& processes) {
+      ranks[static_cast<size_t>(processes.rank())] = trained(&processes);
+    });
+    expect_equal(ranks[0], ranks[1]);
+    EXPECT_LT(largest_difference(ranks[0], whole), 2e-6) << world << " processes";
+  }
+}
 
 TEST(ShareAdam, EqualsTheWholeBatchWhereGradientsAreNotTiny) {
   const std::string yaml =

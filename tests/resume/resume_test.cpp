@@ -66,6 +66,11 @@ INSTANTIATE_TEST_SUITE_P(
         "for: 12 steps\nobjectives: [labels: {}]\n",
         "for: 12 steps\nobjectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}]\n"
         "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\naccumulate: 3\n",
+        // A bank that is pushed once an update, a learnt temperature, attention.
+        "for: 12 steps\nobjectives: [contrastive: {bank: 20, learn_temperature: true, projection: "
+        "always}, attention: {}]\nsharpness: {sam: {rho: 0.05}}\n",
+        "for: 12 steps\nobjectives: [labels: {}]\nsharpness: {delta_sam: {sigma: 0.01}}\n"
+        "accumulate: 2\n",
         // A trained helper beside an average.
         "for: 12 steps\nobjectives: [logits_mse: {}, hidden_states: {projection: always}]\n"
         "averaging: {swa: {start: 4 steps}}\n",

@@ -50,9 +50,16 @@ class Objective : public roles::Part {
   virtual bool whole_batch() const { return false; }
 
   const recipe::Ramp& weight() const { return weight_; }
+  // What the term is called where a stage's terms are listed: its name, or "labels_2" for the
+  // second of that name.
+  const std::string& label() const { return label_; }
+  void listed_as(std::string label) { label_ = std::move(label); }
 
  protected:
   recipe::Ramp weight_;
+
+ private:
+  std::string label_;
 };
 
 using Maker = std::function<std::unique_ptr<Objective>(const recipe::Component&)>;
@@ -61,5 +68,7 @@ inline const recipe::Registry& registry() {
   return objectives();
 }
 std::unique_ptr<Objective> make(const recipe::Component& component);
+// The term of a stage that names none.
+recipe::Component default_objective();
 
 }  // namespace compress::objective

@@ -70,18 +70,22 @@ class Schedule : public roles::Part {
 // --- movers: from the passes of an update to its gradient
 
 // The batch of an update, at the weights as they are now. Every pass sees the same rows with the
-// same dropout and the same answers of the teacher. What a pass at the update's own weights
-// computes first is what the stage reports of it.
+// same dropout and the same answers of the teacher. What the first unweighted pass at the update's
+// own weights computes of a part is what the stage reports of it.
 class Passes {
  public:
   struct Ask {
     int64_t part = -1;   // one of parts(); -1: all of them
     bool shared = true;  // the gradient is that of all processes' batches, not of this one's alone
+    bool gradient = true;   // with a backward pass
+    bool rows = false;      // the losses of the rows are wanted
+    torch::Tensor weights;  // [rows] float32, of the rows' losses; undefined: 1 each
   };
   virtual ~Passes() = default;
-  // A forward and a backward pass. Afterwards latent.grad() of the parameters is its gradient,
-  // complete, in float32 and unscaled.
-  virtual void pass(const Ask& ask) = 0;
+  // A forward and, where asked for, a backward pass, after which latent.grad() of the parameters is
+  // its gradient, complete, in float32 and unscaled. Returns the losses of this process's rows
+  // [rows], whose mean over the update is the loss; undefined unless they were asked for.
+  virtual torch::Tensor pass(const Ask& ask) = 0;
   // Parts that the batch is computed in (`accumulate`); the same for every process.
   virtual int64_t parts() const = 0;
   virtual void clear_gradients() = 0;
@@ -131,8 +135,11 @@ using MakeMover = std::function<std::unique_ptr<Mover>(const recipe::Component&)
 using MakeAveraging = std::function<std::unique_ptr<Averaging>(const recipe::Component&)>;
 const recipe::RegistryOf<MakeOptimizer>& optimizers();  // adamw, sgd
 const recipe::RegistryOf<MakeSchedule>& schedules();    // constant, linear, cosine, cyclic_linear
-const recipe::RegistryOf<MakeMover>& movers();          // recipe key `sharpness`: sam, asam
+const recipe::RegistryOf<MakeMover>& movers();  // recipe key `sharpness`: sam, asam, delta_sam
 const recipe::RegistryOf<MakeAveraging>& averagings();  // swa, ema
+// What a stage gets that names none.
+recipe::Component default_optimizer();
+recipe::Component default_schedule();
 // The same as plain registries, for option descriptions.
 const recipe::Registry& optimizer_registry();
 const recipe::Registry& schedule_registry();

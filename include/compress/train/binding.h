@@ -49,9 +49,11 @@ class Binding {
   const std::vector<Keyed>& parts() const { return parts_; }
   const roles::Scene& scene() const { return scene_; }
   nn::ParamTable& weights() const { return scene_.weights; }
-  nn::ParamTable& helpers() { return helpers_; }
-  const nn::ParamTable& helpers() const { return helpers_; }
+  nn::ParamTable& helpers() const { return scene_.helpers; }
   const std::vector<nn::Parameter*>& trained() const { return trained_; }
+  // Of the student's weights and the helpers together.
+  void refresh(nn::Precision precision);
+  void clear_gradients();
 
  private:
   void bind_objectives(const Job& job);

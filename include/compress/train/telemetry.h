@@ -97,6 +97,31 @@ class TensorBoardWriter {
   AppendFile file_;
 };
 
+// Samples and updates a second of late: sums that fade with a time constant of half a minute.
+class Rates {
+ public:
+  Rates(double now, int64_t step) : at_(now), step_(step) {}
+  void add(int64_t samples) { pending_ += samples; }
+  void advance(double now, int64_t step);
+  double samples_per_second() const { return seconds_ > 0 ? samples_ / seconds_ : -1; }
+  double steps_per_second() const { return seconds_ > 0 ? steps_ / seconds_ : -1; }
+
+ private:
+  double at_;  // when and where the rates were last advanced
+  int64_t step_;
+  int64_t pending_ = 0;  // samples since then
+  double seconds_ = 0, samples_ = 0, steps_ = 0;
+};
+
+struct ProgressOptions {
+  std::optional<bool> terminal;  // unset: log::on_terminal()
+  double plain_seconds = 10;
+  std::function<double()> clock;  // seconds; unset: the monotonic clock
+  // Where a line goes; `rewrite` says that the next line may take its place. Unset:
+  // log::progress() when `rewrite`, else log::info().
+  std::function<void(std::string_view line, bool rewrite)> print;
+};
+
 // The running line of a stage. On a terminal it is rewritten at most five times a second; elsewhere
 // (a file, a pipe) a plain line appears at most every `plain_seconds`. finish() always leaves a
 // last, plain line.
@@ -104,20 +129,9 @@ class ProgressLine {
  public:
   using ReadLosses = std::function<NamedValues()>;
 
-  struct Options {
-    std::optional<bool> terminal;  // unset: log::on_terminal()
-    double plain_seconds = 10;
-    std::function<double()> clock;  // seconds; unset: the monotonic clock
-    // Where a line goes; `rewrite` says that the next line may take its place. Unset:
-    // log::progress() when `rewrite`, else log::info().
-    std::function<void(std::string_view line, bool rewrite)> print;
-  };
-
-  ProgressLine(std::string stage, const Progress& start)
-      : ProgressLine(std::move(stage), start, Options{}) {}
   // `start` is where this process begins (step 0, or the step of a resumed state): rates count from
   // there.
-  ProgressLine(std::string stage, const Progress& start, Options options);
+  ProgressLine(std::string stage, const Progress& start, ProgressOptions options = {});
 
   // After every step. `samples` are those of the step. `losses` (the total first, then its terms)
   // is called only when a line is printed; otherwise this costs one look at the clock.
@@ -127,19 +141,13 @@ class ProgressLine {
   void finish(const Progress& progress, double learning_rate, const ReadLosses& losses);
 
  private:
-  void advance_rates(double now);
-
   std::string stage_;
-  Options options_;
+  ProgressOptions options_;
   int64_t first_step_, step_;  // where this process began; the latest step seen
   double started_, printed_;   // clock times
   bool any_line_ = false;
-  int64_t samples_ = 0,
-          pending_samples_ = 0;  // of this process; since the rates were last advanced
-  int64_t rated_step_;
-  double rated_at_;
-  // Sums that fade with a time constant of half a minute; their quotients are the present rates.
-  double faded_seconds_ = 0, faded_samples_ = 0, faded_steps_ = 0;
+  int64_t samples_ = 0;  // of this process
+  Rates rates_;
 };
 
 // The text of a running line:

@@ -55,8 +55,8 @@ inline torch::Tensor mean(const Losses& losses, const data::Batch& batch) {
   if (batch.present.defined()) return losses.share(batch);
   torch::Tensor total = torch::zeros({});
   for (const UnitLosses& each : losses.list())
-    total = total + each.values.sum() / static_cast<double>(std::max<int64_t>(
-                                            each.values.size(0), 1));
+    total =
+        total + each.values.sum() / static_cast<double>(std::max<int64_t>(each.values.size(0), 1));
   return total;
 }
 
@@ -68,6 +68,10 @@ struct Bound {
         std::optional<nn::ModelConfig> teacher = {}, uint64_t seed = 1)
       : term(made(text)) {
     bind(*term, student, teacher ? &*teacher : nullptr, auxiliary, seed);
+  }
+  Unit unit(const data::Batch& batch, const nn::Outputs& student,
+            const nn::Outputs* teacher = nullptr) {
+    return term->compute({batch, student, teacher}).list().front().unit;
   }
   torch::Tensor operator()(const data::Batch& batch, const nn::Outputs& student,
                            const nn::Outputs* teacher = nullptr, const Progress& progress = {}) {

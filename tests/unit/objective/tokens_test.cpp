@@ -46,7 +46,7 @@ TEST(TokenLabels, CausalLmByHandWithGradient) {
   Tensor z = torch::tensor({{0.0f, std::log(3.0f)}, {0.0f, 0.0f}}).requires_grad_(true);
   Tensor loss = labels(batch, with_tokens(z, {0, 2}));
   EXPECT_NEAR(loss.item<double>(), (std::log(4.0 / 3) + std::log(2.0)) / 2, 1e-6);
-  EXPECT_EQ(labels.term->mean(), Mean::labels);
+  EXPECT_EQ(labels.unit(batch, with_tokens(z, {0, 2})), Unit::labels);
   (loss * 3).backward();
   const Tensor expected = torch::tensor({{0.25f, -0.25f}, {-0.5f, 0.5f}}) * 1.5;
   EXPECT_TRUE(torch::allclose(z.grad(), expected, 1e-5, 1e-7));
@@ -152,7 +152,7 @@ TEST(TokenLabels, ClassesOfTokensByHand) {
               (std::log(4.0 / 3) + std::log(2.0)) / 2, 1e-6);
   const nn::Outputs teacher = with_tokens(torch::zeros({2, 2}), {1, 3});
   Bound soft("soft_labels", config, config), mse("logits_mse", config, config);
-  EXPECT_EQ(soft.term->mean(), Mean::labels);
+  EXPECT_EQ(soft.unit({}, outputs, &teacher), Unit::labels);
   // KL of (1/2, 1/2) to (1/4, 3/4), and 0.
   EXPECT_NEAR(soft({}, outputs, &teacher).item<double>(), 0.5 * 0.5 * std::log(4.0 / 3), 1e-6);
   EXPECT_NEAR(mse({}, outputs, &teacher).item<double>(), std::pow(std::log(3.0), 2) / 4, 1e-6);
@@ -177,7 +177,7 @@ TEST(TokenLabels, SpansByHandWithGradient) {
   Tensor z =
       torch::tensor({{0.0f, 0.0f}, {std::log(3.0f), 0.0f}, {5.0f, -5.0f}}).requires_grad_(true);
   Bound labels("labels", config);
-  EXPECT_EQ(labels.term->mean(), Mean::rows);
+  EXPECT_EQ(labels.unit(batch, with_tokens(z)), Unit::rows);
   Tensor loss = labels(batch, with_tokens(z));
   EXPECT_NEAR(loss.item<double>(), (std::log(4.0 / 3) + std::log(2.0)) / 4, 1e-6);
   loss.backward();
@@ -201,7 +201,7 @@ TEST(TokenLabels, ChoicesByHand) {
   const nn::Outputs outputs =
       with_logits(torch::tensor({{0.0f}, {std::log(3.0f)}, {0.0f}, {0.0f}}));
   Bound labels("labels", config);
-  EXPECT_EQ(labels.term->mean(), Mean::rows);
+  EXPECT_EQ(labels.unit(batch, outputs), Unit::rows);
   EXPECT_NEAR(labels(batch, outputs).item<double>(), (std::log(4.0 / 3) + std::log(2.0)) / 2, 1e-6);
   const nn::Outputs teacher = with_logits(torch::zeros({4, 1}));
   Bound soft("soft_labels", config, config);

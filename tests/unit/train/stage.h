@@ -51,6 +51,19 @@ struct Place {
   nn::Precision precision = nn::Precision::float32;
 };
 
+inline bool reads_teacher(const std::string& yaml) {
+  for (const char* term : {"soft_labels", "logits_mse", "attention", "contrastive"})
+    if (yaml.find(term) != std::string::npos) return true;
+  return false;
+}
+
+// A model that masked tokens are taught to.
+inline nn::ModelState masked_lm() {
+  nn::ModelState state = nn::tiny_bert(nn::HeadKind::masked_lm);
+  std::erase_if(state.tensors, [](const auto& entry) { return entry.first.starts_with("pooler"); });
+  return state;
+}
+
 // One run of a stage on fresh models; the student's latents afterwards.
 struct Bench {
   data::Split split = make_split(50);
@@ -60,10 +73,7 @@ struct Bench {
   Job job;
 
   explicit Bench(const std::string& yaml, Place place = {})
-      : Bench(yaml,
-              yaml.find("soft_labels") != std::string::npos ||
-                  yaml.find("logits_mse") != std::string::npos,
-              place) {}
+      : Bench(yaml, reads_teacher(yaml), place) {}
   Bench(const std::string& yaml, bool with_teacher, Place place = {})
       : options(options_from(head + yaml)) {
     if (with_teacher) {

@@ -293,7 +293,7 @@ struct Screen {
   int reads = 0;
   std::vector<std::pair<std::string, bool>> lines;
 
-  ProgressLine::Options options(bool terminal) {
+  ProgressOptions options(bool terminal) {
     return {terminal, 10, [this] { return now; },
             [this](std::string_view text, bool rewrite) { lines.emplace_back(text, rewrite); }};
   }

@@ -37,12 +37,6 @@ class ReadingCounter {
   at::CallbackHandle handle_;
 };
 
-nn::ModelState masked_lm() {
-  nn::ModelState state = nn::tiny_bert(nn::HeadKind::masked_lm);
-  std::erase_if(state.tensors, [](const auto& entry) { return entry.first.starts_with("pooler"); });
-  return state;
-}
-
 int readings_of(const std::string& yaml, int64_t steps, bool masked) {
   Bench bench(compress::str("for: ", steps, " steps\n", yaml));
   augment::Words tokens;
