@@ -17,6 +17,7 @@
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/cli/commands.h"
 #include "compress/export/export.h"
+#include "compress/generate/texts.h"
 #include "compress/nn/packed.h"
 #include "compress/train/train.h"
 #include "lines.h"
@@ -116,34 +117,6 @@ generate::Options options_of(GenerateFlags& flags, const nn::ModelConfig& config
   return generate::resolve(folder);
 }
 
-// Whether the last tokens say one of `texts`. A token has a byte at least; a few more before them
-// keep what the decoder does at a beginning away.
-std::function<bool(std::span<const int64_t>)> stops_at(const std::vector<std::string>& texts,
-                                                       const text::Tokenizer& tokenizer) {
-  if (texts.empty()) return {};
-  size_t longest = 0;
-  for (const std::string& text : texts) longest = std::max(longest, text.size());
-  return [&texts, &tokenizer, longest](std::span<const int64_t> fresh) {
-    const std::span<const int64_t> last = fresh.last(std::min(fresh.size(), longest + 8));
-    const std::string said = tokenizer.decode(std::vector<int32_t>(last.begin(), last.end()));
-    return std::any_of(texts.begin(), texts.end(), [&](const std::string& text) {
-      return said.find(text) != std::string::npos;
-    });
-  };
-}
-
-// What was written, as it follows the prompt: decoders of some tokenizers drop a text's first
-// space.
-std::string text_of(const text::Tokenizer& tokenizer, const generate::Tokens& prompt,
-                    const generate::Tokens& fresh) {
-  std::vector<int32_t> all(prompt.begin(), prompt.end());
-  const std::string before = tokenizer.decode(all);
-  all.insert(all.end(), fresh.begin(), fresh.end());
-  const std::string whole = tokenizer.decode(all);
-  if (whole.starts_with(before)) return whole.substr(before.size());
-  return tokenizer.decode(std::vector<int32_t>(fresh.begin(), fresh.end()));
-}
-
 class Writer {
  public:
   Writer(const GenerateFlags& flags, const exports::LoadedModel& loaded, generate::Options options,
@@ -213,7 +186,7 @@ class Writer {
                     double seconds) const {
     const bool reads = model_.config().encoder_decoder();
     const std::string text =
-        text_of(tokenizer_, reads ? generate::Tokens{} : prompt.ids, sequence.ids);
+        generate::text_of(tokenizer_, reads ? generate::Tokens{} : prompt.ids, sequence.ids);
     if (!flags_.json) return text + "\n";
     const nn::Json json = {
         {"prompt", prompt.text},
@@ -249,7 +222,7 @@ int generate_text(GenerateFlags flags) {
   const auto tokenizer = checkpoint::load_tokenizer(flags.model);
   if (const std::string gap = checkpoint::missing_rows(*tokenizer, config); !gap.empty())
     log::warn(flags.model + ": " + gap);
-  options.stop = stops_at(flags.stop, *tokenizer);
+  options.stop = generate::stops_at(flags.stop, *tokenizer);
   options.precision = train::resolve_precision(flags.precision, device);
   exports::LoadedModel loaded = exports::load(flags.model);
   loaded.model->to(device);

@@ -165,7 +165,7 @@ std::string source_hash(const DatasetOptions& options, const std::string& name) 
   const std::filesystem::path file = split_file(options, name);
   const std::string rows =
       identity(fingerprint(file, cache_folder(options, file)).sha256, file, options);
-  return options.positive.empty() ? rows : sha256(rows + options.positive);
+  return options.positive.empty() ? rows : sha256(rows + options.positive.name);
 }
 
 int64_t count_rows(const DatasetOptions& options, const std::string& name) {

@@ -88,9 +88,11 @@ std::vector<std::string> label_names(const DatasetOptions& options) {
     return numbers;
   }
   if (!options.soft_labels.empty()) return options.soft_labels;
-  if (options.train.empty())
-    throw Error(ErrorKind::recipe, "the classes are not known without a training file", {},
-                "name them in `labels`, in the order in which the model was trained");
+  if (options.train.file.empty())
+    throw Error(ErrorKind::recipe,
+                options.train.empty() ? "the classes are not known without a training file"
+                                      : "the classes of rows that a stage makes are not known yet",
+                {}, "name them in `labels`, in the order in which the model was trained");
   const std::filesystem::path file = split_file(options, "train");
   const auto folder = cache_folder(options, file);
   if (!folder) return found_names(options, Examine::now);

@@ -20,12 +20,15 @@ void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) 
   if (o.train.empty() && o.validation.empty() && o.test.empty())
     problems.add(mark, "the data set names no file",
                  "give at least one of train, validation and test");
-  for (const std::string* path : {&o.train, &o.validation, &o.test})
-    if (o.format.empty() && !path->empty() && !format_by_extension(*path)) {
-      problems.add(mark, str("the extension of ", *path, " does not tell its format"),
+  for (const auto& [part, origin] : parts_of(o))
+    if (o.format.empty() && !origin->file.empty() && !format_by_extension(origin->file)) {
+      problems.add(mark, str("the extension of ", origin->file, " does not tell its format"),
                    "add `format: tsv`, `csv`, `jsonl`, `conll` or `squad`");
       break;
     }
+  for (const auto& [part, origin] : parts_of(o))
+    if (!origin->stage.empty() && !o.format.empty() && o.format != "jsonl")
+      problems.add(at(mark, "format"), "rows that a stage leaves are jsonl", "leave `format` out");
   if (o.cache.empty())
     problems.add(at(mark, "cache"), "an empty name of a folder", "auto, off, or a folder");
   if (o.format != "jsonl") return;
@@ -82,8 +85,8 @@ void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems)
   if (!o.positive.empty() && !has_class_names(task.task))
     problems.add(at(mark, "positive"), "`positive` names a class, and this task has none",
                  "remove it");
-  else if (!o.positive.empty() && !o.labels.empty() && ClassIndex(o.labels).find(o.positive) < 0)
-    problems.add(at(mark, "positive"), str(cited(o.positive), " is none of the classes"),
+  else if (!o.positive.empty() && !o.labels.empty() && ClassIndex(o.labels).find(o.positive.name) < 0)
+    problems.add(at(mark, "positive"), str(cited(o.positive.name), " is none of the classes"),
                  ClassIndex(o.labels).hint());
   std::set<std::string> distinct;
   for (const std::string& name : o.labels) {
@@ -144,13 +147,18 @@ std::vector<std::string> task_names() {
 
 }  // namespace
 
+std::vector<std::pair<std::string, const Origin*>> parts_of(const DatasetOptions& options) {
+  return {{"train", &options.train}, {"validation", &options.validation}, {"test", &options.test}};
+}
+
 const recipe::Options<DatasetOptions>& DatasetOptions::options() {
   using O = DatasetOptions;
   static const auto description =
       recipe::Options<O>("data set")
           .field("format", &O::format, "form of the files; left out, their extension says it")
           .one_of({"tsv", "csv", "jsonl", "conll", "squad"})
-          .field("train", &O::train, "file that is trained on")
+          .field("train", &O::train,
+                 "file that is trained on, or {stage: NAME}, the rows that an earlier stage leaves")
           .field("validation", &O::validation, "file for evaluation during training")
           .field("test", &O::test, "file for the final evaluation")
           .field(
@@ -215,6 +223,7 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .field("cache", &O::cache,
                  "tokenised rows on disk, mapped into memory: auto (files above 64 MB, in "
                  "`tokenised/` of the cache folder), off, or a folder")
+          .mark(&O::mark)
           .check(check_files)
           .check(check_columns)
           .check(check_labels)
@@ -223,3 +232,48 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
 }
 
 }  // namespace compress::data
+
+namespace compress::recipe {
+
+namespace {
+
+struct FromStage {
+  RowsReference stage;
+  static const Options<FromStage>& options() {
+    static const auto description =
+        Options<FromStage>("rows of a stage")
+            .field("stage", &FromStage::stage, "an earlier stage that leaves rows")
+            .required();
+    return description;
+  }
+};
+
+}  // namespace
+
+std::string Type<data::Origin>::name() {
+  return Type<std::string>::name();
+}
+
+Json Type<data::Origin>::schema() {
+  return Json{{"anyOf", Json::array({Type<std::string>::schema(), Type<FromStage>::schema()})}};
+}
+
+bool Type<data::Origin>::read(const Node& node, data::Origin& value, Problems& problems) {
+  value.mark = node.mark;
+  if (node.kind != Node::Kind::map) return Type<std::string>::read(node, value.file, problems);
+  FromStage from;
+  if (!Type<FromStage>::read(node, from, problems)) return false;
+  value.stage = from.stage;
+  return true;
+}
+
+Node Type<data::Origin>::write(const data::Origin& value) {
+  return value.stage.empty() ? Node::text(value.file) : Type<FromStage>::write({value.stage});
+}
+
+void Type<data::Origin>::references(const data::Origin& value, const std::string& path,
+                                    std::vector<Referred>& found) {
+  add_references(value.stage, path, found);
+}
+
+}  // namespace compress::recipe

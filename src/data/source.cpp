@@ -77,15 +77,19 @@ Format format_of(const DatasetOptions& options, const fs::path& file) {
 }
 
 fs::path split_file(const DatasetOptions& options, const std::string& name) {
-  const std::string* path = name == "train"        ? &options.train
-                            : name == "validation" ? &options.validation
-                            : name == "test"       ? &options.test
-                                                   : nullptr;
-  if (path == nullptr) throw Error(ErrorKind::internal, str("no split is called ", cited(name)));
-  if (path->empty())
+  const Origin* origin = name == "train"        ? &options.train
+                         : name == "validation" ? &options.validation
+                         : name == "test"       ? &options.test
+                                                : nullptr;
+  if (origin == nullptr) throw Error(ErrorKind::internal, str("no split is called ", cited(name)));
+  if (origin->empty())
     throw Error(ErrorKind::recipe, str("the data set has no ", name, " file"), {},
                 str("add `", name, ": <path>` to it"));
-  return *path;
+  if (origin->file.empty())
+    throw Error(ErrorKind::recipe,
+                str("the ", name, " part is what stage '", origin->stage, "' of a recipe leaves"),
+                origin->mark.text(), "run the recipe, and name the file that the stage left");
+  return origin->file;
 }
 
 std::string cited(std::string_view text) {

@@ -122,7 +122,7 @@ void load_cached(const fs::path& folder, const DatasetOptions& options,
 std::vector<std::string> cached_names(const fs::path& folder, const DatasetOptions& options,
                                       const std::string& sha256,
                                       const std::function<std::vector<std::string>()>& find) {
-  Format format = format_of(options, options.train);
+  Format format = format_of(options, options.train.file);
   nlohmann::json key = {token_file_version, sha256,
                         options.label,      static_cast<int>(format),
                         options.header,     options.quoting.value_or(format == Format::csv)};

@@ -1,8 +1,9 @@
 #pragma once
-// What a stage's results and its updates are functions of, and how two such descriptions differ.
+// What a stage's results and its updates are functions of.
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,25 +24,25 @@ class Identities {
   // Models below `run_folder` may change while a run goes on: see refresh().
   Identities(const Recipe& recipe, std::filesystem::path run_folder);
 
-  // Of a stage's results: its options but for those that change no update, its seed, its data and
-  // the models that it reads.
+  // Of a stage's results: its options but for those that change none, its seed, and all that it
+  // reads: data, models, what earlier stages leave.
   Inputs results(const StageOptions& stage);
-  // Of a training stage's updates and of how their best weights are chosen: the same with device
-  // and precision as they are here, and without the test part and the teacher's floor, which are
-  // looked at again in any case.
-  Inputs updates(const StageOptions& stage, const parallel::Processes* processes);
+  // Of the updates of a stage that saves its state, with device and precision as they are here;
+  // nothing for other stages.
+  std::optional<Inputs> updates(const StageOptions& stage, const parallel::Processes* processes);
   // The hash of results() as version 0.1.0 had it, which took every option.
   std::string first_format(const StageOptions& stage);
   // Hash of what a model named in the recipe is: of a stage's results(), or of the files.
   std::string model(const std::string& name);
 
-  // The data set that a stage works on; "" for none.
-  std::string dataset_of(const StageOptions& stage) const;
   // Files below the run folder were written: what depends on them is hashed anew.
   void refresh();
 
  private:
   recipe::Node described(const StageOptions& stage);
+  void describe_data(const recipe::Referred& input, const std::string& key, recipe::Node& node);
+  std::string rows(const data::DatasetOptions& data, const std::string& part,
+                   const data::Origin& origin);
   std::string content(const std::string& folder);
 
   const Recipe& recipe_;
@@ -50,12 +51,5 @@ class Identities {
   std::map<std::string, std::string> contents_, first_formats_;
   std::map<std::string, Inputs> results_;
 };
-
-// Names of the earlier stages whose models a stage reads.
-std::vector<std::string> sources_of(const Recipe& recipe, const StageOptions& stage);
-
-// What tells two descriptions apart, key by key: "train.batch: 4 -> 2". One that cannot be read
-// differs in itself.
-std::vector<std::string> differences(const std::string& before, const std::string& after);
 
 }  // namespace compress::pipeline

@@ -1,61 +1,48 @@
-#include "compress/export/export.h"
+#include "compress/base/strings.h"
 #include "compress/pipeline/recipe.h"
 
 namespace compress::pipeline {
-
-const recipe::Options<ExportOptions>& ExportOptions::options() {
-  static const auto description =
-      recipe::Options<ExportOptions>("export")
-          .field("model", &ExportOptions::model, "an earlier stage, or a folder")
-          .required()
-          .field("formats", &ExportOptions::formats, "what to write")
-          .one_of(exports::formats())
-          .field("data", &ExportOptions::data,
-                 "data set to compare on; default: the one that the model's stage used")
-          .field("rows", &ExportOptions::rows, "rows compared")
-          .range(1, 1e9)
-          .field("tolerance", &ExportOptions::tolerance,
-                 "largest difference of logits, relative to the largest logit")
-          .above(0);
-  return description;
-}
-
-const recipe::Options<EvaluateStageOptions>& EvaluateStageOptions::options() {
-  static const auto description =
-      recipe::Options<EvaluateStageOptions>("evaluate")
-          .field("model", &EvaluateStageOptions::model, "an earlier stage, or a folder")
-          .required()
-          .field("data", &EvaluateStageOptions::data, "name of a data set")
-          .required()
-          .field("metrics", &EvaluateStageOptions::metrics, "default: those of the task");
-  return description;
-}
 
 const recipe::Options<StageOptions>& StageOptions::options() {
   static const auto description =
       recipe::Options<StageOptions>("stage")
           .field("name", &StageOptions::name, "how later stages and the run folder call it")
           .required()
-          .field("train", &StageOptions::train, "trains a model")
-          .field("evaluate", &StageOptions::evaluate, "scores a model")
-          .field("export", &StageOptions::exports, "writes a model for other programs")
-          .check([](const StageOptions& stage, const recipe::Mark& mark,
-                    recipe::Problems& problems) {
-            int kinds = (stage.train ? 1 : 0) + (stage.evaluate ? 1 : 0) + (stage.exports ? 1 : 0);
-            if (kinds != 1)
-              problems.add(mark, "stage '" + stage.name +
-                                     "' must have exactly one of train, evaluate, export");
-          });
+          .component_by_key(&StageOptions::kind, stage_kinds)
+          .mark(&StageOptions::mark)
+          .check(
+              [](const StageOptions& stage, const recipe::Mark& mark, recipe::Problems& problems) {
+                if (!stage.kind)
+                  problems.add(mark, "stage '" + stage.name + "' must have exactly one of " +
+                                         join(stage_kinds().names(), ", "));
+              });
   return description;
 }
+
+namespace {
+
+void check_bounds(const ExpectOptions& e, const recipe::Mark& mark, recipe::Problems& problems) {
+  const bool relative = e.drop_at_most || e.gain_at_least;
+  if (!e.at_least && !e.at_most && !relative)
+    problems.add(mark, "an expectation needs at_least, at_most, drop_at_most or gain_at_least");
+  if (relative == e.of.empty()) problems.add(mark, "`of` goes with drop_at_most or gain_at_least");
+  if (e.metric.empty() == e.number.empty())
+    problems.add(mark, "an expectation is of a metric or of a number",
+                 "give exactly one of `metric` and `number`");
+}
+
+}  // namespace
 
 const recipe::Options<ExpectOptions>& ExpectOptions::options() {
   static const auto description =
       recipe::Options<ExpectOptions>("expectation")
           .field("stage", &ExpectOptions::stage, "whose result")
           .required()
-          .field("metric", &ExpectOptions::metric, "which number")
-          .required()
+          .field("metric", &ExpectOptions::metric, "which score")
+          .field(
+              "number", &ExpectOptions::number,
+              "instead of a metric: which number of those that the stage leaves, keys and places "
+              "in lists with dots: layers.0")
           .field("split", &ExpectOptions::split, "on which part of the data")
           .one_of({"test", "validation"})
           .field("at_least", &ExpectOptions::at_least, "lower bound")
@@ -66,14 +53,8 @@ const recipe::Options<ExpectOptions>& ExpectOptions::options() {
           .at_least(0)
           .field("gain_at_least", &ExpectOptions::gain_at_least,
                  "must be higher than `of` by this much")
-          .check([](const ExpectOptions& e, const recipe::Mark& mark, recipe::Problems& problems) {
-            bool relative = e.drop_at_most || e.gain_at_least;
-            if (!e.at_least && !e.at_most && !relative)
-              problems.add(mark,
-                           "an expectation needs at_least, at_most, drop_at_most or gain_at_least");
-            if (relative == e.of.empty())
-              problems.add(mark, "`of` goes with drop_at_most or gain_at_least");
-          });
+          .mark(&ExpectOptions::mark)
+          .check(check_bounds);
   return description;
 }
 

@@ -4,7 +4,6 @@
 
 #include "compress/base/hash.h"
 #include "compress/base/strings.h"
-#include "stages.h"
 
 namespace compress::pipeline {
 
@@ -28,15 +27,15 @@ std::string damage(const fs::path& folder, const FileRecord& file, Compare how) 
   return {};
 }
 
-// Of results without records: the sizes in sum.
-std::string damage_in_sum(const fs::path& folder, const StageResult& result) {
+// Results without records are compared with the sizes in sum that they have.
+std::string damage_in_sum(const fs::path& folder, const StageResult& result, bool model) {
   auto differs = [](const fs::path& part, int64_t bytes) -> std::string {
     std::error_code failed;
     if (!fs::is_directory(part, failed)) return part.string() + " is gone";
     if (static_cast<int64_t>(weight_bytes(part)) == bytes) return {};
     return "the weights in " + part.string() + " are not those that were written";
   };
-  if (result.kind == "train") return differs(folder / "model", result.bytes);
+  if (model) return differs(folder / model_name, result.bytes);
   for (const exports::Report& report : result.exports)
     if (std::string what = differs(folder / report.format, report.weight_bytes); !what.empty())
       return what;
@@ -45,31 +44,44 @@ std::string damage_in_sum(const fs::path& folder, const StageResult& result) {
 
 }  // namespace
 
+uint64_t weight_bytes(const fs::path& folder) {
+  uint64_t total = 0;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_regular_file() && entry.path().extension() == ".safetensors")
+      total += entry.file_size();
+  return total;
+}
+
 std::vector<FileRecord> record_files(const fs::path& stage_folder, const StageResult& result) {
-  std::vector<fs::path> parts;
-  if (result.kind == "train") parts.push_back(stage_folder / "model");
-  for (const exports::Report& report : result.exports)
-    parts.push_back(stage_folder / report.format);
   std::vector<FileRecord> files;
-  for (const fs::path& part : parts)
-    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(part))
-      if (entry.is_regular_file())
-        files.push_back({entry.path().lexically_relative(stage_folder).string(), entry.file_size(),
-                         sha256_file(entry.path())});
+  auto add = [&](const fs::path& file) {
+    files.push_back(
+        {file.lexically_relative(stage_folder).string(), fs::file_size(file), sha256_file(file)});
+  };
+  for (const std::string& name : result.made) {
+    const fs::path path = stage_folder / name;
+    if (fs::is_regular_file(path)) {
+      add(path);
+      continue;
+    }
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path))
+      if (entry.is_regular_file()) add(entry.path());
+  }
   std::sort(files.begin(), files.end(),
             [](const FileRecord& a, const FileRecord& b) { return a.path < b.path; });
   return files;
 }
 
-std::string damage(const fs::path& stage_folder, const StageResult& result, Compare how) {
-  if (result.files.empty()) return damage_in_sum(stage_folder, result);
+std::string damage(const fs::path& stage_folder, const StageResult& result, const Leaves& leaves,
+                   Compare how) {
+  if (result.files.empty()) return damage_in_sum(stage_folder, result, leaves.model);
   for (const FileRecord& file : result.files)
     if (std::string what = damage(stage_folder, file, how); !what.empty()) return what;
   return {};
 }
 
-std::string model_hash(const StageResult& result) {
-  if (result.kind != "train" || result.files.empty()) return {};
+std::string artefact_hash(const StageResult& result) {
+  if (result.files.empty()) return {};
   Sha256 hash;
   for (const FileRecord& file : result.files) hash.update(file.path + " " + file.sha256 + "\n");
   return hash.hex();

@@ -6,10 +6,11 @@
 #include <vector>
 
 #include "compress/pipeline/run.h"
+#include "stage.h"
 
 namespace compress::pipeline {
 
-// Of a stage's model or exports, with paths relative to the stage's folder, in order.
+// The files of what a stage made, with paths relative to the stage's folder, in order.
 std::vector<FileRecord> record_files(const std::filesystem::path& stage_folder,
                                      const StageResult& result);
 
@@ -18,11 +19,15 @@ enum class Compare {
   hashes,  // the content of all
 };
 // What is missing or no longer as `result` has it, in words; "" where all is well. A result of a
-// version that recorded no files is compared by the sizes that it has.
+// version that recorded no files is compared by the sizes that it has; `leaves`: what its kind
+// does.
 std::string damage(const std::filesystem::path& stage_folder, const StageResult& result,
-                   Compare how);
+                   const Leaves& leaves, Compare how);
 
-// Hash of the recorded model of a training stage, "" where it is not known.
-std::string model_hash(const StageResult& result);
+// Hash of the recorded files of a stage, "" where none are known.
+std::string artefact_hash(const StageResult& result);
+
+// Of the weight files in a folder.
+uint64_t weight_bytes(const std::filesystem::path& folder);
 
 }  // namespace compress::pipeline

@@ -10,8 +10,10 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "description.h"
 #include "record.h"
-#include "stages.h"
+#include "result.h"
+#include "runner.h"
 
 namespace compress::pipeline {
 
@@ -71,7 +73,8 @@ void Runner::look_back() {
       finished_[stage.name] = std::move(*found);
   verify_sources();
   for (const StageOptions& stage : recipe_.options.stages) {
-    if (!stage.train || !std::filesystem::exists(state_file(stage.name))) continue;
+    if (!std::filesystem::exists(state_file(stage.name))) continue;
+    if (!identities_.updates(stage, options_.processes)) continue;  // its kind saves none
     if (finished_.contains(stage.name))
       std::filesystem::remove(state_file(stage.name));  // killed between record and removal
     else
@@ -93,7 +96,8 @@ std::optional<StageResult> Runner::earlier(const StageOptions& stage) {
     runs_again(stage.name, changed(found, now));
     return std::nullopt;
   }
-  const std::string what = damage(stage_folder(stage.name), found, Compare::sizes);
+  const std::string what =
+      damage(stage_folder(stage.name), found, kind_of(stage)->leaves(), Compare::sizes);
   if (!what.empty()) {
     warn_damaged(stage.name, what);
     return std::nullopt;
@@ -111,7 +115,7 @@ void Runner::verify_sources() {
     again = false;
     std::set<std::string> running;
     for (const StageOptions& stage : recipe_.options.stages) {
-      const std::vector<std::string> sources = sources_of(recipe_, stage);
+      const std::vector<std::string> sources = sources_of(recipe_.options, stage);
       const bool runs = !finished_.contains(stage.name) ||
                         std::any_of(sources.begin(), sources.end(),
                                     [&](const auto& source) { return running.contains(source); });
@@ -119,8 +123,8 @@ void Runner::verify_sources() {
       running.insert(stage.name);
       for (const std::string& source : sources) {
         if (!finished_.contains(source) || !verified.insert(source).second) continue;
-        const std::string what =
-            damage(stage_folder(source), finished_.at(source), Compare::hashes);
+        const std::string what = damage(stage_folder(source), finished_.at(source),
+                                        kind_of(*recipe_.stage(source))->leaves(), Compare::hashes);
         if (what.empty()) continue;
         warn_damaged(source, what);
         finished_.erase(source);
@@ -149,7 +153,7 @@ void Runner::check_state(const StageOptions& stage) {
                 "the saved state of stage '" + stage.name +
                     "' is of an earlier version of the program, which did not keep its options",
                 file.string(), anew);
-  const Inputs now = identities_.updates(stage, options_.processes);
+  const Inputs now = identities_.updates(stage, options_.processes).value();
   const std::vector<std::string> what = differences(inputs->second, now.text);
   if (what.empty()) return;
   throw Error(ErrorKind::recipe,
@@ -165,28 +169,31 @@ bool Runner::holds(const StageOptions& stage, const Inputs& inputs) {
     runs_again(stage.name, changed(found->second, inputs));
     return false;
   }
-  const std::map<std::string, std::string> now = models_read(stage);
+  const std::map<std::string, std::string> now = artefacts_read(stage);
   for (const auto& [name, hash] : found->second.made_from) {
     const auto model = now.find(name);
     if (model == now.end() || model->second == hash) continue;
     runs_again(stage.name,
-               "the model of stage '" + name + "' is not the one that it was made from");
+               kind_of(*recipe_.stage(name))->leaves().model
+                   ? "the model of stage '" + name + "' is not the one that it was made from"
+                   : "what stage '" + name + "' left is not what it was made from");
     return false;
   }
   return true;
 }
 
-std::map<std::string, std::string> Runner::models_read(const StageOptions& stage) const {
+std::map<std::string, std::string> Runner::artefacts_read(const StageOptions& stage) const {
   std::map<std::string, std::string> hashes;
-  for (const std::string& source : sources_of(recipe_, stage))
-    if (const auto found = models_.find(source); found != models_.end() && !found->second.empty())
+  for (const std::string& source : sources_of(recipe_.options, stage))
+    if (const auto found = artefacts_.find(source);
+        found != artefacts_.end() && !found->second.empty())
       hashes[source] = found->second;
   return hashes;
 }
 
 std::string Runner::state_identity(const StageOptions& stage, const Inputs& updates) {
   std::string text = updates.identity;
-  for (const auto& [name, hash] : models_read(stage)) text += " " + name + " " + hash;
+  for (const auto& [name, hash] : artefacts_read(stage)) text += " " + name + " " + hash;
   text = sha256(text);  // what the first process knows of models counts
   return options_.processes == nullptr ? text : options_.processes->from_first(text);
 }

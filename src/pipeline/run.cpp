@@ -1,29 +1,34 @@
 #include "compress/pipeline/run.h"
 
-#include "checks.h"
 #include "compress/base/files.h"
 #include "compress/base/log.h"
 #include "compress/base/place.h"
-#include "compress/base/random.h"
 #include "compress/base/strings.h"
+#include "configs.h"
+#include "planning.h"
 #include "record.h"
-#include "stages.h"
+#include "result.h"
+#include "runner.h"
 
 namespace compress::pipeline {
 
 Runner::Runner(const Recipe& recipe, const RunOptions& options)
-    : recipe_(recipe),
+    : given_(recipe),
       options_(options),
       folder_(options.folder.empty() ? std::filesystem::path("runs") / recipe.options.name
                                      : options.folder),
-      identities_(recipe, folder_),
+      recipe_(with_rows(recipe, folder_)),
+      identities_(recipe_, folder_),
       bench_(
-          recipe, [this](const std::string& model) { return model_folder(model); },
+          recipe_, [this](const std::string& model) { return model_folder(model); },
           [this](const std::string& model) { return identities_.model(model); }, options.stop,
           options.processes) {}
 
+// Before anything is written or trained, all stages are bound: a mistake in the last one is told in
+// the first second.
 RunResult Runner::run() {
-  check_models(recipe_);
+  check_models(given_);
+  bind_all(given_);
   parallel::first_only(options_.processes, [&] { open(); });
   RunResult result;
   result.name = recipe_.options.name;
@@ -41,41 +46,54 @@ RunResult Runner::run() {
 }
 
 StageResult Runner::run_stage(const StageOptions& stage) {
-  StageResult result;
-  result.name = stage.name;
   const Inputs inputs = identities_.results(stage);
+  StageResult result;
+  const bool finished = first() && holds(stage, inputs);
+  const bool skipped = parallel::as_first(options_.processes, finished);
+  if (!skipped) result = run_anew(stage);
+  if (finished) result = finished_.at(stage.name);
+  result.name = stage.name;
+  result.kind = stage.kind.name();
   result.identity = inputs.identity;
   result.inputs = inputs.text;
-  const bool finished = first() && holds(stage, inputs);
-  if (parallel::as_first(options_.processes, finished)) {
-    if (finished) result = finished_.at(stage.name);
-    models_[stage.name] = model_hash(result);
+  if (skipped)
     log::info(compress::str(stage.name, ": unchanged since an earlier run, skipped"));
-    return result;
-  }
+  else
+    keep(stage, result);
+  artefacts_[stage.name] = artefact_hash(result);
+  return result;
+}
+
+StageResult Runner::run_anew(const StageOptions& stage) {
   bench_.check_stop("stage '" + stage.name + "'");
   parallel::first_only(options_.processes, [&] {
     make_folder(stage_folder(stage.name));
     std::filesystem::remove(record_file(stage.name));
   });
-  result = with_place(recipe_.stage_mark(stage.name, {}).text(), [&] {
-    if (stage.train) return run_train(stage, std::move(result));
-    return stage.evaluate ? run_evaluate(stage, std::move(result))
-                          : run_export(stage, std::move(result));
-  });
+  Bench bench{recipe_,       stage,       bench_, stage_folder(stage.name), options_.processes,
+              options_.stop, provenance()};
+  if (const auto updates = identities_.updates(stage, options_.processes)) {
+    bench.state_file = state_file(stage.name);
+    bench.state_identity = state_identity(stage, *updates);
+    bench.state_inputs = updates->text;
+    bench.metrics = metrics_.get();
+    if (first()) bench.events = folder_ / "events" / stage.name;
+  }
+  return with_place(stage.mark.text(), [&] { return kind_of(stage)->run(bench); });
+}
+
+void Runner::keep(const StageOptions& stage, StageResult& result) {
   parallel::first_only(options_.processes, [&] {
     result.files = record_files(stage_folder(stage.name), result);
-    result.made_from = models_read(stage);
+    result.made_from = artefacts_read(stage);
     write_file(record_file(stage.name), record_json(result).dump(2) + "\n");
     std::filesystem::remove(state_file(stage.name));
   });
-  models_[stage.name] = model_hash(result);
   identities_.refresh();
-  return result;
 }
 
 std::filesystem::path Runner::model_folder(const std::string& name) const {
-  return recipe_.stage(name) != nullptr ? stage_folder(name) / "model"
+  return recipe_.stage(name) != nullptr ? stage_folder(name) / model_name
                                         : std::filesystem::path(name);
 }
 
@@ -85,27 +103,6 @@ nn::Json Runner::provenance() const {
           {"paper", recipe_.options.paper},
           {"seed", recipe_.options.seed},
           {"resolved_recipe", recipe_.resolved}};
-}
-
-uint64_t stage_seed(const Recipe& recipe, const StageOptions& stage) {
-  auto seed = static_cast<uint64_t>(stage.train && stage.train->seed ? *stage.train->seed
-                                                                     : recipe.options.seed);
-  return stream_seed(seed, "stage/" + stage.name);
-}
-
-uint64_t folder_bytes(const std::filesystem::path& folder) {
-  uint64_t total = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
-    if (entry.is_regular_file()) total += entry.file_size();
-  return total;
-}
-
-uint64_t weight_bytes(const std::filesystem::path& folder) {
-  uint64_t total = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
-    if (entry.is_regular_file() && entry.path().extension() == ".safetensors")
-      total += entry.file_size();
-  return total;
 }
 
 RunResult run(const Recipe& recipe, const RunOptions& options) {

@@ -57,12 +57,13 @@ std::vector<fs::path> folders_in(const fs::path& folder) {
   return found;
 }
 
-// Where a run's writers work: the folder itself, those of the stages, their models and the modules
-// in these.
+// Where a run's writers work: the folder itself, those of the stages, their stores, their models
+// and the modules in these.
 int64_t sweep(const fs::path& folder) {
   int64_t removed = remove_all_leftovers(folder);
   for (const fs::path& stage : folders_in(folder / "stages")) {
-    removed += remove_all_leftovers(stage) + remove_all_leftovers(stage / "model");
+    removed += remove_all_leftovers(stage) + remove_all_leftovers(stage / "store") +
+               remove_all_leftovers(stage / "model");
     for (const fs::path& module : folders_in(stage / "model"))
       removed += remove_all_leftovers(module);
   }

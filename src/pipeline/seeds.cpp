@@ -5,7 +5,7 @@
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
-#include "stages.h"
+#include "result.h"
 
 namespace compress::pipeline {
 
@@ -24,7 +24,29 @@ Spread spread(const std::vector<double>& values) {
   return s;
 }
 
-// Stages whose metrics are the means over the runs, to judge expectations on.
+// The numbers of several runs become their means, place by place; what one lacks becomes null.
+nn::Json mean_numbers(const std::vector<nn::Json>& all) {
+  nn::Json mean = all.front();
+  auto below = [&](const auto& key) {
+    std::vector<nn::Json> parts;
+    for (const nn::Json& one : all)
+      parts.push_back(one.is_structured() && one.size() == mean.size() ? one.at(key) : nn::Json());
+    return mean_numbers(parts);
+  };
+  if (mean.is_object())
+    for (auto& [key, value] : mean.items()) value = below(key);
+  if (mean.is_array())
+    for (size_t i = 0; i < mean.size(); ++i) mean[i] = below(i);
+  if (!mean.is_number()) return mean;
+  std::vector<double> values;
+  for (const nn::Json& one : all) {
+    if (!one.is_number()) return {};
+    values.push_back(one.get<double>());
+  }
+  return spread(values).mean;
+}
+
+// Stages whose metrics and numbers are the means over the runs, to judge expectations on.
 std::vector<StageResult> mean_stages(const std::vector<RunResult>& runs) {
   std::vector<StageResult> means = runs.front().stages;
   for (size_t s = 0; s < means.size(); ++s) {
@@ -37,6 +59,9 @@ std::vector<StageResult> mean_stages(const std::vector<RunResult>& runs) {
     };
     average(&StageResult::validation);
     average(&StageResult::test);
+    std::vector<nn::Json> numbers;
+    for (const RunResult& run : runs) numbers.push_back(run.stages[s].numbers);
+    means[s].numbers = mean_numbers(numbers);
   }
   return means;
 }

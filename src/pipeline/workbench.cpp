@@ -1,6 +1,7 @@
 #include "workbench.h"
 
 #include "compress/base/error.h"
+#include "compress/base/files.h"
 #include "compress/base/hash.h"
 #include "compress/base/log.h"
 #include "compress/base/place.h"
@@ -11,7 +12,7 @@
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
 #include "compress/surgery/surgery.h"
-#include "stages.h"
+#include "stage.h"
 
 namespace compress::pipeline {
 
@@ -144,6 +145,11 @@ void Workbench::check_stop(const std::string& what) const {
               "run the same command again to go on from there");
 }
 
+nn::Json Workbench::numbers(const std::string& stage) const {
+  const std::filesystem::path file = folder_(stage).parent_path() / numbers_name;
+  return nn::Json::parse(read_file(file));
+}
+
 const text::Tokenizer& Workbench::tokenizer(const std::filesystem::path& folder) {
   auto& kept = tokenizers_[folder.string()];
   if (!kept) kept = checkpoint::load_tokenizer(folder);
@@ -157,21 +163,20 @@ const data::Split& Workbench::split(const std::string& dataset, const std::strin
   auto it = splits_.find(key);
   if (it == splits_.end()) {
     auto load = [&] { return data::load_split(recipe_.dataset(dataset), part, words); };
-    it = splits_.emplace(key, with_place(recipe_.mark({"data", dataset}).text(), load)).first;
+    it = splits_.emplace(key, with_place(recipe_.dataset(dataset).mark.text(), load)).first;
   }
   return it->second;
 }
 
 Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
-  const train::TrainOptions& options = *stage.train;
+  const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
   Prepared prepared;
   prepared.source = folder_(options.model.from);
   train::Job& job = prepared.job;
   job.stage = stage.name;
   job.options = &options;
   job.seed = stage_seed(recipe_, stage);
-  job.device = train::resolve_device(options.device, processes_,
-                                     recipe_.stage_mark(stage.name, {"train", "device"}).text());
+  job.device = train::resolve_device(options.device, processes_, options.device.mark.text());
   job.processes = processes_;
   job.precision = train::resolve_precision(options.precision, job.device);
   job.tokenizer = &tokenizer(prepared.source);
@@ -206,18 +211,20 @@ void Workbench::check_vocabulary(const StageOptions& stage, const Prepared& prep
   const std::string gap = checkpoint::missing_rows(*job.tokenizer, config);
   if (gap.empty()) return;
   log::warn(stage.name + ": " + gap);
-  const std::string& name = stage.train->data;
+  const std::string& name = stage.kind.as<train::TrainOptions>().data;
   const data::DatasetOptions& data = recipe_.dataset(name);
-  for (const auto& [part, file] : {std::pair{"validation", data.validation}, {"test", data.test}})
-    if (!file.empty()) eval::check_rows(split(name, part, prepared.source), config, job.tokenizer);
+  for (const auto& [part, origin] :
+       {std::pair{"validation", &data.validation}, {"test", &data.test}})
+    if (!origin->empty())
+      eval::check_rows(split(name, part, prepared.source), config, job.tokenizer);
 }
 
 void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepared& prepared) {
-  const train::TrainOptions& options = *stage.train;
+  const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
   train::Job& job = prepared.job;
   const nn::ModelConfig& student = prepared.student->config();
   const std::filesystem::path from = folder_(options.teacher->from);
-  const recipe::Mark mark = recipe_.stage_mark(stage.name, {"train", "teacher", "from"});
+  const recipe::Mark& mark = options.teacher->from.mark;
   require_one_tokenizer(*job.tokenizer, tokenizer(from), options.teacher->from, mark);
   exports::LoadedModel loaded = load_teacher(from, student, check);
   prepared.teacher_quantization = std::move(loaded.quantization);
@@ -237,7 +244,7 @@ void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepa
 // The teacher is scored before anything is trained: a wrong one (not fine-tuned, labels in another
 // order) shows here.
 void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage, Prepared& prepared) {
-  const train::TrainOptions& options = *stage.train;
+  const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
   const nn::ModelConfig& config = teacher.config();
   const data::DatasetOptions& data = recipe_.dataset(options.data);
   if (!scores_teacher(config, data, prepared.job.data->labels)) return;
@@ -267,7 +274,7 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage, Pre
         compress::str("the teacher '", options.teacher->from, "' scores ", title(metric), " ",
                       fixed(metric.value, 4), " on validation, and the recipe's floor is ",
                       shortest(*options.teacher->floor)),
-        recipe_.stage_mark(stage.name, {"train", "teacher", "floor"}).text(),
+        options.teacher->floor->mark.text(),
         "train the teacher on this task first, or check its labels");
 }
 

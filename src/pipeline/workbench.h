@@ -51,6 +51,10 @@ class Workbench {
   const text::Tokenizer& tokenizer(const std::filesystem::path& folder);
   const data::Split& split(const std::string& dataset, const std::string& part,
                            const std::filesystem::path& tokenizer_folder);
+  // What an earlier stage measured: its numbers.json.
+  nn::Json numbers(const std::string& stage) const;
+  std::filesystem::path folder(const std::string& model) const { return folder_(model); }
+  // Of a training stage.
   Prepared prepare(const StageOptions& stage, TeacherCheck check);
   // Throws Error{interrupted} when a stop was asked for, of any process; `what` is what stays
   // undone. A collective call.

@@ -85,6 +85,26 @@ void read_struct(const StructInfo& info, const Node& node, void* object, Problem
   for (const auto& check : info.checks) check(object, node.mark, problems);
 }
 
+void find_references(const StructInfo& info, const void* object, const std::string& path,
+                     std::vector<Referred>& found) {
+  for (const Field& field : info.fields)
+    if (field.references)
+      field.references(object, path.empty() ? field.key : path + "." + field.key, found);
+}
+
+void add_references(const Component& component, const std::string& path,
+                    std::vector<Referred>& found) {
+  if (component)
+    find_references(component.info->options(), component.options.get(),
+                    path.empty() ? component.name() : path + "." + component.name(), found);
+}
+
+std::vector<Referred> references_of(const Component& component) {
+  std::vector<Referred> found;
+  if (component) find_references(component.info->options(), component.options.get(), "", found);
+  return found;
+}
+
 Node write_struct(const StructInfo& info, const void* object) {
   Node map = Node::map();
   for (const Field& field : info.fields) {

@@ -29,7 +29,8 @@ Progress length_of(const Job& job) {
 std::vector<roles::Voice> voices_of(const Job& job) {
   const nn::ModelConfig* config = job.teacher != nullptr ? &job.teacher->config() : job.taught_by;
   if (config == nullptr) return {};
-  return {{job.options->teacher ? job.options->teacher->from : "teacher", config}};
+  const std::optional<TeacherOptions>& named = job.options->teacher;
+  return {{named ? std::string(named->from) : "teacher", config}};
 }
 
 }  // namespace

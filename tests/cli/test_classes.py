@@ -262,7 +262,7 @@ class Teachers(Classes):
         self.recipe("teacher", change=("precision: float32",
                                        "evaluate: {metrics: [accuracy, entity_f1]}"))
         self.error(self.run_it("run", "r.yaml", code=2), "metric 'entity_f1' needs tags",
-                   "r.yaml:12:27 (stages.student.train.evaluate.metrics)")
+                   "r.yaml:12:38 (stages.student.train.evaluate.metrics[1])")
         self.assertFalse((self.folder / "runs/test/stages/student/model").exists())
 
     def test_a_teacher_of_other_classes_may_lend_its_states(self):

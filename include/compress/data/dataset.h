@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "compress/data/array.h"
@@ -31,10 +32,22 @@ enum class Task {
   multiple_choice
 };
 
+// Where the rows of a part come from: a file (`train: data/train.tsv`), or an earlier stage of the
+// recipe (`train: {stage: annotate}`), whose file is then not known before that stage has run.
+struct Origin {
+  std::string file;  // "" = none, or not known yet
+  recipe::RowsReference stage;
+  recipe::Mark mark;
+  Origin() = default;
+  Origin(std::string path) : file(std::move(path)) {}  // NOLINT: a path is where rows come from
+  Origin(const char* path) : file(path) {}             // NOLINT
+  bool empty() const { return file.empty() && stage.empty(); }
+};
+
 // One entry of a recipe's `data:` map.
 struct DatasetOptions {
   std::string format;  // tsv | csv | jsonl | conll | squad; "" = by the file's extension
-  std::string train, validation, test;  // paths, "" = none
+  Origin train, validation, test;
   std::string text;                     // column: name, or number from 0 (span: the question)
   std::string pair;                     // second sentence's column (span: the passage), "" = none
   std::string label;                    // column of the label, score, or words' classes
@@ -45,7 +58,7 @@ struct DatasetOptions {
   std::vector<std::string>
       soft_labels;  // columns of probabilities, one a class, instead of `label`
   std::vector<std::string> skip_labels;  // rows with one of these labels are left out
-  std::string positive;                  // the class that `f1` is about; "" = see classes.h
+  recipe::Reference positive;            // the class that `f1` is about; "" = see classes.h
   std::string answer, answer_start;  // span: columns of the answer and of its place, in characters
   std::vector<std::string> choices;  // multiple_choice: columns of the second texts
   bool header = true;
@@ -59,8 +72,12 @@ struct DatasetOptions {
   bool concatenate = false;      // language_model: all texts in one, cut into rows of max_length
   std::optional<int64_t> limit;  // first n rows of each split only
   std::string cache = "auto";    // auto | off | folder: where tokenised rows are kept
+  recipe::Mark mark;
   static const recipe::Options<DatasetOptions>& options();
 };
+
+// The parts of a data set by name, in the order train, validation, test; those without rows too.
+std::vector<std::pair<std::string, const Origin*>> parts_of(const DatasetOptions& options);
 
 struct PassageSource;
 Task task_of(const DatasetOptions& options);  // Error{recipe} for an unknown one
@@ -179,3 +196,13 @@ int64_t count_rows(const DatasetOptions& options, const std::string& name);
 Batch pack(const Split& split, std::span<const int64_t> rows, bool pin = false);
 
 }  // namespace compress::data
+
+template <>
+struct compress::recipe::Type<compress::data::Origin> {
+  static std::string name();
+  static Json schema();
+  static bool read(const Node& node, data::Origin& value, Problems& problems);
+  static Node write(const data::Origin& value);
+  static void references(const data::Origin& value, const std::string& path,
+                         std::vector<Referred>& found);
+};

@@ -8,47 +8,32 @@
 
 #include "compress/data/dataset.h"
 #include "compress/recipe/options.h"
-#include "compress/train/options.h"
 
 namespace compress::pipeline {
 
-// Writes a finished model in formats of the ecosystem.
-struct ExportOptions {
-  std::string model;  // an earlier stage, or a folder
-  std::vector<std::string> formats = {"huggingface"};
-  std::string data;         // compared on; default: the data of the stage that made the model
-  int64_t rows = 256;       // rows compared
-  double tolerance = 1e-4;  // of the logits, relative to the largest
-  static const recipe::Options<ExportOptions>& options();
-};
+// The kinds of stages (src/pipeline/stage.h): train, evaluate, export, ...
+const recipe::Registry& stage_kinds();
 
-// Scores a model without training it.
-struct EvaluateStageOptions {
-  std::string model;
-  std::string data;
-  std::vector<std::string> metrics;
-  static const recipe::Options<EvaluateStageOptions>& options();
-};
-
-// One stage: a name and exactly one kind.
+// One stage: a name and exactly one kind, under its own key.
 struct StageOptions {
   std::string name;
-  std::optional<train::TrainOptions> train;
-  std::optional<EvaluateStageOptions> evaluate;
-  std::optional<ExportOptions> exports;  // key `export`
+  recipe::Component kind;
+  recipe::Mark mark;
   static const recipe::Options<StageOptions>& options();
 };
 
-// A number that the run is expected to reach. `of` makes it relative to the same metric of another
+// A number that the run is expected to reach. `of` makes it relative to the same number of another
 // stage.
 struct ExpectOptions {
-  std::string stage;
-  std::string metric;
-  std::string split = "test";  // test | validation
+  recipe::StageReference stage;
+  recipe::MetricReference metric;
+  std::string number;           // instead of a metric: in the stage's numbers.json, "layers.0"
+  std::string split = "test";   // test | validation
   std::optional<double> at_least, at_most;
-  std::string of;                       // another stage
+  recipe::StageReference of;            // another stage
   std::optional<double> drop_at_most;   // with `of`: value >= other - drop_at_most
   std::optional<double> gain_at_least;  // with `of`: value >= other + gain_at_least
+  recipe::Mark mark;
   static const recipe::Options<ExpectOptions>& options();
 };
 
@@ -60,21 +45,19 @@ struct RecipeOptions {
   std::vector<recipe::Named<data::DatasetOptions>> data;
   std::vector<StageOptions> stages;
   std::vector<ExpectOptions> expect;
+  // Null when there is none.
+  const data::DatasetOptions* dataset(const std::string& name) const;
+  const StageOptions* stage(const std::string& name) const;
   static const recipe::Options<RecipeOptions>& options();
 };
 
 struct Recipe {
   std::filesystem::path file;
-  recipe::Node tree;  // as it was read, overrides included
   RecipeOptions options;
   std::string resolved;  // YAML with every default spelled out
 
-  const data::DatasetOptions& dataset(const std::string& name) const;
-  const StageOptions* stage(const std::string& name) const;  // null when there is none
-  // The place of a key, or of the deepest part of the path that is there: {"data", "reviews"}.
-  recipe::Mark mark(const std::vector<std::string>& path) const;
-  // The same inside a stage: {"train", "teacher", "from"}.
-  recipe::Mark stage_mark(const std::string& stage, std::vector<std::string> keys) const;
+  const data::DatasetOptions& dataset(const std::string& name) const;  // Error{recipe} for none
+  const StageOptions* stage(const std::string& name) const { return options.stage(name); }
 };
 
 // Reads, overrides and checks a recipe: types and ranges, names, references to earlier stages and

@@ -24,11 +24,14 @@ struct FileRecord {
 
 // What a finished stage left, also kept in its stage.json.
 struct StageResult {
-  std::string name, kind;  // kind: train | evaluate | export
+  std::string name, kind;  // kind: its name in stage_kinds()
   std::string identity;    // hash of everything that the stage depends on
   std::string inputs;      // the same in words (YAML); "" where the version that ran it kept none
-  std::vector<FileRecord> files;  // of its model or exports
-  // Hashes of the models of earlier stages that it read, by the stage's name.
+  // Files and folders inside the stage's folder that it made; `files` are the files in them. Not
+  // kept in stage.json.
+  std::vector<std::string> made;
+  std::vector<FileRecord> files;
+  // Hashes of what earlier stages left and it read, by the stage's name.
   std::map<std::string, std::string> made_from;
   bool skipped = false;  // taken from an earlier run with the same identity
   double seconds = 0, samples_per_second = 0;
@@ -37,6 +40,7 @@ struct StageResult {
   nn::Census census;
   int64_t bytes = 0;  // of the weights on disk
   bool quantized = false;
+  nn::Json numbers;      // what numbers.json says, null without one
   std::vector<exports::Report> exports;
   std::vector<std::string> notes;
 };
@@ -67,7 +71,7 @@ struct RunOptions {
   parallel::Processes* processes = nullptr;
 };
 
-// Runs the stages in order. Finished stages of the same inputs whose files are whole are skipped,
+// Binds all stages on shapes alone, as plan_text() does, then runs them in order. Finished stages of the same inputs whose files are whole are skipped,
 // an interrupted one goes on from its state. Writes into the run folder: run.lock (held meanwhile),
 // recipe.yaml (resolved), log.txt, metrics.jsonl, events/<stage>/, stages/<name>/, result.json,
 // result.md. Expectations that do not hold are part of the result, not an error. Errors, besides
@@ -92,6 +96,7 @@ std::string result_text(const RunResult& result);
 
 // `compress plan`: resolved recipe, and per stage the model before and after, matched tensors,
 // steps, sizes, memory. Reads configs, tensor headers and row counts; no weights, no training data.
+// What depends on numbers that a stage measures first is said to be open.
 std::string plan_text(const Recipe& recipe);
 
 // Steps of one training stage for timing: nothing is saved. `stage` must train from folders, not

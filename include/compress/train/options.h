@@ -13,7 +13,7 @@ namespace compress::train {
 
 // `model: teacher`, or `model: {from: models/x, head: classification, drop_layers: {...}}`.
 struct ModelOptions {
-  std::string from;              // an earlier stage or a folder
+  recipe::ModelReference from;   // an earlier stage or a folder
   std::string head;              // "" = keep, or what the data's task asks for
   std::string pooling = "auto";  // of the embedding head
   std::vector<recipe::Component> surgery;
@@ -33,9 +33,10 @@ struct CacheOptions {
 
 // `teacher: teacher`, or `teacher: {from: ..., floor: 0.85}`.
 struct TeacherOptions {
-  std::string from;
-  std::optional<double> floor;        // refused when its score on the validation part is below
-  std::string metric;                 // of the floor; "" = the stage's
+  recipe::ModelReference from;
+  // Refused when its score on the validation part is below.
+  std::optional<recipe::Placed<double>> floor;
+  recipe::MetricReference metric;     // of the floor; "" = the stage's
   std::optional<CacheOptions> cache;  // keeps its answers between runs
   bool remember = true;  // logits are computed once a training row, before training, where nothing
                          // else is asked for
@@ -44,8 +45,8 @@ struct TeacherOptions {
 };
 
 struct EvaluationOptions {
-  std::vector<std::string> metrics;  // reported; empty = the task's
-  std::string select;                // best checkpoint by this metric; "" = the first reported
+  std::vector<recipe::MetricReference> metrics;  // reported; empty = the task's
+  recipe::MetricReference select;  // best checkpoint by this metric; "" = the first reported
   Duration every = Duration::epochs(1);
   std::string keep = "best";  // best | last
   int64_t patience = 0;       // evaluations without gain before stopping; 0 = never stop early
@@ -62,13 +63,13 @@ struct CheckpointOptions {
 struct TrainOptions {
   ModelOptions model;
   std::optional<TeacherOptions> teacher;
-  std::string data;
+  recipe::DataReference data;
   Duration length = Duration::epochs(3);  // key `for`
   int64_t batch = 32;
   int64_t accumulate = 1;
-  std::string precision = "auto";  // auto | float32 | bf16 | fp16
-  std::string device = "auto";     // auto | cpu | cuda | cuda:<n>
-  bool graphs = true;              // CUDA graphs of the passes, where they can be
+  std::string precision = "auto";                            // auto | float32 | bf16 | fp16
+  recipe::Placed<std::string> device = std::string("auto");  // auto | cpu | cuda | cuda:<n>
+  bool graphs = true;  // CUDA graphs of the passes, where they can be
   std::vector<recipe::Component> augment;
   std::vector<recipe::Component> objectives;  // empty: labels
   recipe::Component optimizer, schedule, sharpness, averaging;

@@ -70,7 +70,7 @@ TEST_F(Labels, OtherSplitsUseTheTrainingFilesNames) {
                 "line 3: label \"postive\" is none of the 2 classes (did you mean \"positive\"?)"),
             HasSubstr("line 4: label \"zzz\" is none of the 2 classes\n"),
             HasSubstr("the classes are \"negative\", \"positive\"")));
-  options.train.clear();
+  options.train = Origin();
   EXPECT_THAT(error_of(ErrorKind::recipe, [&] { load(options, "validation"); }),
               HasSubstr("not known without"));
   options.labels = {"negative", "positive"};

@@ -28,7 +28,8 @@ TEST(DataOptions, ReadsAll) {
                   " cache: off}",
                   &o),
       "");
-  EXPECT_EQ(o.format + o.train + o.validation + o.test + o.text + o.pair + o.label, "csvabcsty");
+  EXPECT_EQ(o.format + o.train.file + o.validation.file + o.test.file + o.text + o.pair + o.label,
+            "csvabcsty");
   EXPECT_EQ(o.task, "classification");
   EXPECT_THAT(o.labels, ElementsAre("no", "maybe"));
   EXPECT_FALSE(o.header);

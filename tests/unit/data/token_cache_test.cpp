@@ -151,7 +151,7 @@ TEST_F(TokenCache, ManyChunksAreOneSplit) {
   const Split memory = load_split(options, "train", tokenizer, {}, 3);
   EXPECT_EQ(mapped.rows(), 150'000);
   EXPECT_TRUE(same_rows(memory, mapped));
-  EXPECT_EQ(mapped.place(149'999), options.train + ":150001");
+  EXPECT_EQ(mapped.place(149'999), options.train.file + ":150001");
 }
 
 TEST_F(TokenCache, EachThingThatDecidesTheTokensHasItsFile) {
@@ -296,7 +296,7 @@ TEST_F(TokenCache, AnUnchangedFileIsNotHashedAgain) {
   const std::filesystem::path note = files(".source")[0];
   const std::string good = bytes_of(note);
   std::string other = good;
-  const size_t at = other.find(sha256(bytes_of(options.train)));
+  const size_t at = other.find(sha256(bytes_of(options.train.file)));
   ASSERT_NE(at, std::string::npos);
   other.replace(at, 64, sha256("other"));
   std::ofstream(note) << other;
@@ -305,11 +305,11 @@ TEST_F(TokenCache, AnUnchangedFileIsNotHashedAgain) {
   EXPECT_EQ(hash(), fresh);
   // A file that was changed, whatever its times say, is hashed.
   std::ofstream(note) << other;
-  const auto time = std::filesystem::last_write_time(options.train);
-  std::string text = bytes_of(options.train);
+  const auto time = std::filesystem::last_write_time(options.train.file);
+  std::string text = bytes_of(options.train.file);
   text[20] ^= 1;
   write("numbers.tsv", text);
-  std::filesystem::last_write_time(options.train, time);
+  std::filesystem::last_write_time(options.train.file, time);
   const std::string changed = hash();
   EXPECT_NE(changed, fresh);
   auto elsewhere = options;
@@ -373,7 +373,7 @@ TEST_F(TokenCache, MemoryIsThatOfAChunk) {
   options.task = "unlabelled";
   options.train = path("large.tsv");
   {
-    std::ofstream out(options.train, std::ios::binary);
+    std::ofstream out(options.train.file, std::ios::binary);
     out << "text\n";
     const std::string words(400, 'w');
     for (int64_t row = 0; row < 300'000; ++row) out << words << row % 1000 << "\n";

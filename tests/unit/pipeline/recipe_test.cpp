@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "compress/train/options.h"
 #include "unit/pipeline/folder.h"
 
 namespace compress::pipeline {
@@ -23,7 +24,7 @@ TEST_F(Recipes, AreResolvedWithEveryDefault) {
   EXPECT_THAT(recipe.resolved, HasSubstr("batch: 8"));
   EXPECT_THAT(recipe.resolved, HasSubstr("max_target_length: 128"));
   EXPECT_EQ(recipe.options.seed, 13);
-  EXPECT_EQ(recipe.stage("a")->train->length, Duration::steps(2));
+  EXPECT_EQ(recipe.stage("a")->kind.as<train::TrainOptions>().length, Duration::steps(2));
   EXPECT_EQ(recipe.stage("b"), nullptr);
   EXPECT_EQ(recipe.dataset("films").label, "label");
   EXPECT_THAT(tiny::error_of(ErrorKind::recipe, [&] { (void)recipe.dataset("x"); }),
@@ -58,6 +59,9 @@ TEST_F(Recipes, NameTheirStagesOnce) {
   for (const char* name : {"a/b", ".a", "\"a b\"", "\"\""})
     EXPECT_THAT(refused(text(stage(name, base(), 1))), HasSubstr("cannot name a folder")) << name;
   EXPECT_THAT(refused(text("  - name: a\n")), HasSubstr("exactly one of train, evaluate, export"));
+  EXPECT_THAT(refused(text("  - name: a\n    evaluate: {model: " + base() +
+                           ", data: films}\n    export: {model: " + base() + "}\n")),
+              HasSubstr("export beside evaluate"));
 }
 
 TEST_F(Recipes, AreCheckedAgainstTheirData) {
@@ -98,6 +102,52 @@ TEST_F(Recipes, AreCheckedForMetricsAndExpectations) {
               HasSubstr("`of` goes with"));
   EXPECT_THAT(expecting("stage: first, metric: accuracy, at_least: 0, of: first"),
               HasSubstr("`of` goes with"));
+}
+
+TEST_F(Recipes, MayReadTheRowsOfEarlierStagesThatLeaveSome) {
+  const std::string label = "  - name: label\n    annotate: {model: " + base() + ", data: films}\n";
+  auto silver = [&](const std::string& columns) {
+    return "  silver: {train: {stage: label}, " + columns + "}\n";
+  };
+  const std::string train =
+      "  - name: b\n    train: {model: " + base() + ", data: silver, for: 1 step}\n";
+  const std::string whole = "text: text, soft_labels: [negative, positive]";
+  auto recipe = [&](const std::string& stages, const std::string& columns) {
+    return text(stages, silver(columns));
+  };
+  const Recipe good = load(recipe(label + train, whole));
+  EXPECT_EQ(good.dataset("silver").train.stage, "label");
+  EXPECT_EQ(load(good.resolved).resolved, good.resolved);
+  EXPECT_THAT(refused(recipe(train + label, whole)), HasSubstr("stage 'label' comes later"));
+  EXPECT_THAT(refused(recipe(train, whole)), HasSubstr("there is no stage 'label'"));
+  EXPECT_THAT(refused(recipe(stage("label", base(), 1) + train, whole)),
+              testing::AllOf(HasSubstr("stage 'label' leaves no rows"),
+                             HasSubstr("(data.silver.train.stage)")));
+  EXPECT_THAT(refused(recipe(label + train, "format: tsv, " + whole)),
+              HasSubstr("rows that a stage leaves are jsonl"));
+  auto planned = [&](const std::string& columns) {
+    return tiny::error_of(ErrorKind::recipe,
+                          [&] { plan_text(load(recipe(label + train, columns))); });
+  };
+  EXPECT_THAT(planned("text: text, soft_labels: [negativ, positive]"),
+              testing::AllOf(HasSubstr("the rows of stage 'label' have no column 'negativ'"),
+                             HasSubstr("did you mean 'negative'?"), HasSubstr("recipe.yaml:4:")));
+  EXPECT_THAT(planned("text: text, label: label"),
+              HasSubstr("the classes of rows that a stage makes are not known yet"));
+}
+
+TEST_F(Recipes, ExpectNumbersOfStagesThatLeaveSome) {
+  auto expecting = [&](const std::string& expectation) {
+    return refused(text(
+        "  - name: m\n    measure: {model: " + base() + ", data: films}\n" + stage("a", base(), 1),
+        "expect:\n  - {" + expectation + "}\n"));
+  };
+  EXPECT_THAT(expecting("stage: a, number: layers.0, at_least: 0"),
+              HasSubstr("stage 'a' leaves no numbers"));
+  EXPECT_THAT(expecting("stage: m, at_least: 0"),
+              HasSubstr("exactly one of `metric` and `number`"));
+  EXPECT_THAT(expecting("stage: m, metric: accuracy, number: rows, at_least: 0"),
+              HasSubstr("exactly one of `metric` and `number`"));
 }
 
 TEST(RecipeDocuments, TellEveryComponentAndSection) {

@@ -4,7 +4,8 @@
 
 #include <cmath>
 
-#include "../../../src/pipeline/stages.h"
+#include "../../../src/pipeline/description.h"
+#include "../../../src/pipeline/result.h"
 #include "unit/pipeline/folder.h"
 
 namespace compress::pipeline {
@@ -96,9 +97,31 @@ TEST(Judging, AMissingNumberDoesNotHold) {
     EXPECT_FALSE(found.held) << found.text;
 }
 
+TEST(Judging, ReadsNumbersThatAStageLeft) {
+  const nn::Json numbers = {{"layers", {0.5, 0.25}}, {"deep", {{"er", 3}}}, {"word", "x"}};
+  EXPECT_EQ(number_at(numbers, "layers.1"), 0.25);
+  EXPECT_EQ(number_at(numbers, "deep.er"), 3);
+  for (const char* path : {"layers", "layers.2", "layers.x", "layers.-1", "word", "deep.er.0", ""})
+    EXPECT_TRUE(std::isnan(number_at(numbers, path))) << path;
+  StageResult measured;
+  measured.name = "m";
+  measured.numbers = numbers;
+  ExpectOptions high, missing;
+  high.stage = missing.stage = "m";
+  high.number = "layers.0";
+  high.at_least = 0.5;
+  missing.number = "layers.7";
+  missing.at_most = 1;
+  const std::vector<Expectation> found = judge({high, missing}, {measured});
+  EXPECT_TRUE(found[0].held);
+  EXPECT_EQ(found[0].text, "m layers.0 0.5000 >= 0.5000");
+  EXPECT_FALSE(found[1].held);
+}
+
 TEST(Records, ComeBackAsTheyWere) {
   StageResult result = trained("a", 0.5, 0.75);
   result.exports = {exported()};
+  result.numbers = {{"layers", {0.5, 1}}};
   result.validation.push_back({"spearman", std::nan(""), 8, "undefined"});
   const StageResult back = stage_from_json(nn::Json::parse(record_json(result).dump()));
   EXPECT_EQ(record_json(back).dump(), record_json(result).dump());
@@ -106,6 +129,7 @@ TEST(Records, ComeBackAsTheyWere) {
   EXPECT_EQ(back.files.at(0).bytes, 12U);
   EXPECT_EQ(back.made_from.at("earlier"), "cd");
   EXPECT_EQ(back.exports.at(0).reread.value, 0.5);
+  EXPECT_EQ(back.numbers, result.numbers);
   // The result of a run names no files.
   EXPECT_FALSE(to_json(result).contains("files"));
 }

@@ -149,13 +149,13 @@ TEST_F(Runs, AnswersThatAreKeptAreTheTeachers) {
 
 TEST_F(Runs, ACacheHoldsWhatObjectivesRead) {
   auto options = [&](const std::string& more) {
-    return *load(text(stage("a", base(), 1,
-                            ", teacher: {from: " + base() +
-                                ", cache: {folder: x, "
-                                "hidden: all}}, objectives: " +
-                                more)))
-                .stage("a")
-                ->train;
+    return load(text(stage("a", base(), 1,
+                           ", teacher: {from: " + base() +
+                               ", cache: {folder: x, "
+                               "hidden: all}}, objectives: " +
+                               more)))
+        .stage("a")
+        ->kind.as<train::TrainOptions>();
   };
   const train::TrainOptions both = options("[soft_labels: {}, hidden_states: {}]");
   EXPECT_TRUE(reads_teacher_logits(both));
@@ -195,6 +195,20 @@ TEST_F(Runs, PlansTellSizesBeforeAnythingIsTrained) {
   EXPECT_THAT(plan, HasSubstr("evaluate int8 on films"));
   EXPECT_THAT(plan, HasSubstr("export int8 as huggingface, compressed-tensors"));
   EXPECT_FALSE(fs::exists(root_ / "run"));
+}
+
+TEST_F(Runs, BindEveryStageBeforeTheFirstIsTrained) {
+  const std::string first = stage("a", base(), 2);
+  auto refused = [&](const std::string& more) {
+    const std::string error = tiny::error_of(
+        ErrorKind::recipe, [&] { run_it(load(text(first + stage("b", "a", 2, more)))); });
+    EXPECT_FALSE(fs::exists(root_ / "run")) << error;
+    return error;
+  };
+  EXPECT_THAT(refused(", pruning: {magnitude: {sparsity: 50%, targets: [atention]}}"),
+              testing::AllOf(HasSubstr("atention"), HasSubstr("(stages.b.train.pruning")));
+  EXPECT_THAT(refused(", teacher: " + base() + ", objectives: [hidden_states: {map: {1: 7}}]"),
+              HasSubstr("stages.b.train.objectives"));
 }
 
 TEST_F(Runs, BenchesTimeAStage) {

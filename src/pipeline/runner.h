@@ -8,6 +8,7 @@
 #include "compress/pipeline/run.h"
 #include "identity.h"
 #include "run_folder.h"
+#include "stage.h"
 #include "workbench.h"
 
 namespace compress::pipeline {
@@ -20,9 +21,9 @@ class Runner {
 
  private:
   StageResult run_stage(const StageOptions& stage);
-  StageResult run_train(const StageOptions& stage, StageResult result);
-  StageResult run_evaluate(const StageOptions& stage, StageResult result);
-  StageResult run_export(const StageOptions& stage, StageResult result);
+  // Runs it whatever is there; keep() records what came out.
+  StageResult run_anew(const StageOptions& stage);
+  void keep(const StageOptions& stage, StageResult& result);
 
   // --- what earlier runs left (resume.cpp), of the process that writes
   void open();
@@ -47,40 +48,22 @@ class Runner {
   }
   // Folder of a model named in the recipe: an earlier stage's, or the path itself.
   std::filesystem::path model_folder(const std::string& name) const;
-  // Hashes of the models of earlier stages that a stage reads, where they are known.
-  std::map<std::string, std::string> models_read(const StageOptions& stage) const;
+  // Hashes of what earlier stages left and a stage reads, where they are known.
+  std::map<std::string, std::string> artefacts_read(const StageOptions& stage) const;
   // What a saved state must have been made with: the same on all processes.
   std::string state_identity(const StageOptions& stage, const Inputs& updates);
-  void score(exports::LoadedModel& loaded, const std::string& dataset,
-             const std::vector<std::string>& metrics, nn::Precision precision,
-             const std::filesystem::path& tokenizer_folder, StageResult& result);
   nn::Json provenance() const;
 
-  const Recipe& recipe_;
+  const Recipe& given_;
   const RunOptions& options_;
   std::filesystem::path folder_;
+  Recipe recipe_;  // as given, with the files of rows that its stages leave
   Identities identities_;
   Workbench bench_;
   std::optional<RunFolder> held_;
-  std::map<std::string, StageResult> finished_;  // of earlier runs, by stage
-  std::map<std::string, std::string> models_;    // hashes of this run's models, by stage
+  std::map<std::string, StageResult> finished_;   // of earlier runs, by stage
+  std::map<std::string, std::string> artefacts_;  // hashes of what this run has, by stage
   std::unique_ptr<MetricsLog> metrics_;
 };
-
-// Whole number that a stage's random streams start from.
-uint64_t stage_seed(const Recipe& recipe, const StageOptions& stage);
-uint64_t folder_bytes(const std::filesystem::path& folder);
-uint64_t weight_bytes(const std::filesystem::path& folder);
-
-// What result.json says of a stage.
-nn::Json to_json(const StageResult& result);
-nn::Json record_json(const StageResult& result);  // all of it, for stage.json
-StageResult stage_from_json(
-    const nn::Json& json);  // throws nlohmann exceptions when the file is not ours
-nn::Json to_json(const RunResult& result, const Recipe& recipe);
-std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
-                               const std::vector<StageResult>& stages);
-const Metric* find_metric(const StageResult& result, const std::string& split,
-                          const std::string& name);
 
 }  // namespace compress::pipeline

@@ -8,20 +8,23 @@
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "stages.h"
+#include "stage.h"
+#include "workbench.h"
 
 namespace compress::pipeline {
 
-BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t steps,
+BenchResult bench_stage(const Recipe& given, const std::string& name, int64_t steps,
                         const std::filesystem::path& run_folder, parallel::Processes* processes) {
   auto begin = std::chrono::steady_clock::now();
+  const Recipe recipe = with_rows(given, run_folder);
   const StageOptions* stage = recipe.stage(name);
-  if (stage == nullptr || !stage->train)
+  const auto* training = stage == nullptr ? nullptr : options_if<train::TrainOptions>(*stage);
+  if (training == nullptr)
     throw Error(ErrorKind::recipe, "there is no training stage '" + name + "'",
                 recipe.file.string());
   auto folder = [&](const std::string& model) {
     if (recipe.stage(model) == nullptr) return std::filesystem::path(model);
-    std::filesystem::path made = run_folder / "stages" / model / "model";
+    std::filesystem::path made = run_folder / "stages" / model / model_name;
     if (!std::filesystem::exists(made))
       throw Error(ErrorKind::recipe,
                   "stage '" + name + "' starts from stage '" + model + "', which " +
@@ -35,7 +38,7 @@ BenchResult bench_stage(const Recipe& recipe, const std::string& name, int64_t s
   Prepared prepared = bench.prepare(*stage, TeacherCheck::for_timing);
   prepared.binding.reset();  // each of the runs below makes its own
   train::Job& job = prepared.job;
-  train::TrainOptions options = *stage->train;
+  train::TrainOptions options = *training;
   BenchResult result;
   // Warm-up and measured updates are two runs, so that the first does not count allocation and
   // thread start-up.

@@ -1,0 +1,57 @@
+#pragma once
+// What stages would do, on shapes alone: models without weights, counts of rows.
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "compress/nn/model.h"
+#include "compress/pipeline/recipe.h"
+#include "compress/text/tokenizer.h"
+
+namespace compress::pipeline {
+
+class Planning {
+ public:
+  // `tells`: the plan is read by people; else only mistakes matter.
+  Planning(const Recipe& recipe, bool tells) : recipe_(recipe), tells_(tells) {}
+
+  const Recipe& recipe() const { return recipe_; }
+  bool tells() const { return tells_; }
+  // Adds a line to the plan.
+  void line(const std::string& text) { text_ += text + "\n"; }
+  const std::string& text() const { return text_; }
+
+  // A model by the name that the recipe gives it: tensors of zeros that nobody wrote to.
+  nn::ModelState& model(const std::string& name);
+  // The folder that its tokenizer comes from.
+  std::string tokenizer_folder(const std::string& model) const;
+  // What becomes of a stage's model, which was made of `from`; warns of tokens without a row.
+  // `open`: it depends on numbers that are not known yet, so that its shapes may be other ones.
+  void leave_model(const std::string& stage, const std::string& from, nn::ModelState state,
+                   bool open);
+  bool is_open(const std::string& model) const { return open_.contains(model); }
+
+  // Rows of a part of a data set, which an earlier stage may make.
+  int64_t rows(const std::string& dataset, const std::string& part) const;
+  void leave_rows(const std::string& stage, int64_t rows) { made_rows_[stage] = rows; }
+
+ private:
+  void warn_of_gaps(const std::string& stage, const nn::ModelConfig& config);
+
+  const Recipe& recipe_;
+  bool tells_;
+  std::string text_;
+  std::map<std::string, nn::ModelState> states_;
+  std::map<std::string, std::string> roots_;  // folders of tokenizers, by stage
+  std::map<std::string, int64_t> made_rows_;  // by stage
+  std::set<std::string> open_;
+  std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
+};
+
+// Binds all stages in order, as plan_text() does, without a word. Error{recipe} with the place of
+// what does not fit.
+void bind_all(const Recipe& recipe);
+
+}  // namespace compress::pipeline

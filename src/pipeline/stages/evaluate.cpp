@@ -1,0 +1,78 @@
+// The kind of stage that scores a model without training it.
+
+#include <chrono>
+
+#include "../configs.h"
+#include "../planning.h"
+#include "../record.h"
+#include "../workbench.h"
+#include "compress/base/clock.h"
+#include "compress/base/strings.h"
+#include "kinds.h"
+#include "score.h"
+
+namespace compress::pipeline {
+
+namespace {
+
+struct EvaluateStageOptions {
+  recipe::ModelReference model;
+  recipe::DataReference data;
+  std::vector<recipe::MetricReference> metrics;
+
+  static const recipe::Options<EvaluateStageOptions>& options() {
+    static const auto description =
+        recipe::Options<EvaluateStageOptions>("evaluate")
+            .field("model", &EvaluateStageOptions::model, "an earlier stage, or a folder")
+            .required()
+            .field("data", &EvaluateStageOptions::data, "name of a data set")
+            .required()
+            .field("metrics", &EvaluateStageOptions::metrics, "default: those of the task");
+    return description;
+  }
+};
+
+class EvaluateStage : public StageKind {
+ public:
+  explicit EvaluateStage(const StageOptions& stage)
+      : StageKind(stage), options_(stage.kind.as<EvaluateStageOptions>()) {}
+
+  void check_models(Configs& configs) const override {
+    const nn::ModelConfig& config = configs.model(options_.model).config;
+    configs.check_scored(config, options_.data);
+    configs.check_classes(config, options_.data, options_.data.mark);
+    configs.check_metrics(options_.metrics, config, options_.data);
+  }
+
+  void plan(Planning& planning) const override {
+    planning.line(compress::str("evaluate ", options_.model, " on ", options_.data));
+  }
+
+  StageResult run(Bench& bench) const override {
+    const auto begin = std::chrono::steady_clock::now();
+    const std::filesystem::path folder = bench.work.folder(options_.model);
+    exports::LoadedModel loaded = exports::load(folder);
+    StageResult result;
+    result.census = nn::census(*loaded.model);
+    result.quantized = !loaded.scheme.is_null();
+    result.bytes = static_cast<int64_t>(weight_bytes(folder));
+    score_model(bench, loaded,
+                {options_.data, recipe::names_of(options_.metrics), nn::Precision::float32, folder,
+                 bench.stop},
+                result);
+    result.seconds = seconds_since(begin);
+    return result;
+  }
+
+ private:
+  const EvaluateStageOptions& options_;
+};
+
+}  // namespace
+
+void add_evaluate(StageRegistry& registry) {
+  add_kind<EvaluateStage, EvaluateStageOptions>(registry, "evaluate",
+                                                "scores a model without training it");
+}
+
+}  // namespace compress::pipeline

@@ -1,0 +1,133 @@
+// The kind of stage that writes a finished model in formats of the ecosystem.
+
+#include <chrono>
+
+#include "../configs.h"
+#include "../planning.h"
+#include "../workbench.h"
+#include "compress/base/clock.h"
+#include "compress/base/log.h"
+#include "compress/base/strings.h"
+#include "compress/export/export.h"
+#include "kinds.h"
+
+namespace compress::pipeline {
+
+namespace {
+
+struct ExportOptions {
+  recipe::ModelReference model;
+  std::vector<std::string> formats = {"huggingface"};
+  recipe::DataReference data;  // compared on; default: the data of the stage that made the model
+  int64_t rows = 256;          // rows compared
+  double tolerance = 1e-4;     // of the logits, relative to the largest
+
+  static const recipe::Options<ExportOptions>& options() {
+    static const auto description =
+        recipe::Options<ExportOptions>("export")
+            .field("model", &ExportOptions::model, "an earlier stage, or a folder")
+            .required()
+            .field("formats", &ExportOptions::formats, "what to write")
+            .one_of(exports::formats())
+            .field("data", &ExportOptions::data,
+                   "data set to compare on; default: the one that the model's stage used")
+            .field("rows", &ExportOptions::rows, "rows compared")
+            .range(1, 1e9)
+            .field("tolerance", &ExportOptions::tolerance,
+                   "largest difference of logits, relative to the largest logit")
+            .above(0);
+    return description;
+  }
+};
+
+class ExportStage : public StageKind {
+ public:
+  explicit ExportStage(const StageOptions& stage)
+      : StageKind(stage), options_(stage.kind.as<ExportOptions>()) {}
+
+  std::vector<recipe::Referred> inputs(const RecipeOptions& recipe) const override {
+    std::vector<recipe::Referred> found = StageKind::inputs(recipe);
+    const recipe::DataReference data = compared_on(recipe);
+    if (options_.data.empty() && !data.empty())
+      found.push_back({recipe::Refers::data, "data", data});
+    return found;
+  }
+
+  void check_models(Configs& configs) const override {
+    const nn::ModelConfig& config = configs.model(options_.model).config;
+    const recipe::DataReference data = compared_on(configs.recipe().options);
+    if (data.empty() || config.head != nn::HeadKind::classification) return;
+    if (configs.recipe().dataset(data).task == "classification")
+      configs.check_classes(config, data, data.mark);
+  }
+
+  void plan(Planning& planning) const override {
+    planning.line(compress::str("export ", options_.model, " as ", join(options_.formats, ", ")));
+  }
+
+  StageResult run(Bench& bench) const override {
+    const auto begin = std::chrono::steady_clock::now();
+    const std::filesystem::path folder = bench.work.folder(options_.model);
+    exports::LoadedModel loaded = exports::load(folder);
+    StageResult result;
+    result.census = nn::census(*loaded.model);
+    result.quantized = !loaded.scheme.is_null();
+    const data::Split* check = split_of(bench, folder);
+    for (const std::string& format : options_.formats) {
+      bench.work.check_stop("the export '" + bench.name() + "' was complete");
+      result.made.push_back(format);
+      if (bench.first()) write(bench, format, loaded, folder, check, result);
+    }
+    result.seconds = seconds_since(begin);
+    return result;
+  }
+
+ private:
+  // The data set that was named, or that of the stage that made the model; at the place that says
+  // so.
+  recipe::DataReference compared_on(const RecipeOptions& recipe) const {
+    if (!options_.data.empty()) return options_.data;
+    recipe::DataReference found;
+    for (const StageOptions& stage : recipe.stages) {
+      if (stage.name == stage_.name) break;
+      if (options_.model == stage.name && stage.kind) found.name = dataset_of(recipe, stage);
+    }
+    found.mark = options_.model.mark;
+    return found;
+  }
+
+  const data::Split* split_of(Bench& bench, const std::filesystem::path& folder) const {
+    const recipe::DataReference name = compared_on(bench.recipe.options);
+    if (name.empty()) return nullptr;
+    const data::DatasetOptions& data = bench.recipe.dataset(name);
+    const char* part = !data.test.empty()         ? "test"
+                       : !data.validation.empty() ? "validation"
+                                                  : "train";
+    return &bench.work.split(name, part, folder);
+  }
+
+  // The other processes wait at the next check.
+  void write(Bench& bench, const std::string& format, exports::LoadedModel& model,
+             const std::filesystem::path& folder, const data::Split* check,
+             StageResult& result) const {
+    exports::Report report = exports::write(format, model, folder, bench.folder / format, check,
+                                            bench.provenance, options_.tolerance);
+    log::info(compress::str(
+        bench.name(), ": ", format, "  ", human_bytes(static_cast<double>(report.weight_bytes)),
+        " of weights on disk, re-read: largest logit difference ", report.largest_difference,
+        " on ", report.rows, " rows, ", title(report.ours), " ", fixed(report.ours.value, 4),
+        " and ", fixed(report.reread.value, 4)));
+    result.bytes = report.weight_bytes;
+    result.exports.push_back(std::move(report));
+  }
+
+  const ExportOptions& options_;
+};
+
+}  // namespace
+
+void add_export(StageRegistry& registry) {
+  add_kind<ExportStage, ExportOptions>(registry, "export", "writes a model for other programs");
+}
+
+}  // namespace compress::pipeline

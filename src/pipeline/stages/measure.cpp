@@ -1,0 +1,269 @@
+// The kind of stage that measures a model over data: numbers for later stages.
+
+#include "measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "../configs.h"
+#include "../planning.h"
+#include "../workbench.h"
+#include "asking.h"
+#include "compress/base/clock.h"
+#include "compress/base/error.h"
+#include "compress/base/files.h"
+#include "compress/base/log.h"
+#include "compress/base/strings.h"
+#include "compress/eval/evaluate.h"
+#include "compress/storage/safetensors.h"
+#include "kinds.h"
+
+namespace compress::pipeline {
+
+using torch::Tensor;
+
+Tensor contribution_sums(const std::vector<Tensor>& hidden, const Tensor& tokens) {
+  std::vector<Tensor> sums;
+  auto chosen = [&](const Tensor& states) {
+    const Tensor rows = tokens.defined() ? states.index_select(0, tokens) : states;
+    return rows.to(torch::kFloat64);
+  };
+  for (size_t layer = 0; layer + 1 < hidden.size(); ++layer)
+    sums.push_back(
+        at::cosine_similarity(chosen(hidden[layer]), chosen(hidden[layer + 1]), 1, 1e-12).sum());
+  return torch::stack(sums).cpu();
+}
+
+Tensor token_losses(const Tensor& logits, const Tensor& labels) {
+  return at::cross_entropy_loss(logits, labels, {}, at::Reduction::None).to(torch::kFloat32).cpu();
+}
+
+Joined join_rows(const Tensor& rows, const Tensor& counts, const Tensor& values) {
+  const int64_t n = rows.size(0);
+  Tensor ordered = torch::zeros({n}, torch::kInt64);
+  ordered.index_copy_(0, rows, counts);
+  Joined joined;
+  joined.offsets = torch::cat({torch::zeros({1}, torch::kInt64), ordered.cumsum(0)});
+  joined.values = torch::empty_like(values);
+  const auto* row = rows.const_data_ptr<int64_t>();
+  const auto* count = counts.const_data_ptr<int64_t>();
+  const auto* offset = joined.offsets.const_data_ptr<int64_t>();
+  int64_t at = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    joined.values.narrow(0, offset[row[i]], count[i]).copy_(values.narrow(0, at, count[i]));
+    at += count[i];
+  }
+  return joined;
+}
+
+namespace {
+
+struct MeasureOptions : AskOptions {
+  recipe::DataReference data;
+  std::string part = "validation";
+  std::string what = "contribution";
+  std::string token = "first";
+
+  static const recipe::Options<MeasureOptions>& options() {
+    static const auto description = [] {
+      recipe::Options<MeasureOptions> o("measure");
+      add_model(o);
+      o.field("data", &MeasureOptions::data, "name of a data set").required();
+      o.field("part", &MeasureOptions::part, "of the data set")
+          .one_of({"train", "validation", "test"});
+      o.field(
+           "what", &MeasureOptions::what,
+           "how much each layer changes its input, or the loss of each token of a language model")
+          .one_of({"contribution", "token_losses"});
+      o.field("token", &MeasureOptions::token,
+              "contribution: of each row's first token ([CLS]), of its last, or of all tokens")
+          .one_of({"first", "last", "all"});
+      add_asking(o);
+      return o;
+    }();
+    return description;
+  }
+};
+
+bool writes(nn::HeadKind head) {
+  return head == nn::HeadKind::causal_lm || head == nn::HeadKind::seq2seq_lm;
+}
+
+// Packed positions of the first or last tokens of a batch's rows; undefined: all.
+Tensor positions_of(const data::Batch& batch, const std::string& which) {
+  if (which == "all") return {};
+  const Tensor ends = torch::tensor(batch.row_offsets);
+  const Tensor at = which == "first" ? ends.slice(0, 0, -1) : ends.slice(0, 1) - 1;
+  return at.to(batch.token_ids.device());
+}
+
+class MeasureStage : public StageKind {
+ public:
+  explicit MeasureStage(const StageOptions& stage)
+      : StageKind(stage), options_(stage.kind.as<MeasureOptions>()) {}
+
+  Leaves leaves() const override { return {.store = losses(), .numbers = true}; }
+  std::vector<std::vector<std::string>> indifferent() const override {
+    return {{"batch"}, {"device"}};
+  }
+
+  void check(const RecipeOptions& recipe, recipe::Problems& problems) const override {
+    check_asking(options_, problems);
+    check_part(recipe, options_.data, options_.part, problems);
+  }
+
+  void check_models(Configs& configs) const override {
+    const nn::ModelConfig& config = configs.model(options_.model).config;
+    const data::Task task = data::task_of(configs.recipe().dataset(options_.data));
+    if (!losses() || (writes(config.head) && eval::can_score(config.head, task))) return;
+    throw Error(ErrorKind::recipe,
+                compress::str("a model with the head '", nn::head_name(config.head),
+                              "' has no losses of tokens on data set '", options_.data, "'"),
+                options_.model.mark.text(),
+                "token_losses needs a causal_lm and data with `task: language_model`, or a "
+                "seq2seq_lm and `task: sequence_to_sequence`");
+  }
+
+  void plan(Planning& planning) const override {
+    const nn::ModelConfig& config = planning.model(options_.model).config;
+    planning.line(compress::str("measure ", options_.what, " of ", options_.model, " on ",
+                                options_.data, " (", options_.part, ")"));
+    if (!losses() && !planning.is_open(options_.model))
+      planning.line(compress::str("leaves        ", numbers_name, ": layers.0 to layers.",
+                                  std::max<int64_t>(config.layers, 1) - 1));
+  }
+
+  StageResult run(Bench& bench) const override {
+    const auto begin = std::chrono::steady_clock::now();
+    Asked asked(bench, options_);
+    StageResult result;
+    result.census = nn::census(asked.model());
+    const data::Split& split = bench.work.split(options_.data, options_.part, asked.folder());
+    result.numbers = losses() ? measure_losses(bench, asked, split, result)
+                              : measure_layers(bench, asked, split);
+    result.numbers["rows"] = split.rows();
+    parallel::first_only(bench.processes, [&] {
+      write_file(bench.folder / numbers_name, result.numbers.dump(2) + "\n");
+    });
+    result.made.push_back(numbers_name);
+    log::info(bench.name() + ": " + summary(result.numbers));
+    result.notes.push_back(summary(result.numbers));
+    result.seconds = seconds_since(begin);
+    return result;
+  }
+
+ private:
+  bool losses() const { return options_.what == "token_losses"; }
+
+  nn::Json measure_layers(Bench& bench, Asked& asked, const data::Split& split) const {
+    Tensor sums, tokens = torch::zeros({1}, torch::kFloat64);
+    asked.each(split, share_of(split.rows(), bench.processes), {.hidden = true},
+               [&](const std::vector<int64_t>&, const data::Batch& batch, const nn::Outputs& out) {
+                 const Tensor at = positions_of(batch, options_.token);
+                 const Tensor found = contribution_sums(out.hidden, at);
+                 sums = sums.defined() ? sums + found : found;
+                 tokens += at.defined() ? at.size(0) : batch.tokens();
+               });
+    if (!sums.defined()) sums = torch::zeros({asked.config().layers}, torch::kFloat64);
+    if (bench.processes != nullptr) {
+      bench.processes->sum(sums);
+      bench.processes->sum(tokens);
+    }
+    const Tensor means = (sums / tokens).contiguous();
+    if (!torch::isfinite(means).all().item<bool>())
+      throw Error(ErrorKind::diverged, "the model's states are not finite",
+                  options_.model.mark.text());
+    const auto* mean = means.const_data_ptr<double>();
+    return {{"layers", std::vector<double>(mean, mean + means.numel())},
+            {"tokens", static_cast<int64_t>(tokens.item<double>())}};
+  }
+
+  nn::Json measure_losses(Bench& bench, Asked& asked, const data::Split& split,
+                          StageResult& result) const {
+    std::vector<int64_t> rows, counts;
+    std::vector<Tensor> parts = {torch::empty({0})};
+    asked.each(
+        split, share_of(split.rows(), bench.processes), {},
+        [&](const std::vector<int64_t>& asked_rows, const data::Batch& batch,
+            const nn::Outputs& out) {
+          if (out.token_index.defined())
+            parts.push_back(token_losses(
+                out.token_logits, batch.targets.token_labels.index_select(0, out.token_index)));
+          add_counts(batch.predicted(), batch.targets.labelled, counts);
+          rows.insert(rows.end(), asked_rows.begin(), asked_rows.end());
+        });
+    Tensor all_rows = torch::tensor(rows, torch::kInt64),
+           all_counts = torch::tensor(counts, torch::kInt64), values = torch::cat(parts);
+    if (bench.processes != nullptr) {
+      all_rows = bench.processes->gather_rows(all_rows);
+      all_counts = bench.processes->gather_rows(all_counts);
+      values = bench.processes->gather_rows(values);
+    }
+    const Joined joined = join_rows(all_rows, all_counts, values);
+    const double mean = joined.values.to(torch::kFloat64).mean().item<double>();
+    if (!std::isfinite(mean))
+      throw Error(ErrorKind::diverged, "the losses of tokens are not finite, or there are none",
+                  options_.model.mark.text());
+    parallel::first_only(bench.processes, [&] { write_store(bench.folder / store_name, joined); });
+    result.made.push_back(store_name);
+    return {{"loss", mean}, {"perplexity", std::exp(mean)}, {"tokens", joined.values.numel()}};
+  }
+
+  // Predicted tokens of each row of a batch.
+  static void add_counts(const data::Batch& batch, const std::vector<int64_t>& labelled,
+                         std::vector<int64_t>& counts) {
+    for (size_t row = 0; row + 1 < batch.row_offsets.size(); ++row) {
+      const auto first = std::lower_bound(labelled.begin(), labelled.end(), batch.row_offsets[row]);
+      const auto last = std::lower_bound(first, labelled.end(), batch.row_offsets[row + 1]);
+      counts.push_back(last - first);
+    }
+  }
+
+  static void write_store(const std::filesystem::path& folder, const Joined& joined) {
+    make_folder(folder);
+    auto bytes = [](const Tensor& tensor) {
+      return std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes());
+    };
+    storage::SafetensorsWriter writer(folder / "token_losses.safetensors",
+                                      {{"losses", storage::Dtype::f32, {joined.values.size(0)}},
+                                       {"offsets", storage::Dtype::i64, {joined.offsets.size(0)}}});
+    writer.write("losses", bytes(joined.values));
+    writer.write("offsets", bytes(joined.offsets));
+    writer.commit();
+  }
+
+  std::string summary(const nn::Json& numbers) const {
+    if (losses())
+      return compress::str("loss of a token ", fixed(numbers.at("loss").get<double>(), 4), ", of ",
+                           with_commas(numbers.at("tokens").get<int64_t>()), " tokens");
+    std::vector<std::string> parts;
+    for (const nn::Json& number : numbers.at("layers"))
+      parts.push_back(fixed(number.get<double>(), 4));
+    return "cosine of a layer's input and output, from the first layer: " + join(parts, ", ");
+  }
+
+  const MeasureOptions& options_;
+};
+
+}  // namespace
+
+void add_measure(StageRegistry& registry) {
+  add_kind<MeasureStage, MeasureOptions>(
+      registry, "measure", "measures a model over data, for later stages",
+      "contribution: c_l = mean over tokens of cos(state before layer l, state after layer l)\n"
+      "token_losses: -log p(token | those before it), of each predicted token",
+      "Sajjad et al. 2023, arXiv 2004.03844, section 3 (contribution)",
+      "It leaves `numbers.json`: of `contribution` \"layers\", a list with a number for each layer "
+      "of "
+      "the encoder (or of the one stack), the first one first; a number near 1 says that the layer "
+      "changes little. Sajjad et al. take the first token ([CLS]) on the development set. Where a "
+      "family has a norm behind its last layer, the last number is of the state behind that norm. "
+      "Of "
+      "`token_losses`: \"loss\", \"perplexity\", and in `store/token_losses.safetensors` "
+      "\"losses\" "
+      "[M] and \"offsets\" [rows + 1]: those of row r are offsets[r] to offsets[r + 1]. `expect:` "
+      "reads numbers by `number: layers.0`.");
+}
+
+}  // namespace compress::pipeline

@@ -1,0 +1,45 @@
+#include "score.h"
+
+#include "../workbench.h"
+#include "compress/base/log.h"
+#include "compress/base/strings.h"
+#include "compress/eval/evaluate.h"
+
+namespace compress::pipeline {
+
+namespace {
+
+std::string metrics_line(const std::vector<Metric>& metrics) {
+  std::vector<std::string> parts;
+  for (const Metric& metric : metrics)
+    parts.push_back(compress::str(title(metric), " ", fixed(metric.value, 4),
+                                  metric.note.empty() ? "" : " (" + metric.note + ")"));
+  return join(parts, "  ") + (metrics.empty() ? "" : compress::str("  n ", metrics.front().n));
+}
+
+}  // namespace
+
+void score_model(Bench& bench, exports::LoadedModel& model, const ScoreOptions& options,
+                 StageResult& result) {
+  const data::DatasetOptions& data = bench.recipe.dataset(options.dataset);
+  eval::EvaluateOptions how;
+  how.metrics = options.metrics;
+  how.precision = options.precision;
+  how.batch = 64;
+  how.tokenizer = &bench.work.tokenizer(options.tokenizer_folder);
+  how.processes = bench.processes;
+  how.stop = options.stop;
+  auto metrics_on = [&](const char* part) {
+    how.progress = bench.name() + "  " + part;
+    return eval::evaluate(*model.model,
+                          bench.work.split(options.dataset, part, options.tokenizer_folder), how)
+        .metrics;
+  };
+  if (!data.validation.empty()) result.validation = metrics_on("validation");
+  if (!data.test.empty()) result.test = metrics_on("test");
+  if (!result.validation.empty())
+    log::info(bench.name() + "  validation: " + metrics_line(result.validation));
+  if (!result.test.empty()) log::info(bench.name() + "  test: " + metrics_line(result.test));
+}
+
+}  // namespace compress::pipeline

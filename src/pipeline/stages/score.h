@@ -1,0 +1,24 @@
+#pragma once
+// Scoring a stage's model on the validation and test parts.
+
+#include <string>
+#include <vector>
+
+#include "../stage.h"
+#include "compress/export/export.h"
+#include "compress/nn/parameter.h"
+
+namespace compress::pipeline {
+
+struct ScoreOptions {
+  std::string dataset;
+  std::vector<std::string> metrics;  // empty: those of the task
+  nn::Precision precision = nn::Precision::float32;
+  std::filesystem::path tokenizer_folder;
+  const std::atomic<bool>* stop = nullptr;  // null: a score is waited for
+};
+// Fills the result's scores, and tells them.
+void score_model(Bench& bench, exports::LoadedModel& model, const ScoreOptions& options,
+                 StageResult& result);
+
+}  // namespace compress::pipeline

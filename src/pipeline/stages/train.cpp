@@ -1,0 +1,144 @@
+#include "train.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "../description.h"
+#include "../record.h"
+#include "../workbench.h"
+#include "compress/base/clock.h"
+#include "compress/base/log.h"
+#include "compress/base/strings.h"
+#include "compress/eval/evaluate.h"
+#include "compress/export/export.h"
+#include "kinds.h"
+#include "score.h"
+
+namespace compress::pipeline {
+
+namespace {
+
+constexpr const char* train_name = "train";
+
+// Reported metrics, with the selecting one among them.
+std::vector<std::string> metric_list(const train::EvaluationOptions& options,
+                                     const nn::ModelConfig& config) {
+  std::vector<std::string> names =
+      options.metrics.empty() ? eval::default_metrics(config) : recipe::names_of(options.metrics);
+  const std::string& select = options.select;
+  if (!select.empty() && std::find(names.begin(), names.end(), select) == names.end())
+    names.push_back(select);
+  return names;
+}
+
+// Scores the student on the validation part with the weights that it has.
+std::function<train::Score()> scorer(Bench& bench, const train::TrainOptions& options,
+                                     const Prepared& prepared,
+                                     const std::vector<std::string>& metrics) {
+  if (bench.recipe.dataset(options.data).validation.empty()) return {};
+  const data::Split* validation = &bench.work.split(options.data, "validation", prepared.source);
+  const std::string select =
+      options.evaluate.select.empty() ? metrics.front() : options.evaluate.select.name;
+  eval::EvaluateOptions how;
+  how.metrics = metrics;
+  how.batch = options.evaluate.batch;
+  how.precision = prepared.job.precision;
+  how.tokenizer = prepared.job.tokenizer;
+  how.processes = bench.processes;
+  how.progress = bench.name() + "  validation";
+  return [validation, select, how, student = prepared.student.get()] {
+    eval::Evaluation found = eval::evaluate(*student, *validation, how);
+    train::Score score;
+    for (const Metric& metric : found.metrics) score.values.emplace_back(metric.name, metric.value);
+    score.values.emplace_back("loss", found.loss);
+    score.selected = found.find(select)->value;
+    score.higher_is_better = higher_is_better(select);
+    return score;
+  };
+}
+
+void complete(train::Job& job, const Bench& bench) {
+  job.state_file = bench.state_file;
+  job.identity = bench.state_identity;
+  job.inputs = bench.state_inputs;
+  job.metrics = bench.metrics;
+  job.events = bench.events;
+  job.quiet = !bench.first();
+}
+
+}  // namespace
+
+std::vector<std::vector<std::string>> TrainStage::indifferent() const {
+  return {{"checkpoint"},
+          {"device"},
+          {"seed"},
+          {"evaluate", "batch"},
+          {"teacher", "cache", "folder"},
+          {"teacher", "cache", "missing"},
+          {"teacher", "cache", "hidden"}};
+}
+
+// Device and precision as they are here; without the test part and the teacher's floor, which are
+// looked at again in any case.
+bool TrainStage::describe_updates(recipe::Node& node, const parallel::Processes* processes) const {
+  const train::EvaluationOptions& scoring = options().evaluate;
+  erase_key(node, {"data", "test"});
+  erase_key(node, {train_name, "teacher", "floor"});
+  erase_key(node, {train_name, "teacher", "metric"});
+  erase_key(node, {train_name, "evaluate", "metrics"});
+  if (scoring.select.empty() && !scoring.metrics.empty())
+    set_key(node, {train_name, "evaluate", "select"}, scoring.metrics.front());
+  const torch::Device device =
+      train::resolve_device(options().device, processes, options().device.mark.text());
+  set_key(node, {train_name, "device"}, device.is_cpu() ? "cpu" : "cuda");
+  set_key(node, {train_name, "precision"},
+          nn::precision_name(train::resolve_precision(options().precision, device)));
+  return true;
+}
+
+StageResult TrainStage::run(Bench& bench) const {
+  const auto begin = std::chrono::steady_clock::now();
+  const train::TrainOptions& options = this->options();
+  Prepared prepared = bench.work.prepare(stage_, TeacherCheck::score);
+  const std::filesystem::path source = prepared.source;
+  train::Job& job = prepared.job;
+  log::info(compress::str(bench.name(), ": ", with_commas(job.rows), " rows, ",
+                          options.length.text(), ", batch ", options.batch, ", ",
+                          nn::precision_name(job.precision), " on ", job.device.str()));
+  const std::vector<std::string> metrics = metric_list(options.evaluate, job.student->config());
+  job.evaluate = scorer(bench, options, prepared, metrics);
+  complete(job, bench);
+  train::Result trained = train::run(job, *prepared.binding);
+  prepared.binding.reset();
+
+  StageResult result;
+  result.steps = trained.steps;
+  result.samples_per_second = trained.samples_per_second;
+  result.best_step = trained.best_step;
+  result.notes = prepared.notes;
+  if (!prepared.teacher_score.empty()) result.notes.push_back(prepared.teacher_score);
+  result.notes.insert(result.notes.end(), trained.notes.begin(), trained.notes.end());
+  result.quantized = !trained.scheme.is_null();
+  result.census = nn::census(*prepared.student);
+  for (const std::string& edit : prepared.student->history()) result.notes.push_back(edit);
+  exports::LoadedModel finished = exports::with_scheme(std::move(prepared.student), trained.scheme);
+  score_model(bench, finished, {options.data, metrics, job.precision, source, nullptr}, result);
+  const std::filesystem::path folder = bench.folder / model_name;
+  parallel::first_only(bench.processes, [&] {
+    exports::save_stage_model(*finished.model, trained.scheme, folder, source);
+  });
+  result.made = {model_name};
+  result.bytes = static_cast<int64_t>(weight_bytes(folder));
+  result.seconds = trained.earlier_seconds + seconds_since(begin);
+  log::info(compress::str(bench.name(), ": done in ", human_seconds(result.seconds), ", ",
+                          fixed(result.samples_per_second, 0), " samples/s"));
+  return result;
+}
+
+void add_train(StageRegistry& registry) {
+  add_kind<TrainStage, train::TrainOptions>(
+      registry, train_name, "trains a model, with or without a teacher", "", "",
+      "Durations carry a unit: `500 steps`, `3 epochs`, `10%` (of the stage). It leaves `model/`.");
+}
+
+}  // namespace compress::pipeline

@@ -1,0 +1,116 @@
+// What is wrong with a training stage before anything is read of its weights.
+
+#include "../configs.h"
+#include "../workbench.h"
+#include "compress/augment/augment.h"
+#include "compress/base/error.h"
+#include "compress/base/place.h"
+#include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
+#include "compress/data/classes.h"
+#include "compress/objective/objective.h"
+#include "train.h"
+
+namespace compress::pipeline {
+
+namespace {
+
+void check_use_of_teacher(const train::TrainOptions& options, recipe::Problems& problems) {
+  bool used = false;
+  for (const recipe::Component& component : options.objectives) {
+    if (!component) continue;  // a problem already
+    const bool needs = objective::make(component)->needs().teacher.has_value();
+    used = used || needs;
+    if (needs && !options.teacher)
+      problems.add(component.mark, "objective '" + component.name() + "' needs a teacher",
+                   "add `teacher:` to the stage");
+  }
+  if (options.teacher && !used)
+    problems.add(options.teacher->mark, "no objective uses the teacher",
+                 "add soft_labels, logits_mse or hidden_states to `objectives`, or remove "
+                 "`teacher`");
+}
+
+// What changes the texts may need tokens that a tokenizer, or the embedding, lacks.
+void check_augments(const train::TrainOptions& options, const Known& student) {
+  if (options.augment.empty()) return;
+  const std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(student.folder);
+  nn::ModelConfig config = student.config;
+  if (student.resized) config.vocab_size = tokenizer->vocabulary_size();
+  nn::ParamTable none;
+  const roles::Scene scene{
+      .student = config, .weights = none, .helpers = none, .tokenizer = tokenizer.get()};
+  for (const recipe::Component& component : options.augment)
+    with_place(component.mark.text(), [&] { augment::make(component)->bind(scene); });
+}
+
+// Tokens of the tokenizer that both have.
+int64_t common_tokens(const Known& teacher, const Known& student, const recipe::Reference& from) {
+  const std::unique_ptr<text::Tokenizer> theirs = checkpoint::load_tokenizer(teacher.folder),
+                                         ours = checkpoint::load_tokenizer(student.folder);
+  require_one_tokenizer(*ours, *theirs, from, from.mark);
+  return ours->vocabulary_size();
+}
+
+}  // namespace
+
+void TrainStage::check(const RecipeOptions& recipe, recipe::Problems& problems) const {
+  const train::TrainOptions& options = this->options();
+  check_use_of_teacher(options, problems);
+  if (!train::is_device(options.device))
+    problems.add(options.device.mark, "unknown device '" + options.device.value + "'",
+                 train::device_names);
+  const data::DatasetOptions* data = recipe.dataset(options.data);
+  if (data == nullptr) return;
+  if (data->train.empty())
+    problems.add(options.data.mark, "data set '" + options.data.name + "' has no training part");
+  if (data->validation.empty() && options.teacher && options.teacher->floor)
+    problems.add(options.teacher->floor->mark,
+                 "a floor needs a validation part to score the teacher on");
+}
+
+void TrainStage::check_models(Configs& configs) const {
+  const train::TrainOptions& options = this->options();
+  Known student = configs.model(options.model.from);
+  nn::ModelState state;
+  state.config = student.config;
+  prepare_head(state, options.model, configs.recipe().dataset(options.data),
+               configs.classes(options.data));
+  student.config = std::move(state.config);
+  for (const recipe::Component& edit : options.model.surgery)
+    student.resized = student.resized || edit.name() == "resize_vocabulary";
+  configs.check_scored(student.config, options.data);
+  configs.check_metrics(options.evaluate.metrics, student.config, options.data);
+  configs.check_metric(options.evaluate.select, student.config, options.data);
+  check_augments(options, student);
+  if (options.teacher) check_teacher(configs, student);
+  configs.leave(stage_.name, std::move(student));
+}
+
+void TrainStage::check_teacher(Configs& configs, const Known& student) const {
+  const train::TrainOptions& options = this->options();
+  const recipe::ModelReference& from = options.teacher->from;
+  const Known& teacher = configs.model(from);
+  int64_t tokens = 0;
+  if (teacher.folder != student.folder) tokens = common_tokens(teacher, student, from);
+  nn::ModelConfig taught = teacher.config;
+  if (teacher.resized || student.resized)
+    taught.vocab_size = student.config.vocab_size;  // it shows when the models are built
+  else if (tokens == 0 && taught.vocab_size != student.config.vocab_size)
+    tokens = checkpoint::load_tokenizer(student.folder)->vocabulary_size();
+  teacher::check_fit(student.config, taught, reads_teacher_logits(options), tokens, from.mark);
+  const data::DatasetOptions& data = configs.recipe().dataset(options.data);
+  const bool scored = scores_teacher(teacher.config, data, configs.classes(options.data));
+  if (scored) configs.check_metric(options.teacher->metric, teacher.config, options.data);
+  if (!scored && options.teacher->floor)
+    throw Error(
+        ErrorKind::recipe,
+        compress::str(
+            "a floor needs a teacher that can be scored on the data; this one "
+            "has the head '",
+            nn::head_name(teacher.config.head), "'",
+            teacher.config.labels.empty() ? "" : " of " + data::class_list(teacher.config.labels)),
+        options.teacher->floor->mark.text(), "remove `floor`");
+}
+
+}  // namespace compress::pipeline

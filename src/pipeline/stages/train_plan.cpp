@@ -1,0 +1,223 @@
+// What a training stage would do: the model before and after, updates, matches, memory.
+
+#include <algorithm>
+
+#include "../planning.h"
+#include "../workbench.h"
+#include "compress/base/place.h"
+#include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
+#include "compress/data/classes.h"
+#include "compress/nn/architecture.h"
+#include "train.h"
+
+namespace compress::pipeline {
+
+namespace {
+
+std::string model_line(const nn::ModelConfig& config, int64_t parameters) {
+  return compress::str(config.family, ", ", config.layers, " layers, ", config.hidden_size,
+                       " wide, ", config.attention_heads, " heads, head ",
+                       nn::head_name(config.head),
+                       config.labels.empty() ? "" : " {" + join(config.labels, ", ") + "}", ", ",
+                       with_commas(parameters), " parameters");
+}
+
+// Bytes kept for backward with every row at its longest: an upper bound.
+double activation_bytes(const nn::ModelConfig& c, int64_t tokens, nn::Precision precision) {
+  double element = precision == nn::Precision::float32 ? 4 : 2;
+  double per_layer =
+      (10.0 * static_cast<double>(c.hidden_size) + 2.0 * static_cast<double>(c.intermediate_size)) *
+      element;
+  return static_cast<double>(tokens) *
+         (static_cast<double>(c.layers) * per_layer + 4.0 * 3 * static_cast<double>(c.hidden_size));
+}
+
+// Tokens of the longest row; of a sequence-to-sequence row both texts'.
+int64_t longest_row(const data::DatasetOptions& data, const nn::ModelConfig& config) {
+  const std::optional<int64_t> places = nn::learned_places(config);
+  auto at_most = [&](int64_t length) { return places ? std::min(length, *places) : length; };
+  return at_most(data.max_length) +
+         (data.task == "sequence_to_sequence" ? at_most(data.max_target_length) : 0);
+}
+
+// Logits over a vocabulary and their gradient, where every token has them.
+double logit_bytes(const nn::ModelConfig& c, int64_t tokens) {
+  const bool every = nn::predicts_tokens(c.head) && c.head != nn::HeadKind::masked_lm;
+  return every ? 8.0 * static_cast<double>(tokens) * static_cast<double>(c.vocab_size) : 0;
+}
+
+// The part of a component's options that refers to what an earlier stage measures first.
+std::string measured_by(const recipe::Component& component) {
+  for (const recipe::Referred& found : recipe::references_of(component))
+    if (found.to == recipe::Refers::numbers) return found.reference;
+  return {};
+}
+
+// One stage on shapes.
+class TrainPlan {
+ public:
+  TrainPlan(const StageOptions& stage, Planning& planning)
+      : stage_(stage),
+        options_(stage.kind.as<train::TrainOptions>()),
+        data_(planning.recipe().dataset(options_.data)),
+        planning_(planning) {}
+
+  void run() {
+    nn::ModelState state = planning_.model(options_.model.from);
+    if (planning_.tells()) tell_before(state);
+    labels_ = with_place(data_.mark.text(), [&] { return data::label_names(data_); });
+    const bool open = set_open_edits_aside();
+    head_ = prepare_state(state, edited_, data_, labels_);
+    student_ = nn::build(state, 0);
+    if (open)
+      tell_open();
+    else
+      bind();
+    nn::ModelState after = student_->state();
+    planning_.leave_model(stage_.name, options_.model.from, std::move(after), open);
+  }
+
+ private:
+  void tell_before(const nn::ModelState& state) {
+    const std::unique_ptr<nn::Model> before = nn::build(state, 0);
+    planning_.line(compress::str("model before  ", options_.model.from, ": ",
+                                 model_line(before->config(), before->params().numel())));
+  }
+
+  // Surgery by numbers that are not measured yet is left out. True where shapes are open for that.
+  bool set_open_edits_aside() {
+    edited_ = options_.model;
+    std::erase_if(edited_.surgery, [&](const recipe::Component& edit) {
+      const std::string measuring = measured_by(edit);
+      if (measuring.empty()) return false;
+      planning_.line(compress::str("open          ", edit.name(), " reads the numbers of stage '",
+                                   measuring, "', which are known when that has run"));
+      return true;
+    });
+    return edited_.surgery.size() < options_.model.surgery.size() ||
+           planning_.is_open(options_.model.from) ||
+           (options_.teacher && planning_.is_open(options_.teacher->from));
+  }
+
+  void tell_open() {
+    planning_.line(
+        "open          the shapes of this stage's models depend on it: its methods are "
+        "bound when it begins");
+  }
+
+  void bind() {
+    job_.stage = stage_.name;
+    job_.options = &options_;
+    job_.student = student_.get();
+    job_.rows = planning_.rows(options_.data, "train");
+    job_.device = train::resolve_device(options_.device, nullptr, options_.device.mark.text());
+    job_.precision = train::resolve_precision(options_.precision, job_.device);
+    if (!data_.validation.empty()) job_.evaluate = [] { return train::Score(); };
+    std::unique_ptr<nn::Model> teacher;
+    if (options_.teacher) {
+      teacher = fitting_teacher();
+      job_.taught_by = &teacher->config();
+    }
+    const train::Binding binding(job_);
+    if (options_.teacher && options_.teacher->cache)
+      kept_ = wanted_answers(options_, binding).text();
+    if (planning_.tells()) tell(train::plan(job_, binding));
+  }
+
+  std::unique_ptr<nn::Model> fitting_teacher() {
+    const recipe::ModelReference& from = options_.teacher->from;
+    const nn::ModelConfig& student = student_->config();
+    std::unique_ptr<nn::Model> model = nn::build(planning_.model(from), 0);
+    teacher_parameters_ = model->params().numel();
+    // Tokens of the tokenizer matter where the teacher has another number of embeddings.
+    int64_t tokens = 0;
+    if (model->config().vocab_size != student.vocab_size)
+      tokens = checkpoint::load_tokenizer(planning_.tokenizer_folder(options_.model.from))
+                   ->vocabulary_size();
+    teacher::check_fit(student, model->config(), reads_teacher_logits(options_), tokens, from.mark);
+    return model;
+  }
+
+  void tell(const train::Plan& plan) {
+    tell_models();
+    const Progress& p = plan.progress;
+    planning_.line(compress::str(
+        "length        ", options_.length.text(), " = ", with_commas(p.total_steps), " updates of ",
+        options_.batch, " rows (", data_.concatenate ? "about " : "", with_commas(job_.rows),
+        " rows, ", with_commas(p.steps_per_epoch), " updates an epoch), ",
+        nn::precision_name(job_.precision), " on ", job_.device.str()));
+    for (const std::string& note : plan.notes) planning_.line(note);
+    if (plan.auxiliary_parameters > 0)
+      planning_.line("trained helpers that are not exported: " +
+                     with_commas(plan.auxiliary_parameters) + " parameters");
+    tell_matches(plan);
+    tell_memory(plan);
+    if (!data_.labels.empty()) return;
+    if (const std::string warning = data::unlabelled_warning(labels_); !warning.empty())
+      planning_.line("warning       " + warning);
+  }
+
+  void tell_models() {
+    const nn::ModelConfig& config = student_->config();
+    planning_.line("model after   " + model_line(config, student_->params().numel()));
+    for (const std::string& edit : student_->history()) planning_.line("  " + edit);
+    if (!head_.empty()) planning_.line("  " + head_);
+    if (!options_.teacher) return;
+    planning_.line(compress::str("teacher       ", options_.teacher->from, ": ",
+                                 with_commas(teacher_parameters_), " parameters, frozen"));
+    if (options_.teacher->cache)
+      planning_.line(compress::str("its cache     ", options_.teacher->cache->folder, ": ", kept_));
+  }
+
+  void tell_matches(const train::Plan& plan) {
+    if (plan.matches.empty()) return;
+    Table table({"tensor", "shape", "weights", "constraint"});
+    int64_t total = 0;
+    for (const constraint::Match& match : plan.matches) {
+      std::vector<std::string> shape;
+      for (int64_t size : match.shape) shape.push_back(compress::str(size));
+      table.row({match.tensor, join(shape, " x "), with_commas(match.count), match.what});
+      total += match.count;
+    }
+    planning_.line(
+        "\n" + table.text() +
+        compress::str(plan.matches.size(), " matches, ", with_commas(total), " weights\n"));
+  }
+
+  void tell_memory(const train::Plan& plan) {
+    const nn::ModelConfig& config = student_->config();
+    const int64_t longest = longest_row(data_, config);
+    const double element = job_.precision == nn::Precision::float32 ? 4 : 2;
+    const double weights = static_cast<double>(student_->params().numel()) * 4;
+    const int64_t tokens = options_.batch * longest / options_.accumulate;
+    const double activations =
+        activation_bytes(config, tokens, job_.precision) + logit_bytes(config, tokens);
+    const double teacher = static_cast<double>(teacher_parameters_) * (4 + element);
+    planning_.line(compress::str(
+        "memory        weights ", human_bytes(weights), ", gradients, moments, masks and averages ",
+        human_bytes(static_cast<double>(plan.state_bytes)), ", teacher ", human_bytes(teacher),
+        ", activations at most ", human_bytes(activations), " (every row ", longest,
+        " tokens long)"));
+    planning_.line("on disk       " + human_bytes(weights) + " of weights");
+  }
+
+  const StageOptions& stage_;
+  const train::TrainOptions& options_;
+  const data::DatasetOptions& data_;
+  Planning& planning_;
+  train::ModelOptions edited_;  // without surgery that cannot be done yet
+  std::vector<std::string> labels_;
+  std::string head_, kept_;  // what became of the head; what a teacher's cache keeps
+  std::unique_ptr<nn::Model> student_;
+  train::Job job_;
+  int64_t teacher_parameters_ = 0;
+};
+
+}  // namespace
+
+void TrainStage::plan(Planning& planning) const {
+  TrainPlan(stage_, planning).run();
+}
+
+}  // namespace compress::pipeline

@@ -1,0 +1,134 @@
+"""Stages that measure, annotate and write, on real models; mistakes of later stages.
+
+Run from the repository root: .venv/bin/python -m unittest tests/cli/test_stages.py
+COMPRESS_BIN names the executable (default build/release/bin/compress).
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
+# Waiting threads of OpenMP sleep instead of spinning: other programs may share the machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+HEAD = """\
+name: test
+data:
+  reviews:
+    train: data/movies/train.tsv
+    validation: data/movies/dev.tsv
+    text: sentence
+    label: label
+    limit: 48
+"""
+SILVER = """\
+  silver:
+    train: {stage: label}
+    text: text
+    soft_labels: [negative, positive]
+"""
+TEACHER = """\
+stages:
+  - name: teacher
+    train:
+      model: models/all-MiniLM-L6-v2
+      data: reviews
+      for: 6 steps
+      batch: 8
+      precision: float32
+"""
+CHAIN = HEAD + SILVER + TEACHER + """\
+  - name: layers
+    measure: {model: models/all-MiniLM-L6-v2, data: reviews}
+  - name: label
+    annotate: {model: teacher, data: reviews}
+  - name: student
+    train:
+      model: {from: models/all-MiniLM-L6-v2, drop_layers: {strategy: top, keep: 1}}
+      data: silver
+      for: 4 steps
+      batch: 8
+      precision: float32
+  - name: write
+    generate:
+      model: models/SmolLM2-135M-Instruct
+      prompt: "A review: the film"
+      count: 4
+      sample: true
+      top_p: 0.9
+      max_new_tokens: 8
+expect:
+  - {stage: layers, number: layers.0, at_most: 1}
+"""
+MISSPELT = HEAD + TEACHER + """\
+  - name: sparse
+    train:
+      model: teacher
+      data: reviews
+      for: 6 steps
+      pruning: {magnitude: {sparsity: 50%, targets: [atention]}}
+"""
+
+
+class Stages(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="compress_stages_"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def command(self, name, text, *more):
+        file = self.folder / "recipe.yaml"
+        file.write_text(text)
+        return subprocess.run([BINARY, name, file, *map(str, more)], cwd=ROOT, text=True,
+                              capture_output=True, timeout=600, check=False)
+
+    def rows(self, file):
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+    def test_stages_leave_numbers_and_rows_for_others(self):
+        out = self.folder / "run"
+        done = self.command("run", CHAIN, "--out", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("held    layers layers.0", done.stdout)
+        numbers = json.loads((out / "stages/layers/numbers.json").read_text())
+        self.assertEqual(len(numbers["layers"]), 6)
+        for number in numbers["layers"]:
+            self.assertGreater(number, -1)
+            self.assertLess(number, 1)
+        rows = self.rows(out / "stages/label/rows.jsonl")
+        self.assertEqual(len(rows), 48)
+        for row in rows:
+            self.assertEqual(list(row), ["text", "label", "negative", "positive"])
+            self.assertAlmostEqual(row["negative"] + row["positive"], 1, places=6)
+            self.assertEqual(row["label"], max("negative", "positive", key=row.get))
+        with (ROOT / "data/movies/train.tsv").open(encoding="utf-8") as file:
+            column = next(file).rstrip("\n").split("\t").index("sentence")
+            texts = [next(file).rstrip("\n").split("\t")[column] for _ in rows]
+        self.assertEqual([row["text"] for row in rows], texts)
+        written = self.rows(out / "stages/write/rows.jsonl")
+        self.assertGreater(len({row["text"] for row in written}), 1)
+        again = self.command("run", CHAIN, "--out", out)
+        self.assertEqual(again.stderr.count("unchanged since an earlier run"), 5, again.stderr)
+        plan = self.command("plan", CHAIN)
+        self.assertIn("rows.jsonl: 48 rows of text, label, negative, positive", plan.stdout)
+        self.assertIn("numbers.json: layers.0 to layers.5", plan.stdout)
+
+    def test_a_mistake_of_the_last_stage_ends_before_the_first_is_trained(self):
+        out = self.folder / "run"
+        begin = time.monotonic()
+        done = self.command("run", MISSPELT, "--out", out)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("atention", done.stderr)
+        self.assertIn("(stages.sparse.train.pruning", done.stderr)
+        self.assertFalse((out / "stages").exists())
+        self.assertLess(time.monotonic() - begin, 30)
+
+
+if __name__ == "__main__":
+    unittest.main()
