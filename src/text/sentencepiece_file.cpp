@@ -16,6 +16,7 @@ class Fields {
   // The next field; false at the end.
   bool next() {
     if (rest_.empty()) return false;
+    const char* begin = rest_.data();
     const uint64_t key = varint();
     number_ = key >> 3;
     switch (key & 7) {
@@ -36,8 +37,10 @@ class Fields {
         throw std::invalid_argument("a field of an unknown kind");
     }
     kind_ = static_cast<int>(key & 7);
+    raw_ = {begin, static_cast<size_t>(rest_.data() - begin)};
     return true;
   }
+  std::string_view raw() const { return raw_; }  // the field with its key
   uint64_t number() const { return number_; }
   std::string_view bytes() const { return expect(2), bytes_; }
   int32_t integer() const { return expect(0), static_cast<int32_t>(value_); }
@@ -68,7 +71,7 @@ class Fields {
     return out;
   }
 
-  std::string_view rest_, bytes_;
+  std::string_view rest_, bytes_, raw_;
   uint64_t number_ = 0, value_ = 0;
   int kind_ = 0;
 };
@@ -102,6 +105,14 @@ SentencePieceModel parse_sentencepiece(std::string_view bytes) {
   }
   if (model.pieces.empty()) throw std::invalid_argument("it has no pieces");
   return model;
+}
+
+std::string filter_sentencepiece(
+    std::string_view bytes, const std::function<bool(const SentencePieceModel::Piece&)>& keep) {
+  std::string out;
+  for (Fields fields(bytes); fields.next();)
+    if (fields.number() != 1 || keep(parse_piece(fields.bytes()))) out += fields.raw();
+  return out;
 }
 
 }  // namespace compress::text

@@ -2,6 +2,7 @@
 // The file of a SentencePiece model: a Protocol Buffers message.
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,5 +24,10 @@ struct SentencePieceModel {
 
 // Reads the fields above and skips others. Throws std::invalid_argument on anything malformed.
 SentencePieceModel parse_sentencepiece(std::string_view bytes);
+
+// The same file with those of its pieces for which `keep` is true; everything else is copied byte
+// for byte. Throws std::invalid_argument as above.
+std::string filter_sentencepiece(std::string_view bytes,
+                                 const std::function<bool(const SentencePieceModel::Piece&)>& keep);
 
 }  // namespace compress::text

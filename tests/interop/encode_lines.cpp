@@ -1,6 +1,9 @@
 // Encodes lines for test_tokenizer*.py. Usage: encode_lines MODEL [--plain | --packed] < in > out
 // MODEL is a folder, or a file *.ggml.json with what a GGUF file says of its tokenizer.
 //        encode_lines --train wordpiece|bpe|unigram|sentencepiece-bpe SIZE FOLDER < lines
+//        encode_lines FOLDER --trim TIMES OUT < lines > ids
+// With --trim: writes the tokenizer with the tokens that the lines have so often, and the old id of
+// each.
 // With --plain: lines of text in, lines of ids out. With --packed arrays of int32, for many texts:
 // In:  the number of texts, their lengths, the texts' bytes
 // Out: tokens of each text, ids, offsets (begin and end of each token), lengths of the decoded
@@ -23,6 +26,7 @@
 #include "compress/text/ggml.h"
 #include "compress/text/tokenizer.h"
 #include "compress/text/train.h"
+#include "compress/text/trim.h"
 
 using namespace compress;
 using nlohmann::json;
@@ -130,6 +134,23 @@ int train(const std::string& model, const std::string& size, const std::string& 
   return 0;
 }
 
+int trim(const std::string& folder, const std::string& times, const std::string& out) {
+  const auto tokenizer = text::load_tokenizer(folder);
+  std::vector<int64_t> counts(static_cast<size_t>(tokenizer->vocabulary_size()));
+  text::EncodeOptions options;
+  options.add_special_tokens = false;
+  for (std::string line; std::getline(std::cin, line);)
+    for (int32_t id : tokenizer->encode(line, options).ids) ++counts[static_cast<size_t>(id)];
+  std::vector<bool> wanted;
+  for (int64_t count : counts) wanted.push_back(count >= std::stoll(times));
+  const text::TrimmedTokenizer trimmed = text::trim_tokenizer(folder, *tokenizer, wanted);
+  make_folder(out);
+  for (const auto& [name, content] : trimmed.files)
+    write_file(std::filesystem::path(out) / name, content);
+  for (int32_t id : trimmed.kept) std::cout << id << '\n';
+  return 0;
+}
+
 // A tokenizer as the metadata of a GGUF file, in JSON.
 std::unique_ptr<text::Tokenizer> load_ggml(const std::string& path) {
   const json file = json::parse(read_file(path));
@@ -164,13 +185,15 @@ int main(int argc, char** argv) {
   const bool plain = arguments.size() == 2 && arguments[1] == "--plain";
   const bool packed = arguments.size() == 2 && arguments[1] == "--packed";
   const bool train_one = arguments.size() == 4 && arguments[0] == "--train";
-  if (arguments.size() != 1 && !plain && !packed && !train_one) {
+  const bool trim_one = arguments.size() == 4 && arguments[1] == "--trim";
+  if (arguments.size() != 1 && !plain && !packed && !train_one && !trim_one) {
     std::cerr << "usage: encode_lines MODEL [--plain | --packed] < lines\n";
     return 2;
   }
   std::ios::sync_with_stdio(false);
   try {
     if (train_one) return train(arguments[1], arguments[2], arguments[3]);
+    if (trim_one) return trim(arguments[0], arguments[2], arguments[3]);
     const auto tokenizer = arguments[0].ends_with(".ggml.json")
                                ? load_ggml(arguments[0])
                                : text::load_tokenizer(arguments[0]);
