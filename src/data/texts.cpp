@@ -1,7 +1,11 @@
 #include "compress/data/texts.h"
 
+#include <limits>
+
+#include "annotated.h"
 #include "compress/base/error.h"
-#include "reader.h"
+#include "compress/base/strings.h"
+#include "labels.h"
 
 namespace compress::data {
 
@@ -44,6 +48,37 @@ bool TextReader::next(TextRow& row) {
   row.pair = record.cells.size() > 1 ? record.cells[1] : std::string_view();
   state_->source.forget();
   return true;
+}
+
+void read_texts(const DatasetOptions& options, const std::string& split,
+                const std::function<void(std::string_view)>& take) {
+  const Layout layout = layout_of(options);
+  const Task task = facts_of(options).task;
+  Source source(split_file(options, split));
+  const std::unique_ptr<Reader> reader = open_reader(source, options, layout.columns);
+  const int64_t wanted = options.limit.value_or(std::numeric_limits<int64_t>::max());
+  BadRows bad;
+  Record record;
+  int64_t rows = 0;
+  while (rows < wanted && reader->next(record)) {
+    ++rows;
+    if (!record.problem.empty()) {
+      bad.add(record.line, record.problem, record.hint);
+      continue;
+    }
+    for (size_t cell = 0; cell < layout.targets && cell < record.cells.size(); ++cell) {
+      if (task != Task::token_classification) {
+        take(record.cells[cell]);
+        continue;
+      }
+      std::string words;
+      for (std::string_view word : list_items(record.cells[cell]))
+        words += (words.empty() ? "" : " ") + std::string(word);
+      take(words);
+    }
+    source.forget();
+  }
+  bad.raise(source, rows);
 }
 
 }  // namespace compress::data

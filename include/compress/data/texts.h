@@ -1,9 +1,11 @@
 #pragma once
-// The texts of a data set's rows as its file has them, for stages that write rows of their own.
+// The texts of a data set's rows as its file has them, before anything is made of them.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "compress/data/dataset.h"
 
@@ -31,5 +33,14 @@ class TextReader {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Calls `take` with each text of the rows of a split ("train", ...) in the order of the file: the
+// text, then its pair, the text to be written, the choices or the passage where the task has them.
+// The words of a tagged row come as one text with spaces between them. Only the first `limit` rows
+// are read; no text is cut to max_length, and rows with one of `skip_labels` count as well. The
+// view is valid during the call. Errors of files and rows as load_split(), but for labels, which
+// are not looked at.
+void read_texts(const DatasetOptions& options, const std::string& split,
+                const std::function<void(std::string_view)>& take);
 
 }  // namespace compress::data
