@@ -3,9 +3,9 @@
 # their module use too are compiled by themselves.
 option(COMPRESS_UNITY "Compile several sources of a module at once" OFF)
 file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/families/*.cpp" "${CMAKE_SOURCE_DIR}/src/text/*.cpp"
-  "${CMAKE_SOURCE_DIR}/src/storage/*.cpp")
-list(APPEND alone src/nn/panels.cpp src/data/delimited.cpp src/data/labels.cpp src/data/token_reader.cpp
-  src/constraint/quantize.cpp src/constraint/quantization.cpp src/surgery/resize.cpp)
+  "${CMAKE_SOURCE_DIR}/src/storage/*.cpp" "${CMAKE_SOURCE_DIR}/src/surgery/*.cpp")
+list(APPEND alone src/nn/panels.cpp src/data/delimited.cpp src/data/labels.cpp src/data/texts.cpp src/data/token_reader.cpp
+  src/constraint/quantize.cpp src/constraint/quantization.cpp)
 set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 function(compress_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${COMPRESS_UNITY} UNITY_BUILD_BATCH_SIZE 8)

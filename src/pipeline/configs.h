@@ -17,6 +17,7 @@ struct Known {
   nn::ModelConfig config;
   std::filesystem::path folder;  // of the tokenizer that it reads with
   bool resized = false;          // its vocabulary is no longer what the configuration says
+  std::string tokenizer;         // the stage that changed its tokenizer; empty for none
 };
 
 // Follows the models through the stages; each kind checks with it what it would do with them.

@@ -13,6 +13,7 @@
 #include "compress/export/export.h"
 #include "compress/surgery/surgery.h"
 #include "stage.h"
+#include "workshop.h"
 
 namespace compress::pipeline {
 
@@ -89,17 +90,13 @@ bool scores_teacher(const nn::ModelConfig& teacher, const data::DatasetOptions& 
 
 void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer& teacher,
                            const std::string& name, const recipe::Mark& mark) {
-  if (student.hash() == teacher.hash()) return;
+  if (student.hash() != teacher.hash()) refuse_teacher(name, mark);
+}
+
+void refuse_teacher(const std::string& name, const recipe::Mark& mark) {
   throw Error(ErrorKind::recipe,
               compress::str("the teacher '", name, "' has another tokenizer than the student"),
               mark.text(), "teacher and student must read the same tokens");
-}
-
-std::string prepare_state(nn::ModelState& state, const train::ModelOptions& options,
-                          const data::DatasetOptions& data,
-                          const std::vector<std::string>& labels) {
-  surgery::apply(options.surgery, state);
-  return prepare_head(state, options, data, labels);
 }
 
 std::string prepare_head(nn::ModelState& state, const train::ModelOptions& options,
@@ -113,8 +110,8 @@ std::string prepare_head(nn::ModelState& state, const train::ModelOptions& optio
                 "set `task: unlabelled` on the data set and `augment: {masking: {}}` on the stage");
   check_trained(state.config, wanted, options);
   for (const recipe::Component& edit : options.surgery)
-    if (edit.name() == "projection" && wanted != nn::HeadKind::embedding)
-      throw Error(ErrorKind::recipe, "projection needs a model with the embedding head",
+    if (surgery::traits(edit).embedding_head && wanted != nn::HeadKind::embedding)
+      throw Error(ErrorKind::recipe, edit.name() + " needs a model with the embedding head",
                   edit.mark.text(), "add head: embedding to the model");
   std::vector<std::string> classes = has_classes(wanted) ? labels : std::vector<std::string>{};
   // Texts without labels leave a trained head its own classes.
@@ -145,9 +142,13 @@ void Workbench::check_stop(const std::string& what) const {
               "run the same command again to go on from there");
 }
 
-nn::Json Workbench::numbers(const std::string& stage) const {
+nn::Json Workbench::numbers(const std::string& stage, const recipe::Mark& mark) const {
   const std::filesystem::path file = folder_(stage).parent_path() / numbers_name;
-  return nn::Json::parse(read_file(file));
+  std::error_code ignored;
+  if (recipe_.stage(stage) == nullptr || !std::filesystem::is_regular_file(file, ignored))
+    throw Error(ErrorKind::recipe, "stage '" + stage + "' left no numbers", mark.text(),
+                "name an earlier stage that measures something");
+  return checkpoint::read_json(file);
 }
 
 const text::Tokenizer& Workbench::tokenizer(const std::filesystem::path& folder) {
@@ -179,13 +180,17 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   job.device = train::resolve_device(options.device, processes_, options.device.mark.text());
   job.processes = processes_;
   job.precision = train::resolve_precision(options.precision, job.device);
+  nn::ModelState state = checkpoint::load_model(prepared.source);
+  StageWorkshop workshop(recipe_, stage, *this, prepared.source);
+  surgery::apply(options.model.surgery, state, workshop);
+  prepared.source = workshop.source();
+  prepared.written = workshop.folder();
   job.tokenizer = &tokenizer(prepared.source);
   job.data = &split(options.data, "train", prepared.source);
   job.rows = job.data->rows();
   job.stop = stop_;
-  nn::ModelState state = checkpoint::load_model(prepared.source);
   const std::string head =
-      prepare_state(state, options.model, recipe_.dataset(options.data), job.data->labels);
+      prepare_head(state, options.model, recipe_.dataset(options.data), job.data->labels);
   if (!head.empty()) {
     log::info(stage.name + "  " + head);
     prepared.notes.push_back(head);

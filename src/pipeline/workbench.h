@@ -28,6 +28,7 @@ struct Prepared {
   std::string teacher_score;                  // in words; empty where it was not scored
   std::vector<std::string> notes;             // what became of the head, rows left out
   std::filesystem::path source;               // folder of the student's tokenizer
+  std::shared_ptr<const void> written;        // holds that folder where an edit wrote it
   train::Job job;  // options, models, data, device, precision and seed are set
 };
 
@@ -51,8 +52,9 @@ class Workbench {
   const text::Tokenizer& tokenizer(const std::filesystem::path& folder);
   const data::Split& split(const std::string& dataset, const std::string& part,
                            const std::filesystem::path& tokenizer_folder);
-  // What an earlier stage measured: its numbers.json.
-  nn::Json numbers(const std::string& stage) const;
+  // What an earlier stage measured: its numbers.json. Error{recipe} at `mark` where there is none.
+  nn::Json numbers(const std::string& stage, const recipe::Mark& mark) const;
+  // Folder of a model that the recipe names.
   std::filesystem::path folder(const std::string& model) const { return folder_(model); }
   // Of a training stage.
   Prepared prepare(const StageOptions& stage, TeacherCheck check);
@@ -79,11 +81,8 @@ class Workbench {
   std::map<std::string, std::shared_ptr<const teacher::Answers>> remembered_;
 };
 
-// The model that a stage trains: loaded (or, for plans, given as a state), edited, with its head.
-// Returns what became of the head, as nn::set_head().
-std::string prepare_state(nn::ModelState& state, const train::ModelOptions& options,
-                          const data::DatasetOptions& data, const std::vector<std::string>& labels);
-// The head alone, for which a configuration without tensors will do.
+// Gives the model that a stage trains, after its edits, the head that the task asks for. Returns
+// what became of the head, as nn::set_head(). A configuration without tensors will do.
 std::string prepare_head(nn::ModelState& state, const train::ModelOptions& options,
                          const data::DatasetOptions& data, const std::vector<std::string>& labels);
 
@@ -94,6 +93,7 @@ bool scores_teacher(const nn::ModelConfig& teacher, const data::DatasetOptions& 
 // Error{recipe} at `mark` unless both read the same tokens.
 void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer& teacher,
                            const std::string& name, const recipe::Mark& mark);
+[[noreturn]] void refuse_teacher(const std::string& name, const recipe::Mark& mark);
 
 // Hash of the names and contents of the files in a folder.
 std::string content_hash(const std::filesystem::path& folder);

@@ -20,50 +20,54 @@ class Lister {
 
  private:
   // A matrix and its bias, or one of them; both are listed, whoever looks takes what is there.
-  void linear(const std::string& module, Axis rows, Axis columns) {
+  void linear(const std::string& module, const std::string& role, Axis rows, Axis columns) {
     if (module.empty()) return;
-    put(module + ".weight", rows, columns);
-    put(module + ".bias", rows, Axis::none);
+    put(module + ".weight", role + ".weight", rows, columns);
+    put(module + ".bias", role + ".bias", rows, Axis::none);
   }
-  void norm(const std::string& module, Axis rows) { linear(module, rows, Axis::none); }
-  void put(const std::string& name, Axis rows, Axis columns) {
-    if (name.front() == '.') return;  // a module that the family does not have
-    list_.push_back({prefix_ + name, rows, columns, decoder_, layer_});
+  void norm(const std::string& module, const std::string& role, Axis rows) {
+    linear(module, role, rows, Axis::none);
+  }
+  void table(const std::string& module, const std::string& role, Axis rows, Axis columns) {
+    if (!module.empty()) put(module + ".weight", role + ".weight", rows, columns);
+  }
+  void put(const std::string& name, const std::string& role, Axis rows, Axis columns) {
+    list_.push_back({prefix_ + name, role, rows, columns, decoder_, layer_});
   }
 
   void add_stack(const nn::Stack& stack, bool decoder) {
     decoder_ = decoder;
     layer_ = -1;
     prefix_.clear();
-    put(stack.word + ".weight", Axis::vocabulary, Axis::embedding);
-    put(stack.position + ".weight", Axis::positions, Axis::embedding);
-    put(stack.segment + ".weight", Axis::none, Axis::embedding);
-    norm(stack.embedding_norm, Axis::embedding);
-    linear(stack.projection, Axis::hidden, Axis::embedding);
-    norm(stack.final_norm, Axis::hidden);
-    put(stack.relative_bias + ".weight", Axis::none, Axis::heads);
+    table(stack.word, "word", Axis::vocabulary, Axis::embedding);
+    table(stack.position, "position", Axis::positions, Axis::embedding);
+    table(stack.segment, "segment", Axis::none, Axis::embedding);
+    norm(stack.embedding_norm, "embedding_norm", Axis::embedding);
+    linear(stack.projection, "projection", Axis::hidden, Axis::embedding);
+    norm(stack.final_norm, "final_norm", Axis::hidden);
+    table(stack.relative_bias, "relative_bias", Axis::none, Axis::heads);
     for (layer_ = 0; layer_ < stack.layers; ++layer_) {
       prefix_ = str(stack.layer_prefix, layer_, ".");
-      add_attention(stack.self);
-      if (stack.cross) add_attention(stack.across);
-      linear(stack.feed_forward.gate, Axis::inner, Axis::hidden);
-      linear(stack.feed_forward.in, Axis::inner, Axis::hidden);
-      linear(stack.feed_forward.out, Axis::hidden, Axis::inner);
-      norm(stack.feed_forward.norm, Axis::hidden);
+      add_attention(stack.self, "self.");
+      if (stack.cross) add_attention(stack.across, "across.");
+      linear(stack.feed_forward.gate, "inner.gate", Axis::inner, Axis::hidden);
+      linear(stack.feed_forward.in, "inner.in", Axis::inner, Axis::hidden);
+      linear(stack.feed_forward.out, "inner.out", Axis::hidden, Axis::inner);
+      norm(stack.feed_forward.norm, "inner.norm", Axis::hidden);
     }
     layer_ = -1;
     prefix_.clear();
   }
 
-  void add_attention(const nn::AttentionNames& names) {
-    linear(names.query, Axis::queries, Axis::hidden);
-    linear(names.key, Axis::keys, Axis::hidden);
-    linear(names.value, Axis::keys, Axis::hidden);
-    linear(names.joined, Axis::joined, Axis::hidden);
-    linear(names.output, Axis::hidden, Axis::queries);
-    norm(names.norm, Axis::hidden);
-    norm(names.query_norm, Axis::head);
-    norm(names.key_norm, Axis::head);
+  void add_attention(const nn::AttentionNames& names, const std::string& kind) {
+    linear(names.query, kind + "query", Axis::queries, Axis::hidden);
+    linear(names.key, kind + "key", Axis::keys, Axis::hidden);
+    linear(names.value, kind + "value", Axis::keys, Axis::hidden);
+    linear(names.joined, kind + "joined", Axis::joined, Axis::hidden);
+    linear(names.output, kind + "output", Axis::hidden, Axis::queries);
+    norm(names.norm, kind + "norm", Axis::hidden);
+    norm(names.query_norm, kind + "query_norm", Axis::head);
+    norm(names.key_norm, kind + "key_norm", Axis::head);
   }
 
   void add_head() {
@@ -72,17 +76,17 @@ class Lister {
     const Axis inside = head.dense_size > 0 && head.dense_size == config_.embedding_size
                             ? Axis::embedding
                             : Axis::hidden;
-    linear(head.pooler, Axis::hidden, Axis::hidden);
-    linear(head.dense, inside, Axis::hidden);
-    norm(head.dense_norm, inside);
-    if (!head.out.empty()) linear(head.out, outputs, head.dense.empty() ? Axis::hidden : inside);
+    linear(head.pooler, "pooler", Axis::hidden, Axis::hidden);
+    linear(head.dense, "head.dense", inside, Axis::hidden);
+    norm(head.dense_norm, "head.norm", inside);
+    linear(head.out, "head.out", outputs, head.dense.empty() ? Axis::hidden : inside);
     if (!head.out_bias_name.empty()) {
       if (head.bias_is_buffer)
-        put(head.out_bias_name, Axis::none, outputs);
+        put(head.out_bias_name, "head.out.bias", Axis::none, outputs);
       else
-        put(head.out_bias_name, outputs, Axis::none);
+        put(head.out_bias_name, "head.out.bias", outputs, Axis::none);
     }
-    if (config_.projection > 0) linear("projection", Axis::none, Axis::hidden);
+    if (config_.projection > 0) linear("projection", "dense", Axis::none, Axis::hidden);
   }
 
   const nn::ModelConfig& config_;

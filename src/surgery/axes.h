@@ -25,6 +25,8 @@ enum class Axis {
 
 struct Sized {
   std::string name;  // of the tensor, canonical; layers are numbered as in the model
+  std::string
+      role;  // what it is in any family: "word.weight", "self.query.bias", "inner.norm.bias"
   Axis rows = Axis::none, columns = Axis::none;
   bool decoder = false;  // whose stack's sizes count
   int64_t layer = -1;    // in its stack

@@ -1,9 +1,12 @@
+#include <algorithm>
 #include <charconv>
+#include <numeric>
 #include <optional>
 
 #include "axes.h"
 #include "components.h"
 #include "compress/base/error.h"
+#include "compress/base/place.h"
 #include "compress/base/strings.h"
 
 namespace compress::surgery {
@@ -15,7 +18,9 @@ const std::vector<std::string> strategies = {"top", "bottom", "alternate", "alte
 
 struct DropLayersOptions {
   std::string strategy = "top", stack = "both";
+  recipe::NumbersReference by;
   std::optional<int64_t> keep, drop;
+  std::optional<double> above;
   std::vector<int64_t> layers;
 
   static const recipe::Options<DropLayersOptions>& options() {
@@ -30,21 +35,41 @@ struct DropLayersOptions {
             .field("layers", &DropLayersOptions::layers,
                    "instead of a strategy: the layers that remain, ascending, the first is 0")
             .at_least(0)
+            .field("by", &DropLayersOptions::by,
+                   "instead of a strategy: an earlier stage that measured how alike the states "
+                   "before and behind each layer are; the layers that change them least go")
+            .field("above", &DropLayersOptions::above,
+                   "with `by`, instead of a count: layers whose similarity is above this go")
+            .range(-1, 1)
             .field("stack", &DropLayersOptions::stack,
                    "of an encoder-decoder: where layers go; both have the same rule then")
             .one_of({"both", "encoder", "decoder"})
-            .check(one_amount);
+            .check(one_amount)
+            .check(measured);
     return description;
   }
 
   static void one_amount(const DropLayersOptions& options, const recipe::Mark& mark,
                          recipe::Problems& problems) {
-    const int given = options.keep.has_value() + options.drop.has_value() + !options.layers.empty();
+    const int given = options.keep.has_value() + options.drop.has_value() +
+                      options.above.has_value() + !options.layers.empty();
     if (given != 1)
       problems.add(mark,
                    given == 0 ? "drop_layers does not say how many layers to drop"
                               : "drop_layers says more than once how many layers to drop",
-                   "give exactly one of keep, drop and layers");
+                   "give exactly one of keep, drop, layers and, with `by`, above");
+  }
+
+  static void measured(const DropLayersOptions& options, const recipe::Mark& mark,
+                       recipe::Problems& problems) {
+    if (options.above && options.by.empty())
+      problems.add(mark, "`above` needs similarities to compare with",
+                   "name the stage that measured them: `by: STAGE`");
+    if (!options.by.empty() && !options.layers.empty())
+      problems.add(mark, "`layers` and `by` both say which layers go", "leave one of them out");
+    if (!options.by.empty() && options.stack == "decoder")
+      problems.add(mark, "`by` tells the layers of an encoder, not those of a decoder",
+                   "set `stack: encoder`");
   }
 };
 
@@ -124,7 +149,55 @@ std::string shorten(nn::ModelState& state, const nn::Stack& stack, int64_t& laye
   return words;
 }
 
-void edit(const DropLayersOptions& options, nn::ModelState& state) {
+// The similarities that a stage measured, one for each layer.
+std::vector<double> similarities(const nn::Json& numbers, const std::string& stage,
+                                 int64_t layers) {
+  const auto list = numbers.find("layers");
+  const bool good = list != numbers.end() && list->is_array() &&
+                    std::all_of(list->begin(), list->end(),
+                                [](const nn::Json& value) { return value.is_number(); });
+  if (!good)
+    refuse("the numbers of stage '" + stage + "' have no list `layers`",
+           "name a stage that measures the layers of an encoder");
+  if (static_cast<int64_t>(list->size()) != layers)
+    refuse(
+        str("stage '", stage, "' measured ", list->size(), " layers, and the model has ", layers),
+        "measure the model that is to lose layers");
+  return list->get<std::vector<double>>();
+}
+
+// Layers are ranked by their similarity; of equal ones that nearer the output goes first.
+std::vector<int64_t> kept_by(const DropLayersOptions& options, const std::vector<double>& alike) {
+  const auto layers = static_cast<int64_t>(alike.size());
+  std::vector<int64_t> order(alike.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  auto value = [&](int64_t layer) { return alike[static_cast<size_t>(layer)]; };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return value(a) < value(b); });
+  int64_t keep = options.keep ? *options.keep : layers - options.drop.value_or(0);
+  if (options.above)
+    keep = std::count_if(alike.begin(), alike.end(), [&](double c) { return c <= *options.above; });
+  std::vector<std::string> shown;
+  for (double c : alike) shown.push_back(fixed(c, 4));
+  if (keep < 1 || keep >= layers)
+    refuse(options.above
+               ? str(keep < 1 ? "every" : "no", " layer has a similarity above ", *options.above)
+               : str("cannot keep ", keep, " of ", layers, " layers"),
+           "the similarities are " + join(shown, ", "));
+  order.resize(static_cast<size_t>(keep));
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+// The layers that stay. `numbers`: null where they are not known yet; a count is then met by any.
+std::vector<int64_t> measured(const DropLayersOptions& options,
+                              const std::optional<nn::Json>& numbers, int64_t layers) {
+  if (numbers) return kept_by(options, similarities(*numbers, options.by, layers));
+  return kept_by(options, std::vector<double>(static_cast<size_t>(layers), 0));
+}
+
+void edit(const DropLayersOptions& options, const recipe::Mark& mark, nn::ModelState& state,
+          Workshop& workshop) {
   nn::ModelConfig& config = state.config;
   const nn::Architecture plan = nn::architecture(config);
   const bool two = plan.encoder.layers > 0 && plan.decoder.layers > 0;
@@ -132,11 +205,23 @@ void edit(const DropLayersOptions& options, nn::ModelState& state) {
     refuse(str("stack: ", options.stack, " needs an encoder-decoder, and a ", config.family,
                " model with the head '", nn::head_name(config.head), "' has one stack"),
            "leave `stack` out");
+  if (two && !options.by.empty() && options.stack != "encoder")
+    refuse("`by` tells the layers of an encoder alone", "set `stack: encoder`");
+  std::optional<nn::Json> numbers;
+  if (!options.by.empty()) numbers = workshop.numbers(options.by, mark);
+  if (options.above && !numbers) {
+    state.history.push_back(str("drop_layers: layers whose similarity is above ", *options.above,
+                                " go; how many is known when stage '", options.by, "' has run"));
+    return;
+  }
+  auto kept = [&](int64_t layers) {
+    return options.by.empty() ? resolve(options, layers) : measured(options, numbers, layers);
+  };
   const bool encoder = plan.encoder.layers > 0 && options.stack != "decoder";
   const bool decoder = plan.decoder.layers > 0 && options.stack != "encoder";
   std::vector<int64_t> of_encoder, of_decoder;  // both are resolved before anything is changed
-  if (encoder) of_encoder = resolve(options, plan.encoder.layers);
-  if (decoder) of_decoder = resolve(options, plan.decoder.layers);
+  if (encoder) of_encoder = kept(plan.encoder.layers);
+  if (decoder) of_decoder = kept(plan.decoder.layers);
   std::vector<std::string> words;
   if (encoder)
     words.push_back((two ? "encoder " : "") +
@@ -146,16 +231,18 @@ void edit(const DropLayersOptions& options, nn::ModelState& state) {
                                                       two ? config.decoder_layers : config.layers,
                                                       of_decoder));
   if (!two) keep_entries(config, encoder ? of_encoder : of_decoder);
-  state.history.push_back("drop_layers: " + join(words, ", ") + " (the first is 0)");
+  std::string line = join(words, ", ") + " (the first is 0)";
+  if (!options.by.empty() && !numbers)
+    line = str("keeps ", (encoder ? of_encoder : of_decoder).size(),
+               " layers; which ones is known when stage '", options.by, "' has run");
+  else if (!options.by.empty())
+    line += str(", by the similarities that stage '", options.by, "' measured");
+  state.history.push_back("drop_layers: " + line);
 }
 
-void drop_layers(const recipe::Component& component, nn::ModelState& state) {
-  try {
-    edit(component.as<DropLayersOptions>(), state);
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::recipe) throw;
-    throw Error(error.kind(), error.message(), component.mark.text(), error.hint());
-  }
+void drop_layers(const recipe::Component& component, nn::ModelState& state, Workshop& workshop) {
+  with_place(component.mark.text(),
+             [&] { edit(component.as<DropLayersOptions>(), component.mark, state, workshop); });
 }
 
 }  // namespace
@@ -188,13 +275,17 @@ void add_drop_layers(EditRegistry& registry) {
           "surgery", "drop_layers", "removes whole layers before training",
           "of N layers, counted 1..N from the input, K = N - keep go:\n"
           "top: the last K;  bottom: the first K;  symmetric: the K in the middle\n"
-          "alternate: N, N - 2, ... (K of them);  alternate_odd: N - 1, N - 3, ... (K of them)",
+          "alternate: N, N - 2, ... (K of them);  alternate_odd: N - 1, N - 3, ... (K of them)\n"
+          "by a measurement: l with c_l > above, or the K of highest c_l, where\n"
+          "c_l = mean over texts of cos(state before layer l, state behind it)",
           "Sajjad et al. 2023, arXiv 2004.03844, section 3",
           "The embeddings and the head stay, and T5's relative bias, which lies in layer 0 and "
           "serves "
           "all. Layers are renumbered from 0; the model's history "
           "lists which were kept. The alternate strategies need K <= N / 2. Where the middle "
-          "cannot be cut evenly, symmetric keeps one more layer at the output. A shortened model "
+          "cannot be cut evenly, symmetric keeps one more layer at the output. With `by`, a "
+          "stage before has left the numbers {\"layers\": [c_1, ..., c_N]} of this very model; a "
+          "plan does not know them, so that only a count gives it a size. A shortened model "
           "needs training."),
       drop_layers);
 }

@@ -21,7 +21,7 @@ struct ProjectionOptions {
   }
 };
 
-void project(const recipe::Component& component, nn::ModelState& state) {
+void project(const recipe::Component& component, nn::ModelState& state, Workshop&) {
   const int64_t size = component.as<ProjectionOptions>().size;
   if (size == state.config.projection)
     throw Error(ErrorKind::recipe, str("the projection is ", size, " wide already"),
@@ -43,7 +43,7 @@ void add_projection(EditRegistry& registry) {
           "Reimers and Gurevych 2019, arXiv 1908.10084 (the layout of the saved model)",
           "Drawn anew with the model's initializer_range. Needs `head: embedding`. It is "
           "saved as 2_Dense, as sentence-transformers keeps it."),
-      project);
+      project, {.embedding_head = true});
 }
 
 }  // namespace compress::surgery

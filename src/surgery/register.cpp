@@ -2,11 +2,15 @@
 
 namespace compress::surgery {
 
-const EditRegistry& edits() {
+namespace {
+
+const EditRegistry& all() {
   static const EditRegistry registry = [] {
     EditRegistry list("surgery");
+    add_initialise(list);
     add_drop_layers(list);
     add_resize(list);
+    add_trim_vocabulary(list);
     add_resize_vocabulary(list);
     add_projection(list);
     return list;
@@ -14,12 +18,24 @@ const EditRegistry& edits() {
   return registry;
 }
 
-const recipe::Registry& registry() {
-  return edits();
+}  // namespace
+
+const recipe::RegistryOf<Edit>& edits() {
+  return all();
 }
 
-void apply(const std::vector<recipe::Component>& components, nn::ModelState& state) {
-  for (const recipe::Component& component : components) edits().maker(component)(component, state);
+const recipe::Registry& registry() {
+  return all();
+}
+
+Traits traits(const recipe::Component& component) {
+  return all().traits(component);
+}
+
+void apply(const std::vector<recipe::Component>& components, nn::ModelState& state,
+           Workshop& workshop) {
+  for (const recipe::Component& component : components)
+    edits().maker(component)(component, state, workshop);
 }
 
 }  // namespace compress::surgery

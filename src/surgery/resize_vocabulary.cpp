@@ -2,11 +2,13 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <optional>
 #include <set>
 
 #include "axes.h"
 #include "components.h"
 #include "compress/base/error.h"
+#include "compress/base/place.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
 
@@ -17,7 +19,7 @@ namespace {
 struct ResizeVocabularyOptions {
   int64_t size = 0;
   std::string rows = "normal";
-  int64_t seed = 0;
+  std::optional<int64_t> seed;
 
   static const recipe::Options<ResizeVocabularyOptions>& options() {
     using O = ResizeVocabularyOptions;
@@ -28,7 +30,7 @@ struct ResizeVocabularyOptions {
             .required()
             .field("rows", &O::rows, "what new rows are: drawn, or the mean of the old ones")
             .one_of({"normal", "mean"})
-            .field("seed", &O::seed, "of the draws")
+            .field("seed", &O::seed, "of the draws; default: the stage's")
             .at_least(0);
     return description;
   }
@@ -50,7 +52,7 @@ torch::Tensor with_rows(const torch::Tensor& tensor, const ResizeVocabularyOptio
   return torch::cat({tensor, fresh});
 }
 
-void edit(const ResizeVocabularyOptions& options, nn::ModelState& state) {
+void edit(const ResizeVocabularyOptions& options, uint64_t seed, nn::ModelState& state) {
   nn::ModelConfig& config = state.config;
   const int64_t old = config.vocab_size;
   if (options.size == old)
@@ -67,7 +69,7 @@ void edit(const ResizeVocabularyOptions& options, nn::ModelState& state) {
                       ", which config.json gives a role"),
                   {}, "keep more tokens");
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(
-      stream_seed(static_cast<uint64_t>(options.seed), "vocabulary"));
+      stream_seed(options.seed ? static_cast<uint64_t>(*options.seed) : seed, "vocabulary"));
   std::set<std::string> done;
   for (const Sized& tensor : sized_tensors(config)) {
     const bool rows = tensor.rows == Axis::vocabulary;
@@ -90,14 +92,12 @@ void edit(const ResizeVocabularyOptions& options, nn::ModelState& state) {
   state.history.push_back(str("resize_vocabulary: ", old, " tokens to ", options.size));
 }
 
-void resize_vocabulary(const recipe::Component& component, nn::ModelState& state) {
+void resize_vocabulary(const recipe::Component& component, nn::ModelState& state,
+                       Workshop& workshop) {
   torch::NoGradGuard no_grad;
-  try {
-    edit(component.as<ResizeVocabularyOptions>(), state);
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::recipe) throw;
-    throw Error(error.kind(), error.message(), component.mark.text(), error.hint());
-  }
+  with_place(component.mark.text(), [&] {
+    edit(component.as<ResizeVocabularyOptions>(), workshop.seed(component), state);
+  });
 }
 
 }  // namespace
@@ -113,7 +113,7 @@ void add_resize_vocabulary(EditRegistry& registry) {
           "(the mean)",
           "Ids keep their tokens. New entries of an output layer's bias are 0, or the mean of the "
           "old ones with `rows: mean`. The tokenizer is not changed."),
-      resize_vocabulary);
+      resize_vocabulary, {.new_vocabulary = true});
 }
 
 }  // namespace compress::surgery

@@ -6,14 +6,26 @@
 
 #include "compress/nn/model.h"
 #include "compress/recipe/options.h"
+#include "compress/surgery/workshop.h"
 
 namespace compress::surgery {
 
 // Edits `state` (config, tensors, history). Throws Error{recipe} at the component's mark.
-using Edit = std::function<void(const recipe::Component&, nn::ModelState& state)>;
-const recipe::RegistryOf<Edit>& edits();  // drop_layers, resize, resize_vocabulary, projection
+using Edit = std::function<void(const recipe::Component&, nn::ModelState& state, Workshop&)>;
+// initialise, drop_layers, resize, trim_vocabulary, resize_vocabulary, projection
+const recipe::RegistryOf<Edit>& edits();
 const recipe::Registry& registry();
-void apply(const std::vector<recipe::Component>& components, nn::ModelState& state);
+void apply(const std::vector<recipe::Component>& components, nn::ModelState& state,
+           Workshop& workshop);
+
+// What an edit means for others; known before any edit is made. What it reads are references in
+// its options (recipe/reference.h).
+struct Traits {
+  bool new_tokenizer = false;   // the tokenizer is another one afterwards
+  bool new_vocabulary = false;  // the number of tokens is
+  bool embedding_head = false;  // it edits what only an embedding head has
+};
+Traits traits(const recipe::Component& component);
 
 // 0-based indices that a strategy keeps, ascending, out of `layers`. `keep` layers remain.
 // Strategies (Sajjad et al., arXiv 2004.03844): top, bottom, symmetric, alternate (drops N, N - 2,

@@ -9,6 +9,7 @@
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/data/classes.h"
 #include "compress/objective/objective.h"
+#include "compress/surgery/surgery.h"
 #include "train.h"
 
 namespace compress::pipeline {
@@ -77,8 +78,11 @@ void TrainStage::check_models(Configs& configs) const {
   prepare_head(state, options.model, configs.recipe().dataset(options.data),
                configs.classes(options.data));
   student.config = std::move(state.config);
-  for (const recipe::Component& edit : options.model.surgery)
-    student.resized = student.resized || edit.name() == "resize_vocabulary";
+  for (const recipe::Component& edit : options.model.surgery) {
+    const surgery::Traits traits = surgery::traits(edit);
+    student.resized = student.resized || traits.new_vocabulary;
+    if (traits.new_tokenizer) student.tokenizer = stage_.name;
+  }
   configs.check_scored(student.config, options.data);
   configs.check_metrics(options.evaluate.metrics, student.config, options.data);
   configs.check_metric(options.evaluate.select, student.config, options.data);
@@ -92,6 +96,10 @@ void TrainStage::check_teacher(Configs& configs, const Known& student) const {
   const recipe::ModelReference& from = options.teacher->from;
   const Known& teacher = configs.model(from);
   int64_t tokens = 0;
+  if (teacher.tokenizer != student.tokenizer)
+    throw Error(ErrorKind::recipe,
+                "the teacher '" + from.name + "' has another tokenizer than the student",
+                from.mark.text(), "teacher and student must read the same tokens");
   if (teacher.folder != student.folder) tokens = common_tokens(teacher, student, from);
   nn::ModelConfig taught = teacher.config;
   if (teacher.resized || student.resized)

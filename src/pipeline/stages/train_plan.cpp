@@ -4,11 +4,14 @@
 
 #include "../planning.h"
 #include "../workbench.h"
+#include "../workshop.h"
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/data/classes.h"
 #include "compress/nn/architecture.h"
+#include "compress/surgery/surgery.h"
+#include "compress/teacher/teacher.h"
 #include "train.h"
 
 namespace compress::pipeline {
@@ -68,7 +71,11 @@ class TrainPlan {
     if (planning_.tells()) tell_before(state);
     labels_ = with_place(data_.mark.text(), [&] { return data::label_names(data_); });
     const bool open = set_open_edits_aside();
-    head_ = prepare_state(state, edited_, data_, labels_);
+    PlanWorkshop workshop([this](const std::string& name) { return planning_.model(name); },
+                          [this](const std::string& name) { return planning_.tokenizer_folder(name); },
+                          options_.model.from);
+    surgery::apply(edited_.surgery, state, workshop);
+    head_ = prepare_head(state, edited_, data_, labels_);
     student_ = nn::build(state, 0);
     if (open)
       tell_open();

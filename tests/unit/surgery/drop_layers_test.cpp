@@ -130,7 +130,8 @@ void edit(const std::string& text, nn::ModelState& state) {
   recipe::Problems problems;
   registry().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
   problems.raise();
-  apply({component}, state);
+  Workshop workshop(0);
+  apply({component}, state, workshop);
 }
 
 TEST(DropLayers, ParameterCountOfBertBase) {

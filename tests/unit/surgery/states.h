@@ -162,12 +162,19 @@ inline nn::ModelState bart_state() {
   return state;
 }
 
-inline void edit(const std::string& text, nn::ModelState& state) {
+inline recipe::Component component_of(const std::string& text) {
   recipe::Component component;
   recipe::Problems problems;
   registry().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
   problems.raise();
-  apply({component}, state);
+  return component;
+}
+inline void edit(const std::string& text, nn::ModelState& state, Workshop& workshop) {
+  apply({component_of(text)}, state, workshop);
+}
+inline void edit(const std::string& text, nn::ModelState& state) {
+  Workshop workshop(0);
+  edit(text, state, workshop);
 }
 
 // Whether the model can be built and gives numbers.
