@@ -2,10 +2,10 @@
 # (a change of one source then compiles that one alone); the preset `release` turns it on. Sources with names that others of
 # their module use too are compiled by themselves.
 option(COMPRESS_UNITY "Compile several sources of a module at once" OFF)
-file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/families/*.cpp" "${CMAKE_SOURCE_DIR}/src/text/*.cpp"
-  "${CMAKE_SOURCE_DIR}/src/storage/*.cpp" "${CMAKE_SOURCE_DIR}/src/surgery/*.cpp")
-list(APPEND alone src/nn/panels.cpp src/data/delimited.cpp src/data/labels.cpp src/data/texts.cpp src/data/token_reader.cpp
-  src/constraint/quantize.cpp src/constraint/quantization.cpp)
+file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/families/*.cpp" "${CMAKE_SOURCE_DIR}/src/text/*/*.cpp"
+  "${CMAKE_SOURCE_DIR}/src/storage/*.cpp" "${CMAKE_SOURCE_DIR}/src/storage/*/*.cpp" "${CMAKE_SOURCE_DIR}/src/surgery/*.cpp")
+list(APPEND alone src/nn/kernels/panels.cpp src/data/files/delimited.cpp src/data/tasks/labels.cpp src/data/texts.cpp src/data/tokens/token_reader.cpp
+  src/constraint/quantization/quantize.cpp src/constraint/quantization/quantization.cpp)
 set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 function(compress_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${COMPRESS_UNITY} UNITY_BUILD_BATCH_SIZE 8)
@@ -45,6 +45,9 @@ function(compress_module name)
   endif()
   compress_test_executable(${name}_test "unit" "${CMAKE_SOURCE_DIR}/tests/unit/${name}"
     "compress_${name};${M_TESTED_WITH}" "${M_TORCH}")
+  if(TARGET ${name}_test)  # its tests may look into the module's rooms
+    target_include_directories(${name}_test PRIVATE "${CMAKE_SOURCE_DIR}/src/${name}")
+  endif()
 endfunction()
 
 # compress_test_executable(NAME LABEL FOLDER LIBRARY TORCH): all *.cpp of FOLDER in one executable, one ctest case each

@@ -20,6 +20,9 @@ compress_test_executable(processes_test "processes" "${CMAKE_SOURCE_DIR}/tests/p
 # On a card; without one each test skips and says so.
 compress_test_executable(gpu_test "gpu" "${CMAKE_SOURCE_DIR}/tests/gpu" compress_train TRUE)
 compress_cuda_sources("${CMAKE_SOURCE_DIR}/tests/gpu/train_test.cpp")
+if(TARGET gpu_test)
+  target_include_directories(gpu_test PRIVATE "${CMAKE_SOURCE_DIR}/src/train")
+endif()
 
 # Small programs through which the ecosystem's own libraries are compared with ours.
 function(compress_interop_program name library torch)

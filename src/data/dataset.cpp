@@ -8,10 +8,10 @@
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
 #include "compress/data/passages.h"
-#include "labels.h"
-#include "rows.h"
-#include "token_cache.h"
-#include "token_layout.h"
+#include "tasks/labels.h"
+#include "rows/row_stream.h"
+#include "tokens/token_cache.h"
+#include "tokens/token_layout.h"
 
 namespace compress::data {
 

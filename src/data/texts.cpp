@@ -2,10 +2,10 @@
 
 #include <limits>
 
-#include "annotated.h"
+#include "files/annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "labels.h"
+#include "tasks/labels.h"
 
 namespace compress::data {
 

@@ -9,8 +9,8 @@
 #include "compress/base/error.h"
 #include "compress/base/lines.h"
 #include "compress/base/strings.h"
-#include "load.h"
-#include "unicode.h"
+#include "files/load.h"
+#include "unicode/unicode.h"
 
 namespace compress::text {
 namespace {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "compress/text/trim.h"
-#include "folder_config.h"
-#include "word_model.h"
+#include "files/folder_config.h"
+#include "models/word_model.h"
 
 namespace compress::text {
 

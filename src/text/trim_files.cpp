@@ -5,8 +5,8 @@
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
-#include "load.h"
-#include "sentencepiece_file.h"
+#include "files/load.h"
+#include "files/sentencepiece_file.h"
 #include "trim.h"
 
 namespace compress::text {

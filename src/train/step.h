@@ -10,7 +10,7 @@
 
 #include "compress/train/binding.h"
 #include "exchange.h"
-#include "graph_step.h"
+#include "graphs/graph_step.h"
 #include "loss_scale.h"
 
 namespace compress::train {

@@ -4,7 +4,7 @@
 #include <c10/cuda/CUDAFunctions.h>
 #endif
 
-#include "../../src/train/graph.h"
+#include "graphs/graph.h"
 #include "gpu.h"
 
 namespace compress::train {

@@ -1,10 +1,10 @@
 // BERT (Devlin et al. 2019, arXiv 1810.04805): post-norm encoder, learned positions, segment
 // embeddings.
 
-#include "bert.h"
+#include "families/bert.h"
 
 #include "compress/base/error.h"
-#include "families.h"
+#include "families/families.h"
 
 namespace compress::nn {
 

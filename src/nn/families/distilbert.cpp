@@ -1,6 +1,6 @@
 // DistilBERT (Sanh et al. 2019, arXiv 1910.01108): BERT's encoder without segments and pooler.
 
-#include "families.h"
+#include "families/families.h"
 
 namespace compress::nn {
 

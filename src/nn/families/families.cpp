@@ -1,4 +1,4 @@
-#include "families.h"
+#include "families/families.h"
 
 #include "compress/base/error.h"
 

@@ -1,7 +1,7 @@
 // GPT-2 (Radford et al. 2019) and DistilGPT2: pre-norm decoder, learned positions. Matrices lie on
 // disk as [in, out], query, key and value in one.
 
-#include "families.h"
+#include "families/families.h"
 
 namespace compress::nn {
 

@@ -4,7 +4,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "families.h"
+#include "families/families.h"
 
 namespace compress::nn {
 

@@ -2,7 +2,7 @@
 // row 2.
 
 #include "compress/base/error.h"
-#include "families.h"
+#include "families/families.h"
 
 namespace compress::nn {
 

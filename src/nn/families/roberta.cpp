@@ -1,8 +1,8 @@
 // RoBERTa (Liu et al. 2019, arXiv 1907.11692) and XLM-RoBERTa (Conneau et al. 2020, arXiv
 // 1911.02116): BERT's encoder with positions that begin behind the padding's, one segment.
 
-#include "bert.h"
-#include "families.h"
+#include "families/bert.h"
+#include "families/families.h"
 
 namespace compress::nn {
 

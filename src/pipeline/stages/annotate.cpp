@@ -3,18 +3,18 @@
 #include <algorithm>
 #include <chrono>
 
-#include "../configs.h"
-#include "../planning.h"
-#include "../workbench.h"
-#include "annotated.h"
-#include "asking.h"
+#include "recipe/configs.h"
+#include "recipe/planning.h"
+#include "materials/workbench.h"
+#include "stages/annotated.h"
+#include "stages/asking.h"
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/data/texts.h"
-#include "kinds.h"
+#include "stages/kinds.h"
 
 namespace compress::pipeline {
 

@@ -1,10 +1,10 @@
-#include "asking.h"
+#include "stages/asking.h"
 
 #include <algorithm>
 #include <cstring>
 #include <numeric>
 
-#include "../workbench.h"
+#include "materials/workbench.h"
 #include "compress/base/error.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "../stage.h"
+#include "stage.h"
 #include "compress/data/dataset.h"
 #include "compress/export/export.h"
 #include "compress/nn/packed.h"

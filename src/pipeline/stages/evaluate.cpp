@@ -2,14 +2,14 @@
 
 #include <chrono>
 
-#include "../configs.h"
-#include "../planning.h"
-#include "../record.h"
-#include "../workbench.h"
+#include "recipe/configs.h"
+#include "recipe/planning.h"
+#include "run/record.h"
+#include "materials/workbench.h"
 #include "compress/base/clock.h"
 #include "compress/base/strings.h"
-#include "kinds.h"
-#include "score.h"
+#include "stages/kinds.h"
+#include "stages/score.h"
 
 namespace compress::pipeline {
 

@@ -2,14 +2,14 @@
 
 #include <chrono>
 
-#include "../configs.h"
-#include "../planning.h"
-#include "../workbench.h"
+#include "recipe/configs.h"
+#include "recipe/planning.h"
+#include "materials/workbench.h"
 #include "compress/base/clock.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/export/export.h"
-#include "kinds.h"
+#include "stages/kinds.h"
 
 namespace compress::pipeline {
 

@@ -4,10 +4,10 @@
 
 #include <chrono>
 
-#include "../configs.h"
-#include "../planning.h"
-#include "../workbench.h"
-#include "asking.h"
+#include "recipe/configs.h"
+#include "recipe/planning.h"
+#include "materials/workbench.h"
+#include "stages/asking.h"
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
@@ -16,7 +16,7 @@
 #include "compress/base/work_line.h"
 #include "compress/data/texts.h"
 #include "compress/generate/texts.h"
-#include "kinds.h"
+#include "stages/kinds.h"
 
 namespace compress::pipeline {
 

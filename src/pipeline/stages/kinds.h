@@ -1,7 +1,7 @@
 #pragma once
 // One function a kind; the kinds are told of in their files.
 
-#include "../stage.h"
+#include "stage.h"
 
 namespace compress::pipeline {
 

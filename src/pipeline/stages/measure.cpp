@@ -1,15 +1,15 @@
 // The kind of stage that measures a model over data: numbers for later stages.
 
-#include "measure.h"
+#include "stages/measure.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 
-#include "../configs.h"
-#include "../planning.h"
-#include "../workbench.h"
-#include "asking.h"
+#include "recipe/configs.h"
+#include "recipe/planning.h"
+#include "materials/workbench.h"
+#include "stages/asking.h"
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
@@ -17,7 +17,7 @@
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"
 #include "compress/storage/safetensors.h"
-#include "kinds.h"
+#include "stages/kinds.h"
 
 namespace compress::pipeline {
 

@@ -1,6 +1,6 @@
-#include "score.h"
+#include "stages/score.h"
 
-#include "../workbench.h"
+#include "materials/workbench.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"

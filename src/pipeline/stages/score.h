@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "../stage.h"
+#include "stage.h"
 #include "compress/export/export.h"
 #include "compress/nn/parameter.h"
 

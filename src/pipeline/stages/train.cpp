@@ -1,18 +1,18 @@
-#include "train.h"
+#include "stages/train.h"
 
 #include <algorithm>
 #include <chrono>
 
-#include "../description.h"
-#include "../record.h"
-#include "../workbench.h"
+#include "run/description.h"
+#include "run/record.h"
+#include "materials/workbench.h"
 #include "compress/base/clock.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
-#include "kinds.h"
-#include "score.h"
+#include "stages/kinds.h"
+#include "stages/score.h"
 
 namespace compress::pipeline {
 

@@ -1,7 +1,7 @@
 #pragma once
 // The kind of stage that trains a model; its options are train::TrainOptions.
 
-#include "../stage.h"
+#include "stage.h"
 #include "compress/train/options.h"
 
 namespace compress::pipeline {

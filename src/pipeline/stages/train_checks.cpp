@@ -1,7 +1,7 @@
 // What is wrong with a training stage before anything is read of its weights.
 
-#include "../configs.h"
-#include "../workbench.h"
+#include "recipe/configs.h"
+#include "materials/workbench.h"
 #include "compress/augment/augment.h"
 #include "compress/base/error.h"
 #include "compress/base/place.h"
@@ -10,7 +10,7 @@
 #include "compress/data/classes.h"
 #include "compress/objective/objective.h"
 #include "compress/surgery/surgery.h"
-#include "train.h"
+#include "stages/train.h"
 
 namespace compress::pipeline {
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "../planning.h"
-#include "../workbench.h"
-#include "../workshop.h"
+#include "recipe/planning.h"
+#include "materials/workbench.h"
+#include "materials/workshop.h"
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
@@ -12,7 +12,7 @@
 #include "compress/nn/architecture.h"
 #include "compress/surgery/surgery.h"
 #include "compress/teacher/teacher.h"
-#include "train.h"
+#include "stages/train.h"
 
 namespace compress::pipeline {
 

@@ -1,6 +1,6 @@
 // Tagged words, answers in passages and choices.
 
-#include "../../../src/data/annotated.h"
+#include "files/annotated.h"
 
 #include "compress/data/passages.h"
 #include "support.h"

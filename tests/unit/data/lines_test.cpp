@@ -1,6 +1,6 @@
 // What a line is in data files: the same rows whatever the format and the line ends.
 
-#include "../../../src/data/annotated.h"
+#include "files/annotated.h"
 
 #include "support.h"
 

@@ -1,4 +1,4 @@
-#include "../../../src/data/rows.h"
+#include "rows/row_stream.h"
 #include "support.h"
 
 namespace compress::data {

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "../../../src/pipeline/description.h"
-#include "../../../src/pipeline/result.h"
+#include "run/description.h"
+#include "report/result.h"
 #include "unit/pipeline/folder.h"
 
 namespace compress::pipeline {

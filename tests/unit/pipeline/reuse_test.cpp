@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <sys/wait.h>
 
-#include "../../../src/pipeline/run_folder.h"
+#include "run/run_folder.h"
 #include "compress/base/hash.h"
 #include "unit/pipeline/folder.h"
 

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "../../../src/pipeline/workbench.h"
+#include "materials/workbench.h"
 #include "compress/base/hash.h"
 #include "unit/pipeline/folder.h"
 

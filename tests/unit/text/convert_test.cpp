@@ -6,10 +6,10 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "../../../src/text/charsmap.h"
-#include "../../../src/text/sentencepiece_file.h"
-#include "../../../src/text/train_merges.h"
-#include "../../../src/text/unicode.h"
+#include "normalize/charsmap.h"
+#include "files/sentencepiece_file.h"
+#include "learn/learn_merges.h"
+#include "unicode/unicode.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/text/ggml.h"

@@ -5,9 +5,9 @@
 
 #include <thread>
 
-#include "../../../src/text/regex.h"
-#include "../../../src/text/scanner.h"
-#include "../../../src/text/splitter.h"
+#include "regex/regex.h"
+#include "regex/scanner.h"
+#include "split/splitter.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "fixture.h"

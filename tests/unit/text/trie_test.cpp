@@ -1,4 +1,4 @@
-#include "../../../src/text/trie.h"
+#include "models/trie.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "../../../src/train/graph.h"
+#include "graphs/graph.h"
 
 #include "unit/train/stage.h"
 

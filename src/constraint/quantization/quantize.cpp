@@ -1,0 +1,76 @@
+#include "compress/constraint/quantize.h"
+
+#include "compress/base/error.h"
+#include "quantization/kernels.h"
+
+namespace compress::constraint {
+
+namespace {
+
+// The same arithmetic through tensor operations, for devices other than the CPU.
+torch::Tensor fake_quantize_elsewhere(torch::Tensor& weight, Granularity granularity) {
+  torch::Tensor most = granularity == Granularity::channel ? weight.abs().amax({1}, true)
+                                                           : weight.abs().amax().reshape({1, 1});
+  // A division by a number would be turned into a product with its inverse on CUDA.
+  torch::Tensor scale = most / torch::full_like(most, 127.5);
+  scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
+  weight.div_(scale).clamp_(-128, 127).round_().mul_(scale).add_(0);  // -0 + 0 = +0
+  return granularity == Granularity::channel ? scale : scale.reshape({1});
+}
+
+bool on_fast_path(const torch::Tensor& weight) {
+  return weight.is_cpu() && weight.is_contiguous() && weight.scalar_type() == torch::kFloat32;
+}
+
+}  // namespace
+
+Granularity parse_granularity(const std::string& name) {
+  if (name == "channel") return Granularity::channel;
+  if (name == "tensor") return Granularity::tensor;
+  throw Error(ErrorKind::model, "unknown granularity of weights '" + name + "'", {},
+              "known: channel, tensor");
+}
+
+torch::Tensor fake_quantize_weight(torch::Tensor& weight, Granularity granularity) {
+  torch::NoGradGuard no_grad;
+  if (weight.numel() == 0) return {};
+  if (!on_fast_path(weight)) return fake_quantize_elsewhere(weight, granularity);
+  float* x = weight.mutable_data_ptr<float>();
+  if (granularity == Granularity::channel) {
+    torch::Tensor scales = torch::empty({weight.size(0), 1});
+    kernels::fake_quantize_rows(x, x, weight.size(0), weight.numel() / weight.size(0),
+                                scales.mutable_data_ptr<float>());
+    return scales;
+  }
+  float scale = kernels::scale_of(kernels::amax(x, weight.numel()));
+  kernels::fake_quantize(x, x, nullptr, weight.numel(), scale);
+  return torch::full({1}, scale);
+}
+
+QuantizedWeight quantize_weight(const torch::Tensor& weight, Granularity granularity) {
+  if (weight.dim() != 2 || weight.numel() == 0)
+    throw Error(ErrorKind::internal, "only matrices can be quantised");
+  torch::Tensor source = weight.detach().to(torch::kCPU, torch::kFloat32).contiguous();
+  const bool channel = granularity == Granularity::channel;
+  const int64_t groups = channel ? source.size(0) : 1, width = source.numel() / groups;
+  QuantizedWeight out;
+  out.values = torch::empty(source.sizes(), torch::kInt8);
+  out.scale = channel ? torch::empty({groups, 1}) : torch::empty({1});
+  const float* from = source.const_data_ptr<float>();
+  auto* to = out.values.mutable_data_ptr<int8_t>();
+  auto* scales = out.scale.mutable_data_ptr<float>();
+  for (int64_t g = 0; g < groups; ++g) {
+    float scale = kernels::scale_of(kernels::amax(from + g * width, width));
+    if (!std::isfinite(scale))
+      throw Error(ErrorKind::diverged, "a weight is not finite and cannot be quantised");
+    scales[g] = scale;
+    kernels::quantize(from + g * width, to + g * width, width, scale);
+  }
+  return out;
+}
+
+torch::Tensor dequantize_weight(const QuantizedWeight& quantized) {
+  return quantized.values.to(torch::kFloat32) * quantized.scale;
+}
+
+}  // namespace compress::constraint

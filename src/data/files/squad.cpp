@@ -1,0 +1,103 @@
+// SQuAD's files: articles, their passages, questions and answers.
+
+#include <nlohmann/json.hpp>
+
+#include "files/annotated.h"
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "files/reader.h"
+
+namespace compress::data {
+
+namespace {
+
+using Json = nlohmann::json;
+
+class Squad final : public Reader {
+ public:
+  explicit Squad(Source& source) : Reader(source) {
+    if (invalid_utf8(left_) != std::string_view::npos)
+      refuse("it is not valid UTF-8", "convert the file to UTF-8");
+    file_ = Json::parse(left_, nullptr, /*allow_exceptions=*/false);
+    if (file_.is_discarded()) refuse("it is not valid JSON", "for one object a line use jsonl");
+    if (!file_.is_object() || !list(file_, "data")) refuse("it has no list \"data\"");
+    left_ = {};
+  }
+
+  bool next(Record& record) override {
+    start(record);
+    const Json* articles = list(file_, "data");
+    for (; article_ < articles->size(); ++article_, passage_ = 0) {
+      const Json* passages = list((*articles)[article_], "paragraphs");
+      if (passages == nullptr) refuse("an article has no list \"paragraphs\"");
+      for (; passage_ < passages->size(); ++passage_, question_ = 0) {
+        const Json& passage = (*passages)[passage_];
+        const Json* questions = list(passage, "qas");
+        if (questions == nullptr) refuse("a paragraph has no list \"qas\"");
+        if (question_ == questions->size()) continue;
+        record.line = ++count_;
+        read(passage, (*questions)[question_++], record);
+        return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& what, const std::string& hint = {}) const {
+    throw Error(ErrorKind::data, "the file is not in SQuAD's format: " + what,
+                source_.file().string(), hint);
+  }
+
+  static const Json* list(const Json& object, const char* key) {
+    if (!object.is_object()) return nullptr;
+    const auto found = object.find(key);
+    return found == object.end() || !found->is_array() ? nullptr : &*found;
+  }
+  static const std::string* text(const Json& object, const char* key) {
+    if (!object.is_object()) return nullptr;
+    const auto found = object.find(key);
+    return found == object.end() ? nullptr : found->get_ptr<const std::string*>();
+  }
+
+  void read(const Json& passage, const Json& question, Record& record) {
+    const std::string* asked = text(question, "question");
+    const std::string* context = text(passage, "context");
+    if (asked == nullptr || context == nullptr) {
+      record.problem = str("question ", count_, " has no text, or its paragraph no \"context\"");
+      return;
+    }
+    std::string texts, places;
+    if (const Json* answers = list(question, "answers")) {
+      for (const Json& answer : *answers) {
+        const std::string* given = text(answer, "text");
+        if (given == nullptr || !answer.contains("answer_start") ||
+            !answer["answer_start"].is_number_integer()) {
+          record.problem = str("question ", count_, " has an answer without text or answer_start");
+          return;
+        }
+        if (given->find(list_separator) != std::string::npos) {
+          record.problem = str("question ", count_, " has an answer with a character U+001F");
+          return;
+        }
+        if (!places.empty()) texts += list_separator, places += list_separator;
+        texts += *given;
+        places += str(answer["answer_start"].get<int64_t>());
+      }
+    }
+    for (const std::string& cell : {*asked, *context, texts, places})
+      record.cells.push_back(source_.keep(cell));
+  }
+
+  Json file_;
+  size_t article_ = 0, passage_ = 0, question_ = 0;
+  int64_t count_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Reader> open_squad(Source& source) {
+  return std::make_unique<Squad>(source);
+}
+
+}  // namespace compress::data

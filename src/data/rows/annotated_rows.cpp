@@ -1,0 +1,211 @@
+// Rows of tagged words, and of questions with passages.
+
+#include <algorithm>
+#include <charconv>
+#include <exception>
+#include <functional>
+#include <limits>
+#include <thread>
+
+#include "files/annotated.h"
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "compress/data/passages.h"
+#include "files/fingerprint.h"
+#include "rows/row_stream.h"
+
+namespace compress::data {
+
+namespace {
+
+// Calls work(i) for i < count in some threads, each a run of neighbours, and throws the first error
+// in their order.
+void in_threads(size_t count, int threads, const std::function<void(size_t)>& work) {
+  const size_t wanted = threads > 0 ? static_cast<size_t>(threads)
+                                    : std::max(1u, std::thread::hardware_concurrency());
+  const size_t parts = std::clamp<size_t>(count / 64, 1, wanted);
+  std::vector<std::exception_ptr> failures(parts);
+  auto run = [&](size_t part) {
+    try {
+      for (size_t i = count * part / parts; i < count * (part + 1) / parts; ++i) work(i);
+    } catch (...) {
+      failures[part] = std::current_exception();
+    }
+  };
+  {
+    std::vector<std::jthread> pool;
+    for (size_t part = 1; part < parts; ++part) pool.emplace_back(run, part);
+    run(0);
+  }
+  for (const std::exception_ptr& failure : failures)
+    if (failure) std::rethrow_exception(failure);
+}
+
+// Work on the text of a row, whose place is in the error.
+template <class Work>
+void at_place(const std::string& place, const Work& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    throw Error(error.kind(), error.message(), place, error.hint());
+  }
+}
+
+// A question's answers: the first one's place in the passage, none for a question without answer.
+struct Asked {
+  Windows windows;
+  AnswerPlace answer;
+  std::string problem, hint;
+};
+
+Asked ask(const DatasetOptions& options, const text::Tokenizer& tokenizer,
+          std::string_view question, std::string_view passage, std::string_view answers,
+          std::string_view places) {
+  Asked asked;
+  asked.windows = cut_passage(tokenizer, question, passage, options.max_length, options.stride);
+  asked.problem = asked.windows.problem;
+  asked.hint = asked.windows.hint;
+  const std::vector<std::string_view> texts = list_items(answers), starts = list_items(places);
+  if (texts.empty() || !asked.problem.empty()) return asked;
+  int64_t start = -1;
+  if (!starts.empty()) {
+    const std::string_view number = trim(starts[0]);
+    auto [end, failed] = std::from_chars(number.data(), number.data() + number.size(), start);
+    if (failed != std::errc() || end != number.data() + number.size() || start < 0) {
+      asked.problem = str("the answer's place ", cited(number), " is not a number from 0");
+      return asked;
+    }
+  }
+  asked.answer = find_answer(passage, texts[0], start);
+  if (!asked.answer.found) {
+    asked.problem = str("the answer ", cited(texts[0]), " is not in the passage",
+                        start < 0 ? "" : str(" at character ", start));
+    asked.hint = "places count characters, not bytes, from 0";
+  }
+  return asked;
+}
+
+// First and last token of the answer inside a window; the row's first token where it has none.
+std::pair<int32_t, int32_t> span_in(const Windows& windows, size_t window,
+                                    const AnswerPlace& answer) {
+  if (!answer.found) return {0, 0};
+  const auto& ranges = windows.ranges;
+  const auto first = std::find_if(ranges.begin(), ranges.end(),
+                                  [&](const auto& range) { return range.end > answer.begin; });
+  const auto behind = std::find_if(first, ranges.end(),
+                                   [&](const auto& range) { return range.begin >= answer.end; });
+  const int64_t from = first - ranges.begin() - windows.starts[window],
+                to = behind - ranges.begin() - 1 - windows.starts[window];
+  if (from < 0 || to < from || to >= windows.count(window)) return {0, 0};
+  const auto front = static_cast<int32_t>(windows.front.size());
+  return {front + static_cast<int32_t>(from), front + static_cast<int32_t>(to)};
+}
+
+void add_window(const Windows& windows, size_t window, const AnswerPlace& answer, int64_t line,
+                Split& chunk) {
+  const int64_t begin = windows.starts[window], count = windows.count(window);
+  chunk.ids.append(windows.front);
+  chunk.ids.append(
+      std::span(windows.passage).subspan(static_cast<size_t>(begin), static_cast<size_t>(count)));
+  chunk.ids.append(windows.back);
+  const auto total = static_cast<int64_t>(chunk.ids.size());
+  const int64_t length = total - chunk.offsets.back();
+  chunk.offsets.push_back(total);
+  chunk.first_lengths.push_back(static_cast<int32_t>(std::min(windows.first_length, length)));
+  chunk.lines.push_back(line);
+  const auto [first, last] = span_in(windows, window, answer);
+  chunk.spans.push_back(first);
+  chunk.spans.push_back(last);
+}
+
+}  // namespace
+
+void RowStream::tokenise_words() {
+  std::vector<TaggedRow> rows(first_.size());
+  in_threads(rows.size(), threads_, [&](size_t i) {
+    at_place(source_.place(chunk_.lines[i]), [&] {
+      rows[i] = tag_tokens(tokenizer_, list_items(first_[i]), targets_.words()[i], max_length_);
+    });
+  });
+  chunk_.offsets = {0};
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].ids.empty())
+      empty_.add(chunk_.lines[i], "the text has no tokens", "remove rows without text");
+    chunk_.ids.append(rows[i].ids);
+    chunk_.token_classes.append(rows[i].classes);
+    chunk_.offsets.push_back(static_cast<int64_t>(chunk_.ids.size()));
+    chunk_.first_lengths.push_back(static_cast<int32_t>(rows[i].first_length));
+  }
+}
+
+void RowStream::tokenise_passages() {
+  std::vector<Asked> rows(first_.size());
+  in_threads(rows.size(), threads_, [&](size_t i) {
+    at_place(source_.place(chunk_.lines[i]), [&] {
+      rows[i] = ask(options_, tokenizer_, first_[i], second_[i], answers_[i], places_[i]);
+    });
+  });
+  const std::vector<int64_t> lines = chunk_.lines.edit();
+  chunk_.lines.clear();
+  chunk_.offsets = {0};
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!rows[i].problem.empty()) unusable_.add(lines[i], rows[i].problem, rows[i].hint);
+    for (size_t window = 0; window < rows[i].windows.starts.size(); ++window)
+      add_window(rows[i].windows, window, rows[i].answer, lines[i], chunk_);
+  }
+}
+
+std::string Passages::text_of(int64_t row, int64_t first, int64_t last) const {
+  const Window& window = windows.at(static_cast<size_t>(row));
+  const Example& example = examples.at(static_cast<size_t>(window.example));
+  auto range = [&](int64_t token) {
+    return example.tokens.at(static_cast<size_t>(token - window.begin + window.first));
+  };
+  const size_t begin = range(first).begin, end = range(last).end;
+  return std::string(trim(std::string_view(example.text).substr(begin, end - begin)));
+}
+
+namespace {
+
+Passages read_passages(const Split& split, const PassageSource& from,
+                       const text::Tokenizer& tokenizer) {
+  const DatasetOptions& options = from.options;
+  Source source(split.file);
+  auto reader = open_reader(source, options, layout_of(options).columns);
+  Passages passages;
+  Record record;
+  const int64_t rows = options.limit.value_or(std::numeric_limits<int64_t>::max());
+  for (int64_t row = 0; row < rows && reader->next(record); ++row) {
+    if (!record.problem.empty()) continue;
+    Windows windows = cut_passage(tokenizer, record.cells[0], record.cells[1], options.max_length,
+                                  options.stride);
+    for (size_t i = 0; i < windows.starts.size(); ++i)
+      passages.windows.push_back({static_cast<int64_t>(passages.examples.size()),
+                                  static_cast<int64_t>(windows.front.size()), windows.starts[i],
+                                  windows.count(i)});
+    Passages::Example& example = passages.examples.emplace_back();
+    example.text = record.cells[1];
+    example.tokens = std::move(windows.ranges);
+    for (std::string_view answer : list_items(record.cells[2]))
+      example.answers.emplace_back(answer);
+    source.forget();
+  }
+  const bool same =
+      fingerprint(split.file, cache_folder(options, split.file)).sha256 == from.sha256;
+  if (!same || static_cast<int64_t>(passages.windows.size()) != split.rows())
+    throw Error(ErrorKind::data, "the data file was changed after it was read", split.file.string(),
+                "run again when nothing writes to it");
+  return passages;
+}
+
+}  // namespace
+
+const Passages& passages_of(const Split& split, const text::Tokenizer& tokenizer) {
+  if (!split.passages)
+    throw Error(ErrorKind::internal, "the passages of a split that was not read from a file");
+  PassageSource& source = *split.passages;
+  std::call_once(source.once, [&] { source.passages = read_passages(split, source, tokenizer); });
+  return source.passages;
+}
+
+}  // namespace compress::data

@@ -1,0 +1,98 @@
+// Tokenised texts as the rows of a task.
+
+#include <algorithm>
+
+#include "rows/row_stream.h"
+
+namespace compress::data {
+
+void append_token(text::PackedIds& packed, int32_t token, int64_t max_length) {
+  std::vector<int32_t> ids;
+  ids.reserve(packed.ids.size() + static_cast<size_t>(packed.count()));
+  int64_t begin = 0;
+  for (int64_t row = 0; row < packed.count(); ++row) {
+    const int64_t end = packed.offsets[static_cast<size_t>(row) + 1];
+    ids.insert(ids.end(), packed.ids.begin() + begin, packed.ids.begin() + end);
+    const bool room = max_length == 0 || end - begin < max_length;
+    if (room && (begin == end || ids.back() != token)) {
+      ids.push_back(token);
+      int64_t& first = packed.first_lengths[static_cast<size_t>(row)];
+      if (first == end - begin) ++first;
+    }
+    packed.offsets[static_cast<size_t>(row) + 1] = static_cast<int64_t>(ids.size());
+    begin = end;
+  }
+  packed.ids = std::move(ids);
+}
+
+int64_t drop_empty(text::PackedIds& packed, int64_t special, Array<int64_t>& lines) {
+  text::PackedIds kept;
+  kept.offsets.push_back(0);
+  std::vector<int64_t> places;
+  for (int64_t row = 0; row < packed.count(); ++row) {
+    const std::span<const int32_t> ids = packed.text(row);
+    if (static_cast<int64_t>(ids.size()) <= special) continue;
+    kept.ids.insert(kept.ids.end(), ids.begin(), ids.end());
+    kept.offsets.push_back(static_cast<int64_t>(kept.ids.size()));
+    kept.first_lengths.push_back(packed.first_lengths[static_cast<size_t>(row)]);
+    places.push_back(lines[static_cast<size_t>(row)]);
+  }
+  const int64_t dropped = packed.count() - kept.count();
+  if (dropped == 0) return 0;
+  packed = std::move(kept);
+  lines = std::move(places);
+  return dropped;
+}
+
+text::PackedIds alternated(const text::PackedIds& first, const text::PackedIds& second) {
+  text::PackedIds both;
+  both.ids.reserve(first.ids.size() + second.ids.size());
+  both.offsets.reserve(first.offsets.size());
+  both.offsets.push_back(0);
+  for (int64_t row = 0; row < first.count(); ++row) {
+    for (const text::PackedIds* part : {&first, &second})
+      both.ids.insert(both.ids.end(), part->text(row).begin(), part->text(row).end());
+    both.first_lengths.push_back(static_cast<int64_t>(first.text(row).size()));
+    both.offsets.push_back(static_cast<int64_t>(both.ids.size()));
+  }
+  return both;
+}
+
+void Blocks::cut(Split& chunk) {
+  const Array<int32_t> ids = std::move(chunk.ids);
+  const Array<int64_t> offsets = std::move(chunk.offsets), lines = std::move(chunk.lines);
+  chunk.ids.clear();
+  chunk.lines.clear();
+  chunk.first_lengths.clear();
+  chunk.offsets = {0};
+  for (size_t row = 0; row + 1 < offsets.size(); ++row) {
+    for (int64_t at = offsets[row]; at < offsets[row + 1];) {
+      if (rest_.empty()) line_ = lines[row];
+      const int64_t taken =
+          std::min(offsets[row + 1] - at, length_ - static_cast<int64_t>(rest_.size()));
+      rest_.insert(rest_.end(), ids.data() + at, ids.data() + at + taken);
+      at += taken;
+      if (static_cast<int64_t>(rest_.size()) == length_) add(chunk);
+    }
+  }
+}
+
+bool Blocks::finish(Split& chunk) {
+  if (rest_.empty()) return false;
+  chunk.ids.clear();
+  chunk.lines.clear();
+  chunk.first_lengths.clear();
+  chunk.offsets = {0};
+  add(chunk);
+  return true;
+}
+
+void Blocks::add(Split& chunk) {
+  chunk.ids.append(rest_);
+  chunk.offsets.push_back(static_cast<int64_t>(chunk.ids.size()));
+  chunk.first_lengths.push_back(static_cast<int32_t>(rest_.size()));
+  chunk.lines.push_back(line_);
+  rest_.clear();
+}
+
+}  // namespace compress::data

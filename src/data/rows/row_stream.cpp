@@ -1,0 +1,192 @@
+#include "rows/row_stream.h"
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+
+namespace compress::data {
+
+namespace {
+
+// What a chunk holds at most: enough to keep many threads busy.
+constexpr size_t most_rows = size_t{1} << 15;
+constexpr size_t most_bytes = size_t{4} << 20;  // of text
+
+Split without_rows(const Split& head) {
+  Split split;
+  split.name = head.name;
+  split.file = head.file;
+  split.task = head.task;
+  split.labels = head.labels;
+  split.choices = head.choices;
+  return split;
+}
+
+}  // namespace
+
+RowStream::RowStream(Source& source, const DatasetOptions& options,
+                     const text::Tokenizer& tokenizer, const Split& head, int threads)
+    : source_(source),
+      tokenizer_(tokenizer),
+      options_(options),
+      header_(options.header),
+      pair_(layout_of(options).pair || head.choices > 1),
+      target_(layout_of(options).target),
+      drops_(leaves_out_empty(head.task)),
+      max_length_(options.concatenate ? 0 : options.max_length),
+      max_target_length_(options.max_target_length),
+      end_(head.task == Task::language_model && options.append_end ? tokenizer.special_ids().eos
+                                                                   : -1),
+      threads_(threads),
+      wanted_(options.limit.value_or(std::numeric_limits<int64_t>::max())),
+      chunk_(without_rows(head)),
+      reader_(open_reader(source, options, layout_of(options).columns)),
+      targets_(options, chunk_) {
+  if (options.concatenate) blocks_.emplace(options.max_length);
+}
+
+const Split* RowStream::next() {
+  while (read()) {
+    if (unusable_.any()) continue;
+    tokenise();
+    if (!empty_.any() && chunk_.rows() > 0) return &chunk_;
+  }
+  raise();
+  return blocks_ && blocks_->finish(chunk_) ? &chunk_ : nullptr;
+}
+
+double RowStream::fraction() const {
+  return 1 -
+         static_cast<double>(reader_->bytes_left()) / static_cast<double>(source_.bytes().size());
+}
+
+bool RowStream::read() {
+  for (Array<int32_t>* array :
+       {&chunk_.ids, &chunk_.first_lengths, &chunk_.classes, &chunk_.token_classes, &chunk_.spans})
+    array->clear();
+  for (Array<float>* array : {&chunk_.values, &chunk_.soft}) array->clear();
+  for (Array<int64_t>* array : {&chunk_.offsets, &chunk_.lines}) array->clear();
+  first_.clear();
+  second_.clear();
+  answers_.clear();
+  places_.clear();
+  targets_.words().clear();
+  source_.forget();
+  size_t bytes = 0;
+  while (first_.size() < most_rows && bytes < most_bytes && rows_ - dropped_ < wanted_ &&
+         reader_->next(record_)) {
+    ++rows_;
+    if (!record_.problem.empty()) {
+      unusable_.add(record_.line, record_.problem, record_.hint);
+      continue;
+    }
+    if (targets_.skips(record_)) {
+      ++skipped_;
+      continue;
+    }
+    bytes += take_texts();
+    targets_.row(record_, unusable_);
+  }
+  return !first_.empty();
+}
+
+// Keeps the record's texts; their bytes.
+size_t RowStream::take_texts() {
+  size_t bytes = 0;
+  auto take = [&](std::vector<std::string_view>& texts, std::string_view cell) {
+    texts.push_back(cell);
+    bytes += cell.size();
+  };
+  const std::vector<std::string_view>& cells = record_.cells;
+  if (chunk_.choices > 1) {
+    for (int64_t choice = 1; choice <= chunk_.choices; ++choice) {
+      take(first_, cells[0]);
+      take(second_, cells[static_cast<size_t>(choice)]);
+      chunk_.lines.push_back(record_.line);
+    }
+    return bytes;
+  }
+  chunk_.lines.push_back(record_.line);
+  take(first_, cells[0]);
+  if (pair_ || target_) take(second_, cells[1]);
+  if (chunk_.task == Task::span) {
+    take(answers_, cells[2]);
+    take(places_, cells.size() > 3 ? cells[3] : "");
+  }
+  return bytes;
+}
+
+void RowStream::tokenise() {
+  if (chunk_.task == Task::token_classification) return tokenise_words();
+  if (chunk_.task == Task::span) return tokenise_passages();
+  text::PackedIds packed =
+      encode(first_, pair_ ? std::span(second_) : std::span(second_).first(0), max_length_);
+  if (drops_)
+    dropped_ += drop_empty(packed, special(max_length_), chunk_.lines);
+  else
+    find_empty(packed, special(max_length_), "text");
+  if (target_) {
+    const text::PackedIds targets = encode(second_, {}, max_target_length_);
+    find_empty(targets, special(max_target_length_), "target");
+    packed = alternated(packed, targets);
+  }
+  if (end_ >= 0) append_token(packed, end_, max_length_);
+  chunk_.ids = std::move(packed.ids);
+  chunk_.offsets = std::move(packed.offsets);
+  chunk_.first_lengths.edit().assign(packed.first_lengths.begin(), packed.first_lengths.end());
+  if (blocks_) blocks_->cut(chunk_);
+}
+
+int64_t RowStream::special(int64_t max_length) const {
+  const int64_t added = tokenizer_.special_tokens_added(pair_);
+  return max_length == 0 || added < max_length ? added : -1;
+}
+
+void RowStream::find_empty(const text::PackedIds& packed, int64_t special, const char* what) {
+  for (int64_t row = 0; row < packed.count(); ++row)
+    if (static_cast<int64_t>(packed.text(row).size()) <= special)
+      empty_.add(chunk_.lines[row], str("the ", what, " has no tokens"),
+                 str("remove rows without ", what));
+}
+
+text::PackedIds RowStream::encode(std::span<const std::string_view> first,
+                                  std::span<const std::string_view> second,
+                                  int64_t max_length) const {
+  text::EncodeOptions how;
+  how.max_length = max_length;
+  try {
+    return text::encode_all(tokenizer_, first, second, how, threads_);
+  } catch (const Error&) {
+    find_refused(first, second, how);
+    throw;
+  }
+}
+
+void RowStream::find_refused(std::span<const std::string_view> first,
+                             std::span<const std::string_view> second,
+                             const text::EncodeOptions& how) const {
+  text::Encoding encoding;
+  for (size_t row = 0; row < first.size(); ++row) {
+    std::optional<std::string_view> other;
+    if (!second.empty()) other = second[row];
+    try {
+      tokenizer_.encode(first[row], other, how, encoding);
+    } catch (const Error& error) {
+      throw Error(error.kind(), error.message(), source_.place(chunk_.lines[row]), error.hint());
+    }
+  }
+}
+
+void RowStream::raise() const {
+  unusable_.raise(source_, rows_);
+  if (rows_ == 0)
+    throw Error(
+        ErrorKind::data, "the data file has no rows", source_.file().string(),
+        header_ ? "its first row was read as the header; `header: false` if it is data" : "");
+  empty_.raise(source_, rows_);
+  if (rows_ == dropped_)
+    throw Error(ErrorKind::data, str("none of ", with_commas(rows_), " rows has a text"),
+                source_.file().string());
+  if (skipped_ == rows_) every_row_skipped(source_, rows_);
+}
+
+}  // namespace compress::data

@@ -1,0 +1,90 @@
+#pragma once
+// A data file as a stream of tokenised rows.
+
+#include <limits>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "compress/text/batch.h"
+#include "tasks/labels.h"
+
+namespace compress::data {
+
+// Puts a token behind each text that has fewer than `max_length` (0 = no limit) and does not end
+// with it.
+void append_token(text::PackedIds& packed, int32_t token, int64_t max_length);
+// Leaves out the texts that have no tokens but `special` ones, with their `lines`. How many they
+// were.
+int64_t drop_empty(text::PackedIds& packed, int64_t special, Array<int64_t>& lines);
+// Each text of `first`, followed by that of `second`; first_lengths are those of `first`.
+text::PackedIds alternated(const text::PackedIds& first, const text::PackedIds& second);
+
+// Texts one behind the other, cut into rows of one length.
+class Blocks {
+ public:
+  explicit Blocks(int64_t length) : length_(length) {}
+  // Takes the rows of `chunk` and leaves in it those that are full.
+  void cut(Split& chunk);
+  // Leaves in `chunk` what remained, a shorter row; false where nothing did.
+  bool finish(Split& chunk);
+
+ private:
+  void add(Split& chunk);  // what is collected, as a row
+
+  int64_t length_, line_ = 0;  // line_: of the first token that is collected
+  std::vector<int32_t> rest_;
+};
+
+// Reads and tokenises a file in chunks of bounded size. Rows that cannot be used do not end the
+// stream at once: the rest is still read to count them all.
+class RowStream {
+ public:
+  // `head` says what is read: file, task, labels. The source and the tokenizer must outlive the
+  // stream.
+  RowStream(Source& source, const DatasetOptions& options, const text::Tokenizer& tokenizer,
+            const Split& head, int threads);
+  // The next rows, valid until the next call; null at the end. Error{data} as load_split; at the
+  // end for all rows that cannot be used.
+  const Split* next();
+  int64_t blank_lines() const { return reader_->blank_lines(); }
+  int64_t empty_rows() const { return dropped_; }  // without text, left out
+  int64_t skipped() const { return skipped_; }     // with one of `skip_labels`, left out
+  double fraction() const;                         // of the file that was read
+
+ private:
+  size_t take_texts();
+  bool read();  // fills chunk_, first_ and second_; false where nothing is left
+  void tokenise();
+  text::PackedIds encode(std::span<const std::string_view> first,
+                         std::span<const std::string_view> second, int64_t max_length) const;
+  void tokenise_words();
+  void tokenise_passages();
+  // Special tokens that every text has; -1 where a row has no room for others.
+  int64_t special(int64_t max_length) const;
+  void find_empty(const text::PackedIds& packed, int64_t special, const char* what);
+  // Throws the error of the first text that the tokenizer refuses, with its row's place.
+  void find_refused(std::span<const std::string_view> first,
+                    std::span<const std::string_view> second, const text::EncodeOptions& how) const;
+  void raise() const;
+
+  Source& source_;
+  const text::Tokenizer& tokenizer_;
+  const DatasetOptions& options_;
+  const bool header_, pair_, target_, drops_;  // drops_: rows without text are left out
+  const int64_t max_length_, max_target_length_;
+  const int32_t end_;  // behind each text; -1 = none
+  const int threads_;
+  const int64_t wanted_;
+  Split chunk_;
+  std::unique_ptr<Reader> reader_;
+  TargetReader targets_;
+  Record record_;
+  std::vector<std::string_view> first_, second_;    // views of the source
+  std::vector<std::string_view> answers_, places_;  // the same (span)
+  std::optional<Blocks> blocks_;
+  int64_t rows_ = 0, dropped_ = 0, skipped_ = 0;
+  BadRows unusable_, empty_;
+};
+
+}  // namespace compress::data

@@ -1,0 +1,89 @@
+#pragma once
+// Targets of a row: class names, scores, probabilities.
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "files/reader.h"
+
+namespace compress::data {
+
+struct TaskFacts {
+  const char* name;  // in DatasetOptions::task
+  Task task;
+  bool labelled;  // needs `label` (or, for classification, `soft_labels`)
+};
+const std::vector<TaskFacts>& tasks();
+const TaskFacts& facts_of(const DatasetOptions& options);  // Error{recipe} for an unknown task
+bool has_class_names(Task task);
+bool leaves_out_empty(Task task);  // whether rows without text are left out, not refused
+
+// The columns that a split is read from, in the order of Record::cells: text, [pair or target or
+// choices], then the label, the soft labels, or the answers [and their places] where the task has
+// them.
+struct Layout {
+  std::vector<Column> columns;
+  size_t targets = 0;  // index of the first target column
+  bool pair = false, target = false, places = false;
+};
+Layout layout_of(const DatasetOptions& options);
+
+// At most this many classes; more are a sign that the label column is the wrong one.
+inline constexpr size_t most_classes = 10000;
+
+class ClassIndex {
+ public:
+  explicit ClassIndex(const std::vector<std::string>& names);
+  // Index of the class, or -1. Where all classes are placeholders, "1" is found as LABEL_1 and the
+  // reverse (see classes.h).
+  int32_t find(std::string_view label) const;
+  bool names(std::string_view label) const { return index_.count(label) != 0; }  // literally
+  bool empty() const { return names_.empty(); }
+  std::string unknown(std::string_view label) const;  // message with the nearest name
+  // Lists the classes, and for a `label` that marks rows without one says how to leave them out.
+  std::string hint(std::string_view label = {}) const;
+
+ private:
+  const std::vector<std::string>& names_;
+  std::unordered_map<std::string_view, int32_t> index_;
+  std::unordered_map<int64_t, int32_t> numbers_;  // of placeholders
+};
+
+// A word of token_classification without a class.
+inline constexpr int32_t no_class = -100;
+
+// Throws Error{data}: nothing is left of a file.
+[[noreturn]] void every_row_skipped(const Source& source, int64_t rows);
+
+// Parses a whole cell (spaces around it allowed) as a finite number.
+std::optional<double> parse_number(std::string_view cell);
+
+// Reads the targets of each row into the split; what does not parse goes to the bad rows.
+class TargetReader {
+ public:
+  TargetReader(const DatasetOptions& options, Split& split);
+  // Whether the row's label is one of `skip_labels`. Of tagged words it is not the row that is left
+  // out: such a word has no class.
+  bool skips(const Record& record) const;
+  void row(const Record& record, BadRows& bad);
+  // Classes of the words of the rows that were read since it was last cleared
+  // (token_classification).
+  std::vector<std::vector<int32_t>>& words() { return words_; }
+
+ private:
+  void add_words(const Record& record, BadRows& bad);
+  void add_class(const Record& record, std::string_view cell, BadRows& bad);
+  void add_value(const Record& record, std::string_view cell, BadRows& bad);
+  void add_soft(const Record& record, BadRows& bad);
+
+  Split& split_;
+  ClassIndex classes_, skipped_;
+  size_t first_;                       // the first target column
+  std::vector<size_t> soft_;           // the column of each class's probability
+  std::vector<double> probabilities_;  // of the row at hand
+  std::vector<std::vector<int32_t>> words_;
+};
+
+}  // namespace compress::data

@@ -1,0 +1,279 @@
+#include <set>
+
+#include "compress/base/strings.h"
+#include "tasks/labels.h"
+
+namespace compress::data {
+
+namespace {
+
+using recipe::Mark;
+using recipe::Problems;
+
+Mark at(const Mark& mark, const std::string& key) {
+  Mark place = mark;
+  place.path += "." + key;
+  return place;
+}
+
+void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) {
+  if (o.train.empty() && o.validation.empty() && o.test.empty())
+    problems.add(mark, "the data set names no file",
+                 "give at least one of train, validation and test");
+  for (const auto& [part, origin] : parts_of(o))
+    if (o.format.empty() && !origin->file.empty() && !format_by_extension(origin->file)) {
+      problems.add(mark, str("the extension of ", origin->file, " does not tell its format"),
+                   "add `format: tsv`, `csv`, `jsonl`, `conll` or `squad`");
+      break;
+    }
+  for (const auto& [part, origin] : parts_of(o))
+    if (!origin->stage.empty() && !o.format.empty() && o.format != "jsonl")
+      problems.add(at(mark, "format"), "rows that a stage leaves are jsonl", "leave `format` out");
+  if (o.cache.empty())
+    problems.add(at(mark, "cache"), "an empty name of a folder", "auto, off, or a folder");
+  if (o.format != "jsonl") return;
+  if (o.quoting)
+    problems.add(at(mark, "quoting"), "jsonl has quoting of its own", "leave `quoting` out");
+  if (!o.header) problems.add(at(mark, "header"), "jsonl has no header", "leave `header` out");
+}
+
+void check_columns(const DatasetOptions& o, const Mark& mark, Problems& problems) {
+  std::set<std::string> used{o.text};
+  auto use = [&](const std::string& key, const std::string& column) {
+    if (!column.empty() && !used.insert(column).second)
+      problems.add(at(mark, key), str("column ", cited(column), " is used twice"),
+                   "each key names a column of its own");
+  };
+  use("pair", o.pair);
+  use("target", o.target);
+  use("answer", o.answer);
+  use("answer_start", o.answer_start);
+  for (const std::string& column : o.choices) use("choices", column);
+  use("label", o.label);
+  for (const std::string& column : o.soft_labels) use("soft_labels", column);
+}
+
+void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems) {
+  const TaskFacts& task = facts_of(o);
+  const bool classes = task.task == Task::classification, labelled = task.labelled;
+  if (!labelled && !o.label.empty())
+    problems.add(at(mark, "label"),
+                 o.task == "unlabelled" ? "an unlabelled data set has no label"
+                                        : str("a data set for ", o.task, " has no label"),
+                 "remove `label`, or change `task`");
+  if (labelled && o.label.empty() && o.soft_labels.empty())
+    problems.add(mark, str("a data set for ", o.task, " needs `label`"),
+                 "name its column, or set `task: unlabelled`");
+  if (!classes && !o.soft_labels.empty())
+    problems.add(at(mark, "soft_labels"), "soft labels need `task: classification`");
+  if (!has_class_names(task.task) && !o.labels.empty())
+    problems.add(at(mark, "labels"), "class names need `task: classification`");
+  if (task.task == Task::multiple_choice && !o.labels.empty() &&
+      o.labels.size() != o.choices.size())
+    problems.add(at(mark, "labels"),
+                 str(o.labels.size(), " names of choices for ", o.choices.size(), " columns"));
+  if (!o.label.empty() && !o.soft_labels.empty())
+    problems.add(at(mark, "soft_labels"), "a data set has `label` or `soft_labels`, not both");
+  if (o.soft_labels.size() == 1)
+    problems.add(at(mark, "soft_labels"), "one column of probabilities", "give one column a class");
+  if (!o.labels.empty() && !o.soft_labels.empty() && o.labels.size() != o.soft_labels.size())
+    problems.add(at(mark, "labels"), str(o.labels.size(), " class names for ", o.soft_labels.size(),
+                                         " columns of soft labels"));
+  if (o.labels.size() > most_classes) problems.add(at(mark, "labels"), "more than 10,000 classes");
+  if (!o.skip_labels.empty() && (!labelled || o.label.empty()))
+    problems.add(at(mark, "skip_labels"), "`skip_labels` needs `label`", "remove it");
+  if (!o.positive.empty() && !has_class_names(task.task))
+    problems.add(at(mark, "positive"), "`positive` names a class, and this task has none",
+                 "remove it");
+  else if (!o.positive.empty() && !o.labels.empty() && ClassIndex(o.labels).find(o.positive.name) < 0)
+    problems.add(at(mark, "positive"), str(cited(o.positive.name), " is none of the classes"),
+                 ClassIndex(o.labels).hint());
+  std::set<std::string> distinct;
+  for (const std::string& name : o.labels) {
+    if (ClassIndex(o.skip_labels).names(name))
+      problems.add(at(mark, "skip_labels"), str(cited(name), " is among `labels`, too"));
+    if (trim(name) != name || name.empty())
+      problems.add(at(mark, "labels"),
+                   str("class name ", cited(name), " is empty or has spaces around it"));
+    if (!distinct.insert(name).second)
+      problems.add(at(mark, "labels"), str("class ", cited(name), " is named twice"));
+  }
+}
+
+// What only some tasks have.
+void check_task(const DatasetOptions& o, const Mark& mark, Problems& problems) {
+  const DatasetOptions defaults;
+  auto only = [&](bool given, const char* key, const char* task) {
+    if (given && o.task != task)
+      problems.add(at(mark, key), str("`", key, "` needs `task: ", task, "`"));
+  };
+  only(!o.target.empty(), "target", "sequence_to_sequence");
+  only(o.max_target_length != defaults.max_target_length, "max_target_length",
+       "sequence_to_sequence");
+  only(o.append_end != defaults.append_end, "append_end", "language_model");
+  only(o.concatenate, "concatenate", "language_model");
+  only(!o.answer.empty(), "answer", "span");
+  only(!o.answer_start.empty(), "answer_start", "span");
+  only(o.stride.has_value(), "stride", "span");
+  if (o.stride && *o.stride >= o.max_length)
+    problems.add(
+        at(mark, "stride"),
+        str("a stride of ", *o.stride, " leaves no step in rows of max_length ", o.max_length),
+        "left out, it is a third of `max_length` or less");
+  only(!o.choices.empty(), "choices", "multiple_choice");
+  only(o.format == "squad", "format", "span");
+  const std::set<std::string> single = {"language_model", "sequence_to_sequence",
+                                        "token_classification", "multiple_choice"};
+  if (single.count(o.task) != 0 && !o.pair.empty())
+    problems.add(at(mark, "pair"), str("a data set for ", o.task, " has no second text"),
+                 "join the texts in the file");
+  auto needed = [&](bool given, const char* task, const char* key, const char* hint) {
+    if (o.task == task && !given)
+      problems.add(mark, str("a data set for ", task, " needs `", key, "`"), hint);
+  };
+  needed(!o.target.empty(), "sequence_to_sequence", "target",
+         "name the column of the text to be written");
+  needed(o.choices.size() > 1, "multiple_choice", "choices", "name two columns or more");
+  if (o.format == "squad") return;
+  needed(!o.pair.empty(), "span", "pair", "name the column of the passage");
+  needed(!o.answer.empty(), "span", "answer", "name the column of the answer's text");
+}
+
+std::vector<std::string> task_names() {
+  std::vector<std::string> names;
+  for (const TaskFacts& facts : tasks()) names.emplace_back(facts.name);
+  return names;
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, const Origin*>> parts_of(const DatasetOptions& options) {
+  return {{"train", &options.train}, {"validation", &options.validation}, {"test", &options.test}};
+}
+
+const recipe::Options<DatasetOptions>& DatasetOptions::options() {
+  using O = DatasetOptions;
+  static const auto description =
+      recipe::Options<O>("data set")
+          .field("format", &O::format, "form of the files; left out, their extension says it")
+          .one_of({"tsv", "csv", "jsonl", "conll", "squad"})
+          .field("train", &O::train,
+                 "file that is trained on, or {stage: NAME}, the rows that an earlier stage leaves")
+          .field("validation", &O::validation, "file for evaluation during training")
+          .field("test", &O::test, "file for the final evaluation")
+          .field(
+              "text", &O::text,
+              "column of the text (span: the question; token_classification: a list of words): a "
+              "name of the header, or a number from 0")
+          .required()
+          .field("pair", &O::pair, "column of the second text of a pair (span: the passage)")
+          .field("label", &O::label,
+                 "column of the class name or score; of the list of the words' class names; of the "
+                 "right choice")
+          .field("answer", &O::answer,
+                 "column of the answer's text, or of a list of accepted ones (span); empty: none")
+          .field(
+              "answer_start", &O::answer_start,
+              "column of the answer's place in the passage, in characters (span); left out, where "
+              "the text is found first")
+          .field(
+              "choices", &O::choices,
+              "columns of the second texts (multiple_choice); `label` is the number of the right "
+              "one, from 0, or its name in `labels`")
+          .field("target", &O::target, "column of the text to be written (sequence_to_sequence)")
+          .field(
+              "task", &O::task,
+              "what is to be predicted: a class name, a score, nothing; of a language model each "
+              "token from those before it; another text, the target; a class of each word; the "
+              "part of a passage that answers a question; which of several texts fits")
+          .one_of(task_names())
+          .field("labels", &O::labels,
+                 "class names in order; left out, the sorted names of the training file (integers "
+                 "by value)")
+          .field("soft_labels", &O::soft_labels,
+                 "columns of probabilities, one a class, instead of `label`")
+          .field("skip_labels", &O::skip_labels,
+                 "rows with one of these labels (\"-\", \"-1\", \"\") are left out and counted; a "
+                 "tagged word with such a label has no class")
+          .field("positive", &O::positive,
+                 "the class that `f1` is about; left out: positive, pos, 1, LABEL_1, true or yes, "
+                 "else the one of two that the other negates (not_x, non-x), else the last when "
+                 "sorted")
+          .field("header", &O::header, "whether the first row names the columns (tsv, csv)")
+          .field("quoting", &O::quoting,
+                 "whether \"...\" encloses a cell (RFC 4180); left out, yes for csv and no for tsv")
+          .field("max_length", &O::max_length,
+                 "tokens a row, special ones included; longer rows are cut")
+          .range(3, 100000)
+          .field("max_target_length", &O::max_target_length,
+                 "the same of the target (sequence_to_sequence)")
+          .range(1, 100000)
+          .field(
+              "stride", &O::stride,
+              "tokens that neighbouring windows of a long passage share (span); left out, a third "
+              "of `max_length`, but at most half of what the question leaves")
+          .range(0, 100000)
+          .field("append_end", &O::append_end,
+                 "language_model: the tokenizer's end-of-text token behind each text that is not "
+                 "cut, where it has one")
+          .field("concatenate", &O::concatenate,
+                 "language_model: join all texts and cut them into rows of max_length tokens")
+          .field("limit", &O::limit, "only the first rows of each split")
+          .at_least(1)
+          .field("cache", &O::cache,
+                 "tokenised rows on disk, mapped into memory: auto (files above 64 MB, in "
+                 "`tokenised/` of the cache folder), off, or a folder")
+          .mark(&O::mark)
+          .check(check_files)
+          .check(check_columns)
+          .check(check_labels)
+          .check(check_task);
+  return description;
+}
+
+}  // namespace compress::data
+
+namespace compress::recipe {
+
+namespace {
+
+struct FromStage {
+  RowsReference stage;
+  static const Options<FromStage>& options() {
+    static const auto description =
+        Options<FromStage>("rows of a stage")
+            .field("stage", &FromStage::stage, "an earlier stage that leaves rows")
+            .required();
+    return description;
+  }
+};
+
+}  // namespace
+
+std::string Type<data::Origin>::name() {
+  return Type<std::string>::name();
+}
+
+Json Type<data::Origin>::schema() {
+  return Json{{"anyOf", Json::array({Type<std::string>::schema(), Type<FromStage>::schema()})}};
+}
+
+bool Type<data::Origin>::read(const Node& node, data::Origin& value, Problems& problems) {
+  value.mark = node.mark;
+  if (node.kind != Node::Kind::map) return Type<std::string>::read(node, value.file, problems);
+  FromStage from;
+  if (!Type<FromStage>::read(node, from, problems)) return false;
+  value.stage = from.stage;
+  return true;
+}
+
+Node Type<data::Origin>::write(const data::Origin& value) {
+  return value.stage.empty() ? Node::text(value.file) : Type<FromStage>::write({value.stage});
+}
+
+void Type<data::Origin>::references(const data::Origin& value, const std::string& path,
+                                    std::vector<Referred>& found) {
+  add_references(value.stage, path, found);
+}
+
+}  // namespace compress::recipe

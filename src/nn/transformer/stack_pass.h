@@ -1,0 +1,59 @@
+#pragma once
+// A stack's way through one batch.
+
+#include "transformer/transformer.h"
+
+namespace compress::nn {
+
+// `first`: number of the first row of x among the tokens or rows of the update.
+torch::Tensor drop(const torch::Tensor& x, double p, DropoutSeeds& seeds, int64_t first);
+
+// Where a stack's captures go. Layers that are not wanted stay undefined.
+struct Recorder {
+  const Layers* layers = nullptr;
+  std::vector<torch::Tensor>* into = nullptr;
+  void open(const Layers& wanted, std::vector<torch::Tensor>& list, int64_t count) {
+    if (!wanted) return;
+    layers = &wanted;
+    into = &list;
+    list.resize(static_cast<size_t>(count));
+  }
+  bool wants(int64_t layer) const { return into != nullptr && layers->has(layer); }
+  void put(int64_t layer, const torch::Tensor& value) {
+    if (wants(layer)) (*into)[static_cast<size_t>(layer)] = value;
+  }
+};
+
+struct Run {
+  Run(const data::Batch& tokens_read, const Pass& how, DropoutSeeds& draws, torch::Device device)
+      : batch(tokens_read),
+        pass(how),
+        seeds(draws),
+        computed(computed_rows(tokens_read.tokens(), how.precision, device)),
+        rows{how.training, tokens_read.tokens()} {}
+
+  const data::Batch& batch;
+  const Pass& pass;
+  DropoutSeeds& seeds;
+  int64_t computed;
+  Rows rows;
+  TokenRows tokens;
+  torch::Tensor distance_bias;
+  size_t index = 0;  // of the layer in its stack
+  // Of an encoder's states, for a decoder.
+  torch::Tensor memory;
+  TokenRows memory_rows;
+  int64_t memory_count = -1;
+  Recorder hidden, attention, cross;
+  // While text is generated: where the tokens' keys and values go, and all that each row sees.
+  Decoding* decoding = nullptr;
+  torch::Tensor places;
+  TokenRows cached;
+  // With keys and values that are plugged in.
+  int64_t prefix = 0;
+  torch::Tensor prefix_places;
+  TokenRows prefix_rows;
+  void put_prefix(const torch::Tensor& keys, const torch::Tensor& values, torch::Tensor& pairs);
+};
+
+}  // namespace compress::nn

@@ -1,0 +1,259 @@
+// The way of a batch through the stacks of a Transformer.
+
+#include "compress/base/error.h"
+#include "compress/base/hash.h"
+#include "compress/base/strings.h"
+#include "compress/nn/device.h"
+#include "layers/rope.h"
+#include "transformer/stack_pass.h"
+
+namespace compress::nn {
+
+using torch::Tensor;
+
+namespace {
+
+// Each head's first columns through a norm of the head's width.
+Tensor normed_heads(const Tensor& qkv, const AttentionLayer& layer) {
+  const AttentionShape& shape = layer.shape;
+  const int64_t rows = qkv.size(0), queries = shape.heads * shape.width,
+                keys = shape.keys() * shape.width;
+  auto through = [&](const Norm& norm, int64_t begin, int64_t columns) {
+    return norm(qkv.narrow(1, begin, columns).reshape({-1, shape.width})).view({rows, columns});
+  };
+  return torch::cat({through(layer.query_norm, 0, queries), through(layer.key_norm, queries, keys),
+                     qkv.narrow(1, queries + keys, keys)},
+                    1);
+}
+
+// What the decoder reads in place of what it is to write: shifted by one place behind `start`.
+data::Batch shifted(const data::Batch& batch, int64_t start) {
+  data::Batch out = batch;
+  const int64_t tokens = batch.token_ids.size(0);
+  Tensor ids = torch::empty_like(batch.token_ids);
+  ids.narrow(0, 1, tokens - 1).copy_(batch.token_ids.narrow(0, 0, tokens - 1));
+  ids.index_fill_(0, batch.offsets.narrow(0, 0, batch.rows()), start);
+  out.token_ids = ids;
+  out.segment_ids = torch::zeros_like(ids);
+  return out;
+}
+
+}  // namespace
+
+Tensor drop(const Tensor& x, double p, DropoutSeeds& seeds, int64_t first) {
+  return seeds.training() ? dropout(x, p, seeds.next(), first * x.size(1)) : x;
+}
+
+Tensor Transformer::relative_bias(const StackModules& stack, int64_t reach, bool causal) const {
+  const Tensor buckets =
+      relative_buckets(reach, causal, config_.relative_buckets, config_.relative_distance)
+          .to(device());
+  return stack.relative_bias->effective.index_select(0, buckets).t().contiguous();
+}
+
+void Transformer::prepare(StackModules& stack, Run& run) {
+  run.tokens = TokenRows::of(run.batch);
+  run.prefix_places = Tensor();
+  const int64_t past = run.decoding == nullptr ? 0 : run.decoding->capacity;
+  if (plan_.positions == Positions::rotary) {
+    const int64_t needed = std::max(run.batch.longest, past);
+    if (stack.rotary.cos.size(0) < needed || stack.rotary.cos.device() != device()) {
+      stack.rotary = rotary_table(config_, std::max(needed, 2 * stack.rotary.cos.size(0)));
+      stack.rotary.cos = stack.rotary.cos.to(device());
+      stack.rotary.sin = stack.rotary.sin.to(device());
+    }
+  }
+  if (stack.relative_bias == nullptr) return;
+  if (plugs_ != nullptr && run.decoding == nullptr) {
+    const Tensor front = plugs_->prefix({stack.layers.front().number, Sublayer::attention}).first;
+    run.prefix = front.defined() ? front.size(0) : 0;
+  }
+  if (run.decoding != nullptr && run.decoding->distance_bias.defined()) {
+    run.distance_bias = run.decoding->distance_bias;
+    return;
+  }
+  const int64_t reach = std::max<int64_t>(1, std::max(run.batch.longest, past) + run.prefix);
+  run.distance_bias = relative_bias(stack, reach, &stack == &decoder_);
+  if (run.decoding != nullptr) run.decoding->distance_bias = run.distance_bias;
+}
+
+Tensor Transformer::embed(const StackModules& stack, Run& run) {
+  Tensor x = stack.embeddings(run.batch, run.computed);
+  if (stack.embedding_norm.weight != nullptr) x = stack.embedding_norm(x);
+  if (plan_.embedding_dropout > 0 || stack.embedding_norm.weight != nullptr)
+    x = drop(x, plan_.embedding_dropout, run.seeds, run.seeds.first_token());
+  if (stack.projection.weight != nullptr) x = stack.projection(x, run.rows);
+  return x.to(dtype(run.pass.precision));
+}
+
+Tensor Transformer::plugged(const Tensor& x, const Layer& layer, Sublayer sublayer,
+                            const Run& run) const {
+  return plugs_ == nullptr ? x : plugs_->sublayer_output(x, {layer.number, sublayer}, run.rows);
+}
+
+// Keys and values of each row behind those of the prefix.
+void Run::put_prefix(const Tensor& keys, const Tensor& values, Tensor& pairs) {
+  const Tensor front = torch::cat({keys, values}, 1).to(pairs.scalar_type());
+  const int64_t count = front.size(0);
+  if (!prefix_places.defined()) {
+    std::vector<int64_t> order;
+    prefix_rows = {};
+    for (int64_t row = 0; row < tokens.rows(); ++row) {
+      prefix_rows.begin.push_back(static_cast<int64_t>(order.size()));
+      for (int64_t i = 0; i < count; ++i) order.push_back(i);
+      for (int64_t i = 0; i < tokens.length[row]; ++i)
+        order.push_back(count + tokens.begin[row] + i);
+      prefix_rows.length.push_back(count + tokens.length[row]);
+    }
+    prefix_rows.longest = count + tokens.longest;
+    prefix_places = torch::tensor(order).to(pairs.device());
+  }
+  pairs = torch::cat({front, pairs}).index_select(0, prefix_places);
+}
+
+Tensor Transformer::self_attention(const Layer& layer, const StackModules& stack, const Tensor& x,
+                                   Run& run) {
+  const AttentionLayer& modules = layer.self;
+  const AttentionShape& shape = modules.shape;
+  Tensor qkv =
+      modules.joined.weight != nullptr ? modules.joined(x, run.rows) : modules.inputs(x, run.rows);
+  if (modules.query_norm.weight != nullptr) qkv = normed_heads(qkv, modules);
+  if (plan_.positions == Positions::rotary)
+    qkv = stack.rotary(qkv, run.batch.positions, shape.heads + shape.keys(), shape.width);
+  AttentionInput input;
+  input.queries = qkv;
+  input.query_rows = &run.tokens;
+  input.distance_bias = run.distance_bias;
+  input.first_token = run.seeds.first_token();
+  const int64_t queries = shape.heads * shape.width, both = 2 * shape.keys() * shape.width;
+  if (run.decoding != nullptr) {  // a prefix lies in front of the keys that are kept
+    input.pairs = run.decoding->layers[run.index].self;
+    input.pairs.index_copy_(0, run.places, run.rows.of(qkv).narrow(1, queries, both));
+    input.key_rows = &run.cached;
+  } else if (plugs_ != nullptr) {
+    const auto [keys, values] = plugs_->prefix({layer.number, Sublayer::attention});
+    if (keys.defined()) {
+      input.pairs = qkv.narrow(1, queries, both);
+      run.put_prefix(keys, values, input.pairs);
+      input.key_rows = &run.prefix_rows;
+    }
+  }
+  Tensor scores;
+  const auto layer_index = static_cast<int64_t>(run.index);
+  Tensor* wanted = run.attention.wants(layer_index) ? &scores : nullptr;
+  const bool plain = !input.pairs.defined() && !input.distance_bias.defined();
+  Tensor mixed = plain && qkv.is_cuda() ? attention(qkv, run.batch, shape, run.seeds, wanted)
+                                        : attention(input, shape, run.seeds, wanted);
+  run.attention.put(layer_index, scores);
+  return plugged(modules.output(mixed, run.rows), layer, Sublayer::attention, run);
+}
+
+Tensor Transformer::cross_attention(const Layer& layer, const Tensor& x, Run& run) {
+  const AttentionLayer& modules = layer.across;
+  AttentionInput input;
+  input.queries = modules.query(x, run.rows);
+  input.query_rows = &run.tokens;
+  input.first_token = run.seeds.first_token();
+  if (run.decoding != nullptr) {
+    input.pairs = run.decoding->layers[run.index].across;
+    input.key_rows = &run.decoding->encoder;
+  } else {
+    input.pairs = modules.inputs(run.memory, {run.rows.training, run.memory_count});
+    input.key_rows = &run.memory_rows;
+  }
+  Tensor scores;
+  const auto layer_index = static_cast<int64_t>(run.index);
+  Tensor mixed =
+      attention(input, modules.shape, run.seeds, run.cross.wants(layer_index) ? &scores : nullptr);
+  run.cross.put(layer_index, scores);
+  return plugged(modules.output(mixed, run.rows), layer, Sublayer::cross_attention, run);
+}
+
+Tensor Transformer::feed_forward(const Layer& layer, const Tensor& x, Run& run) {
+  const FeedForwardLayer& modules = layer.feed_forward;
+  Tensor inner = modules.gate_and_up.parts.empty()
+                     ? modules.in.activated(x, run.rows, config_.activation)
+                     : gated(modules.gate_and_up(x, run.rows), config_.activation);
+  if (config_.activation_dropout > 0)
+    inner = drop(inner, config_.activation_dropout, run.seeds, run.seeds.first_token());
+  return plugged(modules.out(inner, run.rows), layer, Sublayer::feed_forward, run);
+}
+
+Tensor Transformer::run(StackModules& stack, Run& run) {
+  prepare(stack, run);
+  const bool pre = plan_.pre_norm;
+  const double p = config_.hidden_dropout;
+  Tensor x = embed(stack, run);
+  Tensor normed = pre ? stack.layers.front().self.norm(x) : x;
+  // A sub-layer's output joins the residual; `next` is the norm of what reads the sum.
+  auto add = [&](const Tensor& output, const Norm& own, const Norm& next) {
+    if (pre) {
+      SumAndNorm both = residual_sum_norm(output, x, next, p, run.seeds);
+      x = both.sum;
+      normed = both.normed;
+    } else {
+      x = normed = residual_norm(output, x, own, p, run.seeds);
+    }
+  };
+  run.hidden.put(0, run.rows.of(x));
+  for (size_t i = 0; i < stack.layers.size(); ++i) {
+    const Layer& layer = stack.layers[i];
+    const bool last = i + 1 == stack.layers.size();
+    run.index = i;
+    if (plugs_ != nullptr) {
+      const Tensor changed = plugs_->before_layer(x, layer.number, run.rows);
+      if (!changed.is_same(x)) {
+        x = changed;
+        normed = pre ? layer.self.norm(x) : x;
+      }
+    }
+    const Norm& inner = layer.feed_forward.norm;
+    add(self_attention(layer, stack, normed, run), layer.self.norm,
+        layer.crosses ? layer.across.norm : inner);
+    if (layer.crosses) add(cross_attention(layer, normed, run), layer.across.norm, inner);
+    add(feed_forward(layer, normed, run), inner,
+        last ? stack.final_norm : stack.layers[i + 1].self.norm);
+    if (last && plan_.final_dropout) normed = drop(normed, p, run.seeds, run.seeds.first_token());
+    run.hidden.put(static_cast<int64_t>(i) + 1, run.rows.of(last ? normed : x));
+  }
+  return normed;
+}
+
+Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, const Pass& pass) {
+  Outputs out;
+  // Parts of an update draw for themselves there.
+  if (pass.training)
+    begin_draws(device(),
+                batch.part.first_token == 0
+                    ? pass.dropout_seed
+                    : mix64(pass.dropout_seed ^ static_cast<uint64_t>(batch.part.first_token)));
+  const bool encodes = !encoder_.layers.empty(), both = encodes && !decoder_.layers.empty();
+  DropoutSeeds seeds(pass.dropout_seed, pass.training, batch.part);
+  Run first(batch, pass, seeds, device());
+  StackModules& reads = encodes ? encoder_ : decoder_;
+  const auto layers = static_cast<int64_t>(reads.layers.size());
+  first.hidden.open(capture.hidden, out.hidden, layers + 1);
+  first.attention.open(capture.attention, out.attention, layers);
+  const Tensor first_states = run(reads, first);
+  if (!both) {
+    run_head(first.rows.of(first_states), batch, seeds, capture, out);
+    return out;
+  }
+  data::Batch read =
+      shifted(batch.decoder != nullptr ? *batch.decoder : batch, config_.decoder_start_token_id);
+  read.targets = batch.targets;
+  DropoutSeeds others(mix64(pass.dropout_seed ^ 0xDEC0DE), pass.training, read.part);
+  Run second(read, pass, others, device());
+  second.memory = first_states;
+  second.memory_rows = first.tokens;
+  second.memory_count = first.rows.count;
+  const auto writes = static_cast<int64_t>(decoder_.layers.size());
+  second.hidden.open(capture.decoder_hidden, out.decoder_hidden, writes + 1);
+  second.attention.open(capture.decoder_attention, out.decoder_attention, writes);
+  second.cross.open(capture.cross_attention, out.cross_attention, writes);
+  const Tensor states = run(decoder_, second);
+  run_head(second.rows.of(states), read, others, capture, out);
+  return out;
+}
+
+}  // namespace compress::nn

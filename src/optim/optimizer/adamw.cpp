@@ -1,0 +1,273 @@
+#include <ATen/Parallel.h>
+
+#include <array>
+#include <cmath>
+#include <memory>
+#include <unordered_map>
+
+#include "components.h"
+#include "compress/nn/device.h"
+#include "optimizer/late_rows.h"
+
+namespace compress::optim {
+
+namespace {
+
+struct AdamWOptions {
+  double lr = 5e-5;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0.01;
+
+  static const recipe::Options<AdamWOptions>& options() {
+    static const auto description =
+        recipe::Options<AdamWOptions>("adamw")
+            .field("lr", &AdamWOptions::lr, "base learning rate")
+            .above(0)
+            .field("beta1", &AdamWOptions::beta1, "decay of the mean of gradients")
+            .range(0, 0.999999)
+            .field("beta2", &AdamWOptions::beta2, "decay of the mean of squared gradients")
+            .range(0, 0.999999999)
+            .field("eps", &AdamWOptions::eps, "added to the root of the second moment")
+            .above(0)
+            .field("weight_decay", &AdamWOptions::weight_decay,
+                   "decoupled decay of matrices and embeddings")
+            .at_least(0)
+            .shorthand("lr");
+    return description;
+  }
+};
+
+// On the CPU one pass of our own moves a weight, its moments and (where asked for) its average;
+// embeddings with row gradients move in the rows that are read. Elsewhere PyTorch's fused kernel.
+class AdamW final : public Optimizer {
+ public:
+  explicit AdamW(const AdamWOptions& options) : options_(options) {}
+
+  void bind(const roles::Scene& scene) override {
+    slots_.clear();
+    index_.clear();
+    const kernels::AdamConstants constants = this->constants();
+    for (nn::Parameter* parameter : scene.trained()) {
+      index_[parameter] = slots_.size();
+      const auto options = parameter->latent.options().requires_grad(false);
+      Slot& slot = slots_.emplace_back();
+      slot.parameter = parameter;
+      slot.mean = torch::zeros_like(parameter->latent, options);
+      slot.square = torch::zeros_like(parameter->latent, options);
+      if (parameter->row_gradient && in_own_pass(*parameter) && parameter->latent.dim() == 2)
+        slot.late = std::make_unique<LateRows>(*parameter, slot.mean, slot.square, constants);
+    }
+  }
+
+  std::vector<const nn::Parameter*> follow(Snapshots& snapshots, bool rows_only) override {
+    std::vector<const nn::Parameter*> followed;
+    for (Slot& slot : slots_) {
+      if (!in_own_pass(*slot.parameter) || (rows_only && !slot.late)) continue;
+      if (!snapshots.average(*slot.parameter).defined())
+        continue;  // a trained helper: not averaged
+      if (slot.late) slot.late->follow(&snapshots);
+      slot.followed = true;
+      followed.push_back(slot.parameter);
+    }
+    snapshots_ = &snapshots;
+    return followed;
+  }
+
+  void settle() override {
+    for (Slot& slot : slots_)
+      if (slot.late) slot.late->settle();
+  }
+
+  void step(double factor, int64_t step) override {
+    torch::NoGradGuard no_grad;
+    if (left_out(step)) return;
+    std::vector<Piece> pieces;
+    std::array<Lists, 2> groups;
+    std::vector<Slot*> rest;
+    for (Slot& slot : slots_) {
+      const torch::Tensor& gradient = slot.parameter->latent.grad();
+      if (!gradient.defined()) {
+        snapshot(slot, step);
+        continue;
+      }
+      const bool decay = decays(*slot.parameter);
+      if (slot.late) {
+        slot.late->update(scalars(factor, step, decay), touched_rows(*slot.parameter), gradient);
+      } else if (in_own_pass(*slot.parameter) && gradient.is_contiguous()) {
+        cut(slot, gradient, decay, pieces);
+      } else {
+        groups[decay].add(slot, gradient);
+        rest.push_back(&slot);
+      }
+    }
+    run(pieces, {scalars(factor, step, false), scalars(factor, step, true)});
+    const torch::Tensor counted = rest.empty() ? torch::Tensor() : count(step);
+    for (size_t decay = 0; decay < groups.size(); ++decay) {
+      Lists& lists = groups[decay];
+      if (lists.weights.empty()) continue;
+      const std::vector<torch::Tensor> counts(lists.weights.size(), counted);
+      const std::optional<torch::Tensor> found =
+          found_.defined() ? std::optional<torch::Tensor>(found_) : std::nullopt;
+      at::_fused_adamw_(lists.weights, lists.gradients, lists.means, lists.squares, {}, counts,
+                        options_.lr * factor, options_.beta1, options_.beta2,
+                        decay != 0 ? options_.weight_decay : 0.0, options_.eps,
+                        /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, found);
+    }
+    for (Slot* slot : rest) snapshot(*slot, step);
+  }
+
+  double learning_rate() const override { return options_.lr; }
+
+  std::vector<torch::Tensor> moments(const nn::Parameter& parameter) const override {
+    auto it = index_.find(&parameter);
+    if (it == index_.end()) return {};
+    return {slots_[it->second].mean, slots_[it->second].square};
+  }
+
+  nn::TensorMap state() const override {
+    nn::TensorMap state;
+    for (const Slot& slot : slots_) {
+      state["exp_avg." + slot.parameter->name] = slot.mean;
+      state["exp_avg_sq." + slot.parameter->name] = slot.square;
+    }
+    return state;
+  }
+
+  void load_state(const nn::TensorMap& state) override {
+    for (Slot& slot : slots_) {
+      load_tensor(state, "exp_avg." + slot.parameter->name, slot.mean);
+      load_tensor(state, "exp_avg_sq." + slot.parameter->name, slot.square);
+      if (slot.late) slot.late->reset();
+    }
+  }
+
+ private:
+  struct Slot {
+    nn::Parameter* parameter = nullptr;
+    torch::Tensor mean, square;
+    std::unique_ptr<LateRows> late;
+    bool followed = false;  // its average is kept here
+  };
+  // A stretch of one parameter, for one thread.
+  struct Piece {
+    float *w, *m, *v, *average;
+    const float* g;
+    int64_t count;
+    bool decay;
+  };
+  struct Lists {
+    std::vector<torch::Tensor> weights, gradients, means, squares;
+    void add(Slot& slot, const torch::Tensor& gradient) {
+      weights.push_back(slot.parameter->latent);
+      gradients.push_back(gradient);
+      means.push_back(slot.mean);
+      squares.push_back(slot.square);
+    }
+  };
+
+  static bool in_own_pass(const nn::Parameter& parameter) {
+    return parameter.latent.is_cpu() && parameter.latent.is_contiguous();
+  }
+
+  kernels::AdamConstants constants() const {
+    return {static_cast<float>(options_.beta1), static_cast<float>(options_.beta2),
+            static_cast<float>(1 - options_.beta1), static_cast<float>(1 - options_.beta2),
+            static_cast<float>(options_.eps)};
+  }
+
+  kernels::AdamStep scalars(double factor, int64_t step, bool decay) const {
+    const double rate = options_.lr * factor, updates = static_cast<double>(step + 1) - left_out_;
+    const double mean = 1 - std::pow(options_.beta1, updates);
+    const double square = 1 - std::pow(options_.beta2, updates);
+    return {static_cast<float>(1 - (decay ? rate * options_.weight_decay : 0)),
+            static_cast<float>(rate / mean), static_cast<float>(1 / std::sqrt(square)),
+            snapshots_ != nullptr ? static_cast<float>(snapshots_->share(step + 1)) : 0.0f};
+  }
+
+  // Whether this update is left out, where the flag can be read. Averages take their snapshot
+  // nevertheless, of weights that stayed.
+  bool left_out(int64_t step) {
+    left_out_ = 0;
+    if (!found_.defined() || nn::reading_waits(found_)) return false;
+    left_out_ = skipped_.item<double>();
+    if (found_.item<float>() == 0) return false;
+    for (Slot& slot : slots_) snapshot(slot, step);
+    return true;
+  }
+
+  // The average of a weight that did not move in our own pass.
+  void snapshot(Slot& slot, int64_t step) {
+    const double share = slot.followed ? snapshots_->share(step + 1) : 0;
+    if (share == 0) return;
+    if (slot.late) slot.late->settle();
+    torch::Tensor& average = snapshots_->average(*slot.parameter);
+    if (share == 1)
+      average.copy_(slot.parameter->latent);
+    else
+      average.lerp_(slot.parameter->latent, share);
+  }
+
+  void cut(Slot& slot, const torch::Tensor& gradient, bool decay, std::vector<Piece>& pieces) {
+    constexpr int64_t longest = 1 << 14;
+    float* w = slot.parameter->latent.mutable_data_ptr<float>();
+    float* m = slot.mean.mutable_data_ptr<float>();
+    float* v = slot.square.mutable_data_ptr<float>();
+    float* average =
+        slot.followed ? snapshots_->average(*slot.parameter).mutable_data_ptr<float>() : nullptr;
+    const float* g = gradient.const_data_ptr<float>();
+    const int64_t count = slot.parameter->numel();
+    for (int64_t at = 0; at < count; at += longest)
+      pieces.push_back({w + at, m + at, v + at, average == nullptr ? nullptr : average + at, g + at,
+                        std::min(longest, count - at), decay});
+  }
+
+  void run(const std::vector<Piece>& pieces, const std::array<kernels::AdamStep, 2>& steps) const {
+    const kernels::AdamConstants constants = this->constants();
+    at::parallel_for(0, static_cast<int64_t>(pieces.size()), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Piece& piece = pieces[static_cast<size_t>(i)];
+        kernels::adam_update(constants, steps[piece.decay], piece.w, piece.g, piece.m, piece.v,
+                             piece.average, piece.count);
+      }
+    });
+  }
+
+  // The fused kernel reads the update's number from a tensor per parameter; all of them are this
+  // one.
+  const torch::Tensor& count(int64_t step) {
+    if (!count_.defined() || count_.device() != slots_[0].parameter->latent.device())
+      count_ = torch::empty({}, slots_[0].parameter->latent.options().requires_grad(false));
+    count_.fill_(static_cast<double>(step + 1));
+    return skipped_.defined() ? count_.sub_(skipped_) : count_;
+  }
+
+  AdamWOptions options_;
+  std::vector<Slot> slots_;
+  std::unordered_map<const nn::Parameter*, size_t> index_;
+  torch::Tensor count_;
+  double left_out_ = 0;  // updates left out before this one, where that is known here
+  Snapshots* snapshots_ = nullptr;
+};
+
+}  // namespace
+
+void add_adamw(OptimizerRegistry& registry) {
+  registry.add(
+      recipe::describe<AdamWOptions>(
+          "optimizer", "adamw", "Adam with decoupled weight decay",
+          "w <- w - lr * weight_decay * w\n"
+          "m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2\n"
+          "w <- w - lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps),  t = 1, 2, ...",
+          "Loshchilov & Hutter 2019, arXiv 1711.05101, algorithm 2",
+          "Only matrices and embeddings decay; norms and biases never do. A parameter without a "
+          "gradient is left alone. On the CPU the rows of an embedding that a batch does not read "
+          "catch up when they are next read: the same arithmetic, without touching their memory in "
+          "every update."),
+      [](const recipe::Component& component) {
+        return std::make_unique<AdamW>(component.as<AdamWOptions>());
+      });
+}
+
+}  // namespace compress::optim

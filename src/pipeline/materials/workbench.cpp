@@ -1,0 +1,286 @@
+#include "materials/workbench.h"
+
+#include "compress/base/error.h"
+#include "compress/base/files.h"
+#include "compress/base/hash.h"
+#include "compress/base/log.h"
+#include "compress/base/place.h"
+#include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/vocabulary.h"
+#include "compress/data/classes.h"
+#include "compress/eval/evaluate.h"
+#include "compress/export/export.h"
+#include "compress/surgery/surgery.h"
+#include "stage.h"
+#include "materials/workshop.h"
+
+namespace compress::pipeline {
+
+namespace {
+
+bool has_classes(nn::HeadKind head) {
+  return head == nn::HeadKind::classification || head == nn::HeadKind::token_classification;
+}
+
+// The head that a task asks for; none = any.
+nn::HeadKind head_of(const data::DatasetOptions& data) {
+  static const std::map<std::string, nn::HeadKind> heads = {
+      {"classification", nn::HeadKind::classification},
+      {"regression", nn::HeadKind::regression},
+      {"language_model", nn::HeadKind::causal_lm},
+      {"sequence_to_sequence", nn::HeadKind::seq2seq_lm},
+      {"token_classification", nn::HeadKind::token_classification},
+      {"span", nn::HeadKind::span},
+      {"multiple_choice", nn::HeadKind::multiple_choice},
+  };
+  const auto found = heads.find(data.task);
+  return found == heads.end() ? nn::HeadKind::none : found->second;
+}
+
+exports::LoadedModel load_teacher(const std::filesystem::path& folder,
+                                  const nn::ModelConfig& student, TeacherCheck check) {
+  exports::LoadedModel loaded = exports::load(folder);
+  if (check == TeacherCheck::score || loaded.model->config().head != nn::HeadKind::none)
+    return loaded;
+  nn::ModelState state = loaded.model->state();
+  nn::set_head(state, student.head, student.labels);
+  exports::LoadedModel fresh;
+  fresh.model = nn::build(state, 0);
+  return fresh;
+}
+
+}  // namespace
+
+std::string content_hash(const std::filesystem::path& folder) {
+  if (std::filesystem::is_regular_file(folder)) return sha256_file(folder);
+  Sha256 hash;
+  std::vector<std::filesystem::path> files;
+  auto add = [&](const std::filesystem::path& from) {
+    for (const auto& entry : std::filesystem::directory_iterator(from))
+      if (entry.is_regular_file()) files.push_back(entry.path());
+  };
+  add(folder);
+  for (const char* module : {"1_Pooling", "2_Dense"})  // of sentence-transformers
+    if (std::filesystem::is_directory(folder / module)) add(folder / module);
+  std::sort(files.begin(), files.end());
+  for (const std::filesystem::path& file : files)
+    hash.update(file.lexically_relative(folder).string() + " " + sha256_file(file) + "\n");
+  return hash.hex();
+}
+
+namespace {
+
+// A head that no task trains is neither trained as something else nor replaced without being asked.
+void check_trained(const nn::ModelConfig& source, nn::HeadKind wanted,
+                   const train::ModelOptions& options) {
+  if (options.head.empty() && nn::class_of(wanted) == nn::HeadKind::classification)
+    eval::check_task(source, options.from);
+}
+
+}  // namespace
+
+bool scores_teacher(const nn::ModelConfig& teacher, const data::DatasetOptions& data,
+                    const std::vector<std::string>& labels) {
+  if (data.validation.empty() || teacher.head == nn::HeadKind::none ||
+      teacher.head != head_of(data))
+    return false;
+  return !has_classes(teacher.head) || data::match_classes(labels, teacher.labels);
+}
+
+void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer& teacher,
+                           const std::string& name, const recipe::Mark& mark) {
+  if (student.hash() != teacher.hash()) refuse_teacher(name, mark);
+}
+
+void refuse_teacher(const std::string& name, const recipe::Mark& mark) {
+  throw Error(ErrorKind::recipe,
+              compress::str("the teacher '", name, "' has another tokenizer than the student"),
+              mark.text(), "teacher and student must read the same tokens");
+}
+
+std::string prepare_head(nn::ModelState& state, const train::ModelOptions& options,
+                         const data::DatasetOptions& data, const std::vector<std::string>& labels) {
+  nn::HeadKind wanted = options.head.empty() ? head_of(data) : nn::parse_head(options.head);
+  if (wanted == nn::HeadKind::none && options.head.empty()) wanted = state.config.head;
+  if (wanted == nn::HeadKind::masked_lm && data.task == "language_model")
+    throw Error(ErrorKind::recipe,
+                "a masked LM that sees the whole row would learn to copy the next token",
+                options.mark.text(),
+                "set `task: unlabelled` on the data set and `augment: {masking: {}}` on the stage");
+  check_trained(state.config, wanted, options);
+  for (const recipe::Component& edit : options.surgery)
+    if (surgery::traits(edit).embedding_head && wanted != nn::HeadKind::embedding)
+      throw Error(ErrorKind::recipe, edit.name() + " needs a model with the embedding head",
+                  edit.mark.text(), "add head: embedding to the model");
+  std::vector<std::string> classes = has_classes(wanted) ? labels : std::vector<std::string>{};
+  // Texts without labels leave a trained head its own classes.
+  if (classes.empty() && wanted == state.config.head) classes = state.config.labels;
+  if (classes.empty() && has_classes(wanted))
+    throw Error(ErrorKind::recipe,
+                compress::str("the head '", nn::head_name(wanted),
+                              "' needs class names, and the data set has none"),
+                options.mark.text(), "start from a model that has this head");
+  return with_place(options.mark.text(), [&] {
+    return nn::set_head(state, wanted, std::move(classes), options.pooling);
+  });
+}
+
+Workbench::Workbench(const Recipe& recipe, Folder folder, Identity identity,
+                     const std::atomic<bool>* stop, parallel::Processes* processes)
+    : recipe_(recipe),
+      folder_(std::move(folder)),
+      identity_(std::move(identity)),
+      stop_(stop),
+      processes_(processes) {}
+
+void Workbench::check_stop(const std::string& what) const {
+  bool stop = stop_ != nullptr && stop_->load();
+  if (processes_ != nullptr) stop = processes_->any(stop);
+  if (!stop) return;
+  throw Error(ErrorKind::interrupted, "stopped before " + what + "; finished stages are kept", {},
+              "run the same command again to go on from there");
+}
+
+nn::Json Workbench::numbers(const std::string& stage, const recipe::Mark& mark) const {
+  const std::filesystem::path file = folder_(stage).parent_path() / numbers_name;
+  std::error_code ignored;
+  if (recipe_.stage(stage) == nullptr || !std::filesystem::is_regular_file(file, ignored))
+    throw Error(ErrorKind::recipe, "stage '" + stage + "' left no numbers", mark.text(),
+                "name an earlier stage that measures something");
+  return checkpoint::read_json(file);
+}
+
+const text::Tokenizer& Workbench::tokenizer(const std::filesystem::path& folder) {
+  auto& kept = tokenizers_[folder.string()];
+  if (!kept) kept = checkpoint::load_tokenizer(folder);
+  return *kept;
+}
+
+const data::Split& Workbench::split(const std::string& dataset, const std::string& part,
+                                    const std::filesystem::path& tokenizer_folder) {
+  const text::Tokenizer& words = tokenizer(tokenizer_folder);
+  std::string key = dataset + "/" + part + "/" + words.hash();
+  auto it = splits_.find(key);
+  if (it == splits_.end()) {
+    auto load = [&] { return data::load_split(recipe_.dataset(dataset), part, words); };
+    it = splits_.emplace(key, with_place(recipe_.dataset(dataset).mark.text(), load)).first;
+  }
+  return it->second;
+}
+
+Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
+  const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
+  Prepared prepared;
+  prepared.source = folder_(options.model.from);
+  train::Job& job = prepared.job;
+  job.stage = stage.name;
+  job.options = &options;
+  job.seed = stage_seed(recipe_, stage);
+  job.device = train::resolve_device(options.device, processes_, options.device.mark.text());
+  job.processes = processes_;
+  job.precision = train::resolve_precision(options.precision, job.device);
+  nn::ModelState state = checkpoint::load_model(prepared.source);
+  StageWorkshop workshop(recipe_, stage, *this, prepared.source);
+  surgery::apply(options.model.surgery, state, workshop);
+  prepared.source = workshop.source();
+  prepared.written = workshop.folder();
+  job.tokenizer = &tokenizer(prepared.source);
+  job.data = &split(options.data, "train", prepared.source);
+  job.rows = job.data->rows();
+  job.stop = stop_;
+  const std::string head =
+      prepare_head(state, options.model, recipe_.dataset(options.data), job.data->labels);
+  if (!head.empty()) {
+    log::info(stage.name + "  " + head);
+    prepared.notes.push_back(head);
+  }
+  if (job.data->skipped > 0)
+    prepared.notes.push_back("rows of the training part left out by skip_labels: " +
+                             with_commas(job.data->skipped));
+  prepared.student = nn::build(state, job.seed);
+  job.student = prepared.student.get();
+  check_vocabulary(stage, prepared);
+  if (options.teacher)
+    add_teacher(stage, check, prepared);
+  else
+    prepared.binding = std::make_unique<train::Binding>(job);
+  return prepared;
+}
+
+// Rows that the student cannot read are found before it is trained, those of other parts too.
+void Workbench::check_vocabulary(const StageOptions& stage, const Prepared& prepared) {
+  const train::Job& job = prepared.job;
+  const nn::ModelConfig& config = prepared.student->config();
+  eval::check_rows(*job.data, config, job.tokenizer);
+  const std::string gap = checkpoint::missing_rows(*job.tokenizer, config);
+  if (gap.empty()) return;
+  log::warn(stage.name + ": " + gap);
+  const std::string& name = stage.kind.as<train::TrainOptions>().data;
+  const data::DatasetOptions& data = recipe_.dataset(name);
+  for (const auto& [part, origin] :
+       {std::pair{"validation", &data.validation}, {"test", &data.test}})
+    if (!origin->empty())
+      eval::check_rows(split(name, part, prepared.source), config, job.tokenizer);
+}
+
+void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepared& prepared) {
+  const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
+  train::Job& job = prepared.job;
+  const nn::ModelConfig& student = prepared.student->config();
+  const std::filesystem::path from = folder_(options.teacher->from);
+  const recipe::Mark& mark = options.teacher->from.mark;
+  require_one_tokenizer(*job.tokenizer, tokenizer(from), options.teacher->from, mark);
+  exports::LoadedModel loaded = load_teacher(from, student, check);
+  prepared.teacher_quantization = std::move(loaded.quantization);
+  std::unique_ptr<nn::Model> model = std::move(loaded.model);
+  eval::check_rows(*job.data, model->config(), job.tokenizer);
+  model->to(job.device);
+  job.taught_by = &model->config();
+  prepared.binding = std::make_unique<train::Binding>(job);
+  if (check == TeacherCheck::score) score_teacher(*model, stage, prepared);
+  prepared.teacher =
+      teacher::frozen(std::move(model), student, prepared.binding->needs().teacher->logits,
+                      job.precision, mark, job.tokenizer->vocabulary_size());
+  if (options.teacher->remember) remember(options, prepared);
+  job.teacher = prepared.teacher.get();
+}
+
+// The teacher is scored before anything is trained: a wrong one (not fine-tuned, labels in another
+// order) shows here.
+void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage, Prepared& prepared) {
+  const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
+  const nn::ModelConfig& config = teacher.config();
+  const data::DatasetOptions& data = recipe_.dataset(options.data);
+  if (!scores_teacher(config, data, prepared.job.data->labels)) return;
+  eval::EvaluateOptions how;
+  how.precision = prepared.job.precision;
+  how.batch = 64;
+  how.stop = stop_;
+  how.processes = processes_;
+  how.tokenizer = prepared.job.tokenizer;
+  how.progress = stage.name + "  teacher";
+  std::string select =
+      !options.teacher->metric.empty() ? options.teacher->metric : options.evaluate.select;
+  how.metrics = select.empty() ? eval::default_metrics(config) : std::vector<std::string>{select};
+  eval::Evaluation found =
+      eval::evaluate(teacher, split(options.data, "validation", prepared.source), how);
+  const Metric& metric = found.metrics.front();
+  prepared.teacher_score =
+      compress::str("teacher '", options.teacher->from, "' on validation: ", title(metric), " ",
+                    fixed(metric.value, 4), "  n ", metric.n);
+  log::info(compress::str(stage.name, "  ", prepared.teacher_score));
+  if (!options.teacher->floor) return;
+  bool good = higher_is_better(metric.name) ? metric.value >= *options.teacher->floor
+                                            : metric.value <= *options.teacher->floor;
+  if (!good)
+    throw Error(
+        ErrorKind::recipe,
+        compress::str("the teacher '", options.teacher->from, "' scores ", title(metric), " ",
+                      fixed(metric.value, 4), " on validation, and the recipe's floor is ",
+                      shortest(*options.teacher->floor)),
+        options.teacher->floor->mark.text(),
+        "train the teacher on this task first, or check its labels");
+}
+
+}  // namespace compress::pipeline

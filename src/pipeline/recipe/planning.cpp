@@ -1,0 +1,83 @@
+#include "recipe/planning.h"
+
+#include "compress/base/log.h"
+#include "compress/base/place.h"
+#include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/vocabulary.h"
+#include "compress/pipeline/run.h"
+#include "recipe/configs.h"
+#include "stage.h"
+
+namespace compress::pipeline {
+
+namespace {
+
+nn::ModelState shapes_of(const std::filesystem::path& folder) {
+  nn::ModelState state;
+  state.config = checkpoint::load_config(folder);
+  for (const auto& [name, shape] : checkpoint::tensor_shapes(folder))
+    state.tensors[name] = torch::zeros(shape);
+  return state;
+}
+
+void plan_stages(Planning& planning) {
+  for (const StageOptions& stage : planning.recipe().options.stages) {
+    planning.line(compress::str("\n## ", stage.name));
+    with_place(stage.mark.text(), [&] { kind_of(stage)->plan(planning); });
+  }
+}
+
+}  // namespace
+
+nn::ModelState& Planning::model(const std::string& name) {
+  auto it = states_.find(name);
+  if (it == states_.end()) it = states_.emplace(name, shapes_of(name)).first;
+  return it->second;
+}
+
+std::string Planning::tokenizer_folder(const std::string& model) const {
+  const auto it = roots_.find(model);
+  return it == roots_.end() ? model : it->second;
+}
+
+void Planning::leave_model(const std::string& stage, const std::string& from, nn::ModelState state,
+                           bool open) {
+  roots_[stage] = tokenizer_folder(from);
+  if (tells_) warn_of_gaps(stage, state.config);
+  if (open) open_.insert(stage);
+  states_[stage] = std::move(state);
+}
+
+void Planning::warn_of_gaps(const std::string& stage, const nn::ModelConfig& config) {
+  const std::string& folder = roots_.at(stage);
+  if (checkpoint::gguf_file(folder).empty() && checkpoint::tokenizer_files(folder).empty()) return;
+  auto& tokenizer = tokenizers_[folder];
+  if (!tokenizer) tokenizer = checkpoint::load_tokenizer(folder);
+  if (const std::string gap = checkpoint::missing_rows(*tokenizer, config); !gap.empty())
+    log::warn(compress::str(stage, ": ", gap));
+}
+
+int64_t Planning::rows(const std::string& dataset, const std::string& part) const {
+  const data::DatasetOptions& data = recipe_.dataset(dataset);
+  for (const auto& [name, origin] : data::parts_of(data)) {
+    const auto made = made_rows_.find(origin->stage.name);
+    if (name == part && made != made_rows_.end())
+      return std::min(made->second, data.limit.value_or(made->second));
+  }
+  return data::count_rows(data, part);
+}
+
+void bind_all(const Recipe& recipe) {
+  Planning planning(recipe, false);
+  plan_stages(planning);
+}
+
+std::string plan_text(const Recipe& recipe) {
+  check_models(recipe);
+  Planning planning(recipe, true);
+  plan_stages(planning);
+  return "# Resolved recipe\n\n" + recipe.resolved + "\n# Plan\n" + planning.text();
+}
+
+}  // namespace compress::pipeline

@@ -1,0 +1,104 @@
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "compress/storage/safetensors.h"
+#include "safetensors/safetensors_json.h"
+
+namespace compress::storage {
+
+namespace fs = std::filesystem;
+
+static_assert(std::endian::native == std::endian::little, "files are mapped as they are");
+
+namespace {
+
+constexpr uint64_t kLongestHeader = 100'000'000;
+constexpr const char* kDamaged = "the file is damaged or incomplete; fetch it again";
+
+// The header's text; what follows it in the file is data.
+std::string_view header_text(const MappedFile& map) {
+  std::string file = map.path().string();
+  if (map.size() < 8)
+    throw Error(ErrorKind::model, "is too short for a safetensors file", file, kDamaged);
+  uint64_t length = 0;
+  std::memcpy(&length, map.data(), 8);
+  if (length > kLongestHeader)
+    throw Error(ErrorKind::model,
+                str("its header claims ", length, " bytes, over the format's 100 MB"), file,
+                "is this a safetensors file?");
+  if (length > map.size() - 8)
+    throw Error(ErrorKind::model,
+                str("its header claims ", length, " bytes, beyond the end of the file"), file,
+                kDamaged);
+  return {map.data() + 8, length};
+}
+
+// Sorts the entries by offset and checks that they cover `size` bytes without hole or overlap, each
+// with the bytes that its type and shape ask for.
+void check_layout(std::vector<HeaderEntry>& entries, uint64_t size, const std::string& file) {
+  std::sort(entries.begin(), entries.end(), [](const HeaderEntry& a, const HeaderEntry& b) {
+    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+  });
+  uint64_t at = 0;
+  for (const HeaderEntry& entry : entries) {
+    auto refuse = [&](const std::string& what) {
+      throw Error(ErrorKind::model, what, str(file, " (tensor ", shown_name(entry.info.name), ")"),
+                  kDamaged);
+    };
+    std::optional<uint64_t> wanted = byte_size(entry.info.dtype, entry.info.shape);
+    if (!wanted) refuse("the shape's product is too large");
+    if (entry.end < entry.begin || entry.end - entry.begin != *wanted)
+      refuse(str("its offsets ", entry.begin, " to ", entry.end, " do not hold the ", *wanted,
+                 " bytes of its type and shape"));
+    if (entry.begin < at) refuse(str("it overlaps another tensor at byte ", entry.begin));
+    if (entry.begin > at)
+      refuse(str("nothing covers the bytes ", at, " to ", entry.begin, " before it"));
+    if (entry.end > size)
+      refuse(str("it ends at byte ", entry.end, " of ", size, " bytes of data"));
+    at = entry.end;
+  }
+  if (at != size)
+    throw Error(ErrorKind::model, str("no tensor covers the last ", size - at, " bytes"), file,
+                kDamaged);
+}
+
+// The file that stands for the whole model.
+fs::path entry_file(const fs::path& path) {
+  std::error_code code;  // a path that cannot be looked at is reported when it is opened
+  if (!fs::is_directory(path, code)) return path;
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json"})
+    if (fs::exists(path / name, code)) return path / name;
+  throw Error(ErrorKind::model,
+              "the folder holds no model.safetensors and no model.safetensors.index.json",
+              path.string(), "give the folder of a Hugging Face model with safetensors weights");
+}
+
+}  // namespace
+
+SafetensorsReader::SafetensorsReader(const fs::path& path) : TensorReader(entry_file(path)) {
+  if (ends_with(path_.string(), ".index.json")) {
+    read_shards(".safetensors", [&](const fs::path& shard) { add_file(shard); });
+  } else {
+    add_file(path_);
+    sort_names();
+  }
+}
+
+void SafetensorsReader::add_file(const fs::path& file) {
+  maps_.push_back(std::make_unique<MappedFile>(file));
+  const MappedFile& map = *maps_.back();
+  std::string_view text = header_text(map);
+  Header header = parse_header(text, file.string());
+  const char* data = text.data() + text.size();
+  check_layout(header.entries, map.size() - 8 - text.size(), file.string());
+  tensors_.reserve(tensors_.size() + header.entries.size());
+  for (HeaderEntry& entry : header.entries)
+    tensors_.push_back({std::move(entry.info.name), entry.info.dtype, std::move(entry.info.shape),
+                        data + entry.begin, entry.end - entry.begin});
+  metadata_.merge(header.metadata);
+}
+
+}  // namespace compress::storage
