@@ -81,7 +81,7 @@ def theirs(reference, texts, encodings):
                   reference.decode_batch(ids))
 
 
-class Lines(common.WithHelper):
+class WithLines(common.WithHelper):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -143,6 +143,10 @@ class Lines(common.WithHelper):
             said.append(f"{who:7}{result.ids[row].tolist()} {result.offsets[row].tolist()} "
                         f"{result.texts[first]!r}")
         self.fail("\n".join(said))
+
+
+class Lines(WithLines):
+    pass
 
 
 def trained(kind):

@@ -182,7 +182,10 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   job.precision = train::resolve_precision(options.precision, job.device);
   nn::ModelState state = checkpoint::load_model(prepared.source);
   StageWorkshop workshop(recipe_, stage, *this, prepared.source);
+  const size_t before = state.history.size();
   surgery::apply(options.model.surgery, state, workshop);
+  for (size_t i = before; i < state.history.size(); ++i)
+    log::info(stage.name + "  " + state.history[i]);
   prepared.source = workshop.source();
   prepared.written = workshop.folder();
   job.tokenizer = &tokenizer(prepared.source);

@@ -55,6 +55,27 @@ TEST(Initialise, SizesAndWeights) {
   EXPECT_TRUE(runs(state));
 }
 
+// The paper's table says 14.5M parameters; written out, embeddings, encoder and pooler have so
+// many.
+TEST(Initialise, TinyBertsStudent) {
+  nn::ModelState bert = StateMaker({{"model_type", "bert"},
+                                    {"architectures", {"BertModel"}},
+                                    {"vocab_size", 30522},
+                                    {"hidden_size", 24},
+                                    {"num_hidden_layers", 12},
+                                    {"num_attention_heads", 12},
+                                    {"intermediate_size", 48},
+                                    {"max_position_embeddings", 512}})
+                            .make();
+  bert.tensors["pooler.dense.weight"] = places({24, 24});
+  bert.tensors["pooler.dense.bias"] = places({24});
+  const nn::ModelState student =
+      drawn("initialise: {layers: 4, hidden_size: 312, heads: 12, intermediate_size: 1200}", bert);
+  int64_t parameters = 0;
+  for (const auto& [name, tensor] : student.tensors) parameters += tensor.numel();
+  EXPECT_EQ(parameters, 14'350'248);
+}
+
 TEST(Initialise, ConfigSaysTheSizes) {
   const nn::ModelState state = drawn(
       "initialise: {layers: 2, hidden_size: 24, heads: 3, intermediate_size: 20}", bert_state());
