@@ -54,8 +54,9 @@ class Count {
   }
   const std::vector<int64_t>& tokens() const { return tokens_; }
 
-  // Of the words, which are read with a space before them as inside a text: how many there are, how
-  // many have more tokens with `other`, and how many are unknown with it and were not.
+  // How many words there are, how many of them have more tokens with `other`, and how many are
+  // unknown with it and were not. Each is read by itself, with a space before it where it does not
+  // begin its text.
   struct Changes {
     int64_t words = 0, split = 0, unknown = 0;
   };
@@ -63,7 +64,7 @@ class Count {
     std::vector<std::string> words;
     std::vector<int64_t> counts;
     for (const auto& [word, count] : words_) {
-      words.push_back(" " + word);
+      words.push_back(word);
       counts.push_back(count);
     }
     const text::PackedIds before = encoded(tokenizer_, words), after = encoded(other, words);
@@ -96,7 +97,7 @@ class Count {
     constexpr std::string_view blanks = " \t\r\n\f\v";
     for (size_t at = text.find_first_not_of(blanks); at != text.npos;) {
       const size_t end = std::min(text.find_first_of(blanks, at), text.size());
-      ++words_[std::string(text.substr(at, end - at))];
+      ++words_[(at > 0 ? " " : "") + std::string(text.substr(at, end - at))];
       at = text.find_first_not_of(blanks, end);
     }
   }
