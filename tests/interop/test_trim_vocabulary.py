@@ -10,6 +10,7 @@ tools/fetch.
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -152,6 +153,106 @@ class Recipe(unittest.TestCase):
             with torch.no_grad():
                 logits = model(**tokenizer([sentence], return_tensors="pt")).logits
             self.assertTrue(torch.isfinite(logits).all())
+
+
+BERT = dict(vocab_size=30522, hidden_size=16, num_attention_heads=2, num_hidden_layers=2,
+            intermediate_size=32, max_position_embeddings=64, pad_token_id=0)
+ENDS = dict(bos_token_id=101, eos_token_id=102)
+MASKED = ("task: unlabelled", ", head: masked_lm", ", augment: {masking: {}}")
+CAUSAL = ("task: language_model", "", "")
+PAIRS = ("task: sequence_to_sequence, target: label", "", "")
+MODELS = {
+    "bert": ("BertForMaskedLM", BERT, MASKED),
+    "roberta": ("RobertaForMaskedLM", BERT | {"type_vocab_size": 1}, MASKED),
+    "distilbert": ("DistilBertForMaskedLM", dict(
+        vocab_size=30522, dim=16, n_heads=2, n_layers=2, hidden_dim=32, max_position_embeddings=64,
+        pad_token_id=0), MASKED),
+    "electra": ("ElectraForMaskedLM", BERT | {"embedding_size": 8}, MASKED),
+    "gpt2": ("GPT2LMHeadModel", dict(vocab_size=30522, n_embd=16, n_head=2, n_layer=2,
+                                     n_positions=64, pad_token_id=0) | ENDS, CAUSAL),
+    "llama": ("LlamaForCausalLM", BERT | ENDS, CAUSAL),
+    "t5": ("T5ForConditionalGeneration", dict(
+        vocab_size=30528, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, pad_token_id=0,
+        eos_token_id=102, decoder_start_token_id=0), PAIRS),
+    "bart": ("BartForConditionalGeneration", dict(
+        vocab_size=30522, d_model=16, encoder_layers=2, decoder_layers=2, encoder_ffn_dim=32,
+        encoder_attention_heads=2, decoder_attention_heads=2, decoder_ffn_dim=32,
+        max_position_embeddings=64, pad_token_id=0, decoder_start_token_id=102,
+        forced_eos_token_id=102) | ENDS, PAIRS),
+}
+FAMILY_RECIPE = """\
+name: trimmed
+data:
+  d: {train: data/products/train.tsv, text: sentence, TASK, limit: 40, max_length: 40}
+stages:
+  - name: s
+    train: {model: {from: MODEL, trim_vocabulary: dHEAD}, data: d, for: 1 step, batch: 4,
+            precision: float32, optimizer: {sgd: {lr: 1e-12}}AUGMENT}
+"""
+
+
+class Models(unittest.TestCase):
+    """Of the kept tokens a trimmed model says what the model said before."""
+
+    def check(self, kind, settings, task):
+        import torch
+        import transformers
+        maker = getattr(transformers, kind)
+        old_words = transformers.AutoTokenizer.from_pretrained(ROOT / "models/all-MiniLM-L6-v2")
+        with tempfile.TemporaryDirectory() as folder:
+            torch.manual_seed(13)
+            before = maker(maker.config_class(**settings)).eval()
+            for name, values in before.named_buffers():
+                if name == "final_logits_bias":
+                    values.copy_(torch.randn_like(values))
+            for name, values in before.named_parameters():
+                if name.endswith("bias"):
+                    torch.nn.init.normal_(values)
+            before.save_pretrained(f"{folder}/model")
+            for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+                shutil.copy(ROOT / "models/all-MiniLM-L6-v2" / file, f"{folder}/model")
+            text = FAMILY_RECIPE
+            for key, value in zip(("TASK", "HEAD", "AUGMENT", "MODEL"),
+                                  (*task, f"{folder}/model")):
+                text = text.replace(key, value)
+            Path(folder, "recipe.yaml").write_text(text)
+            done = subprocess.run(
+                [BINARY, "run", f"{folder}/recipe.yaml", "--out", f"{folder}/run"], cwd=ROOT,
+                capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            out = f"{folder}/run/stages/s/model"
+            after = maker.from_pretrained(out).eval()
+            words = transformers.AutoTokenizer.from_pretrained(out)
+            self.assertEqual(after.config.vocab_size, len(words))
+            self.assertLess(len(words), 10_000)
+            for role in ("bos", "eos", "pad", "decoder_start", "forced_eos"):
+                then = getattr(before.config, f"{role}_token_id", None)
+                now = getattr(after.config, f"{role}_token_id", None)
+                if then is not None:
+                    self.assertEqual(old_words.convert_ids_to_tokens(then),
+                                     words.convert_ids_to_tokens(now), role)
+            kept = old_words.convert_tokens_to_ids(words.convert_ids_to_tokens(range(len(words))))
+            rows = (ROOT / "data/products/train.tsv").read_text(encoding="utf-8").split("\n")
+            for row in rows[1:20]:
+                said = []
+                for tokenizer, model in ((old_words, before), (words, after)):
+                    batch = tokenizer([row.split("\t")[2]], return_tensors="pt", truncation=True,
+                                      max_length=40, return_token_type_ids=False)
+                    if task is PAIRS:
+                        batch["decoder_input_ids"] = batch["input_ids"]
+                    with torch.no_grad():
+                        said.append(model(**batch).logits)
+                self.assertTrue(torch.allclose(said[0][..., kept], said[1], atol=1e-4), row)
+
+
+def add_model(name, parts):
+    def test(self):
+        self.check(*parts)
+    setattr(Models, f"test_{name}", test)
+
+
+for each, parts_of_one in MODELS.items():
+    add_model(each, parts_of_one)
 
 
 if __name__ == "__main__":
