@@ -40,7 +40,7 @@ class Mapped {
   LayerMaps maps_;
   bool same_tokenizer_;
   Places places_;
-  std::map<Key, Sized> tensors_;  // of the source
+  std::map<Key, Sized> tensors_;  // the source's
 };
 
 }  // namespace compress::surgery

@@ -81,7 +81,7 @@ class Count {
   }
 
  private:
-  static constexpr size_t most_bytes = size_t{4} << 20;  // of texts that are encoded at once
+  static constexpr size_t most_bytes = size_t{4} << 20;  // so much text is encoded at once
 
   static text::PackedIds encoded(const text::Tokenizer& tokenizer,
                                  const std::vector<std::string>& texts) {

@@ -171,7 +171,7 @@ class Keeper {
   std::vector<bool> keep_;
 };
 
-// Of a piece that is listed twice the last one counts; nobody has the ids of the others.
+// A piece that is listed twice has the id of its last entry; nobody has the other ids.
 void forget_doubles(TrimModel& model, const Tokenizer& tokenizer) {
   for (size_t id = 0; id < model.tokens.size(); ++id)
     if (!model.tokens[id].empty())

@@ -18,8 +18,8 @@ struct TrimModel {
   std::string type;   // WordPiece, BPE, Unigram
   Vocabulary tokens;  // by id; empty for ids that no token has
   std::vector<BpeMerge> merges;
-  std::string prefix, suffix;  // of pieces that continue or end a word
-  std::vector<double> scores;  // of a Unigram model
+  std::string prefix, suffix;  // what pieces carry that continue or end a word
+  std::vector<double> scores;  // a Unigram model's, by id
 };
 // `content` is laid out like tokenizer.json. `where` is the file to name in errors.
 TrimModel read_trim_model(const nlohmann::json& content, const std::string& where);
@@ -28,7 +28,7 @@ TrimModel read_trim_model(const nlohmann::json& content, const std::string& wher
 struct Renumbering {
   std::vector<int32_t> kept;     // old id by new id
   std::vector<int32_t> renamed;  // new id by old id; -1: the token is gone
-  int64_t words = 0;             // of `kept`, those of the model's vocabulary, which come first
+  int64_t words = 0;             // how many of `kept`, its first ones, are the model's
   std::unordered_map<std::string, int32_t> ids;  // new id by token
 
   int32_t of(int64_t old) const {

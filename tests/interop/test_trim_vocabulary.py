@@ -192,7 +192,7 @@ stages:
 
 
 class Models(unittest.TestCase):
-    """Of the kept tokens a trimmed model says what the model said before."""
+    """A trimmed model says of the kept tokens what the model said before."""
 
     def check(self, kind, settings, task):
         import torch
