@@ -59,6 +59,42 @@ stages:
 """
 
 
+# Stages that ask a model about rows.
+ASKING = """\
+name: asking
+data:
+  reviews:
+    train: data/movies/train.tsv
+    validation: data/movies/dev.tsv
+    text: sentence
+    label: label
+    limit: 21
+    max_length: 24
+  texts: {train: data/movies/dev.tsv, text: sentence, task: language_model, max_length: 16, limit: 7}
+stages:
+  - name: teacher
+    train:
+      model: {from: models/all-MiniLM-L6-v2, drop_layers: {strategy: top, keep: 2}}
+      data: reviews
+      for: 2 steps
+      precision: float32
+  - name: layers
+    measure: {model: teacher, data: reviews, token: all}
+  - name: losses
+    measure: {model: models/SmolLM2-135M-Instruct, data: texts, part: train, what: token_losses}
+  - name: label
+    annotate: {model: teacher, data: reviews, batch: 4}
+  - name: write
+    generate:
+      model: models/SmolLM2-135M-Instruct
+      prompt: The film
+      count: 5
+      sample: true
+      max_new_tokens: 4
+      batch: 2
+"""
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -133,6 +169,30 @@ class Launched(unittest.TestCase):
             # The losses of the log are those of whole batches.
             logs = [self.losses(folder) for folder in (self.folder / "alone", out)]
             numpy.testing.assert_allclose(logs[0], logs[1], rtol=1e-3)
+
+    def test_stages_that_ask_share_their_rows(self):
+        file = self.folder / "asking.yaml"
+        file.write_text(ASKING)
+        numbers, losses, rows = [], [], []
+        for world in (1, 2, 3):
+            out = self.folder / f"asking-{world}"
+            for code, _, err in outcome(launch(world, "run", file, "--out", out)):
+                self.assertEqual(code, 0, err)
+            stages = out / "stages"
+            numbers.append(json.loads((stages / "layers/numbers.json").read_text())["layers"] +
+                           [json.loads((stages / "losses/numbers.json").read_text())["loss"]])
+            losses.append(load_file(stages / "losses/store/token_losses.safetensors"))
+            rows.append([list(map(json.loads, (stages / name / "rows.jsonl").open(encoding="utf-8")))
+                         for name in ("label", "write")])
+        for world in (1, 2):
+            numpy.testing.assert_allclose(numbers[world], numbers[0], rtol=1e-4)
+            numpy.testing.assert_array_equal(losses[world]["offsets"], losses[0]["offsets"])
+            numpy.testing.assert_allclose(losses[world]["losses"], losses[0]["losses"], atol=1e-3)
+            self.assertEqual(rows[world][1], rows[0][1])
+            self.assertEqual([row["text"] for row in rows[world][0]],
+                             [row["text"] for row in rows[0][0]])
+            numpy.testing.assert_allclose([row["negative"] for row in rows[world][0]],
+                                          [row["negative"] for row in rows[0][0]], atol=1e-4)
 
     @staticmethod
     def losses(out):

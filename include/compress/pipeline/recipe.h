@@ -27,8 +27,9 @@ struct StageOptions {
 struct ExpectOptions {
   recipe::StageReference stage;
   recipe::MetricReference metric;
-  std::string number;           // instead of a metric: in the stage's numbers.json, "layers.0"
-  std::string split = "test";   // test | validation
+  std::optional<std::string>
+      number;                  // instead of a metric: in the stage's numbers.json, "layers.0"
+  std::string split = "test";  // test | validation
   std::optional<double> at_least, at_most;
   recipe::StageReference of;            // another stage
   std::optional<double> drop_at_most;   // with `of`: value >= other - drop_at_most

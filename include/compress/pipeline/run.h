@@ -40,7 +40,7 @@ struct StageResult {
   nn::Census census;
   int64_t bytes = 0;  // of the weights on disk
   bool quantized = false;
-  nn::Json numbers;      // what numbers.json says, null without one
+  nn::Json numbers;  // what numbers.json says, null without one
   std::vector<exports::Report> exports;
   std::vector<std::string> notes;
 };
@@ -71,12 +71,13 @@ struct RunOptions {
   parallel::Processes* processes = nullptr;
 };
 
-// Binds all stages on shapes alone, as plan_text() does, then runs them in order. Finished stages of the same inputs whose files are whole are skipped,
-// an interrupted one goes on from its state. Writes into the run folder: run.lock (held meanwhile),
-// recipe.yaml (resolved), log.txt, metrics.jsonl, events/<stage>/, stages/<name>/, result.json,
-// result.md. Expectations that do not hold are part of the result, not an error. Errors, besides
-// those of the stages: Error{disk} where another run works in the folder, Error{recipe} before
-// anything is trained where a saved state belongs to other options than the recipe's.
+// Binds all stages on shapes alone, as plan_text() does, then runs them in order. Finished stages
+// of the same inputs whose files are whole are skipped, an interrupted one goes on from its state.
+// Writes into the run folder: run.lock (held meanwhile), recipe.yaml (resolved), log.txt,
+// metrics.jsonl, events/<stage>/, stages/<name>/, result.json, result.md. Expectations that do not
+// hold are part of the result, not an error. Errors, besides those of the stages: Error{disk} where
+// another run works in the folder, Error{recipe} before anything is trained where a saved state
+// belongs to other options than the recipe's.
 RunResult run(const Recipe& recipe, const RunOptions& options);
 
 // The same recipe with several seeds, each in <folder>/seed-<n>; writes result.md and result.json

@@ -173,10 +173,10 @@ class Checker {
     if (!expect.metric.empty()) check_metric(expect.metric);
     for (const recipe::StageReference* name : {&expect.stage, &expect.of}) {
       if (name->empty()) continue;
-      if (expect.number.empty())
-        check_name(*name);
-      else
+      if (expect.number)
         check_left(Refers::numbers, *name);
+      else
+        check_name(*name);
     }
   }
 

@@ -26,7 +26,7 @@ void check_bounds(const ExpectOptions& e, const recipe::Mark& mark, recipe::Prob
   if (!e.at_least && !e.at_most && !relative)
     problems.add(mark, "an expectation needs at_least, at_most, drop_at_most or gain_at_least");
   if (relative == e.of.empty()) problems.add(mark, "`of` goes with drop_at_most or gain_at_least");
-  if (e.metric.empty() == e.number.empty())
+  if (e.metric.empty() != e.number.has_value())
     problems.add(mark, "an expectation is of a metric or of a number",
                  "give exactly one of `metric` and `number`");
 }

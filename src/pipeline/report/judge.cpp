@@ -36,7 +36,7 @@ std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
   auto value_of = [&](const std::string& stage, const ExpectOptions& options) {
     for (const StageResult& result : stages) {
       if (result.name != stage) continue;
-      if (!options.number.empty()) return number_at(result.numbers, options.number);
+      if (options.number) return number_at(result.numbers, *options.number);
       if (const Metric* metric = find_metric(result, options.split, options.metric))
         return metric->value;
     }
@@ -46,9 +46,8 @@ std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
   for (const ExpectOptions& options : expect) {
     const double value = value_of(options.stage, options);
     const double other = options.of.empty() ? std::nan("") : value_of(options.of, options);
-    const std::string what = options.number.empty()
-                                 ? compress::str(options.metric, " (", options.split, ")")
-                                 : options.number;
+    const std::string what =
+        options.number.value_or(compress::str(options.metric, " (", options.split, ")"));
     std::string name = compress::str(options.stage, " ", what, " ", fixed(value, 4));
     auto add = [&](double bound, bool held, const std::string& relation) {
       list.push_back({options, value, bound, held, name + relation});
