@@ -124,7 +124,9 @@ void add_attention(ObjectiveRegistry& registry) {
           "Needs a teacher with as many heads; widths may differ. Only the paired layers' scores "
           "are kept. The mean is over the l^2 pairs of a row's own tokens (of a decoder over "
           "those that it sees), so padding does not dilute it: TinyBERT's published code counts "
-          "the padding too. Scores cannot be cached."),
+          "the padding too. Scores cannot be cached. Where scores are kept, attention draws its "
+          "dropout for each micro-batch and process by itself, so an update that is cut otherwise "
+          "has other draws."),
       [](const recipe::Component& component) {
         return std::make_unique<Attention>(component.as<AttentionOptions>());
       });
