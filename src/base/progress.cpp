@@ -11,7 +11,7 @@ namespace compress {
 namespace {
 
 // Beyond this a double no longer holds every whole number.
-constexpr double kLargest = 9007199254740992.0;
+constexpr double largest = 9007199254740992.0;
 
 int64_t rounded(double steps) {
   if (!(steps < 9.2e18)) return std::numeric_limits<int64_t>::max();
@@ -19,7 +19,7 @@ int64_t rounded(double steps) {
 }
 
 std::string number(double value) {
-  bool whole = value == std::floor(value) && std::fabs(value) <= kLargest;
+  bool whole = value == std::floor(value) && std::fabs(value) <= largest;
   return whole ? std::to_string(static_cast<int64_t>(value)) : shortest(value);
 }
 
@@ -30,7 +30,7 @@ bool Duration::parse(std::string_view text, Duration& out) {
   double value = 0;
   auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
   // from_chars takes "inf", "nan" and "-0", which are no lengths.
-  if (status != std::errc() || !std::isfinite(value) || std::signbit(value) || value > kLargest)
+  if (status != std::errc() || !std::isfinite(value) || std::signbit(value) || value > largest)
     return false;
   std::string_view rest = text.substr(static_cast<size_t>(end - text.data()));
   std::string_view unit = trim(rest);

@@ -50,14 +50,20 @@ std::string with_commas(int64_t value) {
 std::string short_count(double value) {
   const char* units[] = {"", "k", "M", "G", "T"};
   int unit = 0;
-  while (std::fabs(value) >= 1000 && unit < 4) value /= 1000, ++unit;
+  while (std::fabs(value) >= 1000 && unit < 4) {
+    value /= 1000;
+    ++unit;
+  }
   return unit == 0 ? fixed(value, 0) : fixed(value, value < 100 ? 1 : 0) + units[unit];
 }
 
 std::string human_bytes(double bytes) {
   const char* units[] = {"B", "kB", "MB", "GB", "TB"};
   int unit = 0;
-  while (std::fabs(bytes) >= 1000 && unit < 4) bytes /= 1000, ++unit;
+  while (std::fabs(bytes) >= 1000 && unit < 4) {
+    bytes /= 1000;
+    ++unit;
+  }
   return fixed(bytes, unit == 0 ? 0 : 1) + " " + units[unit];
 }
 
@@ -121,7 +127,8 @@ bool glob_match(std::string_view pattern, std::string_view name) {
       star = p++;
       resume = n;
     } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
-      ++p, ++n;
+      ++p;
+      ++n;
     } else if (star != std::string_view::npos) {
       p = star + 1;
       n = ++resume;
@@ -159,7 +166,10 @@ std::string nearest(std::string_view name, const std::vector<std::string>& candi
     bool prefix = wanted.size() >= 3 && candidate.size() >= 3 &&
                   (candidate.starts_with(wanted) || wanted.starts_with(candidate));
     if (prefix) distance = std::min(distance, 1);
-    if (distance < best_distance) best = candidate, best_distance = distance;
+    if (distance < best_distance) {
+      best = candidate;
+      best_distance = distance;
+    }
   }
   return best;
 }

@@ -20,7 +20,7 @@ struct ConfigFile {
 };
 // Error{model} whose place is the file.
 ConfigFile read_config(const std::filesystem::path& model);
-// The same of a GGUF file that is open.
+// The same for a GGUF file that is open.
 ConfigFile read_config(const storage::GgufReader& reader, const std::filesystem::path& file);
 
 // Pooling, projection and normalisation out of the layout of sentence-transformers, where a folder
@@ -33,7 +33,7 @@ struct Source {
   const storage::TensorView* scale = nullptr;
   bool transposed = false;  // lies on disk as [in, out]
   GgufPart part = {};
-  // Of the weight in the model.
+  // The weight's shape in the model.
   std::vector<int64_t> shape() const;
 };
 

@@ -62,7 +62,7 @@ class Prompts {
                   "write what the model is to continue");
     return true;
   }
-  // Of what is wrong with a prompt.
+  // The kind of an error in a prompt.
   ErrorKind kind() const { return lines_ ? ErrorKind::data : ErrorKind::recipe; }
 
  private:

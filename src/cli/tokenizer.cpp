@@ -26,14 +26,14 @@ struct TrainFlags {
   bool min_frequency_given = false;
 };
 
-const std::map<std::string, text::TrainedModel> kModels = {
+const std::map<std::string, text::TrainedModel> models = {
     {"wordpiece", text::TrainedModel::wordpiece},
     {"bpe", text::TrainedModel::bpe},
     {"unigram", text::TrainedModel::unigram},
     {"sentencepiece-bpe", text::TrainedModel::sentencepiece_bpe}};
 
 int train(TrainFlags flags) {
-  flags.options.model = kModels.at(flags.model);
+  flags.options.model = models.at(flags.model);
   const bool merges = flags.model == "wordpiece" || flags.model == "bpe";
   if (flags.min_frequency_given && !merges)
     throw Error(ErrorKind::recipe, "--min-frequency does not apply to --model " + flags.model, {},
@@ -113,7 +113,7 @@ void add_train(CLI::App& parent, Action& action) {
   CLI::App* sub = parent.add_subcommand("train", "Makes a vocabulary from text, one line a time");
   sub->add_option("FILE", flags->files, "Texts; standard input without any");
   std::vector<std::string> names;
-  for (const auto& [name, model] : kModels) names.push_back(name);
+  for (const auto& [name, model] : models) names.push_back(name);
   sub->add_option("--model", flags->model, "wordpiece, bpe, unigram or sentencepiece-bpe")
       ->check(CLI::IsMember(names));
   sub->add_option("--vocab-size", flags->options.vocabulary_size, "Tokens at most; default 30000");

@@ -77,7 +77,7 @@ Batch padded(const Batch& batch, int64_t tokens, int64_t longest) {
       (batch.slots - batch.positions).floor_divide(std::max<int64_t>(1, batch.longest)) * longest +
           batch.positions,
       zeros);
-  // Those of a decoder's tokens are as many as before.
+  // A decoder's tokens, which then have the labels, are as many as before.
   if (batch.decoder == nullptr)
     out.targets.token_labels = wider(batch.targets.token_labels, torch::full({padding}, -100));
   out.present = at::cat({torch::ones({batch.tokens(), 1}), torch::zeros({padding, 1})});

@@ -8,8 +8,8 @@
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
 #include "compress/data/passages.h"
-#include "tasks/labels.h"
 #include "rows/row_stream.h"
+#include "tasks/labels.h"
 #include "tokens/token_cache.h"
 #include "tokens/token_layout.h"
 

@@ -49,7 +49,10 @@ struct Loader::State {
             end = count * (options.rank + 1) / options.world;
     Part part, target;  // target: of the decoder's batch
     part.counts = begin < end;
-    if (!part.counts) begin = 0, end = 1;
+    if (!part.counts) {
+      begin = 0;
+      end = 1;
+    }
     part.first_row = begin * split.choices;
     part.rows = count * split.choices;
     part.tokens = 0;
@@ -57,7 +60,10 @@ struct Loader::State {
     part.labelled = 0;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = rows[static_cast<size_t>(i)];
-      if (i == begin) part.first_token = part.tokens, target.first_token = target.tokens;
+      if (i == begin) {
+        part.first_token = part.tokens;
+        target.first_token = target.tokens;
+      }
       const bool writes = split.task == Task::sequence_to_sequence;
       const int64_t all = split.length(row), read = writes ? split.first_lengths[row] : all;
       part.tokens += read;

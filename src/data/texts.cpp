@@ -2,9 +2,9 @@
 
 #include <limits>
 
-#include "files/annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "files/annotated.h"
 #include "tasks/labels.h"
 
 namespace compress::data {

@@ -87,8 +87,14 @@ Metric entity_score(EntityScore which, const EntityCounts& counts) {
   const auto both = static_cast<double>(counts.both);
   Metric metric{"entity_f1", 0, counts.labelled, {}};
   int64_t base = counts.labelled + counts.predicted;
-  if (which == EntityScore::precision) metric.name = "entity_precision", base = counts.predicted;
-  if (which == EntityScore::recall) metric.name = "entity_recall", base = counts.labelled;
+  if (which == EntityScore::precision) {
+    metric.name = "entity_precision";
+    base = counts.predicted;
+  }
+  if (which == EntityScore::recall) {
+    metric.name = "entity_recall";
+    base = counts.labelled;
+  }
   if (base == 0) {
     metric.note = "no entities: undefined, reported as 0";
     return metric;

@@ -35,8 +35,8 @@ void check_fit(const nn::ModelConfig& config, const data::Split& split,
   check_task(config, split.file.string());
   if (!can_score(config.head, split.task))
     throw Error(ErrorKind::data,
-                compress::str("a model with the head '", nn::head_name(config.head),
-                              "' cannot be scored on this data"),
+                str("a model with the head '", nn::head_name(config.head),
+                    "' cannot be scored on this data"),
                 split.file.string(), "the data set's `task` and the model's `head` must agree");
   check_rows(split, config, tokenizer);
 }
@@ -138,8 +138,8 @@ void check_task(const nn::ModelConfig& config, const std::string& place) {
   if (!several && config.head != HeadKind::multi_label) return;
   const char* problem = several ? "regression" : "multi_label_classification";
   throw Error(ErrorKind::model,
-              compress::str("the model's problem_type is \"", problem, "\" with ", config.outputs(),
-                            " outputs, which no task trains or scores yet"),
+              str("the model's problem_type is \"", problem, "\" with ", config.outputs(),
+                  " outputs, which no task trains or scores yet"),
               place,
               several ? "of regressions, those with one output can be trained and scored"
                       : "of classifiers, those of one class a text can be trained and scored");
@@ -156,15 +156,14 @@ void check_rows(const data::Split& split, const nn::ModelConfig& config,
   const auto next =
       std::upper_bound(split.offsets.begin(), split.offsets.end(), unknown - split.ids.begin());
   const int64_t text = next - split.offsets.begin() - 1;
-  std::string token = compress::str("the token ", *unknown), all;
+  std::string token = str("the token ", *unknown), all;
   if (tokenizer != nullptr) {
-    if (const auto name = tokenizer->id_to_token(*unknown))
-      token += compress::str(" ('", *name, "')");
-    all = compress::str(", and the tokenizer has ", tokenizer->vocabulary_size(), " tokens");
+    if (const auto name = tokenizer->id_to_token(*unknown)) token += str(" ('", *name, "')");
+    all = str(", and the tokenizer has ", tokenizer->vocabulary_size(), " tokens");
   }
   throw Error(ErrorKind::data,
-              compress::str("a text has ", token, ", but the model's embedding has ",
-                            config.vocab_size, " rows", all),
+              str("a text has ", token, ", but the model's embedding has ", config.vocab_size,
+                  " rows", all),
               split.place(text / split.choices),
               "give the embedding a row for each token: resize_vocabulary");
 }
@@ -178,8 +177,8 @@ std::vector<int64_t> match_labels(const nn::ModelConfig& config, const data::Spl
 }
 
 std::string labels_differ(std::span<const std::string> data, std::span<const std::string> model) {
-  return compress::str("class names differ: the data has {", data::class_list(data),
-                       "}, the model has {", data::class_list(model), "}");
+  return str("class names differ: the data has {", data::class_list(data), "}, the model has {",
+             data::class_list(model), "}");
 }
 
 void check_stop(const EvaluateOptions& options) {

@@ -234,7 +234,7 @@ Metric answer_mean(const char* name, double sum, const AnswerSums& answers) {
   return {name, sum / static_cast<double>(answers.questions), answers.questions, {}};
 }
 
-constexpr Spec kSpecs[] = {
+constexpr Spec specs[] = {
     {"accuracy", true, Input::ids,
      [](const Predictions& p) { return accuracy(p.classes, p.labels); }},
     {"f1", true, Input::ids,
@@ -266,7 +266,7 @@ constexpr Spec kSpecs[] = {
 };
 
 const Spec& find_spec(std::string_view name) {
-  for (const Spec& spec : kSpecs)
+  for (const Spec& spec : specs)
     if (spec.name == name) return spec;
   std::string near = nearest(name, metric_names());
   throw Error(
@@ -355,7 +355,7 @@ void f1_needs_two(int64_t classes) {
 
 std::vector<std::string> metric_names() {
   std::vector<std::string> names;
-  for (const Spec& spec : kSpecs) names.emplace_back(spec.name);
+  for (const Spec& spec : specs) names.emplace_back(spec.name);
   return names;
 }
 

@@ -31,15 +31,21 @@ struct Best {
   int64_t first = 0, last = 0;
 };
 
-// Of logits [tokens, 2] of a row, whose passage lies in [begin, end).
+// The best answer by the logits [tokens, 2] of a row, whose passage lies in [begin, end).
 Best best_of(const Tensor& logits, int64_t begin, int64_t end) {
   const auto* z = logits.const_data_ptr<float>();
   Best best;
   best.none = z[0] + z[1];
-  for (int64_t first = begin; first < end; ++first)
-    for (int64_t last = first; last < std::min(end, first + longest_answer); ++last)
-      if (const float score = z[2 * first] + z[2 * last + 1]; score > best.score)
-        best.score = score, best.first = first, best.last = last;
+  for (int64_t first = begin; first < end; ++first) {
+    for (int64_t last = first; last < std::min(end, first + longest_answer); ++last) {
+      const float score = z[2 * first] + z[2 * last + 1];
+      if (score > best.score) {
+        best.score = score;
+        best.first = first;
+        best.last = last;
+      }
+    }
+  }
   return best;
 }
 
@@ -120,8 +126,10 @@ void score_answers(const Scoring& s) {
       const auto& window = passages.windows[static_cast<size_t>(row)];
       const Best best = best_of(logits, window.begin, window.begin + window.tokens);
       auto* to = table.mutable_data_ptr<float>() + 4 * row;
-      to[0] = best.score, to[3] = best.none;
-      to[1] = static_cast<float>(best.first), to[2] = static_cast<float>(best.last);
+      to[0] = best.score;
+      to[1] = static_cast<float>(best.first);
+      to[2] = static_cast<float>(best.last);
+      to[3] = best.none;
       const Tensor log_p = at::log_softmax(logits, 0);
       for (int64_t side : {0, 1}) loss -= log_p[s.split.spans[2 * row + side]][side];
     }

@@ -125,8 +125,7 @@ void compare_weights(const std::string& format, const nn::Model& ours, const nn:
     if (!torch::allclose(parameter.effective.cpu(), other->effective.cpu(), 0, 0,
                          /*equal_nan=*/true))
       differs(format,
-              compress::str(
-                  parameter.name, " differs by up to ",
+              str(parameter.name, " differs by up to ",
                   (parameter.effective.cpu() - other->effective.cpu()).abs().max().item<float>()));
   }
 }
@@ -141,8 +140,8 @@ void compare_outputs(const Measured& ours, const Measured& reread, double tolera
   report.scale = ours.outputs.abs().max().item<double>();
   // Written so that a NaN fails.
   if (!(report.largest_difference <= tolerance * report.scale))
-    differs(report.format, compress::str("outputs differ by up to ", report.largest_difference,
-                                         ", ", tolerance * report.scale, " is allowed"));
+    differs(report.format, str("outputs differ by up to ", report.largest_difference, ", ",
+                               tolerance * report.scale, " is allowed"));
 }
 
 // Reads `folder` again and compares it with the source, which may be changed in between but is left

@@ -23,8 +23,8 @@ class Beams {
   void advance(const std::vector<std::span<const float>>& rows);
   bool done() const { return done_; }
 
-  // Of the running sequences, the best first: which one before the last step each one continues,
-  // and its new tokens so far.
+  // The running sequences, the best first: which one before the last step each one continues, and
+  // its new tokens so far.
   const std::vector<int64_t>& parents() const { return parents_; }
   const Tokens& tokens(int64_t beam) const { return running_[static_cast<size_t>(beam)].tokens; }
   // The best finished sequences, once done() holds.

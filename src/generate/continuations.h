@@ -16,7 +16,7 @@ class Continuations {
   Continuations(nn::Model& model, const std::vector<Tokens>& prompts, const Options& options);
   // Scores of each row's next token, [rows, vocabulary] float32 on the CPU, the caller's to change.
   torch::Tensor first() { return std::move(first_); }
-  // Those behind one further token of each row.
+  // The scores behind one further token of each row.
   torch::Tensor read(const Tokens& tokens);
   // Row i goes on where row parents[i] is.
   void select(const std::vector<int64_t>& parents);

@@ -27,7 +27,7 @@ void divide(Scores scores, double temperature);
 // -inf for scores below the k-th best.
 void keep_top_k(Scores scores, int64_t k);
 // -inf for tokens that others, all of them at least as good, leave less than 1 - p of the
-// probability to; never for the best. Of equal scores those with lower ids go first.
+// probability to; never for the best. Among equal scores those with lower ids go first.
 void keep_top_p(Scores scores, double p);
 // -inf for tokens with less than `p` of the best one's probability.
 void keep_min_p(Scores scores, double p);

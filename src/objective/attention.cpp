@@ -88,8 +88,8 @@ class Attention final : public Objective {
         .at(static_cast<size_t>(layer - 1));
   }
 
-  // Of each row the mean over heads and pairs of tokens that see each other. Scores are
-  // [B, heads, longest, longest].
+  // The distance of each row: the mean over heads and pairs of tokens that see each other. Scores
+  // are [B, heads, longest, longest].
   static torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher,
                                 const data::Batch& batch, bool causal) {
     const torch::Tensor lengths =

@@ -45,7 +45,7 @@ class LogitsMse final : public Objective {
     tokens_ = shared_tokens(student, teacher);
   }
 
-  // Of a span head each token has two logits, of others each row or labelled token its classes.
+  // A token has two logits with a span head; else each row or labelled token has one a class.
   Losses compute(const Signals& signals) override {
     const torch::Tensor squares =
         at::mse_loss(shared_output(signals.student, head_, tokens_),

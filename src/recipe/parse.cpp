@@ -79,7 +79,10 @@ class Collector : public YAML::EventHandler {
     Range range = found->second;
     for (size_t i = range.begin; i < range.end; ++i) {
       Event copy = events_[i];
-      if (i == range.begin) copy.line = place.line, copy.column = place.column;
+      if (i == range.begin) {
+        copy.line = place.line;
+        copy.column = place.column;
+      }
       push(std::move(copy));
     }
   }

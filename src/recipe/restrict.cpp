@@ -59,7 +59,7 @@ void each_scalar_schema(Json& schema, const Edit& edit) {
   if (!schema.contains("type")) return;
   if (schema["type"] == "array") return each_scalar_schema(schema["items"], edit);
   if (schema["type"] != "object") return edit(schema);
-  // Of a map of names every value, of a ramp its two ends.
+  // Every value of a map of names; the ends of a ramp, or the values of its table.
   if (schema.contains("additionalProperties") && schema["additionalProperties"].is_object())
     each_scalar_schema(schema["additionalProperties"], edit);
   if (!schema.contains("properties")) return;

@@ -55,20 +55,25 @@ std::string quote(std::string_view text) {
     auto code = static_cast<unsigned char>(c);
     size_t length = code < 0xC0 ? 1 : code < 0xE0 ? 2 : code < 0xF0 ? 3 : 4;
     std::string_view sequence = text.substr(i, length);
-    if (c == '"' || c == '\\')
-      (out += '\\') += c;
-    else if (c == '\n')
-      out += "\\n";
-    else if (c == '\t')
-      out += "\\t";
-    else if (c == '\r')
-      out += "\\r";
-    else if (code < 0x20 || code == 0x7F)
-      ((out += "\\x") += digits[code >> 4]) += digits[code & 15];
-    else if (needs_escape(sequence))
-      out += escape_sequence(sequence), i += length - 1;
-    else
+    if (c == '"' || c == '\\') {
+      out += '\\';
       out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (code < 0x20 || code == 0x7F) {
+      out += "\\x";
+      out += digits[code >> 4];
+      out += digits[code & 15];
+    } else if (needs_escape(sequence)) {
+      out += escape_sequence(sequence);
+      i += length - 1;
+    } else {
+      out += c;
+    }
   }
   return out + "\"";
 }

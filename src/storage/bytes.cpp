@@ -13,9 +13,8 @@ bool is_utf8(std::string_view text) {
       if (at == text.size() || (text[at] & 0xC0) != 0x80) return false;
       code = code << 6 | (static_cast<unsigned char>(text[at]) & 0x3Fu);
     }
-    constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000};
-    if (code < kSmallest[more] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
-      return false;
+    constexpr uint32_t smallest[] = {0, 0x80, 0x800, 0x10000};
+    if (code < smallest[more] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return false;
   }
   return true;
 }

@@ -13,7 +13,7 @@ struct Row {
 };
 
 // In the order of the enumeration.
-constexpr Row kRows[] = {
+constexpr Row rows[] = {
     {Dtype::f64, "F64", 8},      {Dtype::f32, "F32", 4},         {Dtype::f16, "F16", 2},
     {Dtype::bf16, "BF16", 2},    {Dtype::i64, "I64", 8},         {Dtype::i32, "I32", 4},
     {Dtype::i16, "I16", 2},      {Dtype::i8, "I8", 1},           {Dtype::u8, "U8", 1},
@@ -21,7 +21,7 @@ constexpr Row kRows[] = {
 };
 
 const Row& row(Dtype dtype) {
-  return kRows[static_cast<size_t>(dtype)];
+  return rows[static_cast<size_t>(dtype)];
 }
 
 }  // namespace
@@ -35,7 +35,7 @@ const char* dtype_name(Dtype dtype) {
 }
 
 std::optional<Dtype> dtype_from_name(std::string_view name) {
-  for (const Row& candidate : kRows)
+  for (const Row& candidate : rows)
     if (name == candidate.name) return candidate.dtype;
   return std::nullopt;
 }
@@ -48,10 +48,10 @@ std::optional<uint64_t> byte_size(Dtype dtype, const std::vector<int64_t>& shape
 }
 
 std::string shown_name(std::string_view name) {
-  constexpr size_t kLongest = 120;
-  std::string text(name.substr(0, kLongest));
+  constexpr size_t longest = 120;
+  std::string text(name.substr(0, longest));
   // Do not cut inside a UTF-8 character.
-  if (name.size() > kLongest) {
+  if (name.size() > longest) {
     while (!text.empty() && (text.back() & 0xC0) == 0x80) text.pop_back();
     if (!text.empty() && (text.back() & 0x80) != 0) text.pop_back();
     text += "...";

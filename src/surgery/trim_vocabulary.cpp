@@ -192,11 +192,11 @@ std::string percent(int64_t part, int64_t whole) {
 }
 
 void plan(const TrimVocabularyOptions& options, nn::ModelState& state) {
-  state.history.push_back(str("trim_vocabulary: keeps the tokens that ", join(recipe::names_of(options.data), ", "),
-                              " has ", with_commas(options.at_least),
-                              options.at_least == 1 ? " time" : " times",
-                              " or more; how many is known when the texts are read, at most ",
-                              with_commas(state.config.vocab_size)));
+  state.history.push_back(
+      str("trim_vocabulary: keeps the tokens that ", join(recipe::names_of(options.data), ", "),
+          " has ", with_commas(options.at_least), options.at_least == 1 ? " time" : " times",
+          " or more; how many is known when the texts are read, at most ",
+          with_commas(state.config.vocab_size)));
 }
 
 void edit(const TrimVocabularyOptions& options, const recipe::Mark& mark, nn::ModelState& state,
@@ -229,12 +229,12 @@ void edit(const TrimVocabularyOptions& options, const recipe::Mark& mark, nn::Mo
   const text::Tokenizer& after = workshop.tokenizer(mark);
   check_tokenizer(after, tokens);
   const Count::Changes changes = count.changes(after);
-  state.history.push_back(str("trim_vocabulary: ", with_commas(rows), " tokens to ",
-                              with_commas(state.config.vocab_size), "; of the ", with_commas(all),
-                              " tokens of ", join(recipe::names_of(options.data), ", "), " ", percent(covered, all),
-                              " stay, of its ", with_commas(changes.words), " words ",
-                              percent(changes.split, changes.words), " split further and ",
-                              percent(changes.unknown, changes.words), " become unknown"));
+  state.history.push_back(
+      str("trim_vocabulary: ", with_commas(rows), " tokens to ",
+          with_commas(state.config.vocab_size), "; of the ", with_commas(all), " tokens of ",
+          join(recipe::names_of(options.data), ", "), " ", percent(covered, all), " stay, of its ",
+          with_commas(changes.words), " words ", percent(changes.split, changes.words),
+          " split further and ", percent(changes.unknown, changes.words), " become unknown"));
 }
 
 void trim_vocabulary(const recipe::Component& component, nn::ModelState& state,

@@ -139,7 +139,7 @@ void Answers::open_top_tokens(const std::string& key) {
   log_probs_ = tensor("log_probs", torch::kFloat16, {count, ids_.size(1)});
   tail_ = tensor("tail", torch::kFloat32, {count});
   if (ids_.size(1) < questions_.wanted.top_k)
-    files::refuse(entry_, files::top_tokens, compress::str(ids_.size(1), " tokens a position"));
+    files::refuse(entry_, files::top_tokens, str(ids_.size(1), " tokens a position"));
 }
 
 nn::Outputs Answers::signals(const data::Batch& batch, const nn::Capture& capture) const {

@@ -36,7 +36,10 @@ std::vector<std::vector<int64_t>> batches_of(const Questions& questions, Range r
   for (int64_t row : rows) {
     const bool full = !batches.empty() &&
                       (batches.back().size() == batch_rows || tokens + split.length(row) > most);
-    if (batches.empty() || full) batches.emplace_back(), tokens = 0;
+    if (batches.empty() || full) {
+      batches.emplace_back();
+      tokens = 0;
+    }
     batches.back().push_back(row);
     tokens += split.length(row);
   }
@@ -87,11 +90,10 @@ void scatter_rows(Tensor& whole, int64_t rows, const Tensor& index, const Tensor
 
 void require_finite(const Tensor& values, const std::string& what) {
   if (!values.defined() || values.isfinite().all().item<bool>()) return;
-  throw Error(
-      ErrorKind::diverged,
-      compress::str("the teacher's ", what, " are not finite",
-                    values.scalar_type() == torch::kFloat16 ? ", or too large for float16" : ""),
-      {}, "compute them in float32, or look at the teacher");
+  throw Error(ErrorKind::diverged,
+              str("the teacher's ", what, " are not finite",
+                  values.scalar_type() == torch::kFloat16 ? ", or too large for float16" : ""),
+              {}, "compute them in float32, or look at the teacher");
 }
 
 // The sizes and the filling of one piece.
@@ -172,7 +174,7 @@ class Asking {
     require_finite(piece_.logits, "logits");
     require_finite(piece_.pooled, "pooled states");
     for (const auto& [layer, states] : piece_.hidden)
-      require_finite(states, compress::str("hidden states ", layer));
+      require_finite(states, str("hidden states ", layer));
     require_finite(piece_.log_probs, "log-probabilities");
     require_finite(piece_.tail, "log-probabilities");
   }
@@ -194,7 +196,7 @@ std::string Wanted::text() const {
   if (pooled) parts.emplace_back("pooled states");
   for (int64_t layer : hidden) layers.push_back(std::to_string(layer));
   if (!layers.empty()) parts.push_back("hidden states " + join(layers, ", "));
-  if (top_k > 0) parts.push_back(compress::str("the ", top_k, " most probable tokens"));
+  if (top_k > 0) parts.push_back(str("the ", top_k, " most probable tokens"));
   return join(parts, ", ");
 }
 
@@ -218,7 +220,7 @@ Piece answer(Teacher& teacher, const Questions& questions, Range range) {
 nn::TopTokens top_tokens(const Tensor& logits, int64_t k) {
   if (k < 1 || k >= logits.size(1))
     throw Error(ErrorKind::internal,
-                compress::str("the ", k, " most probable of ", logits.size(1), " tokens"));
+                str("the ", k, " most probable of ", logits.size(1), " tokens"));
   const Tensor log_probs = at::log_softmax(logits, 1);
   auto [values, ids] = log_probs.topk(k, 1);
   const Tensor others = log_probs.scatter(1, ids, -std::numeric_limits<double>::infinity());

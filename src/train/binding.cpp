@@ -19,10 +19,9 @@ Progress length_of(const Job& job) {
   length.steps_per_epoch = data::steps_per_epoch(job.rows, options.batch);
   length.total_steps = options.length.resolve(length.steps_per_epoch, length.steps_per_epoch);
   if (length.total_steps <= 0)
-    throw Error(
-        ErrorKind::recipe,
-        compress::str("stage '", job.stage, "' has no update: `for` is ", options.length.text()),
-        options.mark.text(), "give a longer duration");
+    throw Error(ErrorKind::recipe,
+                str("stage '", job.stage, "' has no update: `for` is ", options.length.text()),
+                options.mark.text(), "give a longer duration");
   return length;
 }
 
@@ -59,7 +58,7 @@ Binding::Binding(const Job& job)
   for (const recipe::Component& component : job.options->augment) {
     augment::Augments& list = *roles_.augments;
     list.push_back(augment::make(component));
-    add(compress::str("augment", list.size() - 1), *list.back());
+    add(str("augment", list.size() - 1), *list.back());
   }
   bind_objectives(job);
   for (const recipe::Component& component : job.options->pruning)
@@ -104,8 +103,8 @@ void Binding::bind_objectives(const Job& job) {
         std::count_if(roles_.objectives.begin(), roles_.objectives.end(),
                       [&](const auto& objective) { return objective->name() == component.name(); });
     roles_.objectives.back()->listed_as(same == 1 ? component.name()
-                                                  : compress::str(component.name(), "_", same));
-    add(compress::str("objective", roles_.objectives.size() - 1), *roles_.objectives.back());
+                                                  : str(component.name(), "_", same));
+    add(str("objective", roles_.objectives.size() - 1), *roles_.objectives.back());
   }
   for (const auto& objective : roles_.objectives)
     if (objective->whole_batch() && scene_.accumulate > 1)
@@ -117,25 +116,24 @@ void Binding::bind_objectives(const Job& job) {
   if (job.data != nullptr) helpers_.to(job.device);
   if (scene_.teacher() != nullptr && !needs_.teacher)
     throw Error(ErrorKind::recipe,
-                compress::str("stage '", job.stage, "' has a teacher that no objective uses"),
+                str("stage '", job.stage, "' has a teacher that no objective uses"),
                 job.options->teacher ? job.options->teacher->mark.text() : job.options->mark.text(),
                 "add an objective that reads a teacher, or remove `teacher`");
 }
 
 void Binding::bind_constraints() {
   for (size_t i = 0; i < roles_.constraints.size(); ++i)
-    add(compress::str("constraint", i), *roles_.constraints[i]);
+    add(str("constraint", i), *roles_.constraints[i]);
 }
 
 void Binding::bind_optimizer(const Job& job) {
   const TrainOptions& options = *job.options;
   trained_ = scene_.trained();
-  roles_.optimizer =
-      roles::make(optim::optimizers(),
-                  options.optimizer ? options.optimizer : optim::default_optimizer());
+  roles_.optimizer = roles::make(
+      optim::optimizers(), options.optimizer ? options.optimizer : optim::default_optimizer());
   add("optimizer", *roles_.optimizer);
-  roles_.schedule = roles::make(
-      optim::schedules(), options.schedule ? options.schedule : optim::default_schedule());
+  roles_.schedule = roles::make(optim::schedules(),
+                                options.schedule ? options.schedule : optim::default_schedule());
   add("schedule", *roles_.schedule);
   roles_.mover =
       options.sharpness ? roles::make(optim::movers(), options.sharpness) : optim::plain_mover();
@@ -153,12 +151,12 @@ void Binding::check_order(const Job& job) const {
   if (!roles_.averaging) return;
   for (const auto& constraint : roles_.constraints) {
     if (roles_.averaging->starts_at() >= constraint->pattern_fixed_from()) continue;
-    throw Error(ErrorKind::recipe,
-                compress::str("averaging starts at update ", roles_.averaging->starts_at(),
-                              ", but pruning changes its pattern until update ",
-                              constraint->pattern_fixed_from()),
-                job.options->averaging.mark.text(),
-                "an average over changing patterns is not sparse: start it after pruning ends");
+    throw Error(
+        ErrorKind::recipe,
+        str("averaging starts at update ", roles_.averaging->starts_at(),
+            ", but pruning changes its pattern until update ", constraint->pattern_fixed_from()),
+        job.options->averaging.mark.text(),
+        "an average over changing patterns is not sparse: start it after pruning ends");
   }
 }
 

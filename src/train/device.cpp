@@ -53,12 +53,10 @@ torch::Device resolve_device(const std::string& name, const parallel::Processes*
   }
   const auto count = static_cast<int64_t>(torch::cuda::device_count());
   if (index >= count)
-    throw Error(
-        ErrorKind::device,
-        compress::str("device '", name, "' is not there: ", count, " CUDA devices were found"),
-        where,
-        processes != nullptr ? "start no more processes on a machine than it has devices"
-                             : "use `device: auto` or `cpu`");
+    throw Error(ErrorKind::device,
+                str("device '", name, "' is not there: ", count, " CUDA devices were found"), where,
+                processes != nullptr ? "start no more processes on a machine than it has devices"
+                                     : "use `device: auto` or `cpu`");
   return torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 

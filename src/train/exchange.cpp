@@ -164,9 +164,9 @@ void Exchange::check_equal(const std::string& when) {
   const Tensor differ = low.ne(high).nonzero();
   if (differ.numel() == 0) return;
   throw Error(ErrorKind::process,
-              compress::str("the processes no longer hold the same model at ", when, ": ",
-                            differ.size(0), " of ", names.size(), " tensors differ, the first is ",
-                            names[static_cast<size_t>(differ[0][0].item<int64_t>())]),
+              str("the processes no longer hold the same model at ", when, ": ", differ.size(0),
+                  " of ", names.size(), " tensors differ, the first is ",
+                  names[static_cast<size_t>(differ[0][0].item<int64_t>())]),
               {},
               "all machines need the same program, LibTorch, kind of processor and number of "
               "threads; the last saved state is from before the difference was found");

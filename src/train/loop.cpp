@@ -92,7 +92,7 @@ class Loop {
   Tick tick_of(int64_t every_score, int64_t every_save) const;
   data::Loader loader() const;
   std::string when() const {
-    return compress::str("step ", standing_.progress.step, " of stage '", job_.stage, "'");
+    return str("step ", standing_.progress.step, " of stage '", job_.stage, "'");
   }
   double seconds() const { return standing_.seconds + seconds_since(started_); }
   // `Duration`s in updates, at least one.
@@ -173,8 +173,7 @@ Result Loop::run() {
     const bool stop = stop_wanted(agreed);
     if (stop || tick.save) state.save({progress, seconds()});
     if (stop && !tick.last)
-      throw Error(ErrorKind::interrupted,
-                  compress::str("stopped at ", when(), "; its state is saved"), {},
+      throw Error(ErrorKind::interrupted, str("stopped at ", when(), "; its state is saved"), {},
                   "run the same command again to go on from there");
     if (tick.last || selection_.finished()) reporter.finish(progress, rate);
   }
@@ -194,12 +193,12 @@ void Loop::finish(Result& result) {
                            scores["score_before"].get<std::string>());
   if (selection_.finished())
     result.notes.push_back(
-        compress::str("stopped early at step ", progress.step, " of ", progress.total_steps));
+        str("stopped early at step ", progress.step, " of ", progress.total_steps));
   if (scale_ && scale_->skipped_updates() > 0)
     result.notes.push_back(
-        compress::str("left out ", scale_->skipped_updates(),
-                      " updates whose gradients were not finite in fp16; the loss scale ends at ",
-                      scale_->scale()));
+        str("left out ", scale_->skipped_updates(),
+            " updates whose gradients were not finite in fp16; the loss scale ends at ",
+            scale_->scale()));
   selection_.restore(progress, result);
   result.seconds = seconds();
   for (auto& constraint : binding_.roles().constraints) {

@@ -22,8 +22,8 @@ Score Selection::evaluate(const Progress& progress) {
   std::vector<std::string> words;
   for (const auto& [name, value] : score.values) words.push_back(name + " " + fixed(value, 4));
   if (progress.step == 0) before_ = join(words, "  ");
-  log::info(compress::str(job_.stage, "  step ", progress.step, "  validation",
-                          averaged ? " (averaged weights)" : "", ": ", join(words, "  ")));
+  log::info(str(job_.stage, "  step ", progress.step, "  validation",
+                averaged ? " (averaged weights)" : "", ": ", join(words, "  ")));
   return score;
 }
 
@@ -71,8 +71,7 @@ void Selection::restore(const Progress& progress, Result& result) {
   torch::NoGradGuard no_grad;
   for (nn::Parameter& parameter : binding_.weights().list())
     parameter.latent.copy_(weights_.at(parameter.name));
-  result.notes.push_back(
-      compress::str("kept the weights of step ", best_step_, ", the best on validation"));
+  result.notes.push_back(str("kept the weights of step ", best_step_, ", the best on validation"));
 }
 
 nn::Json Selection::numbers() const {

@@ -87,8 +87,8 @@ std::optional<Standing> StateFile::load() {
   selection_.load_numbers(json);
   standing.progress.step = json["step"].get<int64_t>();
   standing.seconds = json.value("seconds", 0.0);
-  log::info(compress::str(job_.stage, ": goes on at step ", standing.progress.step, " of ",
-                          standing.progress.total_steps));
+  log::info(str(job_.stage, ": goes on at step ", standing.progress.step, " of ",
+                standing.progress.total_steps));
   return standing;
 }
 

@@ -185,21 +185,20 @@ bool Step::check_finite(const data::Batch& batch) {
   if (all.finite) return all.stop;
   if (finite)
     throw Error(ErrorKind::diverged,
-                compress::str("the loss of another process is not finite at step ", progress_.step,
-                              " of stage '", job_.stage, "'"),
+                str("the loss of another process is not finite at step ", progress_.step,
+                    " of stage '", job_.stage, "'"),
                 {}, "its message names the examples");
   std::vector<std::string> ids;
   for (int64_t id : batch.example_ids) ids.push_back(job_.data->place(id));
   if (ids.size() > 8) {
     size_t rest = ids.size() - 8;
     ids.resize(8);
-    ids.push_back(compress::str("and ", rest, " more"));
+    ids.push_back(str("and ", rest, " more"));
   }
-  throw Error(
-      ErrorKind::diverged,
-      compress::str("the loss is ", losses_.total.item<double>(), " at step ", progress_.step,
-                    " of stage '", job_.stage, "'; the batch's examples: ", join(ids, ", ")),
-      {}, "lower the learning rate, add warm-up, or look at these examples");
+  throw Error(ErrorKind::diverged,
+              str("the loss is ", losses_.total.item<double>(), " at step ", progress_.step,
+                  " of stage '", job_.stage, "'; the batch's examples: ", join(ids, ", ")),
+              {}, "lower the learning rate, add warm-up, or look at these examples");
 }
 
 NamedValues Step::losses() const {

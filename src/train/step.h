@@ -24,8 +24,8 @@ class Step final : public optim::Passes {
   // One update on a batch in host memory. Error{diverged} where a loss is not finite. True when
   // all processes are to stop.
   bool update(const data::Batch& batch, Progress& progress);
-  // Of the last update, over all processes: the weighted sum, then each term by its label. Reading
-  // waits for the device.
+  // The last update's losses over all processes: the weighted sum, then each term by its label.
+  // Reading waits for the device.
   NamedValues losses() const;
   // The factor on the learning rate in the update that comes next.
   double rate_factor(const Progress& progress) const;

@@ -4,8 +4,8 @@
 #include <c10/cuda/CUDAFunctions.h>
 #endif
 
-#include "graphs/graph.h"
 #include "gpu.h"
+#include "graphs/graph.h"
 
 namespace compress::train {
 namespace {

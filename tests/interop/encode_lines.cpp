@@ -34,7 +34,7 @@ using nlohmann::json;
 namespace {
 
 text::EncodeOptions options_of(const json& line) {
-  static const std::map<std::string, text::Truncation> kNames = {
+  static const std::map<std::string, text::Truncation> names = {
       {"longest_first", text::Truncation::longest_first},
       {"only_first", text::Truncation::only_first},
       {"only_second", text::Truncation::only_second},
@@ -43,7 +43,7 @@ text::EncodeOptions options_of(const json& line) {
   options.offsets = !line.value("brief", false);
   options.max_length = line.value("max_length", int64_t{0});
   options.add_special_tokens = line.value("special", true);
-  options.truncation = kNames.at(line.value("truncation", "longest_first"));
+  options.truncation = names.at(line.value("truncation", "longest_first"));
   return options;
 }
 
@@ -120,13 +120,13 @@ void encode_packed(const text::Tokenizer& tokenizer) {
 }
 
 int train(const std::string& model, const std::string& size, const std::string& folder) {
-  static const std::map<std::string, text::TrainedModel> kModels = {
+  static const std::map<std::string, text::TrainedModel> models = {
       {"wordpiece", text::TrainedModel::wordpiece},
       {"bpe", text::TrainedModel::bpe},
       {"unigram", text::TrainedModel::unigram},
       {"sentencepiece-bpe", text::TrainedModel::sentencepiece_bpe}};
   text::TrainOptions options;
-  options.model = kModels.at(model);
+  options.model = models.at(model);
   options.vocabulary_size = std::stoll(size);
   options.special = {"<extra>"};
   auto next = [](std::string& line) { return static_cast<bool>(std::getline(std::cin, line)); };

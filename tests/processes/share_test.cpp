@@ -188,8 +188,7 @@ void expect_all(const std::vector<std::exception_ptr>& thrown, ErrorKind kind,
 }
 
 TEST(ShareStop, OneStopsAll) {
-  const auto folder =
-      std::filesystem::temp_directory_path() / compress::str("compress-share-", getpid());
+  const auto folder = std::filesystem::temp_directory_path() / str("compress-share-", getpid());
   std::filesystem::create_directories(folder);
   const std::string yaml = std::string(sgd) + "objectives: [labels: {}]\n";
   const auto expected = shared(2, yaml);

@@ -14,7 +14,7 @@ namespace {
 class Resume : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / compress::str("compress-resume-", getpid());
+    folder_ = std::filesystem::temp_directory_path() / str("compress-resume-", getpid());
     std::filesystem::create_directories(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
@@ -30,7 +30,7 @@ TEST_P(Resume, IsExactAtEveryStep) {
     moved += (value - expected[name]).abs().sum().item<double>();
   ASSERT_GT(moved, 1e-3);
   for (int stop_at : {1, 4, 8, 11}) {
-    std::filesystem::path state = folder_ / compress::str("state-", stop_at);
+    std::filesystem::path state = folder_ / str("state-", stop_at);
     std::atomic<bool> stop{false};
     Bench first(GetParam());
     first.job.state_file = state;
@@ -140,7 +140,7 @@ TEST(Loop, TellsTheScoreBeforeTraining) {
       "for: 4 steps\nobjectives: [labels: {}]\nevaluate: {before: true, every: 2 steps}\n";
   const std::string wanted = "before training, on validation: accuracy 1.0000";
   const std::filesystem::path state =
-      std::filesystem::temp_directory_path() / compress::str("compress-before-", getpid());
+      std::filesystem::temp_directory_path() / str("compress-before-", getpid());
   std::atomic<bool> stop{false};
   int64_t calls = 0;
   auto scores = [&] {

@@ -53,8 +53,8 @@ struct Batch {
   int64_t choices = 1;
   Targets targets;
   Part part;
-  // Of a sequence-to-sequence batch: the rows to be written, as many as rows(). The decoder reads
-  // them shifted by one place, behind its start token. Null otherwise.
+  // The rows that a sequence-to-sequence batch asks to be written, as many as rows(). The decoder
+  // reads them shifted by one place, behind its start token. Null otherwise.
   std::shared_ptr<const Batch> decoder;
 
   // The tokens that token_labels are about.
@@ -62,7 +62,7 @@ struct Batch {
   int64_t rows() const { return static_cast<int64_t>(example_ids.size()); }
   int64_t tokens() const { return row_offsets.empty() ? 0 : row_offsets.back(); }
   int64_t examples() const { return rows() / choices; }
-  // Of the whole update.
+  // Numbers of the whole update.
   int64_t update_examples() const { return update_rows() / choices; }
   int64_t update_rows() const { return part.rows < 0 ? rows() : part.rows; }
   int64_t update_tokens() const { return part.tokens < 0 ? tokens() : part.tokens; }

@@ -152,8 +152,9 @@ struct Split {
 // The file is read in pieces of some megabytes. With a cache (options.cache; auto: for files above
 // 64 MB, in `tokenised/` of $COMPRESS_CACHE, $XDG_CACHE_HOME/compress or ~/.cache/compress), the
 // tokens go to a file named after content_hash, and the split shows that file: what is in memory
-// does not grow with it. Of several processes that want it one makes it, the others wait. A damaged
-// cache file is made anew with a warning; where `auto` cannot write, the split is read into memory.
+// does not grow with it. Where several processes want it, one makes it and the others wait. A
+// damaged cache file is made anew with a warning; where `auto` cannot write, the split is read into
+// memory.
 //
 // Errors{data}: missing file (with the nearest name in its folder), empty file or header only, a
 // column that is not there (with the nearest name), NUL bytes, a row above 16 MB; and, all bad rows
@@ -189,10 +190,10 @@ std::string source_hash(const DatasetOptions& options, const std::string& name);
 int64_t count_rows(const DatasetOptions& options, const std::string& name);
 
 // Packs rows of a split into a batch on the CPU, in the given order (in pinned memory when `pin`
-// and there is a GPU). Class indices become one-hot rows of Targets::distribution. Of a language
-// model's split token_labels are the next tokens; of a sequence-to-sequence split the targets go to
-// Batch::decoder and, all of them, to token_labels. Error{data} for ids of a mapped split that lie
-// outside the vocabulary.
+// and there is a GPU). Class indices become one-hot rows of Targets::distribution. For a language
+// model's split token_labels are the next tokens; for a sequence-to-sequence split the targets go
+// to Batch::decoder and, all of them, to token_labels. Error{data} for ids of a mapped split that
+// lie outside the vocabulary.
 Batch pack(const Split& split, std::span<const int64_t> rows, bool pin = false);
 
 }  // namespace compress::data

@@ -17,7 +17,7 @@ struct SamplerOptions {
   uint64_t seed = 0;
   int64_t window = 50;  // batches whose rows are sorted by length together; 1 = no sorting
   bool shuffle = true;  // false = file order, unsorted
-  // Of several processes that share each batch: this one packs rows [n rank / world, n (rank + 1) /
+  // Where several processes share each batch, this one packs rows [n rank / world, n (rank + 1) /
   // world) of the n rows (a share without rows: the first row, which does not count).
   int64_t rank = 0, world = 1;
 };
@@ -41,7 +41,10 @@ class Batches {
     Iterator() = default;
     Iterator(const Batches* batches, size_t at) : batches_(batches), at_(at) {}
     value_type operator*() const { return (*batches_)[at_]; }
-    Iterator& operator++() { return ++at_, *this; }
+    Iterator& operator++() {
+      ++at_;
+      return *this;
+    }
     Iterator operator++(int) { return {batches_, at_++}; }
     bool operator==(const Iterator&) const = default;
 

@@ -40,7 +40,7 @@ struct Evaluation {
   double loss = 0;  // mean cross-entropy or squared error
   int64_t rows = 0;
   double seconds = 0;  // of everything but the warm-up
-  // Of each full batch's forward pass, until its logits are on the CPU (classification,
+  // The time of each full batch's forward pass, until its logits are on the CPU (classification,
   // regression). A smaller last batch counts only when there is no other.
   std::vector<double> forward_seconds;
   torch::Tensor logits;  // [N, C] float32 on the CPU, in row order (classification, regression)

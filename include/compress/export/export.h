@@ -20,7 +20,7 @@ struct LoadedModel {
   std::unique_ptr<constraint::Constraint>
       quantization;  // bound to `model` and in force; null when nothing is to be done
   nn::Json scheme;   // as constraint::Constraint::export_scheme() has it, null when not quantised
-  // Of weights that were read back as int8 times scale: the scales, by the weight's name. Such
+  // Scales of the weights that were read back as int8 times scale, by the weight's name. Such
   // weights are not quantised again (`quantization` acts on activations alone).
   nn::TensorMap weight_scales;
 };

@@ -44,7 +44,7 @@ struct Options {
   // Writes as far as the model's positions reach where the above is more; else that is a problem().
   bool fit_positions = false;
   int64_t num_beams = 1;  // more than 1: beam search
-  // Of a beam search: a finished sequence of n new tokens (its end included) scores its
+  // In a beam search a finished sequence of n new tokens (its end included) scores its
   // log-probability / n^length_penalty.
   double length_penalty = 1;
   EarlyStopping early_stopping = EarlyStopping::no;
@@ -106,7 +106,7 @@ FolderOptions folder_options(const std::filesystem::path& folder, const nn::Mode
 // The options, those that the way of decoding does not use as this struct has them. Error{model}
 // naming the file for what it states and is used, Error{recipe} for the rest, where check() fails.
 Options resolve(const FolderOptions& folder);
-// Those of `unsupported` that the way of decoding would use.
+// The keys of `unsupported` that the way of decoding would use.
 std::vector<std::string> ignored_keys(const FolderOptions& folder);
 // Error{recipe} for options outside their ranges or that contradict each other.
 void check(const Options& options);

@@ -51,7 +51,7 @@ struct ModelConfig {
                                // where the file has none
   int64_t head_width = 0;      // of one head; hidden_size / attention_heads where the file has none
   int64_t embedding_size = 0;  // hidden_size where the file has none
-  // Of the decoder of an encoder-decoder; `layers` and the others are then the encoder's.
+  // Sizes of an encoder-decoder's decoder; `layers` and the others are then the encoder's.
   int64_t decoder_layers = 0, decoder_heads = 0, decoder_intermediate_size = 0;
   int64_t relative_buckets = 0, relative_distance = 0;
   int64_t window = 0;  // keys that a query sees at most, itself included; 0 = all before it
@@ -71,7 +71,7 @@ struct ModelConfig {
   HeadKind head = HeadKind::none;
   std::vector<std::string>
       labels;  // class names by index (classification); one entry for regression, usually
-  // Of the embedding head: modes of nn/pooling.h with '+' between, the width of a projection behind
+  // The embedding head: modes of nn/pooling.h with '+' between, the width of a projection behind
   // them (0 = none), and whether the embedding has length 1.
   std::string pooling = "mean";
   int64_t projection = 0;
@@ -89,7 +89,7 @@ struct ModelState {
   ModelConfig config;
   TensorMap tensors;                 // float32 unless a family says otherwise
   std::vector<std::string> history;  // edits in words: "drop_layers: kept 1, 3, 5 of 6"
-  // Of a file with int8 weights, which `tensors` has as int8 times scale: how its layers quantise
+  // How the layers of a file with int8 weights, which `tensors` has as int8 times scale, quantise
   // (constraint::Constraint::export_scheme()), and the scales by the weight's name. Null and empty
   // for other files.
   Json quantization;
@@ -104,7 +104,7 @@ class Layers {
   void add(int64_t layer) { named_.insert(layer); }
   bool has(int64_t layer) const { return all_ || named_.contains(layer); }
   explicit operator bool() const { return all_ || !named_.empty(); }
-  // Those below `count`, ascending.
+  // The layers below `count`, ascending.
   std::vector<int64_t> below(int64_t count) const;
   Layers operator|(const Layers& other) const;
 
@@ -113,7 +113,7 @@ class Layers {
   std::set<int64_t> named_;
 };
 
-// What to record during a forward pass; nothing else is kept. Of an encoder-decoder `hidden` and
+// What to record during a forward pass; nothing else is kept. For an encoder-decoder, `hidden` and
 // `attention` are the encoder's.
 struct Capture {
   Layers hidden;     // of Outputs::hidden, 0 .. L
@@ -147,7 +147,7 @@ struct Outputs {
   std::vector<torch::Tensor> hidden;
   std::vector<torch::Tensor>
       attention;  // L of [B, heads, longest, longest] float32, scaled, before mask and softmax
-  // The same of a decoder behind an encoder, and its attention to the encoder's states [B, heads,
+  // The same for a decoder behind an encoder, and its attention to the encoder's states [B, heads,
   // longest of the decoder, longest of the encoder].
   std::vector<torch::Tensor> decoder_hidden, decoder_attention, cross_attention;
 };

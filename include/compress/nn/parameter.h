@@ -66,7 +66,7 @@ struct Rows {
 class IntegerRows {
  public:
   virtual ~IntegerRows() = default;
-  // Of each of `rows` rows of x, `width` values: x is about values * scales. The rows of `values`
+  // Rounds `rows` rows of x, `width` values each: x is about values * scales. The rows of `values`
   // are `stride` bytes apart. A row with a value that is not finite gets a scale that is not.
   virtual void round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
                      float* scales) const = 0;

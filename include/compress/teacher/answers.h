@@ -109,7 +109,7 @@ class Cache {
   const std::filesystem::path& entry() const { return entry_; }
   const std::string& key() const { return key_; }  // as one line, for the metadata
   const nn::Json& fields() const { return fields_; }
-  // Of what is wanted, the signals without a file (for top_k: without one that keeps as many).
+  // The wanted signals that have no file (for top_k: none that keeps as many).
   Wanted missing() const;
   // What tells the most similar entry of the folder from this one: "the nearest entry, ab12...,
   // differs in: teacher"; "" when there is no other.

@@ -51,7 +51,7 @@ class Binding {
   nn::ParamTable& weights() const { return scene_.weights; }
   nn::ParamTable& helpers() const { return scene_.helpers; }
   const std::vector<nn::Parameter*>& trained() const { return trained_; }
-  // Of the student's weights and the helpers together.
+  // These act on the student's weights and the helpers together.
   void refresh(nn::Precision precision);
   void clear_gradients();
 

@@ -45,7 +45,7 @@ struct Job {
   // optional: called with the number of updates done after each, before anything of it is read
   std::function<void(int64_t)> after_update;
   std::filesystem::path state_file;  // empty: nothing is saved
-  // Of everything that decides an update; a saved state of another identity is refused.
+  // Stands for all that decides an update; a saved state of another identity is refused.
   std::string identity;
   std::string inputs;  // the same in words (YAML), kept with the state to tell differences
   MetricsLog* metrics = nullptr;  // optional
@@ -95,7 +95,7 @@ bool is_device(const std::string& name);
 inline constexpr const char* device_names = "auto, cpu, cuda or cuda:<n>";
 // The device and precision that a stage gets from its options. Error{device} when they cannot be
 // had, Error{recipe} for a name that is none, both at `where`.
-// Of several processes each gets the CUDA device of its number on its machine.
+// Each of several processes gets the CUDA device of its number on its machine.
 torch::Device resolve_device(const std::string& name,
                              const parallel::Processes* processes = nullptr,
                              const std::string& where = {});

@@ -9,8 +9,8 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "pruning/mask.h"
-#include "selection.h"
 #include "pruning/threshold.h"
+#include "selection.h"
 
 namespace compress::constraint {
 

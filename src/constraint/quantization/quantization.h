@@ -5,9 +5,9 @@
 #include <map>
 #include <memory>
 
-#include "quantization/activation.h"
 #include "compress/constraint/constraint.h"
 #include "compress/constraint/quantize.h"
+#include "quantization/activation.h"
 
 namespace compress::constraint {
 

@@ -4,10 +4,10 @@
 #include <charconv>
 #include <set>
 
-#include "files/annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/text/python.h"
+#include "files/annotated.h"
 #include "files/reader.h"
 
 namespace compress::data {
@@ -220,7 +220,7 @@ class Conll final : public Reader {
   std::vector<Line> lines_;                // of the sentence
   std::vector<std::string_view> columns_;  // of the line at hand
   std::vector<size_t> places_;             // of the wanted ones among them
-  // Of the file's words, once they are asked for.
+  // The labels of the file's words, once they are asked for.
   std::optional<std::set<std::string_view>> labels_;
 };
 

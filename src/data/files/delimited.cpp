@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <charconv>
 
-#include "files/annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "files/annotated.h"
 #include "files/reader.h"
 
 namespace compress::data {

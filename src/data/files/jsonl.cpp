@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
-#include "files/annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "files/annotated.h"
 #include "files/reader.h"
 
 namespace compress::data {
@@ -72,7 +72,10 @@ class Picker {
     ++depth_;
     return true;
   }
-  bool end_object() { return --depth_, true; }
+  bool end_object() {
+    --depth_;
+    return true;
+  }
   bool end_array() {
     --depth_;
     if (!listing_) return true;

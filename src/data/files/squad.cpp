@@ -2,9 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "files/annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "files/annotated.h"
 #include "files/reader.h"
 
 namespace compress::data {
@@ -80,7 +80,10 @@ class Squad final : public Reader {
           record.problem = str("question ", count_, " has an answer with a character U+001F");
           return;
         }
-        if (!places.empty()) texts += list_separator, places += list_separator;
+        if (!places.empty()) {
+          texts += list_separator;
+          places += list_separator;
+        }
         texts += *given;
         places += str(answer["answer_start"].get<int64_t>());
       }

@@ -7,10 +7,10 @@
 #include <limits>
 #include <thread>
 
-#include "files/annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/data/passages.h"
+#include "files/annotated.h"
 #include "files/fingerprint.h"
 #include "rows/row_stream.h"
 

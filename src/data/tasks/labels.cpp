@@ -5,11 +5,11 @@
 #include <cmath>
 #include <unordered_set>
 
-#include "files/annotated.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
 #include "compress/text/python.h"
+#include "files/annotated.h"
 #include "tokens/token_cache.h"
 
 namespace compress::data {

@@ -64,8 +64,8 @@ std::optional<double> parse_number(std::string_view cell);
 class TargetReader {
  public:
   TargetReader(const DatasetOptions& options, Split& split);
-  // Whether the row's label is one of `skip_labels`. Of tagged words it is not the row that is left
-  // out: such a word has no class.
+  // Whether the row's label is one of `skip_labels`. A tagged word with such a label leaves no row
+  // out: it has no class.
   bool skips(const Record& record) const;
   void row(const Record& record, BadRows& bad);
   // Classes of the words of the rows that were read since it was last cleared

@@ -85,7 +85,8 @@ void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems)
   if (!o.positive.empty() && !has_class_names(task.task))
     problems.add(at(mark, "positive"), "`positive` names a class, and this task has none",
                  "remove it");
-  else if (!o.positive.empty() && !o.labels.empty() && ClassIndex(o.labels).find(o.positive.name) < 0)
+  else if (!o.positive.empty() && !o.labels.empty() &&
+           ClassIndex(o.labels).find(o.positive.name) < 0)
     problems.add(at(mark, "positive"), str(cited(o.positive.name), " is none of the classes"),
                  ClassIndex(o.labels).hint());
   std::set<std::string> distinct;

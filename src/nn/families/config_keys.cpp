@@ -32,7 +32,7 @@ constexpr const char* harmless[] = {
     "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids",
     "num_return_sequences", "output_scores", "return_dict_in_generate", "remove_invalid_values",
     "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens",
-    // Of the first versions, and of heads that are not read.
+    // Keys of the first versions, and of heads that are not read.
     "directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers",
     "pooler_size_per_head", "pooler_type", "n_ctx", "n_positions", "predict_special_tokens",
     "summary_activation", "summary_first_dropout", "summary_last_dropout", "summary_proj_to_labels",

@@ -1,9 +1,9 @@
 // ELECTRA (Clark et al. 2020, arXiv 2003.10555): BERT's encoder, discriminator and generator, with
 // embeddings that may be narrower than the layers.
 
-#include "families/bert.h"
 #include "compress/base/error.h"
 #include "compress/nn/layers.h"
+#include "families/bert.h"
 #include "families/families.h"
 
 namespace compress::nn {

@@ -33,7 +33,7 @@ HeadPlan masked_head(const ModelConfig& config, const char* dense, const std::st
                      const char* norm, const char* out);
 // `lm_head`: causal, or of a decoder behind an encoder.
 HeadPlan language_head(const ModelConfig& config);
-// Of a decoder alone; `tokens` is the module that classifies tokens.
+// The head of a decoder alone; `tokens` is the module that classifies tokens.
 HeadPlan decoder_head(const ModelConfig& config, const char* tokens);
 
 // The classes of a family whose names begin with `stem`.

@@ -282,8 +282,10 @@ Json Family::write_config(const ModelConfig& config) const {
   for (const char* key : {"id2label", "label2id", "problem_type", "num_labels"}) json.erase(key);
   if (config.labels.empty()) return json;
   Json names = Json::object(), ids = Json::object();
-  for (size_t i = 0; i < config.labels.size(); ++i)
-    names[std::to_string(i)] = config.labels[i], ids[config.labels[i]] = i;
+  for (size_t i = 0; i < config.labels.size(); ++i) {
+    names[std::to_string(i)] = config.labels[i];
+    ids[config.labels[i]] = i;
+  }
   json["id2label"] = names;
   json["label2id"] = ids;
   if (config.head == HeadKind::regression) json["problem_type"] = "regression";

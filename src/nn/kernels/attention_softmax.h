@@ -23,7 +23,7 @@ COMPRESS_INLINE Span visible(const Task& task, int64_t i) {
   return {task.window > 0 ? std::max<int64_t>(0, place - task.window + 1) : 0,
           task.causal ? std::min(task.keys, place + 1) : task.keys};
 }
-// Those that one of the queries first .. last - 1 sees, from a multiple of `padding` on.
+// The keys that one of the queries first .. last - 1 sees, from a multiple of `padding` on.
 COMPRESS_INLINE Span visible(const Task& task, int64_t first, int64_t last) {
   return {visible(task, first).begin / simd::padding * simd::padding, visible(task, last - 1).end};
 }

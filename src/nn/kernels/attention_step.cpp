@@ -27,7 +27,7 @@ COMPRESS_INLINE Eight sum_eight(Eight* v) {
            __builtin_shuffle(v[2 * i], v[2 * i + 1], twos[1]);
   return __builtin_shuffle(v[0], v[1], fours[0]) + __builtin_shuffle(v[0], v[1], fours[1]);
 }
-// The same of `lanes` registers of `lanes`.
+// The sums over the lanes of each of `lanes` registers, in their order.
 template <int lanes>
 COMPRESS_INLINE simd::Vec<lanes> sum_each(simd::Vec<lanes>* v) {
   if constexpr (lanes == 8) {

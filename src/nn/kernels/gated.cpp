@@ -2,9 +2,9 @@
 
 #include <ATen/Parallel.h>
 
-#include "kernels/activations.h"
 #include "compress/base/error.h"
 #include "compress/nn/layers.h"
+#include "kernels/activations.h"
 
 namespace compress::nn {
 

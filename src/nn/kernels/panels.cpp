@@ -258,8 +258,8 @@ struct Blocks {
     TILE(12);                   \
     break;
 
-// How a tile fills the registers. Of 32 of 16 floats (AVX-512), 24 hold the sums of twelve rows; of
-// 16 smaller ones, 12 those of six rows of two registers or of up to three rows of four.
+// How a tile fills the registers. With 32 of 16 floats (AVX-512), 24 hold the sums of twelve rows;
+// with 16 smaller ones, 12 hold those of six rows of two registers or of up to three rows of four.
 template <int lanes>
 constexpr int64_t most_rows = lanes == 16 ? 12 : 6;
 

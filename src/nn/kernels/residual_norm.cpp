@@ -110,7 +110,7 @@ COMPRESS_INLINE void backward_row(const NormTask& task, int64_t row, const T* dy
   for (int64_t j = 0; j < n; ++j) simd::from_float(scaled[j] * third[j], dx[j]);
 }
 
-// Of a batch of rows; `residual` (with `sum`) and `d_sum` may be null.
+// Where a batch's rows lie; `residual` (with `sum`) and `d_sum` may be null.
 template <class T>
 struct ForwardRows {
   const T *x, *residual;

@@ -3,11 +3,11 @@
 
 #include <ATen/Parallel.h>
 
-#include "kernels/attention_kernel.h"
 #include "compress/nn/layers.h"
+#include "kernels/attention_kernel.h"
+#include "kernels/simd.h"
 #include "layers/flash_attention.h"
 #include "layers/padded_attention.h"
-#include "kernels/simd.h"
 
 namespace compress::nn {
 
@@ -31,7 +31,7 @@ struct Plan : torch::CustomClassHolder {
   kernel::Task task(int64_t row, int64_t head) const;
 };
 
-// Of keys' head `head`.
+// The kernel's task for `row` and head `head` of the keys.
 kernel::Task Plan::task(int64_t row, int64_t head) const {
   const size_t r = static_cast<size_t>(row);
   kernel::Task task;

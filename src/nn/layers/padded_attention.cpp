@@ -109,7 +109,7 @@ uint64_t next_seed(DropoutSeeds& seeds, int64_t first_token) {
   return first_token == 0 ? seed : mix64(seed ^ static_cast<uint64_t>(first_token));
 }
 
-// Of queries, keys and values side by side.
+// Attention over queries, keys and values that lie side by side.
 Tensor attend(const Tensor& qkv, const TokenGrid& grid, const Tensor& bias,
               const AttentionShape& shape, bool training, uint64_t seed, Tensor* scores) {
   const int64_t heads = shape.heads, keys = shape.keys(), width = shape.width;

@@ -12,7 +12,7 @@ namespace {
 
 using torch::Tensor;
 
-// Of each token the number of its row: [T].
+// The row of each token, [T].
 Tensor rows_of_tokens(const data::Batch& batch) {
   return batch.slots.floor_divide(batch.longest);
 }

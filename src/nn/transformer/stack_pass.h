@@ -40,7 +40,7 @@ struct Run {
   TokenRows tokens;
   torch::Tensor distance_bias;
   size_t index = 0;  // of the layer in its stack
-  // Of an encoder's states, for a decoder.
+  // What a decoder reads of its encoder: the states, their rows and their number.
   torch::Tensor memory;
   TokenRows memory_rows;
   int64_t memory_count = -1;

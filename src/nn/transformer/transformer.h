@@ -5,11 +5,11 @@
 #include <memory>
 #include <vector>
 
-#include "transformer/assembler.h"
 #include "compress/nn/architecture.h"
 #include "compress/nn/decoding.h"
 #include "compress/nn/layers.h"
 #include "compress/nn/plugs.h"
+#include "transformer/assembler.h"
 
 namespace compress::nn {
 
@@ -91,7 +91,7 @@ class Transformer : public Model {
                       Outputs& out) const;
   torch::Tensor pool(const torch::Tensor& states, const data::Batch& batch,
                      HeadPlan::From from) const;
-  // Of the embedding head: [B, width].
+  // The embedding head's output, [B, width].
   torch::Tensor embedding(const torch::Tensor& states, const data::Batch& batch,
                           bool training) const;
   // From states (of tokens or rows) to the layer `out`'s input, and through it.

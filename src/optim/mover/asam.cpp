@@ -1,5 +1,5 @@
-#include "mover/ascent.h"
 #include "compress/base/strings.h"
+#include "mover/ascent.h"
 
 namespace compress::optim {
 

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mover/ascent.h"
 #include "compress/base/random.h"
+#include "mover/ascent.h"
 
 namespace compress::optim {
 

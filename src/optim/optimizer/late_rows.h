@@ -5,8 +5,8 @@
 
 #include <vector>
 
-#include "optimizer/adam_kernel.h"
 #include "compress/optim/optim.h"
+#include "optimizer/adam_kernel.h"
 
 namespace compress::optim {
 

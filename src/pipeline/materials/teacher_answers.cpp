@@ -86,7 +86,7 @@ std::string unkept(const roles::Asked& asked, const nn::ModelConfig& student) {
   if (asked.logits && nn::predicts_tokens(student.head) && !asked.top_tokens)
     return "logits of the whole vocabulary";
   if (asked.logits && has_other_outputs(student.head))
-    return compress::str("outputs of a ", nn::head_name(student.head), " head");
+    return str("outputs of a ", nn::head_name(student.head), " head");
   const nn::Capture& capture = asked.capture;
   if (capture.any_attention()) return "attention scores";
   if (capture.decoder_hidden) return "states of two stacks";
@@ -114,8 +114,8 @@ teacher::Wanted wanted_answers(const train::TrainOptions& options, const train::
       const std::string lacking = needs.teacher ? unkept(*needs.teacher, student) : "";
       if (!lacking.empty())
         throw Error(ErrorKind::recipe,
-                    compress::str("objective '", term->name(), "' reads the teacher's ", lacking,
-                                  ", which no cache keeps"),
+                    str("objective '", term->name(), "' reads the teacher's ", lacking,
+                        ", which no cache keeps"),
                     term->mark().text(), "remove the teacher's `cache`, or use another objective");
     }
   const roles::Asked& asked = *binding.needs().teacher;
@@ -183,14 +183,14 @@ void Workbench::remember(const train::TrainOptions& options, Prepared& prepared)
         processes_, [&] { open(refuse ? teacher::Missing::refuse : teacher::Missing::compute); });
     if (!answers) open(teacher::Missing::refuse);
   } else {
-    std::shared_ptr<const teacher::Answers>& kept = remembered_[compress::str(
+    std::shared_ptr<const teacher::Answers>& kept = remembered_[str(
         identity_(options.teacher->from), "/", options.data, "/", nn::precision_name(job.precision),
         "/", join(job.data->labels, ","), "/", augment_text(options))];
     if (!kept) {
       kept =
           std::make_shared<const teacher::Answers>(questions, ask_all(questions, processes_, ask));
-      told(compress::str("'", options.teacher->from, "': ", questions.wanted.text(), " of ",
-                         with_commas(job.rows), " rows kept in memory"));
+      told(str("'", options.teacher->from, "': ", questions.wanted.text(), " of ",
+               with_commas(job.rows), " rows kept in memory"));
     }
     answers = kept;
   }

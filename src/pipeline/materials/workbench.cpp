@@ -12,8 +12,8 @@
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
 #include "compress/surgery/surgery.h"
-#include "stage.h"
 #include "materials/workshop.h"
+#include "stage.h"
 
 namespace compress::pipeline {
 
@@ -95,8 +95,8 @@ void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer
 
 void refuse_teacher(const std::string& name, const recipe::Mark& mark) {
   throw Error(ErrorKind::recipe,
-              compress::str("the teacher '", name, "' has another tokenizer than the student"),
-              mark.text(), "teacher and student must read the same tokens");
+              str("the teacher '", name, "' has another tokenizer than the student"), mark.text(),
+              "teacher and student must read the same tokens");
 }
 
 std::string prepare_head(nn::ModelState& state, const train::ModelOptions& options,
@@ -117,10 +117,10 @@ std::string prepare_head(nn::ModelState& state, const train::ModelOptions& optio
   // Texts without labels leave a trained head its own classes.
   if (classes.empty() && wanted == state.config.head) classes = state.config.labels;
   if (classes.empty() && has_classes(wanted))
-    throw Error(ErrorKind::recipe,
-                compress::str("the head '", nn::head_name(wanted),
-                              "' needs class names, and the data set has none"),
-                options.mark.text(), "start from a model that has this head");
+    throw Error(
+        ErrorKind::recipe,
+        str("the head '", nn::head_name(wanted), "' needs class names, and the data set has none"),
+        options.mark.text(), "start from a model that has this head");
   return with_place(options.mark.text(), [&] {
     return nn::set_head(state, wanted, std::move(classes), options.pooling);
   });
@@ -270,20 +270,19 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage, Pre
       eval::evaluate(teacher, split(options.data, "validation", prepared.source), how);
   const Metric& metric = found.metrics.front();
   prepared.teacher_score =
-      compress::str("teacher '", options.teacher->from, "' on validation: ", title(metric), " ",
-                    fixed(metric.value, 4), "  n ", metric.n);
-  log::info(compress::str(stage.name, "  ", prepared.teacher_score));
+      str("teacher '", options.teacher->from, "' on validation: ", title(metric), " ",
+          fixed(metric.value, 4), "  n ", metric.n);
+  log::info(str(stage.name, "  ", prepared.teacher_score));
   if (!options.teacher->floor) return;
   bool good = higher_is_better(metric.name) ? metric.value >= *options.teacher->floor
                                             : metric.value <= *options.teacher->floor;
   if (!good)
-    throw Error(
-        ErrorKind::recipe,
-        compress::str("the teacher '", options.teacher->from, "' scores ", title(metric), " ",
-                      fixed(metric.value, 4), " on validation, and the recipe's floor is ",
-                      shortest(*options.teacher->floor)),
-        options.teacher->floor->mark.text(),
-        "train the teacher on this task first, or check its labels");
+    throw Error(ErrorKind::recipe,
+                str("the teacher '", options.teacher->from, "' scores ", title(metric), " ",
+                    fixed(metric.value, 4), " on validation, and the recipe's floor is ",
+                    shortest(*options.teacher->floor)),
+                options.teacher->floor->mark.text(),
+                "train the teacher on this task first, or check its labels");
 }
 
 }  // namespace compress::pipeline

@@ -40,8 +40,8 @@ void Configs::check_scored(const nn::ModelConfig& config, const recipe::Referenc
   const data::Task task = data::task_of(recipe_.dataset(dataset));
   if (!has_scored_part(dataset) || eval::can_score(config.head, task)) return;
   throw Error(ErrorKind::recipe,
-              compress::str("a model with the head '", nn::head_name(config.head),
-                            "' cannot be scored on data set '", dataset, "'"),
+              str("a model with the head '", nn::head_name(config.head),
+                  "' cannot be scored on data set '", dataset, "'"),
               dataset.mark.text(),
               "the data set's `task` and the model's `head` must agree, or the data set have no "
               "validation and test part");

@@ -23,7 +23,7 @@ nn::ModelState shapes_of(const std::filesystem::path& folder) {
 
 void plan_stages(Planning& planning) {
   for (const StageOptions& stage : planning.recipe().options.stages) {
-    planning.line(compress::str("\n## ", stage.name));
+    planning.line(str("\n## ", stage.name));
     with_place(stage.mark.text(), [&] { kind_of(stage)->plan(planning); });
   }
 }
@@ -55,7 +55,7 @@ void Planning::warn_of_gaps(const std::string& stage, const nn::ModelConfig& con
   auto& tokenizer = tokenizers_[folder];
   if (!tokenizer) tokenizer = checkpoint::load_tokenizer(folder);
   if (const std::string gap = checkpoint::missing_rows(*tokenizer, config); !gap.empty())
-    log::warn(compress::str(stage, ": ", gap));
+    log::warn(str(stage, ": ", gap));
 }
 
 int64_t Planning::rows(const std::string& dataset, const std::string& part) const {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "recipe/check.h"
 #include "compress/base/error.h"
+#include "recipe/check.h"
 
 namespace compress::pipeline {
 

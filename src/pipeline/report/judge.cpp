@@ -46,9 +46,8 @@ std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
   for (const ExpectOptions& options : expect) {
     const double value = value_of(options.stage, options);
     const double other = options.of.empty() ? std::nan("") : value_of(options.of, options);
-    const std::string what =
-        options.number.value_or(compress::str(options.metric, " (", options.split, ")"));
-    std::string name = compress::str(options.stage, " ", what, " ", fixed(value, 4));
+    const std::string what = options.number.value_or(str(options.metric, " (", options.split, ")"));
+    std::string name = str(options.stage, " ", what, " ", fixed(value, 4));
     auto add = [&](double bound, bool held, const std::string& relation) {
       list.push_back({options, value, bound, held, name + relation});
     };
@@ -58,12 +57,10 @@ std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
       add(*options.at_most, value <= *options.at_most, " <= " + fixed(*options.at_most, 4));
     if (options.drop_at_most)
       add(other - *options.drop_at_most, value >= other - *options.drop_at_most,
-          compress::str(" >= ", options.of, " ", fixed(other, 4), " - ",
-                        shortest(*options.drop_at_most)));
+          str(" >= ", options.of, " ", fixed(other, 4), " - ", shortest(*options.drop_at_most)));
     if (options.gain_at_least)
       add(other + *options.gain_at_least, value >= other + *options.gain_at_least,
-          compress::str(" >= ", options.of, " ", fixed(other, 4), " + ",
-                        shortest(*options.gain_at_least)));
+          str(" >= ", options.of, " ", fixed(other, 4), " + ", shortest(*options.gain_at_least)));
   }
   return list;
 }

@@ -37,9 +37,8 @@ Table export_table(const std::vector<StageResult>& stages) {
   for (const StageResult& stage : stages)
     for (const exports::Report& report : stage.exports)
       table.row({stage.name, report.format, human_bytes(static_cast<double>(report.weight_bytes)),
-                 human_bytes(static_cast<double>(report.bytes)),
-                 compress::str(report.largest_difference), compress::str(report.rows),
-                 title(report.ours) + " " + fixed(report.ours.value, 4),
+                 human_bytes(static_cast<double>(report.bytes)), str(report.largest_difference),
+                 str(report.rows), title(report.ours) + " " + fixed(report.ours.value, 4),
                  title(report.reread) + " " + fixed(report.reread.value, 4)});
   return table;
 }
@@ -61,20 +60,19 @@ std::string size_text(const std::vector<StageResult>& stages) {
       static_cast<double>(last->census.encoder_linear - last->census.encoder_linear_zeros);
   double sparsity = kept > 0 ? static_cast<double>(last->census.encoder_linear) / kept : 1;
   double integer = last->quantized ? 4 : 1;
-  std::string text =
-      compress::str("Size of the encoder's matrices, ", first->name, " to ", last->name, ": ",
-                    fixed(layers, 1), "x fewer, ", fixed(sparsity, 1), "x sparser, ",
-                    fixed(integer, 0), "x narrower: ", fixed(layers * sparsity * integer, 1),
-                    "x nominal (no cost of indices counted). Weights on disk: ",
-                    human_bytes(static_cast<double>(first->bytes)));
+  std::string text = str("Size of the encoder's matrices, ", first->name, " to ", last->name, ": ",
+                         fixed(layers, 1), "x fewer, ", fixed(sparsity, 1), "x sparser, ",
+                         fixed(integer, 0), "x narrower: ", fixed(layers * sparsity * integer, 1),
+                         "x nominal (no cost of indices counted). Weights on disk: ",
+                         human_bytes(static_cast<double>(first->bytes)));
   for (const StageResult& stage : stages)
     for (const exports::Report& report : stage.exports)
-      text += compress::str(
-          ", ", report.format, " ", human_bytes(static_cast<double>(report.weight_bytes)), " (",
-          fixed(static_cast<double>(first->bytes) /
-                    static_cast<double>(std::max<int64_t>(report.weight_bytes, 1)),
-                1),
-          "x)");
+      text +=
+          str(", ", report.format, " ", human_bytes(static_cast<double>(report.weight_bytes)), " (",
+              fixed(static_cast<double>(first->bytes) /
+                        static_cast<double>(std::max<int64_t>(report.weight_bytes, 1)),
+                    1),
+              "x)");
   return text + ". Embeddings stay dense float32.\n";
 }
 
@@ -88,8 +86,8 @@ std::string body(const RunResult& result, bool markdown) {
   if (!result.expectations.empty()) {
     text += markdown ? "\n## Expectations\n\n" : "\n";
     for (const Expectation& expectation : result.expectations)
-      text += compress::str(markdown ? "- " : "", expectation.held ? "held    " : "MISSED  ",
-                            expectation.text, "\n");
+      text += str(markdown ? "- " : "", expectation.held ? "held    " : "MISSED  ",
+                  expectation.text, "\n");
   }
   return text;
 }
@@ -104,13 +102,12 @@ std::string result_markdown(const RunResult& result, const Recipe& recipe) {
   std::string text = "# " + result.name + "\n\n";
   if (!recipe.options.description.empty()) text += recipe.options.description + "\n\n";
   if (!recipe.options.paper.empty()) text += "Paper: " + recipe.options.paper + "\n\n";
-  text += compress::str("Seed ", result.seed, ", ", program_version(), ", ",
-                        human_seconds(result.seconds), " in all.\n\n");
+  text += str("Seed ", result.seed, ", ", program_version(), ", ", human_seconds(result.seconds),
+              " in all.\n\n");
   text += body(result, true);
   text += "\n## Notes\n\n";
   for (const StageResult& stage : result.stages)
-    for (const std::string& note : stage.notes)
-      text += compress::str("- ", stage.name, ": ", note, "\n");
+    for (const std::string& note : stage.notes) text += str("- ", stage.name, ": ", note, "\n");
   return text;
 }
 

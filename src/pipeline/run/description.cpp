@@ -29,10 +29,10 @@ Node* parent_of(Node& root, const KeyPath& path) {
 void flatten(const Node& node, const std::string& key, std::map<std::string, std::string>& values) {
   if (node.kind == Node::Kind::scalar) values[key] = node.scalar.empty() ? "(empty)" : node.scalar;
   for (size_t i = 0; i < node.items.size(); ++i)
-    flatten(node.items[i], compress::str(key, "[", i, "]"), values);
+    flatten(node.items[i], str(key, "[", i, "]"), values);
   for (const Node::Entry& entry : node.entries) {
     const std::string below = key.empty() ? entry.key : key + "." + entry.key;
-    // Of a component without options its name is all there is.
+    // A component without options is just a name.
     if (entry.value.kind != Node::Kind::scalar && entry.value.items.empty() &&
         entry.value.entries.empty())
       values[below] = "(defaults)";

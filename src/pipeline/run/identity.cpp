@@ -2,9 +2,9 @@
 
 #include "compress/base/hash.h"
 #include "compress/base/strings.h"
+#include "materials/workbench.h"
 #include "run/description.h"
 #include "stage.h"
-#include "materials/workbench.h"
 
 namespace compress::pipeline {
 
@@ -94,7 +94,7 @@ Node Identities::described(const StageOptions& stage) {
     path.insert(path.begin(), stage.kind.name());
     erase_key(node, path);
   }
-  node.add("seed", Node::of(compress::str(kind->seed().value_or(recipe_.options.seed))));
+  node.add("seed", Node::of(str(kind->seed().value_or(recipe_.options.seed))));
   const std::vector<Referred> inputs = kind->inputs(recipe_.options);
   Node models = Node::map(), others = Node::map();
   for (const Referred& input : inputs) {
@@ -131,7 +131,7 @@ std::string Identities::first_format(const StageOptions& stage) {
   if (known != first_formats_.end()) return known->second;
   Sha256 hash;
   hash.update(first_version);
-  hash.update(compress::str("seed ", stage_seed(recipe_, stage), "\n"));
+  hash.update(str("seed ", stage_seed(recipe_, stage), "\n"));
   hash.update(recipe::to_yaml(recipe::write_struct(StageOptions::options().info(), &stage)));
   const std::vector<Referred> inputs = kind_of(stage)->inputs(recipe_.options);
   for (const Referred& input : inputs) {

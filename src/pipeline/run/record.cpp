@@ -19,9 +19,8 @@ std::string damage(const fs::path& folder, const FileRecord& file, Compare how) 
   if (!fs::is_regular_file(path, failed)) return path.string() + " is gone";
   const uint64_t bytes = fs::file_size(path, failed);
   if (failed || bytes != file.bytes)
-    return compress::str(path.string(), " has ", with_commas(static_cast<int64_t>(bytes)),
-                         " bytes, and ", with_commas(static_cast<int64_t>(file.bytes)),
-                         " were written");
+    return str(path.string(), " has ", with_commas(static_cast<int64_t>(bytes)), " bytes, and ",
+               with_commas(static_cast<int64_t>(file.bytes)), " were written");
   if ((how == Compare::hashes || bytes <= small) && sha256_file(path) != file.sha256)
     return path.string() + " is not the file that was written";
   return {};

@@ -10,9 +10,9 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "report/result.h"
 #include "run/description.h"
 #include "run/record.h"
-#include "report/result.h"
 #include "run/runner.h"
 
 namespace compress::pipeline {
@@ -42,8 +42,8 @@ std::string place_of(const std::map<std::string, std::string>& texts) {
                             ? nn::Json()
                             : nn::Json::parse(found->second, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("step")) return "an unknown step";
-  return compress::str("step ", with_commas(json.value("step", int64_t{0})), " of ",
-                       with_commas(json.value("total_steps", int64_t{0})));
+  return str("step ", with_commas(json.value("step", int64_t{0})), " of ",
+             with_commas(json.value("total_steps", int64_t{0})));
 }
 
 }  // namespace
@@ -51,8 +51,8 @@ std::string place_of(const std::map<std::string, std::string>& texts) {
 void Runner::open() {
   held_.emplace(folder_);
   log::add_file(folder_ / "log.txt");
-  log::info(compress::str("run ", recipe_.options.name, "  seed ", recipe_.options.seed,
-                          "  folder ", folder_.string()));
+  log::info(str("run ", recipe_.options.name, "  seed ", recipe_.options.seed, "  folder ",
+                folder_.string()));
   if (options_.fresh) forget();
   look_back();
   write_file(folder_ / "recipe.yaml", recipe_.resolved);
@@ -157,8 +157,8 @@ void Runner::check_state(const StageOptions& stage) {
   const std::vector<std::string> what = differences(inputs->second, now.text);
   if (what.empty()) return;
   throw Error(ErrorKind::recipe,
-              compress::str("stage '", stage.name, "' was stopped at ", place_of(texts),
-                            " with other inputs: ", join(what, "; ")),
+              str("stage '", stage.name, "' was stopped at ", place_of(texts),
+                  " with other inputs: ", join(what, "; ")),
               file.string(), "undo the change to go on from there; else " + anew);
 }
 

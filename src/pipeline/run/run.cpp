@@ -6,8 +6,8 @@
 #include "compress/base/strings.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
-#include "run/record.h"
 #include "report/result.h"
+#include "run/record.h"
 #include "run/runner.h"
 
 namespace compress::pipeline {
@@ -57,7 +57,7 @@ StageResult Runner::run_stage(const StageOptions& stage) {
   result.identity = inputs.identity;
   result.inputs = inputs.text;
   if (skipped)
-    log::info(compress::str(stage.name, ": unchanged since an earlier run, skipped"));
+    log::info(str(stage.name, ": unchanged since an earlier run, skipped"));
   else
     keep(stage, result);
   artefacts_[stage.name] = artefact_hash(result);

@@ -6,10 +6,10 @@
 #include <optional>
 
 #include "compress/pipeline/run.h"
+#include "materials/workbench.h"
 #include "run/identity.h"
 #include "run/run_folder.h"
 #include "stage.h"
-#include "materials/workbench.h"
 
 namespace compress::pipeline {
 

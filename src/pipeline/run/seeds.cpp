@@ -68,7 +68,7 @@ std::vector<StageResult> mean_stages(const std::vector<RunResult>& runs) {
 
 Table seeds_table(const std::vector<RunResult>& runs) {
   std::vector<std::string> header = {"stage", "part", "metric", "mean", "deviation"};
-  for (const RunResult& run : runs) header.push_back(compress::str("seed ", run.seed));
+  for (const RunResult& run : runs) header.push_back(str("seed ", run.seed));
   header.push_back("n");
   Table table(header);
   for (size_t s = 0; s < runs.front().stages.size(); ++s) {
@@ -82,7 +82,7 @@ Table seeds_table(const std::vector<RunResult>& runs) {
         std::vector<std::string> row = {runs.front().stages[s].name, label, title(metrics[m]),
                                         fixed(found.mean, 4), fixed(found.deviation, 4)};
         for (double value : values) row.push_back(fixed(value, 4));
-        row.push_back(compress::str(metrics[m].n));
+        row.push_back(str(metrics[m].n));
         table.row(row);
       }
     }
@@ -106,11 +106,11 @@ SeedsResult run_seeds(const std::filesystem::path& file, const std::vector<std::
   Recipe recipe;
   for (int64_t seed : seeds) {
     std::vector<std::string> with_seed = overrides;
-    with_seed.push_back(compress::str("seed=", seed));
+    with_seed.push_back(str("seed=", seed));
     recipe = load_recipe(file, with_seed);
     if (root.empty()) root = std::filesystem::path("runs") / recipe.options.name;
     RunOptions one = options;
-    one.folder = root / compress::str("seed-", seed);
+    one.folder = root / str("seed-", seed);
     result.runs.push_back(run(recipe, one));
   }
   if (!parallel::is_first(options.processes)) return result;
@@ -118,14 +118,14 @@ SeedsResult run_seeds(const std::filesystem::path& file, const std::vector<std::
   Table table = seeds_table(result.runs);
   result.table = table.text();
   std::string text =
-      compress::str("# ", recipe.options.name, ": ", seeds.size(), " seeds\n\n", table.markdown());
+      str("# ", recipe.options.name, ": ", seeds.size(), " seeds\n\n", table.markdown());
   if (!result.expectations.empty()) text += "\n## Expectations, on the means\n\n";
   nn::Json json = {{"name", recipe.options.name},
                    {"held", result.held()},
                    {"runs", nn::Json::array()},
                    {"expectations", nn::Json::array()}};
   for (const Expectation& e : result.expectations) {
-    text += compress::str("- ", e.held ? "held    " : "MISSED  ", e.text, "\n");
+    text += str("- ", e.held ? "held    " : "MISSED  ", e.text, "\n");
     json["expectations"].push_back(
         {{"text", e.text}, {"value", e.value}, {"bound", e.bound}, {"held", e.held}});
   }

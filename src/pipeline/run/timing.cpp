@@ -8,8 +8,8 @@
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "stage.h"
 #include "materials/workbench.h"
+#include "stage.h"
 
 namespace compress::pipeline {
 

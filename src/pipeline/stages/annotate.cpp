@@ -3,17 +3,17 @@
 #include <algorithm>
 #include <chrono>
 
-#include "recipe/configs.h"
-#include "recipe/planning.h"
-#include "materials/workbench.h"
-#include "stages/annotated.h"
-#include "stages/asking.h"
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/data/texts.h"
+#include "materials/workbench.h"
+#include "recipe/configs.h"
+#include "recipe/planning.h"
+#include "stages/annotated.h"
+#include "stages/asking.h"
 #include "stages/kinds.h"
 
 namespace compress::pipeline {
@@ -83,10 +83,9 @@ class AnnotateStage : public StageKind {
     const nn::ModelConfig& config = configs.model(options_.model).config;
     const bool score = config.head == nn::HeadKind::regression && config.outputs() == 1;
     if (!score && config.head != nn::HeadKind::classification)
-      throw Error(
-          ErrorKind::recipe,
-          compress::str("a model with the head '", nn::head_name(config.head), "' labels no texts"),
-          options_.model.mark.text(), "name a classifier, or a regressor of one score");
+      throw Error(ErrorKind::recipe,
+                  str("a model with the head '", nn::head_name(config.head), "' labels no texts"),
+                  options_.model.mark.text(), "name a classifier, or a regressor of one score");
     for (const std::string& name : config.labels)
       for (const char* taken : {text_column, pair_column, label_column})
         if (!score && name == taken)
@@ -97,12 +96,11 @@ class AnnotateStage : public StageKind {
 
   void plan(Planning& planning) const override {
     const int64_t rows = planning.rows(options_.data, options_.part);
-    planning.line(
-        compress::str("annotate ", options_.data, " (", options_.part, ") with ", options_.model));
-    planning.line(compress::str("leaves        ", rows_name, ": ", with_commas(rows), " rows of ",
-                                join(columns_of(planning.model(options_.model).config,
-                                                planning.recipe().dataset(options_.data)),
-                                     ", ")));
+    planning.line(str("annotate ", options_.data, " (", options_.part, ") with ", options_.model));
+    planning.line(str("leaves        ", rows_name, ": ", with_commas(rows), " rows of ",
+                      join(columns_of(planning.model(options_.model).config,
+                                      planning.recipe().dataset(options_.data)),
+                           ", ")));
     planning.leave_rows(stage_.name, rows);
   }
 
@@ -118,8 +116,7 @@ class AnnotateStage : public StageKind {
         gather_text(rows_of(bench, asked, split, mine, said), bench.processes);
     parallel::first_only(bench.processes, [&] { write_file(bench.folder / rows_name, lines); });
     result.made = {rows_name};
-    result.notes.push_back(
-        compress::str(with_commas(split.rows()), " rows labelled by ", options_.model));
+    result.notes.push_back(str(with_commas(split.rows()), " rows labelled by ", options_.model));
     log::info(bench.name() + ": " + result.notes.back());
     result.seconds = seconds_since(begin);
     return result;

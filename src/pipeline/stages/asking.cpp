@@ -4,7 +4,6 @@
 #include <cstring>
 #include <numeric>
 
-#include "materials/workbench.h"
 #include "compress/base/error.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
@@ -12,6 +11,7 @@
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/eval/evaluate.h"
 #include "compress/train/train.h"
+#include "materials/workbench.h"
 
 namespace compress::pipeline {
 

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "stage.h"
 #include "compress/data/dataset.h"
 #include "compress/export/export.h"
 #include "compress/nn/packed.h"
 #include "compress/text/tokenizer.h"
+#include "stage.h"
 
 namespace compress::pipeline {
 

@@ -2,12 +2,12 @@
 
 #include <chrono>
 
+#include "compress/base/clock.h"
+#include "compress/base/strings.h"
+#include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
 #include "run/record.h"
-#include "materials/workbench.h"
-#include "compress/base/clock.h"
-#include "compress/base/strings.h"
 #include "stages/kinds.h"
 #include "stages/score.h"
 
@@ -45,7 +45,7 @@ class EvaluateStage : public StageKind {
   }
 
   void plan(Planning& planning) const override {
-    planning.line(compress::str("evaluate ", options_.model, " on ", options_.data));
+    planning.line(str("evaluate ", options_.model, " on ", options_.data));
   }
 
   StageResult run(Bench& bench) const override {

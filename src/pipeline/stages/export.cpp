@@ -2,13 +2,13 @@
 
 #include <chrono>
 
-#include "recipe/configs.h"
-#include "recipe/planning.h"
-#include "materials/workbench.h"
 #include "compress/base/clock.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/export/export.h"
+#include "materials/workbench.h"
+#include "recipe/configs.h"
+#include "recipe/planning.h"
 #include "stages/kinds.h"
 
 namespace compress::pipeline {
@@ -62,7 +62,7 @@ class ExportStage : public StageKind {
   }
 
   void plan(Planning& planning) const override {
-    planning.line(compress::str("export ", options_.model, " as ", join(options_.formats, ", ")));
+    planning.line(str("export ", options_.model, " as ", join(options_.formats, ", ")));
   }
 
   StageResult run(Bench& bench) const override {
@@ -112,11 +112,11 @@ class ExportStage : public StageKind {
              StageResult& result) const {
     exports::Report report = exports::write(format, model, folder, bench.folder / format, check,
                                             bench.provenance, options_.tolerance);
-    log::info(compress::str(
-        bench.name(), ": ", format, "  ", human_bytes(static_cast<double>(report.weight_bytes)),
-        " of weights on disk, re-read: largest logit difference ", report.largest_difference,
-        " on ", report.rows, " rows, ", title(report.ours), " ", fixed(report.ours.value, 4),
-        " and ", fixed(report.reread.value, 4)));
+    log::info(str(bench.name(), ": ", format, "  ",
+                  human_bytes(static_cast<double>(report.weight_bytes)),
+                  " of weights on disk, re-read: largest logit difference ",
+                  report.largest_difference, " on ", report.rows, " rows, ", title(report.ours),
+                  " ", fixed(report.ours.value, 4), " and ", fixed(report.reread.value, 4)));
     result.bytes = report.weight_bytes;
     result.exports.push_back(std::move(report));
   }

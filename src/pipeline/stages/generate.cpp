@@ -4,10 +4,6 @@
 
 #include <chrono>
 
-#include "recipe/configs.h"
-#include "recipe/planning.h"
-#include "materials/workbench.h"
-#include "stages/asking.h"
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
@@ -16,6 +12,10 @@
 #include "compress/base/work_line.h"
 #include "compress/data/texts.h"
 #include "compress/generate/texts.h"
+#include "materials/workbench.h"
+#include "recipe/configs.h"
+#include "recipe/planning.h"
+#include "stages/asking.h"
 #include "stages/kinds.h"
 
 namespace compress::pipeline {
@@ -168,10 +168,10 @@ class GenerateStage : public StageKind {
     const int64_t prompts = options_.data.empty() ? 1 : planning.rows(options_.data, options_.part);
     check_count(how, prompts);
     const int64_t rows = options_.count.value_or(prompts) * how.sequences;
-    planning.line(compress::str("generate with ", options_.model, " behind ",
-                                options_.data.empty() ? "a prompt" : options_.data.name));
-    planning.line(compress::str("leaves        ", rows_name, ": at most ", with_commas(rows),
-                                " rows of ", prompt_column, ", ", text_column_written));
+    planning.line(str("generate with ", options_.model, " behind ",
+                      options_.data.empty() ? "a prompt" : options_.data.name));
+    planning.line(str("leaves        ", rows_name, ": at most ", with_commas(rows), " rows of ",
+                      prompt_column, ", ", text_column_written));
     planning.leave_rows(stage_.name, rows);
   }
 
@@ -194,9 +194,9 @@ class GenerateStage : public StageKind {
     const int64_t rows = std::count(lines.begin(), lines.end(), '\n');
     parallel::first_only(bench.processes, [&] { write_file(bench.folder / rows_name, lines); });
     result.made = {rows_name};
-    result.notes.push_back(compress::str(with_commas(rows), " rows written, ",
-                                         with_commas(count * how.sequences - rows),
-                                         " without text left out"));
+    result.notes.push_back(str(with_commas(rows), " rows written, ",
+                               with_commas(count * how.sequences - rows),
+                               " without text left out"));
     log::info(bench.name() + ": " + result.notes.back());
     result.seconds = seconds_since(begin);
     return result;
@@ -206,11 +206,11 @@ class GenerateStage : public StageKind {
   // The same prompt has the same answer unless it is drawn.
   void check_count(const generate::Options& how, int64_t prompts) const {
     if (how.sample || options_.count.value_or(1) <= prompts) return;
-    throw Error(ErrorKind::recipe,
-                compress::str("count is ", *options_.count, " for ", prompts,
-                              prompts == 1 ? " prompt" : " prompts",
-                              ", which have the same answer each time"),
-                options_.mark.text(), "set `sample: true`, or leave `count` out");
+    throw Error(
+        ErrorKind::recipe,
+        str("count is ", *options_.count, " for ", prompts, prompts == 1 ? " prompt" : " prompts",
+            ", which have the same answer each time"),
+        options_.mark.text(), "set `sample: true`, or leave `count` out");
   }
 
   Prompt encoded(Asked& asked, const generate::Options& how, const std::string& text,
@@ -219,11 +219,10 @@ class GenerateStage : public StageKind {
     Prompt prompt{text, {encoding.ids.begin(), encoding.ids.end()}};
     for (int64_t id : prompt.ids)
       if (id >= asked.config().vocab_size)
-        throw Error(
-            ErrorKind::data,
-            compress::str("the prompt has the token ", id, ", but the model's embedding has ",
-                          asked.config().vocab_size, " rows"),
-            place, "give the embedding a row for each token: resize_vocabulary");
+        throw Error(ErrorKind::data,
+                    str("the prompt has the token ", id, ", but the model's embedding has ",
+                        asked.config().vocab_size, " rows"),
+                    place, "give the embedding a row for each token: resize_vocabulary");
     const std::string what = generate::problem(asked.config(), how, prompt.ids);
     if (!what.empty())
       throw Error(options_.data.empty() ? ErrorKind::recipe : ErrorKind::data, "the prompt " + what,

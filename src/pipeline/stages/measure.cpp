@@ -6,10 +6,6 @@
 #include <chrono>
 #include <cmath>
 
-#include "recipe/configs.h"
-#include "recipe/planning.h"
-#include "materials/workbench.h"
-#include "stages/asking.h"
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
@@ -17,6 +13,10 @@
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"
 #include "compress/storage/safetensors.h"
+#include "materials/workbench.h"
+#include "recipe/configs.h"
+#include "recipe/planning.h"
+#include "stages/asking.h"
 #include "stages/kinds.h"
 
 namespace compress::pipeline {
@@ -118,8 +118,8 @@ class MeasureStage : public StageKind {
     const data::Task task = data::task_of(configs.recipe().dataset(options_.data));
     if (!losses() || (writes(config.head) && eval::can_score(config.head, task))) return;
     throw Error(ErrorKind::recipe,
-                compress::str("a model with the head '", nn::head_name(config.head),
-                              "' has no losses of tokens on data set '", options_.data, "'"),
+                str("a model with the head '", nn::head_name(config.head),
+                    "' has no losses of tokens on data set '", options_.data, "'"),
                 options_.model.mark.text(),
                 "token_losses needs a causal_lm and data with `task: language_model`, or a "
                 "seq2seq_lm and `task: sequence_to_sequence`");
@@ -127,11 +127,11 @@ class MeasureStage : public StageKind {
 
   void plan(Planning& planning) const override {
     const nn::ModelConfig& config = planning.model(options_.model).config;
-    planning.line(compress::str("measure ", options_.what, " of ", options_.model, " on ",
-                                options_.data, " (", options_.part, ")"));
+    planning.line(str("measure ", options_.what, " of ", options_.model, " on ", options_.data,
+                      " (", options_.part, ")"));
     if (!losses() && !planning.is_open(options_.model))
-      planning.line(compress::str("leaves        ", numbers_name, ": layers.0 to layers.",
-                                  std::max<int64_t>(config.layers, 1) - 1));
+      planning.line(str("leaves        ", numbers_name, ": layers.0 to layers.",
+                        std::max<int64_t>(config.layers, 1) - 1));
   }
 
   StageResult run(Bench& bench) const override {
@@ -235,8 +235,8 @@ class MeasureStage : public StageKind {
 
   std::string summary(const nn::Json& numbers) const {
     if (losses())
-      return compress::str("loss of a token ", fixed(numbers.at("loss").get<double>(), 4), ", of ",
-                           with_commas(numbers.at("tokens").get<int64_t>()), " tokens");
+      return str("loss of a token ", fixed(numbers.at("loss").get<double>(), 4), ", of ",
+                 with_commas(numbers.at("tokens").get<int64_t>()), " tokens");
     std::vector<std::string> parts;
     for (const nn::Json& number : numbers.at("layers"))
       parts.push_back(fixed(number.get<double>(), 4));

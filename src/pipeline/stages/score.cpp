@@ -1,9 +1,9 @@
 #include "stages/score.h"
 
-#include "materials/workbench.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"
+#include "materials/workbench.h"
 
 namespace compress::pipeline {
 
@@ -12,9 +12,9 @@ namespace {
 std::string metrics_line(const std::vector<Metric>& metrics) {
   std::vector<std::string> parts;
   for (const Metric& metric : metrics)
-    parts.push_back(compress::str(title(metric), " ", fixed(metric.value, 4),
-                                  metric.note.empty() ? "" : " (" + metric.note + ")"));
-  return join(parts, "  ") + (metrics.empty() ? "" : compress::str("  n ", metrics.front().n));
+    parts.push_back(str(title(metric), " ", fixed(metric.value, 4),
+                        metric.note.empty() ? "" : " (" + metric.note + ")"));
+  return join(parts, "  ") + (metrics.empty() ? "" : str("  n ", metrics.front().n));
 }
 
 }  // namespace

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "stage.h"
 #include "compress/export/export.h"
 #include "compress/nn/parameter.h"
+#include "stage.h"
 
 namespace compress::pipeline {
 

@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <chrono>
 
-#include "run/description.h"
-#include "run/record.h"
-#include "materials/workbench.h"
 #include "compress/base/clock.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
+#include "materials/workbench.h"
+#include "run/description.h"
+#include "run/record.h"
 #include "stages/kinds.h"
 #include "stages/score.h"
 
@@ -102,9 +102,9 @@ StageResult TrainStage::run(Bench& bench) const {
   Prepared prepared = bench.work.prepare(stage_, TeacherCheck::score);
   const std::filesystem::path source = prepared.source;
   train::Job& job = prepared.job;
-  log::info(compress::str(bench.name(), ": ", with_commas(job.rows), " rows, ",
-                          options.length.text(), ", batch ", options.batch, ", ",
-                          nn::precision_name(job.precision), " on ", job.device.str()));
+  log::info(str(bench.name(), ": ", with_commas(job.rows), " rows, ", options.length.text(),
+                ", batch ", options.batch, ", ", nn::precision_name(job.precision), " on ",
+                job.device.str()));
   const std::vector<std::string> metrics = metric_list(options.evaluate, job.student->config());
   job.evaluate = scorer(bench, options, prepared, metrics);
   complete(job, bench);
@@ -130,8 +130,8 @@ StageResult TrainStage::run(Bench& bench) const {
   result.made = {model_name};
   result.bytes = static_cast<int64_t>(weight_bytes(folder));
   result.seconds = trained.earlier_seconds + seconds_since(begin);
-  log::info(compress::str(bench.name(), ": done in ", human_seconds(result.seconds), ", ",
-                          fixed(result.samples_per_second, 0), " samples/s"));
+  log::info(str(bench.name(), ": done in ", human_seconds(result.seconds), ", ",
+                fixed(result.samples_per_second, 0), " samples/s"));
   return result;
 }
 

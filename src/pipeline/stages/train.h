@@ -1,8 +1,8 @@
 #pragma once
 // The kind of stage that trains a model; its options are train::TrainOptions.
 
-#include "stage.h"
 #include "compress/train/options.h"
+#include "stage.h"
 
 namespace compress::pipeline {
 

@@ -1,7 +1,5 @@
 // What is wrong with a training stage before anything is read of its weights.
 
-#include "recipe/configs.h"
-#include "materials/workbench.h"
 #include "compress/augment/augment.h"
 #include "compress/base/error.h"
 #include "compress/base/place.h"
@@ -10,6 +8,8 @@
 #include "compress/data/classes.h"
 #include "compress/objective/objective.h"
 #include "compress/surgery/surgery.h"
+#include "materials/workbench.h"
+#include "recipe/configs.h"
 #include "stages/train.h"
 
 namespace compress::pipeline {
@@ -113,8 +113,7 @@ void TrainStage::check_teacher(Configs& configs, const Known& student) const {
   if (!scored && options.teacher->floor)
     throw Error(
         ErrorKind::recipe,
-        compress::str(
-            "a floor needs a teacher that can be scored on the data; this one "
+        str("a floor needs a teacher that can be scored on the data; this one "
             "has the head '",
             nn::head_name(teacher.config.head), "'",
             teacher.config.labels.empty() ? "" : " of " + data::class_list(teacher.config.labels)),

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 
-#include "recipe/planning.h"
-#include "materials/workbench.h"
-#include "materials/workshop.h"
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
@@ -12,6 +9,9 @@
 #include "compress/nn/architecture.h"
 #include "compress/surgery/surgery.h"
 #include "compress/teacher/teacher.h"
+#include "materials/workbench.h"
+#include "materials/workshop.h"
+#include "recipe/planning.h"
 #include "stages/train.h"
 
 namespace compress::pipeline {
@@ -19,11 +19,10 @@ namespace compress::pipeline {
 namespace {
 
 std::string model_line(const nn::ModelConfig& config, int64_t parameters) {
-  return compress::str(config.family, ", ", config.layers, " layers, ", config.hidden_size,
-                       " wide, ", config.attention_heads, " heads, head ",
-                       nn::head_name(config.head),
-                       config.labels.empty() ? "" : " {" + join(config.labels, ", ") + "}", ", ",
-                       with_commas(parameters), " parameters");
+  return str(config.family, ", ", config.layers, " layers, ", config.hidden_size, " wide, ",
+             config.attention_heads, " heads, head ", nn::head_name(config.head),
+             config.labels.empty() ? "" : " {" + join(config.labels, ", ") + "}", ", ",
+             with_commas(parameters), " parameters");
 }
 
 // Bytes kept for backward with every row at its longest: an upper bound.
@@ -71,9 +70,10 @@ class TrainPlan {
     if (planning_.tells()) tell_before(state);
     labels_ = with_place(data_.mark.text(), [&] { return data::label_names(data_); });
     const bool open = set_open_edits_aside();
-    PlanWorkshop workshop([this](const std::string& name) { return planning_.model(name); },
-                          [this](const std::string& name) { return planning_.tokenizer_folder(name); },
-                          options_.model.from);
+    PlanWorkshop workshop(
+        [this](const std::string& name) { return planning_.model(name); },
+        [this](const std::string& name) { return planning_.tokenizer_folder(name); },
+        options_.model.from);
     surgery::apply(edited_.surgery, state, workshop);
     head_ = prepare_head(state, edited_, data_, labels_);
     student_ = nn::build(state, 0);
@@ -88,8 +88,8 @@ class TrainPlan {
  private:
   void tell_before(const nn::ModelState& state) {
     const std::unique_ptr<nn::Model> before = nn::build(state, 0);
-    planning_.line(compress::str("model before  ", options_.model.from, ": ",
-                                 model_line(before->config(), before->params().numel())));
+    planning_.line(str("model before  ", options_.model.from, ": ",
+                       model_line(before->config(), before->params().numel())));
   }
 
   // Surgery by numbers that are not measured yet is left out. True where shapes are open for that.
@@ -98,8 +98,8 @@ class TrainPlan {
     std::erase_if(edited_.surgery, [&](const recipe::Component& edit) {
       const std::string measuring = measured_by(edit);
       if (measuring.empty()) return false;
-      planning_.line(compress::str("open          ", edit.name(), " reads the numbers of stage '",
-                                   measuring, "', which are known when that has run"));
+      planning_.line(str("open          ", edit.name(), " reads the numbers of stage '", measuring,
+                         "', which are known when that has run"));
       return true;
     });
     return edited_.surgery.size() < options_.model.surgery.size() ||
@@ -149,11 +149,11 @@ class TrainPlan {
   void tell(const train::Plan& plan) {
     tell_models();
     const Progress& p = plan.progress;
-    planning_.line(compress::str(
-        "length        ", options_.length.text(), " = ", with_commas(p.total_steps), " updates of ",
-        options_.batch, " rows (", data_.concatenate ? "about " : "", with_commas(job_.rows),
-        " rows, ", with_commas(p.steps_per_epoch), " updates an epoch), ",
-        nn::precision_name(job_.precision), " on ", job_.device.str()));
+    planning_.line(str("length        ", options_.length.text(), " = ", with_commas(p.total_steps),
+                       " updates of ", options_.batch, " rows (", data_.concatenate ? "about " : "",
+                       with_commas(job_.rows), " rows, ", with_commas(p.steps_per_epoch),
+                       " updates an epoch), ", nn::precision_name(job_.precision), " on ",
+                       job_.device.str()));
     for (const std::string& note : plan.notes) planning_.line(note);
     if (plan.auxiliary_parameters > 0)
       planning_.line("trained helpers that are not exported: " +
@@ -171,10 +171,10 @@ class TrainPlan {
     for (const std::string& edit : student_->history()) planning_.line("  " + edit);
     if (!head_.empty()) planning_.line("  " + head_);
     if (!options_.teacher) return;
-    planning_.line(compress::str("teacher       ", options_.teacher->from, ": ",
-                                 with_commas(teacher_parameters_), " parameters, frozen"));
+    planning_.line(str("teacher       ", options_.teacher->from, ": ",
+                       with_commas(teacher_parameters_), " parameters, frozen"));
     if (options_.teacher->cache)
-      planning_.line(compress::str("its cache     ", options_.teacher->cache->folder, ": ", kept_));
+      planning_.line(str("its cache     ", options_.teacher->cache->folder, ": ", kept_));
   }
 
   void tell_matches(const train::Plan& plan) {
@@ -183,13 +183,12 @@ class TrainPlan {
     int64_t total = 0;
     for (const constraint::Match& match : plan.matches) {
       std::vector<std::string> shape;
-      for (int64_t size : match.shape) shape.push_back(compress::str(size));
+      for (int64_t size : match.shape) shape.push_back(str(size));
       table.row({match.tensor, join(shape, " x "), with_commas(match.count), match.what});
       total += match.count;
     }
-    planning_.line(
-        "\n" + table.text() +
-        compress::str(plan.matches.size(), " matches, ", with_commas(total), " weights\n"));
+    planning_.line("\n" + table.text() +
+                   str(plan.matches.size(), " matches, ", with_commas(total), " weights\n"));
   }
 
   void tell_memory(const train::Plan& plan) {
@@ -201,11 +200,11 @@ class TrainPlan {
     const double activations =
         activation_bytes(config, tokens, job_.precision) + logit_bytes(config, tokens);
     const double teacher = static_cast<double>(teacher_parameters_) * (4 + element);
-    planning_.line(compress::str(
-        "memory        weights ", human_bytes(weights), ", gradients, moments, masks and averages ",
-        human_bytes(static_cast<double>(plan.state_bytes)), ", teacher ", human_bytes(teacher),
-        ", activations at most ", human_bytes(activations), " (every row ", longest,
-        " tokens long)"));
+    planning_.line(str("memory        weights ", human_bytes(weights),
+                       ", gradients, moments, masks and averages ",
+                       human_bytes(static_cast<double>(plan.state_bytes)), ", teacher ",
+                       human_bytes(teacher), ", activations at most ", human_bytes(activations),
+                       " (every row ", longest, " tokens long)"));
     planning_.line("on disk       " + human_bytes(weights) + " of weights");
   }
 

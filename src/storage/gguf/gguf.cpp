@@ -16,9 +16,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kDamaged = "the file is damaged or incomplete; fetch it again";
-constexpr uint32_t kMostDimensions = 4;
-constexpr uint64_t kDefaultAlignment = 32;
+constexpr const char* damaged_hint = "the file is damaged or incomplete; fetch it again";
+constexpr uint32_t most_dimensions = 4;
+constexpr uint64_t default_alignment = 32;
 
 struct Start {
   uint32_t version = 0;
@@ -43,7 +43,7 @@ Start read_start(ByteReader& in, const std::string& file) {
   if (start.tensors > in.left() / 24 || start.values > in.left() / 13)
     refuse(str("claims ", start.tensors, " tensors and ", start.values,
                " values, more than the file can hold"),
-           kDamaged);
+           damaged_hint);
   return start;
 }
 
@@ -57,12 +57,12 @@ Placed read_tensor(ByteReader& in, const std::string& file) {
   Placed placed;
   GgufTensor& tensor = placed.tensor;
   tensor.name = gguf_text(in);
-  auto refuse = [&](const std::string& what, const char* hint = kDamaged) {
+  auto refuse = [&](const std::string& what, const char* hint = damaged_hint) {
     throw Error(ErrorKind::model, what, str(file, " (tensor ", shown_name(tensor.name), ")"), hint);
   };
   if (!is_utf8(tensor.name)) refuse("its name is not UTF-8");
   auto dimensions = in.number<uint32_t>();
-  if (dimensions > kMostDimensions) refuse(str("has ", dimensions, " dimensions"));
+  if (dimensions > most_dimensions) refuse(str("has ", dimensions, " dimensions"));
   int64_t elements = 1;
   for (uint32_t i = 0; i < dimensions; ++i) {
     auto size = in.number<uint64_t>();
@@ -94,7 +94,7 @@ void place(std::vector<Placed>& table, std::string_view bytes, uint64_t start, u
   for (Placed& placed : table) {
     auto refuse = [&](const std::string& what) {
       throw Error(ErrorKind::model, what,
-                  str(file, " (tensor ", shown_name(placed.tensor.name), ")"), kDamaged);
+                  str(file, " (tensor ", shown_name(placed.tensor.name), ")"), damaged_hint);
     };
     if (placed.offset % alignment != 0)
       refuse(str("its offset ", placed.offset, " is no multiple of ", alignment));
@@ -113,7 +113,7 @@ void place(std::vector<Placed>& table, std::string_view bytes, uint64_t start, u
     if (order[i]->offset < order[i - 1]->offset + order[i - 1]->tensor.bytes)
       throw Error(ErrorKind::model,
                   "it overlaps the tensor " + shown_name(order[i - 1]->tensor.name),
-                  str(file, " (tensor ", shown_name(order[i]->tensor.name), ")"), kDamaged);
+                  str(file, " (tensor ", shown_name(order[i]->tensor.name), ")"), damaged_hint);
 }
 
 }  // namespace
@@ -155,24 +155,24 @@ GgufReader::GgufReader(const fs::path& path) : map_(path), file_(path.string()) 
   for (uint64_t i = 0; i < start.values; ++i) {
     std::string key(gguf_text(in));
     std::string where = str(file_, " (key ", shown_name(key), ")");
-    if (!is_utf8(key)) throw Error(ErrorKind::model, "the key is not UTF-8", where, kDamaged);
+    if (!is_utf8(key)) throw Error(ErrorKind::model, "the key is not UTF-8", where, damaged_hint);
     GgufValue value = gguf_value(in, where);
     if (!metadata_.emplace(std::move(key), std::move(value)).second)
-      throw Error(ErrorKind::model, "the key is there twice", where, kDamaged);
+      throw Error(ErrorKind::model, "the key is there twice", where, damaged_hint);
   }
   std::vector<Placed> table;
   for (uint64_t i = 0; i < start.tensors; ++i) table.push_back(read_tensor(in, file_));
-  uint64_t alignment = kDefaultAlignment;
+  uint64_t alignment = default_alignment;
   if (find_value("general.alignment") != nullptr)
     alignment = static_cast<uint64_t>(integer("general.alignment"));
   if (alignment == 0 || alignment > 1 << 20 || (alignment & (alignment - 1)) != 0)
-    throw Error(ErrorKind::model, str("has the alignment ", alignment), file_, kDamaged);
+    throw Error(ErrorKind::model, str("has the alignment ", alignment), file_, damaged_hint);
   place(table, bytes, (in.at() + alignment - 1) / alignment * alignment, alignment, file_);
   for (Placed& placed : table) tensors_.push_back(std::move(placed.tensor));
   for (const GgufTensor& tensor : tensors_)
     if (!by_name_.emplace(tensor.name, static_cast<size_t>(&tensor - tensors_.data())).second)
       throw Error(ErrorKind::model, str("the tensor ", shown_name(tensor.name), " is there twice"),
-                  file_, kDamaged);
+                  file_, damaged_hint);
 }
 
 const GgufValue* GgufReader::find_value(std::string_view key) const {
@@ -198,9 +198,9 @@ std::string_view GgufReader::text(std::string_view key) const {
 int64_t GgufReader::integer(std::string_view key) const {
   const GgufValue* value = find_value(key);
   if (value != nullptr && std::holds_alternative<int64_t>(*value)) return std::get<int64_t>(*value);
-  constexpr auto kMost = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  constexpr auto most = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
   if (value == nullptr || !std::holds_alternative<uint64_t>(*value) ||
-      std::get<uint64_t>(*value) > kMost)
+      std::get<uint64_t>(*value) > most)
     wrong_type(key, "an integer");
   return static_cast<int64_t>(std::get<uint64_t>(*value));
 }

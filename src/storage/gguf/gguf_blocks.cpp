@@ -161,7 +161,7 @@ void q6_k(const uint8_t* from, float* to) {
   }
 }
 
-constexpr BlockType kTypes[] = {
+constexpr BlockType types[] = {
     {GgufType::f32, "F32", 1, 4, f32},        {GgufType::f16, "F16", 1, 2, f16},
     {GgufType::q4_0, "Q4_0", 32, 18, q4_0},   {GgufType::q4_1, "Q4_1", 32, 20, q4_1},
     {GgufType::q5_0, "Q5_0", 32, 22, q5_0},   {GgufType::q5_1, "Q5_1", 32, 24, q5_1},
@@ -175,7 +175,7 @@ struct Unread {
   uint32_t number;
   const char* name;
 };
-constexpr Unread kUnread[] = {
+constexpr Unread unread[] = {
     {9, "Q8_1"},   {15, "Q8_K"},   {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
     {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"},   {22, "IQ2_S"},  {23, "IQ4_XS"},
     {24, "I8"},    {25, "I16"},    {26, "I32"},     {27, "I64"},    {28, "F64"},
@@ -185,13 +185,13 @@ constexpr Unread kUnread[] = {
 }  // namespace
 
 const BlockType* block_type(uint32_t number) {
-  for (const BlockType& type : kTypes)
+  for (const BlockType& type : types)
     if (static_cast<uint32_t>(type.type) == number) return &type;
   return nullptr;
 }
 
 const char* unread_type_name(uint32_t number) {
-  for (const Unread& type : kUnread)
+  for (const Unread& type : unread)
     if (type.number == number) return type.name;
   return "";
 }

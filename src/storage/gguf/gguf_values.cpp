@@ -11,7 +11,7 @@ namespace {
 
 enum Type : uint32_t { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64, COUNT };
 // Bytes of a number, 0 for the others. In the order of the enumeration.
-constexpr uint64_t kSizes[COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+constexpr uint64_t sizes[COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
 using Number = std::variant<bool, int64_t, uint64_t, double>;
 
@@ -65,10 +65,10 @@ GgufValue array(ByteReader& in, const std::string& place) {
     for (uint64_t i = 0; i < size; ++i) texts.push_back(gguf_text(in));
     return texts;
   }
-  if (type >= COUNT || kSizes[type] == 0)
+  if (type >= COUNT || sizes[type] == 0)
     throw Error(ErrorKind::model, str("has a list of the unknown type ", type), place);
-  if (size > in.left() / kSizes[type]) in.take(in.left() + 1);
-  std::string_view bytes = in.take(size * kSizes[type]);
+  if (size > in.left() / sizes[type]) in.take(in.left() + 1);
+  std::string_view bytes = in.take(size * sizes[type]);
   if (type == BOOL) check_booleans(bytes, place);
   return GgufNumbers(type, size, bytes.data());
 }
@@ -85,7 +85,7 @@ GgufValue gguf_value(ByteReader& in, const std::string& place) {
   if (type == ARRAY) return array(in, place);
   if (type >= COUNT)
     throw Error(ErrorKind::model, str("has a value of the unknown type ", type), place);
-  std::string_view bytes = in.take(kSizes[type]);
+  std::string_view bytes = in.take(sizes[type]);
   if (type == BOOL) check_booleans(bytes, place);
   return std::visit([](auto value) -> GgufValue { return value; }, number(type, bytes.data()));
 }
@@ -106,7 +106,7 @@ std::vector<int64_t> GgufNumbers::integers() const {
               throw Error(ErrorKind::model, str("a list has ", value, ", which is too large"));
           values.push_back(static_cast<int64_t>(value));
         },
-        number(type_, data_ + i * kSizes[type_]));
+        number(type_, data_ + i * sizes[type_]));
   return values;
 }
 
@@ -115,7 +115,7 @@ std::vector<double> GgufNumbers::reals() const {
   values.reserve(size_);
   for (uint64_t i = 0; i < size_; ++i)
     values.push_back(std::visit([](auto value) { return static_cast<double>(value); },
-                                number(type_, data_ + i * kSizes[type_])));
+                                number(type_, data_ + i * sizes[type_])));
   return values;
 }
 

@@ -14,8 +14,8 @@ namespace {
 
 using json = nlohmann::json;
 
-constexpr size_t kMostDimensions = 64;
-constexpr int kDeepestIndex = 16;
+constexpr size_t most_dimensions = 64;
+constexpr int deepest_index = 16;
 
 // Refuses every event; the parsers below allow what their document may hold.
 class StrictSax : public nlohmann::json_sax<json> {
@@ -107,7 +107,7 @@ class HeaderSax : public StrictSax {
     if (where_ != Where::shape && where_ != Where::offsets)
       refuse("holds a number in a wrong place");
     auto& list = where_ == Where::shape ? *shape_ : *offsets_;
-    if (list.size() == (where_ == Where::shape ? kMostDimensions : 2))
+    if (list.size() == (where_ == Where::shape ? most_dimensions : 2))
       refuse("has too many numbers in " + field_);
     if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
       refuse("has too large a number in " + field_);
@@ -207,7 +207,7 @@ class IndexSax : public StrictSax {
     return true;
   }
   void deeper() {
-    if (++depth_ > kDeepestIndex) refuse("is nested too deep");
+    if (++depth_ > deepest_index) refuse("is nested too deep");
   }
   std::string subject() const override { return "the index"; }
 

@@ -15,24 +15,24 @@ static_assert(std::endian::native == std::endian::little, "files are mapped as t
 
 namespace {
 
-constexpr uint64_t kLongestHeader = 100'000'000;
-constexpr const char* kDamaged = "the file is damaged or incomplete; fetch it again";
+constexpr uint64_t longest_header = 100'000'000;
+constexpr const char* damaged_hint = "the file is damaged or incomplete; fetch it again";
 
 // The header's text; what follows it in the file is data.
 std::string_view header_text(const MappedFile& map) {
   std::string file = map.path().string();
   if (map.size() < 8)
-    throw Error(ErrorKind::model, "is too short for a safetensors file", file, kDamaged);
+    throw Error(ErrorKind::model, "is too short for a safetensors file", file, damaged_hint);
   uint64_t length = 0;
   std::memcpy(&length, map.data(), 8);
-  if (length > kLongestHeader)
+  if (length > longest_header)
     throw Error(ErrorKind::model,
                 str("its header claims ", length, " bytes, over the format's 100 MB"), file,
                 "is this a safetensors file?");
   if (length > map.size() - 8)
     throw Error(ErrorKind::model,
                 str("its header claims ", length, " bytes, beyond the end of the file"), file,
-                kDamaged);
+                damaged_hint);
   return {map.data() + 8, length};
 }
 
@@ -46,7 +46,7 @@ void check_layout(std::vector<HeaderEntry>& entries, uint64_t size, const std::s
   for (const HeaderEntry& entry : entries) {
     auto refuse = [&](const std::string& what) {
       throw Error(ErrorKind::model, what, str(file, " (tensor ", shown_name(entry.info.name), ")"),
-                  kDamaged);
+                  damaged_hint);
     };
     std::optional<uint64_t> wanted = byte_size(entry.info.dtype, entry.info.shape);
     if (!wanted) refuse("the shape's product is too large");
@@ -62,7 +62,7 @@ void check_layout(std::vector<HeaderEntry>& entries, uint64_t size, const std::s
   }
   if (at != size)
     throw Error(ErrorKind::model, str("no tensor covers the last ", size - at, " bytes"), file,
-                kDamaged);
+                damaged_hint);
 }
 
 // The file that stands for the whole model.

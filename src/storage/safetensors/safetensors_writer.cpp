@@ -88,7 +88,10 @@ size_t SafetensorsWriter::assign_shards(uint64_t max_shard_bytes) {
   size_t shard = 0;
   uint64_t used = 0;
   for (Slot& slot : slots_) {
-    if (used > 0 && used + slot.bytes > max_shard_bytes) ++shard, used = 0;
+    if (used > 0 && used + slot.bytes > max_shard_bytes) {
+      ++shard;
+      used = 0;
+    }
     slot.shard = shard;
     used += slot.bytes;
   }
@@ -137,7 +140,10 @@ AtomicFile& SafetensorsWriter::opened(Shard& shard) {
 
 // Moves on over tensors that have all their bytes, empty ones included.
 void SafetensorsWriter::skip_complete() {
-  while (next_ < slots_.size() && done_ == slots_[next_].bytes) ++next_, done_ = 0;
+  while (next_ < slots_.size() && done_ == slots_[next_].bytes) {
+    ++next_;
+    done_ = 0;
+  }
 }
 
 void SafetensorsWriter::append(std::span<const std::byte> bytes) {

@@ -16,14 +16,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr uint64_t kLongestIndex = 100'000'000;
+constexpr uint64_t longest_index = 100'000'000;
 
 }  // namespace
 
 void TensorReader::read_shards(std::string_view suffix,
                                const std::function<void(const fs::path&)>& add_file) {
   std::map<std::string, std::string> weights =
-      parse_index(read_file(path_, kLongestIndex), path_.string(), suffix);
+      parse_index(read_file(path_, longest_index), path_.string(), suffix);
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : weights) shards.insert(shard);
   std::map<std::string, size_t> first;  // shard -> its first tensor in tensors_

@@ -7,9 +7,9 @@ namespace compress::storage {
 
 namespace {
 
-constexpr size_t kMostValues = 2'000'000;
-constexpr size_t kMostMarks = 100;
-constexpr Ref kUnset = ~Ref{0};
+constexpr size_t most_values = 2'000'000;
+constexpr size_t most_marks = 100;
+constexpr Ref unset = ~Ref{0};
 
 using Kind = Value::Kind;
 
@@ -177,7 +177,7 @@ bool Pickle::text(uint8_t opcode) {
 bool Pickle::container(uint8_t opcode) {
   switch (opcode) {
     case MARK:
-      if (marks_.size() == kMostMarks) refuse("is nested too deep");
+      if (marks_.size() == most_marks) refuse("is nested too deep");
       marks_.push_back(stack_.size());
       break;
     case EMPTY_TUPLE:
@@ -241,19 +241,19 @@ bool Pickle::memo(uint8_t opcode) {
 }
 
 void Pickle::put(uint64_t key) {
-  if (key >= kMostValues) refuse("remembers too many values");
+  if (key >= most_values) refuse("remembers too many values");
   top();
-  if (key >= memo_.size()) memo_.resize(std::max<size_t>(key + 1, memo_.size()), kUnset);
+  if (key >= memo_.size()) memo_.resize(std::max<size_t>(key + 1, memo_.size()), unset);
   memo_[key] = stack_.back();
 }
 
 void Pickle::get(uint64_t key) {
-  if (key >= memo_.size() || memo_[key] == kUnset) refuse("asks for a value that it never kept");
+  if (key >= memo_.size() || memo_[key] == unset) refuse("asks for a value that it never kept");
   push_ref(memo_[key]);
 }
 
 Ref Pickle::push(Value value) {
-  if (values_.size() == kMostValues) refuse("holds too many values");
+  if (values_.size() == most_values) refuse("holds too many values");
   values_.push_back(std::move(value));
   auto ref = static_cast<Ref>(values_.size() - 1);
   push_ref(ref);
@@ -261,7 +261,7 @@ Ref Pickle::push(Value value) {
 }
 
 void Pickle::push_ref(Ref ref) {
-  if (stack_.size() == kMostValues) refuse("holds too many values");
+  if (stack_.size() == most_values) refuse("holds too many values");
   stack_.push_back(ref);
 }
 

@@ -15,16 +15,17 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kZip("PK\x03\x04");
+constexpr std::string_view zip_magic("PK\x03\x04");
 // What the older format begins with: 0x1950a86a20f9469cfc6c as a pickled integer of ten bytes.
-constexpr std::string_view kMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19");
-constexpr int64_t kLegacyVersion = 1001;
-constexpr const char* kDamaged = "the file is damaged or incomplete; fetch it again";
+constexpr std::string_view legacy_magic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19");
+constexpr int64_t legacy_version = 1001;
+constexpr const char* damaged_hint = "the file is damaged or incomplete; fetch it again";
 
 using Kind = Value::Kind;
 
 bool begins_legacy(std::string_view bytes) {
-  return bytes.size() > 2 && bytes[0] == '\x80' && bytes.substr(0, 24).find(kMagic) != bytes.npos;
+  return bytes.size() > 2 && bytes[0] == '\x80' &&
+         bytes.substr(0, 24).find(legacy_magic) != bytes.npos;
 }
 
 // The file that stands for the whole model.
@@ -60,7 +61,7 @@ std::string_view root_of(const std::vector<ZipEntry>& entries, const std::string
 
 // The second and third pickle of the older format.
 void check_system(const Pickle& version, const Pickle& system, const std::string& file) {
-  if (version.result().kind != Kind::integer || version.result().number != kLegacyVersion)
+  if (version.result().kind != Kind::integer || version.result().number != legacy_version)
     throw Error(ErrorKind::model, "has an unknown version of the format before PyTorch 1.6", file);
   const Value& facts = system.result();
   if (facts.kind != Kind::dict) system.refuse("has no dictionary of the system that wrote it");
@@ -74,7 +75,7 @@ void check_system(const Pickle& version, const Pickle& system, const std::string
 uint64_t bytes_of(const PickledStorage& storage, const std::string& file) {
   uint64_t size = storage.dtype ? element_size(*storage.dtype) : 1, bytes = 0;
   if (__builtin_mul_overflow(size, storage.elements, &bytes))
-    throw Error(ErrorKind::model, "has a storage of impossible size", file, kDamaged);
+    throw Error(ErrorKind::model, "has a storage of impossible size", file, damaged_hint);
   return bytes;
 }
 
@@ -85,7 +86,7 @@ bool is_torch_file(const fs::path& path) {
   char start[24] = {};
   in.read(start, sizeof start);
   std::string_view bytes(start, static_cast<size_t>(in.gcount()));
-  return starts_with(bytes, kZip) || begins_legacy(bytes) || ends_with(path.string(), ".bin");
+  return starts_with(bytes, zip_magic) || begins_legacy(bytes) || ends_with(path.string(), ".bin");
 }
 
 TorchReader::TorchReader(const fs::path& path) : TensorReader(entry_file(path)) {
@@ -101,7 +102,7 @@ void TorchReader::add_file(const fs::path& path) {
   maps_.push_back(std::make_unique<MappedFile>(path));
   std::string_view bytes(maps_.back()->data(), maps_.back()->size());
   std::string file = path.string();
-  if (starts_with(bytes, kZip)) {
+  if (starts_with(bytes, zip_magic)) {
     add_zip(bytes, file);
   } else if (begins_legacy(bytes)) {
     add_legacy(bytes, file);
@@ -124,7 +125,7 @@ void TorchReader::add_zip(std::string_view bytes, const std::string& file) {
     const ZipEntry* entry = find_entry(entries, str(root, "data/", storage.key));
     if (entry == nullptr)
       throw Error(ErrorKind::model, str("has no storage ", shown_name(storage.key)), file,
-                  kDamaged);
+                  damaged_hint);
     memory[storage.key] = entry->data;
   }
   add_tensors(pickle, memory, file);
@@ -135,8 +136,8 @@ void TorchReader::add_zip(std::string_view bytes, const std::string& file) {
 void TorchReader::add_legacy(std::string_view bytes, const std::string& file) {
   ByteReader in(bytes, file);
   Pickle magic(in, file), version(in, file), system(in, file), pickle(in, file), keys(in, file);
-  if (magic.result().kind != Kind::big || magic.result().text != kMagic)
-    throw Error(ErrorKind::model, "is no file of torch.save", file, kDamaged);
+  if (magic.result().kind != Kind::big || magic.result().text != legacy_magic)
+    throw Error(ErrorKind::model, "is no file of torch.save", file, damaged_hint);
   check_system(version, system, file);
   std::map<std::string_view, const PickledStorage*> known;
   for (const PickledStorage& storage : pickle.storages()) known.emplace(storage.key, &storage);
@@ -149,12 +150,12 @@ void TorchReader::add_legacy(std::string_view bytes, const std::string& file) {
       keys.refuse("has a wrong list of storages");
     if (in.number<uint64_t>() != found->second->elements)
       throw Error(ErrorKind::model, str("gives two sizes for the storage ", shown_name(key)), file,
-                  kDamaged);
+                  damaged_hint);
     memory[key] = in.take(bytes_of(*found->second, file));
   }
   if (in.left() != 0)
     throw Error(ErrorKind::model, str("has ", in.left(), " bytes after its last storage"), file,
-                kDamaged);
+                damaged_hint);
   add_tensors(pickle, memory, file);
 }
 
@@ -174,7 +175,7 @@ void TorchReader::add_tensors(const Pickle& pickle, const Memory& memory, const 
     auto found = memory.find(storage.key);
     if (found == memory.end())
       throw Error(ErrorKind::model, str("has no storage ", shown_name(storage.key)), file,
-                  kDamaged);
+                  damaged_hint);
     tensors_.push_back(view_of(name, tensor, storage, found->second, file));
   }
 }
@@ -183,7 +184,7 @@ TensorView TorchReader::view_of(const std::string& name, const PickledTensor& te
                                 const PickledStorage& storage, std::string_view memory,
                                 const std::string& file) {
   std::string place = str(file, " (tensor ", shown_name(name), ")");
-  auto refuse = [&](const char* what) { throw Error(ErrorKind::model, what, place, kDamaged); };
+  auto refuse = [&](const char* what) { throw Error(ErrorKind::model, what, place, damaged_hint); };
   if (bytes_of(storage, file) != memory.size())
     refuse("its storage has another size than the pickle says");
   uint64_t size = element_size(tensor.dtype);
@@ -200,10 +201,10 @@ TensorView TorchReader::view_of(const std::string& name, const PickledTensor& te
 
 void TorchReader::copy_row_major(TensorView& view, const std::vector<int64_t>& strides,
                                  const std::string& place) {
-  constexpr uint64_t kAlways = 64'000'000;
+  constexpr uint64_t always_allowed = 64'000'000;
   uint64_t files = 0;
   for (const auto& map : maps_) files += map->size();
-  if (view.bytes > 2 * files + kAlways - copied_)
+  if (view.bytes > 2 * files + always_allowed - copied_)
     throw Error(ErrorKind::model,
                 "is a repeated or overlapping view that is much larger than the file", place,
                 "save tensor.contiguous() instead");

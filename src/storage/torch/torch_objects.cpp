@@ -18,13 +18,13 @@ struct Global {
 
 // A list of pairs can be given again and again through the memo, and a tensor is larger than what
 // asks for it: without bounds a small file would take much memory.
-constexpr size_t kMostPairs = 1'000'000, kMostTensors = 200'000;
+constexpr size_t most_pairs = 1'000'000, most_tensors = 200'000;
 
 constexpr int64_t number(Dtype dtype) {
   return static_cast<int64_t>(dtype);
 }
 
-constexpr Global kGlobals[] = {
+constexpr Global globals[] = {
     {"collections", "OrderedDict", Callable::ordered_dict},
     {"torch", "Size", Callable::size},
     {"torch._utils", "_rebuild_tensor", Callable::rebuild_tensor},
@@ -60,7 +60,7 @@ constexpr Global kGlobals[] = {
 }  // namespace
 
 void Pickle::push_global(std::string_view module, std::string_view name) {
-  for (const Global& known : kGlobals)
+  for (const Global& known : globals)
     if (module == known.module && name == known.name) {
       push({.kind = Kind::global, .callable = known.callable, .number = known.dtype});
       return;
@@ -104,7 +104,7 @@ void Pickle::ordered_dict(const Value& arguments) {
       const Value& two = values_[pair];
       if ((two.kind != Kind::list && two.kind != Kind::tuple) || two.items.size() != 2)
         refuse("fills an OrderedDict with something else than pairs");
-      if (++pairs_ > kMostPairs) refuse("holds too many values");
+      if (++pairs_ > most_pairs) refuse("holds too many values");
       dict.items.insert(dict.items.end(), two.items.begin(), two.items.end());
     }
   push(std::move(dict));
@@ -123,8 +123,8 @@ const Value& Pickle::argument(const Value& tuple, size_t place, Kind kind) const
 }
 
 std::vector<int64_t> Pickle::sizes(const Value& tuple) const {
-  constexpr size_t kMostDimensions = 64;
-  if (tuple.items.size() > kMostDimensions) refuse("has a tensor of too many dimensions");
+  constexpr size_t most_dimensions = 64;
+  if (tuple.items.size() > most_dimensions) refuse("has a tensor of too many dimensions");
   std::vector<int64_t> list;
   for (size_t i = 0; i < tuple.items.size(); ++i)
     list.push_back(argument(tuple, i, Kind::integer).number);
@@ -152,7 +152,7 @@ void Pickle::persistent() {
 
 // (storage, offset, size, stride[, requires_grad, hooks[, dtype (v3)[, flags]]]).
 void Pickle::rebuild_tensor(Callable callable, const Value& arguments) {
-  if (tensors_.size() == kMostTensors) refuse("holds too many tensors");
+  if (tensors_.size() == most_tensors) refuse("holds too many tensors");
   PickledTensor tensor;
   tensor.storage = static_cast<size_t>(argument(arguments, 0, Kind::storage).number);
   tensor.offset = argument(arguments, 1, Kind::integer).number;

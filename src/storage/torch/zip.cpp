@@ -10,11 +10,12 @@ namespace compress::storage {
 
 namespace {
 
-constexpr uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50, kEnd = 0x06054b50,
-                   kEnd64 = 0x06064b50, kLocator64 = 0x07064b50;
-constexpr uint64_t kEndSize = 22, kLocatorSize = 20, kLocalSize = 30, kCentralSize = 46;
+constexpr uint32_t local_signature = 0x04034b50, central_signature = 0x02014b50,
+                   end_signature = 0x06054b50, end64_signature = 0x06064b50,
+                   locator64_signature = 0x07064b50;
+constexpr uint64_t end_size = 22, locator_size = 20, local_size = 30, central_size = 46;
 // Fields with all bits set say that the 64-bit extension has the value.
-constexpr uint32_t kMax16 = 0xFFFF, kMax32 = 0xFFFFFFFF;
+constexpr uint32_t max16 = 0xFFFF, max32 = 0xFFFFFFFF;
 
 struct Directory {
   uint64_t count = 0, size = 0, offset = 0;
@@ -55,12 +56,12 @@ class Zip {
 
 // The end record is the last thing in the file but for a comment, whose length it gives.
 uint64_t Zip::find_end() const {
-  if (bytes_.size() < kEndSize) refuse("is too short");
-  uint64_t last = bytes_.size() - kEndSize;
-  for (uint64_t back = 0; back <= std::min<uint64_t>(last, kMax16); ++back) {
+  if (bytes_.size() < end_size) refuse("is too short");
+  uint64_t last = bytes_.size() - end_size;
+  for (uint64_t back = 0; back <= std::min<uint64_t>(last, max16); ++back) {
     ByteReader in = reader(last - back);
-    if (in.number<uint32_t>() != kEnd) continue;
-    in.take(kEndSize - 6);
+    if (in.number<uint32_t>() != end_signature) continue;
+    in.take(end_size - 6);
     if (in.number<uint16_t>() == back) return last - back;
   }
   refuse("has no end record; the file is incomplete");
@@ -75,40 +76,41 @@ Directory Zip::directory() const {
   found.count = in.number<uint16_t>();
   found.size = in.number<uint32_t>();
   found.offset = in.number<uint32_t>();
-  if (here != found.count || disk != first_disk || (disk != 0 && disk != kMax16))
+  if (here != found.count || disk != first_disk || (disk != 0 && disk != max16))
     refuse("is one part of several");
   uint64_t limit = end;
-  if (end >= kLocatorSize && reader(end - kLocatorSize).number<uint32_t>() == kLocator64) {
+  if (end >= locator_size && reader(end - locator_size).number<uint32_t>() == locator64_signature) {
     widen(found, end);
-    limit = end - kLocatorSize;
+    limit = end - locator_size;
   }
   if (found.offset > limit || found.size > limit - found.offset ||
-      found.count > found.size / kCentralSize)
+      found.count > found.size / central_size)
     refuse("has its directory outside of the file");
   return found;
 }
 
 void Zip::widen(Directory& found, uint64_t end) const {
-  ByteReader locator = reader(end - kLocatorSize + 4);
+  ByteReader locator = reader(end - locator_size + 4);
   locator.take(4);
   uint64_t at = locator.number<uint64_t>();
-  if (at > end - kLocatorSize) refuse("has its 64-bit end record outside of the file");
+  if (at > end - locator_size) refuse("has its 64-bit end record outside of the file");
   ByteReader in = reader(at);
-  if (in.number<uint32_t>() != kEnd64) refuse("has no 64-bit end record where it should be");
+  if (in.number<uint32_t>() != end64_signature)
+    refuse("has no 64-bit end record where it should be");
   in.take(8 + 2 + 2 + 4 + 4 + 8);
   Directory wide;
   wide.count = in.number<uint64_t>();
   wide.size = in.number<uint64_t>();
   wide.offset = in.number<uint64_t>();
-  if ((found.count != kMax16 && found.count != wide.count) ||
-      (found.size != kMax32 && found.size != wide.size) ||
-      (found.offset != kMax32 && found.offset != wide.offset))
+  if ((found.count != max16 && found.count != wide.count) ||
+      (found.size != max32 && found.size != wide.size) ||
+      (found.offset != max32 && found.offset != wide.offset))
     refuse("has two end records that differ");
   found = wide;
 }
 
 Listed Zip::next_listed(ByteReader& in) const {
-  if (in.number<uint32_t>() != kCentral) refuse("has a damaged directory");
+  if (in.number<uint32_t>() != central_signature) refuse("has a damaged directory");
   in.take(4);
   Listed entry;
   entry.flags = in.number<uint16_t>();
@@ -123,7 +125,7 @@ Listed Zip::next_listed(ByteReader& in) const {
   entry.name = in.take(name_size);
   if (method != 0) refuse("has the compressed entry " + shown_name(entry.name));
   if ((entry.flags & 0x2041) != 0) refuse("has the encrypted entry " + shown_name(entry.name));
-  extend(entry, in.take(extra_size), entry.size == kMax32, entry.header == kMax32, unpacked);
+  extend(entry, in.take(extra_size), entry.size == max32, entry.header == max32, unpacked);
   in.take(comment_size);
   return entry;
 }
@@ -136,7 +138,7 @@ void Zip::extend(Listed& entry, std::string_view extra, bool wide_size, bool wid
     auto id = in.number<uint16_t>(), length = in.number<uint16_t>();
     ByteReader field(in.take(length), file_);
     if (id != 1) continue;
-    if (unpacked == kMax32) unpacked = field.number<uint64_t>();
+    if (unpacked == max32) unpacked = field.number<uint64_t>();
     if (std::exchange(wide_size, false)) entry.size = field.number<uint64_t>();
     if (std::exchange(wide_header, false)) entry.header = field.number<uint64_t>();
     break;
@@ -147,10 +149,10 @@ void Zip::extend(Listed& entry, std::string_view extra, bool wide_size, bool wid
 }
 
 ZipEntry Zip::locate(const Listed& entry, uint64_t limit, Span& span) const {
-  if (entry.header > limit || limit - entry.header < kLocalSize)
+  if (entry.header > limit || limit - entry.header < local_size)
     refuse("has the entry " + shown_name(entry.name) + " outside of the file");
   ByteReader in(bytes_.substr(0, limit), file_, entry.header);
-  bool agrees = in.number<uint32_t>() == kLocal;
+  bool agrees = in.number<uint32_t>() == local_signature;
   in.take(2);
   auto flags = in.number<uint16_t>(), method = in.number<uint16_t>();
   in.take(8);
@@ -158,7 +160,7 @@ ZipEntry Zip::locate(const Listed& entry, uint64_t limit, Span& span) const {
   in.take(4);
   auto name_size = in.number<uint16_t>(), extra_size = in.number<uint16_t>();
   // Bit 3: the sizes follow the data; then those here mean nothing.
-  bool later = (flags & 8) != 0 || packed == kMax32;
+  bool later = (flags & 8) != 0 || packed == max32;
   agrees =
       agrees && method == 0 && (later || packed == entry.size) && in.take(name_size) == entry.name;
   if (!agrees) refuse("has two different headers for " + shown_name(entry.name));

@@ -150,7 +150,7 @@ json convert_llama(const Model& model, const JsonView& config) {
 }  // namespace
 
 json convert_sentencepiece(const std::filesystem::path& file, const JsonView& config) {
-  return convert_sentencepiece(read_file(file, kFileLimit), file, config);
+  return convert_sentencepiece(read_file(file, file_limit), file, config);
 }
 
 json convert_sentencepiece(std::string_view bytes, const std::filesystem::path& file,

@@ -12,9 +12,9 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr const char* kRoles[] = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                  "pad_token", "cls_token", "mask_token"};
-constexpr const char* kLists[] = {"additional_special_tokens", "extra_special_tokens"};
+constexpr const char* roles[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                 "pad_token", "cls_token", "mask_token"};
+constexpr const char* lists[] = {"additional_special_tokens", "extra_special_tokens"};
 
 // The content of a string or of an object with flags; "" for anything else.
 std::string content_of(const json& token) {
@@ -29,9 +29,9 @@ std::string content_of(const json& token) {
 
 std::set<std::string> special_names(const json& config) {
   std::set<std::string> names;
-  for (const char* role : kRoles)
+  for (const char* role : roles)
     if (config.contains(role)) names.insert(content_of(config[role]));
-  for (const char* list : kLists)
+  for (const char* list : lists)
     if (config.contains(list) && config[list].is_array())
       for (const json& token : config[list]) names.insert(content_of(token));
   return names;
@@ -54,7 +54,7 @@ void warn_of_unread(const json& config, const json& added, const json& map,
       log::warn(str((folder / "added_tokens.json").string(), " has the token '", token,
                     "' with id ", id.dump(), " and added_tokens_decoder of ", file,
                     " has not: the latter counts, as in transformers"));
-  for (const char* role : kRoles) {
+  for (const char* role : roles) {
     if (!map.contains(role)) continue;
     const std::string theirs = content_of(map[role]);
     const std::string ours = config.contains(role) ? content_of(config[role]) : std::string();

@@ -14,15 +14,15 @@ namespace {
 
 using nlohmann::json;
 
-enum Type : int32_t { kUnknown = 2, kControl = 3, kUserDefined = 4 };
+enum Type : int32_t { unknown = 2, control = 3, user_defined = 4 };
 
 // A token of WordPiece as BERT's vocabulary spells it: converters to GGUF put U+2581 before what
 // begins a word and take "##" from what does not.
 std::string as_wordpiece(const std::string& token, int32_t type) {
-  static const std::string kMark = "\u2581";
+  static const std::string mark = "\u2581";
   const bool bracketed = token.size() > 2 && token.front() == '[' && token.back() == ']';
-  if (type == kControl || bracketed) return token;
-  if (token.size() > kMark.size() && starts_with(token, kMark)) return token.substr(kMark.size());
+  if (type == control || bracketed) return token;
+  if (token.size() > mark.size() && starts_with(token, mark)) return token.substr(mark.size());
   return "##" + token;
 }
 
@@ -41,8 +41,8 @@ class Converter {
     check();
     for (size_t id = 0; id < parts_.types.size(); ++id) {
       const int32_t type = parts_.types[id];
-      if (type == kControl || type == kUserDefined || type == kUnknown)
-        added_.add(parts_.tokens[id], type != kUserDefined);
+      if (type == control || type == user_defined || type == unknown)
+        added_.add(parts_.tokens[id], type != user_defined);
     }
     for (size_t id = 0; id < parts_.tokens.size(); ++id) vocab_[parts_.tokens[id]] = id;
     if (vocab_.size() != parts_.tokens.size()) fail("a token is listed twice");

@@ -75,7 +75,7 @@ std::vector<JsonView> JsonView::items() const {
 }
 
 std::string read_text(const std::filesystem::path& path) {
-  std::string bytes = read_file(path, kFileLimit);
+  std::string bytes = read_file(path, file_limit);
   if (is_utf16(bytes))
     throw Error(ErrorKind::model, "the file is UTF-16", path.string(), "convert it to UTF-8");
   return bytes;

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kMaxId = std::numeric_limits<int32_t>::max();
+constexpr int64_t max_id = std::numeric_limits<int32_t>::max();
 
 // The component's type; "none" when it is absent or null.
 std::string type_of(const JsonView& file, const std::string& component) {
@@ -93,7 +93,7 @@ std::unique_ptr<Tokenizer> build_tokenizer(const json& content, const json& conf
   KnownTokens known(model.vocabulary, model.count);
   if (file.has("added_tokens"))
     for (const JsonView& view : file.at("added_tokens").items())
-      known.add(read_added_token(view), view.integer("id", 0, kMaxId), view);
+      known.add(read_added_token(view), view.integer("id", 0, max_id), view);
   for (AddedToken& token : more) {
     const int32_t stated = token.id;
     const std::string name = token.content;

@@ -57,7 +57,7 @@ std::string tokenizer_class(const JsonView& config);
 // The token of that role with its flags, special and as it is written unless they say otherwise.
 AddedToken read_special_token(const JsonView& config, const std::string& key,
                               const std::string& absent);
-// Those of additional_special_tokens and extra_special_tokens.
+// The tokens that additional_special_tokens and extra_special_tokens list.
 std::vector<AddedToken> listed_special_tokens(const JsonView& config);
 
 // Ids of tokens while a file is read, and the tokens that were added to the vocabulary.
@@ -137,8 +137,8 @@ nlohmann::json convert_sentencepiece(std::string_view bytes, const std::filesyst
 std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path,
                                           const JsonView& config);
 
-inline constexpr uint64_t kFileLimit = uint64_t{64} << 20;
+inline constexpr uint64_t file_limit = uint64_t{64} << 20;
 // Components inside components.
-inline constexpr int kDeepestSequence = 16;
+inline constexpr int deepest_sequence = 16;
 
 }  // namespace compress::text

@@ -12,8 +12,8 @@ namespace {
 using nlohmann::json;
 using Ids = std::unordered_map<std::string_view, int32_t>;
 
-constexpr int64_t kMaxId = std::numeric_limits<int32_t>::max();
-constexpr uint64_t kMostGaps = 100'000;  // ids without a token, beyond four for each that has one
+constexpr int64_t max_id = std::numeric_limits<int32_t>::max();
+constexpr uint64_t most_gaps = 100'000;  // ids without a token, beyond four for each that has one
 
 // An object of token to id. Not every id needs a token.
 Vocabulary read_vocabulary(const JsonView& model) {
@@ -21,8 +21,8 @@ Vocabulary read_vocabulary(const JsonView& model) {
   const json& vocab = view.value();
   if (!vocab.is_object()) view.fail("an object of token to id is expected here");
   if (vocab.empty()) view.fail("the vocabulary is empty");
-  const uint64_t limit = vocab.size() * 4 + kMostGaps;
-  if (limit > static_cast<uint64_t>(kMaxId)) view.fail("the vocabulary is too large");
+  const uint64_t limit = vocab.size() * 4 + most_gaps;
+  if (limit > static_cast<uint64_t>(max_id)) view.fail("the vocabulary is too large");
   Vocabulary out(vocab.size());
   std::vector<bool> taken(vocab.size());
   for (const auto& [token, value] : vocab.items()) {
@@ -53,7 +53,7 @@ ModelParts read_wordpiece(const JsonView& model) {
   out.unk = static_cast<int32_t>(found - out.vocabulary.begin());
   out.wordpiece.unk = out.unk;
   out.wordpiece.prefix = model.string("continuing_subword_prefix");
-  out.wordpiece.max_input_chars = model.integer("max_input_chars_per_word", 0, kMaxId);
+  out.wordpiece.max_input_chars = model.integer("max_input_chars_per_word", 0, max_id);
   out.model = make_wordpiece(out.vocabulary, out.wordpiece);
   return out;
 }
@@ -126,8 +126,8 @@ ModelParts read_bpe(const JsonView& model, bool bytes) {
   out.bytes = options.bytes;
   const auto merges = read_merges(model, ids, options.prefix.size());
   out.model = make_bpe(out.vocabulary, merges, options);
-  constexpr const char* kMark = "\u2581";
-  if (!out.bytes && out.model->splits_at(kMark)) out.word_mark = kMark;
+  constexpr const char* mark = "\u2581";
+  if (!out.bytes && out.model->splits_at(mark)) out.word_mark = mark;
   return out;
 }
 

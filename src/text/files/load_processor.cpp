@@ -93,7 +93,7 @@ struct Reader {
   }
 
   void read(const JsonView& view, int depth) {
-    if (depth > kDeepestSequence) view.fail("sequences are nested too deep");
+    if (depth > deepest_sequence) view.fail("sequences are nested too deep");
     const std::string type = view.string("type");
     if (type == "Sequence") {
       for (const JsonView& item : view.at("processors").items()) read(item, depth + 1);

@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
-#include "unicode/char_table.h"
 #include "compress/base/strings.h"
 #include "files/load.h"
+#include "unicode/char_table.h"
 #include "unicode/unicode.h"
 
 namespace compress::text {
@@ -40,7 +40,7 @@ std::string one_character(const JsonView& view, const char* key) {
 }
 
 void check_depth(const JsonView& view, int depth) {
-  if (depth > kDeepestSequence) view.fail("sequences are nested too deep");
+  if (depth > deepest_sequence) view.fail("sequences are nested too deep");
 }
 
 Charsmap read_charsmap(const JsonView& view) {
@@ -126,10 +126,10 @@ PrependScheme read_scheme(const JsonView& view) {
 }
 
 bool is_punctuation(char32_t c) {
-  return PropertyTable::get()[c] & kPunctuation;
+  return PropertyTable::get()[c] & Property::punctuation;
 }
 bool is_numeric(char32_t c) {
-  return CharTable::get()[c] & kNumeric;
+  return CharTable::get()[c] & CharProperty::numeric;
 }
 
 void add_splitter(const JsonView& view, int depth, SplitterParts& out) {
@@ -176,7 +176,7 @@ void add_splitter(const JsonView& view, int depth, SplitterParts& out) {
 
 void add_decoder(const JsonView& view, int depth, DecoderStages& out) {
   check_depth(view, depth);
-  constexpr int64_t kMost = 1'000'000;
+  constexpr int64_t most = 1'000'000;
   const std::string type = view.string("type");
   if (type == "Sequence") {
     for (const JsonView& item : view.at("decoders").items()) add_decoder(item, depth + 1, out);
@@ -197,8 +197,8 @@ void add_decoder(const JsonView& view, int depth, DecoderStages& out) {
     out.push_back(decode_fuse());
   } else if (type == "Strip") {
     out.push_back(decode_strip(one_character(view, "content"),
-                               static_cast<size_t>(view.integer("start", 0, kMost)),
-                               static_cast<size_t>(view.integer("stop", 0, kMost))));
+                               static_cast<size_t>(view.integer("start", 0, most)),
+                               static_cast<size_t>(view.integer("stop", 0, most))));
   } else {
     view.unsupported("decoder",
                      "WordPiece, ByteLevel, Metaspace, BPEDecoder, Replace, ByteFallback, Fuse, "

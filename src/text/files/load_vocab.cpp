@@ -53,7 +53,7 @@ struct TokenLines {
   int64_t count = 0;                // of different tokens, which is the next free id
 };
 
-// One token a line, the line's number (from 0) its id. Of equal tokens the last has the id, as in
+// One token a line, the line's number (from 0) its id. The last of equal tokens has the id, as in
 // transformers, and nobody has those of the others.
 TokenLines read_tokens(const std::filesystem::path& path) {
   const std::string bytes = read_text(path);

@@ -42,8 +42,14 @@ class Fields {
   }
   std::string_view raw() const { return raw_; }  // the field with its key
   uint64_t number() const { return number_; }
-  std::string_view bytes() const { return expect(2), bytes_; }
-  int32_t integer() const { return expect(0), static_cast<int32_t>(value_); }
+  std::string_view bytes() const {
+    expect(2);
+    return bytes_;
+  }
+  int32_t integer() const {
+    expect(0);
+    return static_cast<int32_t>(value_);
+  }
   float real() const {
     expect(5);
     float value;

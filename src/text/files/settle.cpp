@@ -145,7 +145,7 @@ class Settler {
                   alike ? ", as in transformers" : ""));
   }
 
-  // Of other normalizers: the file counts.
+  // For normalizers other than BERT's the file counts.
   void lowercase(const json* part) {
     if (!view_.has("do_lower_case")) return;
     const bool stated = view_.boolean("do_lower_case", false);

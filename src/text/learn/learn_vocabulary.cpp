@@ -10,9 +10,9 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "files/convert.h"
+#include "learn/learn_merges.h"
 #include "normalize/normalize_stages.h"
 #include "split/splitter.h"
-#include "learn/learn_merges.h"
 #include "unicode/unicode.h"
 
 namespace compress::text {
@@ -110,9 +110,9 @@ TokenizerFiles train_wordpiece(const NextLine& next, const TrainOptions& options
   normalizer.push_back(bert_stage({true, true, options.lowercase, options.lowercase}));
   SplitStages splitter;
   splitter.push_back(split_at_characters(is_white_space, SplitBehavior::removed));
-  splitter.push_back(
-      split_at_characters([](char32_t c) { return (PropertyTable::get()[c] & kPunctuation) != 0; },
-                          SplitBehavior::isolated));
+  splitter.push_back(split_at_characters(
+      [](char32_t c) { return (PropertyTable::get()[c] & Property::punctuation) != 0; },
+      SplitBehavior::isolated));
   const auto counts = count_words(next, normalizer, splitter);
 
   const auto special = special_tokens({"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}, options);

@@ -9,18 +9,18 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "models/flat_map.h"
+#include "models/word_cache.h"
+#include "models/word_model.h"
 #include "split/splitter.h"
 #include "unicode/transform.h"
 #include "unicode/unicode.h"
-#include "models/word_cache.h"
-#include "models/word_model.h"
 
 namespace compress::text {
 namespace {
 
-constexpr int32_t kNone = -1;
-constexpr uint32_t kNoRank = std::numeric_limits<uint32_t>::max();
-constexpr size_t kShortWord = 48;  // symbols: below, looking at all is faster than a queue
+constexpr int32_t none = -1;
+constexpr uint32_t no_rank = std::numeric_limits<uint32_t>::max();
+constexpr size_t short_word = 48;  // symbols: below, looking at all is faster than a queue
 
 struct Joined {
   uint32_t rank;
@@ -97,7 +97,7 @@ class Bpe final : public WordModel {
 
   int32_t find(std::string_view token) const override {
     auto found = ids_.find(std::string(token));
-    return found == ids_.end() ? kNone : found->second;
+    return found == ids_.end() ? none : found->second;
   }
 
   void add_to_hash(Sha256& hash) const override {
@@ -117,14 +117,15 @@ class Bpe final : public WordModel {
 
  private:
   void index_byte(uint8_t byte) {
-    constexpr char kHex[] = "0123456789ABCDEF";
-    fallback_[byte] = find(std::string("<0x") + kHex[byte >> 4] + kHex[byte & 15] + ">");
+    constexpr char hex_digits[] = "0123456789ABCDEF";
+    fallback_[byte] =
+        find(std::string("<0x") + hex_digits[byte >> 4] + hex_digits[byte & 15] + ">");
     std::string spelled;
     if (options_.bytes)
       append_utf8(spelled, byte_to_char(byte));
     else if (byte < 0x80)
       spelled.push_back(static_cast<char>(byte));
-    single_[byte] = spelled.empty() ? kNone : find(spelled);
+    single_[byte] = spelled.empty() ? none : find(spelled);
   }
 
   // Whether a token has a mark after another character.
@@ -145,13 +146,13 @@ class Bpe final : public WordModel {
     buffer += character;
     if (last) buffer += options_.suffix;
     auto found = ids_.find(buffer);
-    return found == ids_.end() ? kNone : found->second;
+    return found == ids_.end() ? none : found->second;
   }
 
   static void push(std::vector<Symbol>& symbols, int32_t id, uint32_t length) {
     const int32_t at = static_cast<int32_t>(symbols.size());
     if (at > 0) symbols.back().next = at;
-    symbols.push_back({id, length, at - 1, -1, kNoRank, kNone});
+    symbols.push_back({id, length, at - 1, -1, no_rank, none});
   }
 
   bool push_bytes(std::string_view character, std::vector<Symbol>& symbols) const {
@@ -212,7 +213,7 @@ class Bpe final : public WordModel {
 
   void rank_pair(std::vector<Symbol>& symbols, int32_t at) const {
     Symbol& symbol = symbols[static_cast<size_t>(at)];
-    symbol.rank = kNoRank;
+    symbol.rank = no_rank;
     if (symbol.next < 0) return;
     const Joined* found =
         merges_.find(pair_key(symbol.id, symbols[static_cast<size_t>(symbol.next)].id));
@@ -236,7 +237,7 @@ class Bpe final : public WordModel {
 
   void merge_short(std::vector<Symbol>& symbols) const {
     for (;;) {
-      uint32_t best = kNoRank;
+      uint32_t best = no_rank;
       int32_t place = -1;
       for (int32_t at = 0; at >= 0; at = symbols[static_cast<size_t>(at)].next) {
         if (symbols[static_cast<size_t>(at)].rank >= best) continue;
@@ -254,8 +255,8 @@ class Bpe final : public WordModel {
     queue.clear();
     auto offer = [&](int32_t at) {
       const Symbol& symbol = symbols[static_cast<size_t>(at)];
-      if (symbol.rank != kNoRank) queue.push_back({symbol.rank, at, symbol.joined});
-      return symbol.rank != kNoRank;
+      if (symbol.rank != no_rank) queue.push_back({symbol.rank, at, symbol.joined});
+      return symbol.rank != no_rank;
     };
     for (size_t at = 0; at < symbols.size(); ++at) offer(static_cast<int32_t>(at));
     std::make_heap(queue.begin(), queue.end(), worse);
@@ -285,7 +286,7 @@ class Bpe final : public WordModel {
     first_symbols(word, scratch);
     if (symbols.empty()) return;
     for (size_t at = 0; at < symbols.size(); ++at) rank_pair(symbols, static_cast<int32_t>(at));
-    if (symbols.size() <= kShortWord)
+    if (symbols.size() <= short_word)
       merge_short(symbols);
     else
       merge_long(scratch);

@@ -21,19 +21,19 @@ class FlatMap {
   // as many keys as the constructor was told.
   void put(uint64_t key, const Value& value) {
     size_t at = mix64(key) & mask_;
-    while (slots_[at].key != kFree && slots_[at].key != key) at = (at + 1) & mask_;
+    while (slots_[at].key != free_key && slots_[at].key != key) at = (at + 1) & mask_;
     slots_[at] = {key, value};
   }
   const Value* find(uint64_t key) const {
-    for (size_t at = mix64(key) & mask_; slots_[at].key != kFree; at = (at + 1) & mask_)
+    for (size_t at = mix64(key) & mask_; slots_[at].key != free_key; at = (at + 1) & mask_)
       if (slots_[at].key == key) return &slots_[at].value;
     return nullptr;
   }
 
  private:
-  static constexpr uint64_t kFree = ~uint64_t{0};
+  static constexpr uint64_t free_key = ~uint64_t{0};
   struct Slot {
-    uint64_t key = kFree;
+    uint64_t key = free_key;
     Value value{};
   };
   std::vector<Slot> slots_;

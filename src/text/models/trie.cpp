@@ -7,15 +7,15 @@ namespace {
 
 // How many places are looked at for a node's children before they go to the end: bounds the time
 // that a vocabulary can cost, at the price of some unused units.
-constexpr int kPlaces = 256;
-constexpr size_t kBytes = 256;
+constexpr int most_places = 256;
+constexpr size_t byte_values = 256;
 
 }  // namespace
 
 void Trie::build(std::vector<Keys> sets) {
   size_t roots = std::max<size_t>(sets.size(), 1);
   used_.assign(roots, true);
-  units_.assign(roots + kBytes, Unit{});
+  units_.assign(roots + byte_values, Unit{});
   first_free_ = search_start_ = roots;
   for (size_t set = 0; set < roots; ++set) units_[set].base = static_cast<int32_t>(roots);
   for (size_t set = 0; set < sets.size(); ++set) {
@@ -29,7 +29,7 @@ void Trie::build(std::vector<Keys> sets) {
     }
   }
   // Every base + byte stays inside, so that looking a byte up needs no check.
-  units_.resize(used_.size() + kBytes);
+  units_.resize(used_.size() + byte_values);
   units_.shrink_to_fit();
   used_ = {};
 }
@@ -51,7 +51,7 @@ void Trie::place(const Keys& keys, const Span& span, std::vector<Span>& work) {
   starts.push_back(span.last);
   int32_t base = find_base(bytes);
   units_[span.node].base = base;
-  size_t need = static_cast<size_t>(base) + kBytes;
+  size_t need = static_cast<size_t>(base) + byte_values;
   if (units_.size() < need) units_.resize(std::max(need, units_.size() * 3 / 2));
   size_t top = static_cast<size_t>(base) + bytes.back() + 1;
   if (used_.size() < top) used_.resize(top, false);
@@ -68,7 +68,7 @@ int32_t Trie::find_base(const std::vector<uint8_t>& bytes) {
   size_t lowest = bytes.front();
   size_t unit = std::max(first_free_, lowest);
   if (bytes.size() > 1) unit = std::max(unit, search_start_);
-  for (int places = 0; places < kPlaces; ++places, ++unit) {
+  for (int places = 0; places < most_places; ++places, ++unit) {
     if (!is_free(unit)) continue;
     size_t base = unit - lowest;
     if (std::all_of(bytes.begin(), bytes.end(), [&](uint8_t b) { return is_free(base + b); }))

@@ -6,15 +6,15 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "unicode/transform.h"
 #include "models/trie.h"
 #include "models/word_cache.h"
 #include "models/word_model.h"
+#include "unicode/transform.h"
 
 namespace compress::text {
 namespace {
 
-constexpr double kUnknownPenalty = 10;
+constexpr double unknown_penalty = 10;
 
 // The best way to a place in the word.
 struct Node {
@@ -22,7 +22,7 @@ struct Node {
   uint32_t start;
   int32_t id;
 };
-constexpr uint32_t kUnreached = std::numeric_limits<uint32_t>::max();
+constexpr uint32_t unreached = std::numeric_limits<uint32_t>::max();
 
 class Unigram final : public WordModel {
  public:
@@ -35,10 +35,10 @@ class Unigram final : public WordModel {
     pieces_ = Trie({keys});
     double lowest = std::numeric_limits<double>::infinity();
     for (double score : scores) lowest = std::min(lowest, score);
-    unknown_score_ = lowest - kUnknownPenalty;
-    constexpr char kHex[] = "0123456789ABCDEF";
+    unknown_score_ = lowest - unknown_penalty;
+    constexpr char hex_digits[] = "0123456789ABCDEF";
     for (int b = 0; b < 256; ++b)
-      fallback_[b] = find(std::string("<0x") + kHex[b >> 4] + kHex[b & 15] + ">");
+      fallback_[b] = find(std::string("<0x") + hex_digits[b >> 4] + hex_digits[b & 15] + ">");
   }
 
   void encode(std::string_view word, WordTokens& out) const override {
@@ -59,20 +59,20 @@ class Unigram final : public WordModel {
  private:
   // Fills nodes[i] with the best way to byte i of the word.
   void forward(std::string_view word, std::vector<Node>& nodes) const {
-    nodes.assign(word.size() + 1, {0, kUnreached, -1});
+    nodes.assign(word.size() + 1, {0, unreached, -1});
     for (uint32_t start = 0; start < word.size();) {
       const uint32_t length = char_length(word, start);
       const double here = nodes[start].score;
       bool whole = false;  // a piece is this one character
       auto offer = [&](uint32_t end, double score, int32_t id) {
         Node& node = nodes[end];
-        if (node.start == kUnreached || score > node.score) node = {score, start, id};
+        if (node.start == unreached || score > node.score) node = {score, start, id};
       };
       pieces_.for_each_prefix(0, word.substr(start), [&](int32_t id, uint32_t size) {
         offer(start + size, scores_[static_cast<size_t>(id)] + here, id);
         whole = whole || size == length;
       });
-      if (!whole) offer(start + length, unknown_score_ + here, kUnknown);
+      if (!whole) offer(start + length, unknown_score_ + here, unknown_id);
       start += length;
     }
   }
@@ -98,10 +98,10 @@ class Unigram final : public WordModel {
     bool unknown_before = false;
     for (uint32_t end = static_cast<uint32_t>(word.size()); end > 0;) {
       const Node& node = nodes[end];
-      if (node.id == kUnknown && options_.unk < 0)
+      if (node.id == unknown_id && options_.unk < 0)
         throw Error(ErrorKind::model,
                     "a character is not in the vocabulary, and there is no unknown token");
-      const bool unknown = node.id == kUnknown || node.id == options_.unk;
+      const bool unknown = node.id == unknown_id || node.id == options_.unk;
       if (unknown && unknown_before)
         path.back().begin = node.start;
       else
@@ -113,7 +113,7 @@ class Unigram final : public WordModel {
       add_text(word, span->begin, span->end, out);
   }
 
-  static constexpr int32_t kUnknown = -2;
+  static constexpr int32_t unknown_id = -2;
   UnigramOptions options_;
   std::vector<double> scores_;
   double unknown_score_ = 0;

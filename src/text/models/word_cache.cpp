@@ -5,7 +5,7 @@
 namespace compress::text {
 namespace {
 
-constexpr size_t kModels = 4;
+constexpr size_t kept_models = 4;
 
 struct Slot {
   uint64_t serial = 0;
@@ -13,7 +13,7 @@ struct Slot {
 };
 
 struct Slots {
-  Slot slots[kModels];
+  Slot slots[kept_models];
   size_t next = 0;  // the slot that goes when another model comes
 };
 
@@ -24,7 +24,7 @@ WordCache& WordCache::of(uint64_t serial) {
   for (Slot& slot : mine.slots)
     if (slot.serial == serial) return *slot.cache;
   Slot& slot = mine.slots[mine.next];
-  mine.next = (mine.next + 1) % kModels;
+  mine.next = (mine.next + 1) % kept_models;
   slot.serial = serial;
   slot.cache = std::make_unique<WordCache>();
   return *slot.cache;

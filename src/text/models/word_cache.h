@@ -15,7 +15,7 @@ namespace compress::text {
 // tokens fit; others are not kept. One entry is one cache line.
 class WordCache {
  public:
-  static constexpr size_t kLongestWord = 31, kMostTokens = 5;
+  static constexpr size_t longest_word = 31, most_tokens = 5;
 
   static uint64_t hash(std::string_view word) {
     uint64_t h = word.size() * 0x9E3779B97F4A7C15ull;
@@ -27,7 +27,7 @@ class WordCache {
 
   // Appends the tokens of `word` when they are here.
   bool find(std::string_view word, uint64_t hash, WordTokens& out) const {
-    const Entry& e = entries_[hash & kMask];
+    const Entry& e = entries_[hash & mask];
     if (e.length != word.size() || std::memcmp(e.word, word.data(), word.size()) != 0) return false;
     uint32_t at = 0;
     for (size_t i = 0; i < e.count; ++i) {
@@ -40,12 +40,12 @@ class WordCache {
   // Keeps the tokens of `word` from number `first` on, when they stand for its bytes in order.
   void keep(std::string_view word, uint64_t hash, const WordTokens& tokens, size_t first) {
     const size_t count = tokens.ids.size() - first;
-    if (count > kMostTokens) return;
+    if (count > most_tokens) return;
     Entry fresh;
     uint32_t at = 0;
     for (size_t i = 0; i < count; ++i) {
       const TokenSpan& span = tokens.spans[first + i];
-      if (span.begin != at || span.end > kLongestWord) return;
+      if (span.begin != at || span.end > longest_word) return;
       fresh.ids[i] = tokens.ids[first + i];
       fresh.lengths[i] = static_cast<uint8_t>(span.end - span.begin);
       at = span.end;
@@ -53,7 +53,7 @@ class WordCache {
     fresh.count = static_cast<uint8_t>(count);
     fresh.length = static_cast<uint8_t>(word.size());
     std::memcpy(fresh.word, word.data(), word.size());
-    entries_[hash & kMask] = fresh;
+    entries_[hash & mask] = fresh;
   }
 
   // Appends the tokens of `word` as `encode(word, out)` does, from the table of the model `serial`
@@ -61,7 +61,7 @@ class WordCache {
   template <class Encode>
   static void through(uint64_t serial, std::string_view word, WordTokens& out,
                       const Encode& encode) {
-    if (word.size() > kLongestWord) return encode(word, out);
+    if (word.size() > longest_word) return encode(word, out);
     WordCache& cache = of(serial);
     const uint64_t hash = WordCache::hash(word);
     if (cache.find(word, hash, out)) return;
@@ -76,12 +76,12 @@ class WordCache {
   static uint64_t next_serial();
 
  private:
-  static constexpr size_t kEntries = 8192, kMask = kEntries - 1;
+  static constexpr size_t entry_count = 8192, mask = entry_count - 1;
   struct Entry {
-    char word[kLongestWord];
+    char word[longest_word];
     uint8_t length = 0;  // 0: nothing here
-    int32_t ids[kMostTokens];
-    uint8_t lengths[kMostTokens];
+    int32_t ids[most_tokens];
+    uint8_t lengths[most_tokens];
     uint8_t count;
   };
   static_assert(sizeof(Entry) <= 64);
@@ -96,7 +96,7 @@ class WordCache {
     return x ^ x >> 31;
   }
 
-  std::vector<Entry> entries_ = std::vector<Entry>(kEntries);
+  std::vector<Entry> entries_ = std::vector<Entry>(entry_count);
 };
 
 }  // namespace compress::text

@@ -44,7 +44,7 @@ void order(std::vector<Item>& items) {
 Normalizer::Normalizer(const NormalizerOptions& options) : options_(options) {
   std::map<std::vector<uint32_t>, uint16_t> seen;
   std::vector<uint32_t> block(kBlock);
-  for (char32_t first = 0; first < kCodePoints; first += kBlock) {
+  for (char32_t first = 0; first < code_point_count; first += kBlock) {
     for (size_t i = 0; i < kBlock; ++i) block[i] = action_of(first + static_cast<char32_t>(i));
     auto [entry, added] = seen.emplace(block, static_cast<uint16_t>(seen.size()));
     if (added) blocks_.insert(blocks_.end(), block.begin(), block.end());
@@ -64,15 +64,15 @@ uint32_t Normalizer::action_of(char32_t c) {
   const PropertyTable& table = PropertyTable::get();
   uint8_t properties = table[c];
   if (properties == 0 && c >= kNoCaseFrom) return copy;  // most code points
-  if (options_.clean_text && properties & kRemoved) return drop;
-  if (options_.clean_text && properties & kWhiteSpace) return space;
-  bool chinese = options_.handle_chinese_chars && properties & kChinese;
+  if (options_.clean_text && properties & Property::removed) return drop;
+  if (options_.clean_text && properties & Property::white_space) return space;
+  bool chinese = options_.handle_chinese_chars && properties & Property::chinese;
   std::u32string parts, result;
   if (options_.strip_accents) {
     append_decomposed(parts, c);
     for (char32_t p : parts)
-      if (!(table[p] & kNonspacingMark) && combining_class(p) != 0) return reorder;
-    std::erase_if(parts, [&](char32_t p) { return table[p] & kNonspacingMark; });
+      if (!(table[p] & Property::nonspacing_mark) && combining_class(p) != 0) return reorder;
+    std::erase_if(parts, [&](char32_t p) { return table[p] & Property::nonspacing_mark; });
   } else {
     parts.push_back(c);
   }
@@ -166,9 +166,9 @@ void Normalizer::normalize_exact(std::string_view text, uint32_t base, bool offs
     auto [c, length] = decode_utf8(text.substr(at));
     Source source{c, base + at, base + at + length};
     at += length;
-    if (options_.clean_text && table[c] & kRemoved) continue;
-    if (options_.clean_text && table[c] & kWhiteSpace) source.code_point = ' ';
-    bool chinese = options_.handle_chinese_chars && table[c] & kChinese;
+    if (options_.clean_text && table[c] & Property::removed) continue;
+    if (options_.clean_text && table[c] & Property::white_space) source.code_point = ' ';
+    bool chinese = options_.handle_chinese_chars && table[c] & Property::chinese;
     if (chinese) sources.push_back({' ', source.begin, source.end});
     sources.push_back(source);
     if (chinese) sources.push_back({' ', source.begin, source.end});
@@ -185,7 +185,7 @@ void Normalizer::normalize_exact(std::string_view text, uint32_t base, bool offs
   size_t taken = 0;
   for (const Item& item : items) {
     if (!item.inserted) ++taken;
-    if (table[item.code_point] & kNonspacingMark) continue;
+    if (table[item.code_point] & Property::nonspacing_mark) continue;
     parts.clear();
     if (options_.lowercase)
       append_lower(parts, item.code_point);

@@ -28,8 +28,8 @@ uint32_t value_of(uint32_t unit) {
   return unit & ~(1U << 31);
 }
 
-constexpr size_t kShortCluster = 6;
-constexpr std::string_view kBase64 =
+constexpr size_t short_cluster = 6;
+constexpr std::string_view base64 =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 size_t count_characters(std::string_view text) {
@@ -41,35 +41,35 @@ size_t count_characters(std::string_view text) {
 // Where utf8proc's grapheme clusters (Unicode 15 in version 2.8) differ from the library's
 // (Unicode 17): code points that are asked about by another one of the right class. Read off the
 // library like the tables of unicode_tables.cpp; tests/interop/test_tokenizer_parts.py asks again.
-constexpr char32_t kControl = 0, kExtend = 0x300, kSpacing = 0x903, kPrepend = 0x600, kOther = 'a';
+constexpr char32_t control = 0, extend = 0x300, spacing = 0x903, prepend = 0x600, other = 'a';
 struct StandIn {
   char32_t first, last, by;
 };
-constexpr StandIn kStandIns[] = {
-    {0x897, 0x897, kExtend},      {0xCC0, 0xCC0, kExtend},      {0xCC7, 0xCC8, kExtend},
-    {0xCCA, 0xCCB, kExtend},      {0x1715, 0x1715, kExtend},    {0x1734, 0x1734, kExtend},
-    {0x1ACF, 0x1ADD, kExtend},    {0x1AE0, 0x1AEB, kExtend},    {0x1B3B, 0x1B3B, kExtend},
-    {0x1B3D, 0x1B3D, kExtend},    {0x1B43, 0x1B43, kExtend},    {0x1BAA, 0x1BAA, kExtend},
-    {0x1BF2, 0x1BF3, kExtend},    {0x2065, 0x2065, kControl},   {0xA953, 0xA953, kExtend},
-    {0xFFF0, 0xFFF8, kControl},   {0x10D69, 0x10D6D, kExtend},  {0x10EFA, 0x10EFC, kExtend},
-    {0x111C0, 0x111C0, kExtend},  {0x11235, 0x11235, kExtend},  {0x1134D, 0x1134D, kExtend},
-    {0x113B8, 0x113B8, kExtend},  {0x113B9, 0x113BA, kSpacing}, {0x113BB, 0x113C0, kExtend},
-    {0x113C2, 0x113C2, kExtend},  {0x113C5, 0x113C5, kExtend},  {0x113C7, 0x113C9, kExtend},
-    {0x113CA, 0x113CA, kSpacing}, {0x113CC, 0x113CD, kSpacing}, {0x113CE, 0x113D0, kExtend},
-    {0x113D1, 0x113D1, kPrepend}, {0x113D2, 0x113D2, kExtend},  {0x113E1, 0x113E2, kExtend},
-    {0x116B6, 0x116B6, kExtend},  {0x1171E, 0x1171E, kSpacing}, {0x1193D, 0x1193D, kExtend},
-    {0x11A3A, 0x11A3A, kOther},   {0x11B60, 0x11B60, kExtend},  {0x11B61, 0x11B61, kSpacing},
-    {0x11B62, 0x11B64, kExtend},  {0x11B65, 0x11B65, kSpacing}, {0x11B66, 0x11B66, kExtend},
-    {0x11B67, 0x11B67, kSpacing}, {0x11F41, 0x11F41, kExtend},  {0x11F5A, 0x11F5A, kExtend},
-    {0x1611E, 0x16129, kExtend},  {0x1612A, 0x1612C, kSpacing}, {0x1612D, 0x1612F, kExtend},
-    {0x16FF0, 0x16FF1, kExtend},  {0x1D166, 0x1D166, kExtend},  {0x1D16D, 0x1D16D, kExtend},
-    {0x1E5EE, 0x1E5EF, kExtend},  {0x1E6E3, 0x1E6E3, kExtend},  {0x1E6E6, 0x1E6E6, kExtend},
-    {0x1E6EE, 0x1E6EF, kExtend},  {0x1E6F5, 0x1E6F5, kExtend},  {0xE0000, 0xE0000, kControl},
-    {0xE0002, 0xE001F, kControl}, {0xE0080, 0xE00FF, kControl}, {0xE01F0, 0xE0FFF, kControl}};
+constexpr StandIn stand_ins[] = {
+    {0x897, 0x897, extend},      {0xCC0, 0xCC0, extend},      {0xCC7, 0xCC8, extend},
+    {0xCCA, 0xCCB, extend},      {0x1715, 0x1715, extend},    {0x1734, 0x1734, extend},
+    {0x1ACF, 0x1ADD, extend},    {0x1AE0, 0x1AEB, extend},    {0x1B3B, 0x1B3B, extend},
+    {0x1B3D, 0x1B3D, extend},    {0x1B43, 0x1B43, extend},    {0x1BAA, 0x1BAA, extend},
+    {0x1BF2, 0x1BF3, extend},    {0x2065, 0x2065, control},   {0xA953, 0xA953, extend},
+    {0xFFF0, 0xFFF8, control},   {0x10D69, 0x10D6D, extend},  {0x10EFA, 0x10EFC, extend},
+    {0x111C0, 0x111C0, extend},  {0x11235, 0x11235, extend},  {0x1134D, 0x1134D, extend},
+    {0x113B8, 0x113B8, extend},  {0x113B9, 0x113BA, spacing}, {0x113BB, 0x113C0, extend},
+    {0x113C2, 0x113C2, extend},  {0x113C5, 0x113C5, extend},  {0x113C7, 0x113C9, extend},
+    {0x113CA, 0x113CA, spacing}, {0x113CC, 0x113CD, spacing}, {0x113CE, 0x113D0, extend},
+    {0x113D1, 0x113D1, prepend}, {0x113D2, 0x113D2, extend},  {0x113E1, 0x113E2, extend},
+    {0x116B6, 0x116B6, extend},  {0x1171E, 0x1171E, spacing}, {0x1193D, 0x1193D, extend},
+    {0x11A3A, 0x11A3A, other},   {0x11B60, 0x11B60, extend},  {0x11B61, 0x11B61, spacing},
+    {0x11B62, 0x11B64, extend},  {0x11B65, 0x11B65, spacing}, {0x11B66, 0x11B66, extend},
+    {0x11B67, 0x11B67, spacing}, {0x11F41, 0x11F41, extend},  {0x11F5A, 0x11F5A, extend},
+    {0x1611E, 0x16129, extend},  {0x1612A, 0x1612C, spacing}, {0x1612D, 0x1612F, extend},
+    {0x16FF0, 0x16FF1, extend},  {0x1D166, 0x1D166, extend},  {0x1D16D, 0x1D16D, extend},
+    {0x1E5EE, 0x1E5EF, extend},  {0x1E6E3, 0x1E6E3, extend},  {0x1E6E6, 0x1E6E6, extend},
+    {0x1E6EE, 0x1E6EF, extend},  {0x1E6F5, 0x1E6F5, extend},  {0xE0000, 0xE0000, control},
+    {0xE0002, 0xE001F, control}, {0xE0080, 0xE00FF, control}, {0xE01F0, 0xE0FFF, control}};
 
 // Rule GB9c, which utf8proc has from version 2.9 on: a consonant stays with one before it that a
 // linker (a virama) follows.
-constexpr Range kConsonants[] = {
+constexpr Range consonants[] = {
     {0x915, 0x939},     {0x958, 0x95F},     {0x978, 0x97F},     {0x995, 0x9A8},
     {0x9AA, 0x9B0},     {0x9B2, 0x9B2},     {0x9B6, 0x9B9},     {0x9DC, 0x9DD},
     {0x9DF, 0x9DF},     {0x9F0, 0x9F1},     {0xA95, 0xAA8},     {0xAAA, 0xAB0},
@@ -89,9 +89,9 @@ constexpr Range kConsonants[] = {
     {0x11390, 0x113B5}, {0x11900, 0x11906}, {0x11909, 0x11909}, {0x1190C, 0x11913},
     {0x11915, 0x11916}, {0x11918, 0x1192F}, {0x11A00, 0x11A00}, {0x11A0B, 0x11A32},
     {0x11A50, 0x11A50}, {0x11A5C, 0x11A83}, {0x11F04, 0x11F10}, {0x11F12, 0x11F33}};
-constexpr char32_t kLinkers[] = {0x94D,   0x9CD,   0xACD,   0xB4D,   0xC4D,   0xD4D,  0x1039,
-                                 0x17D2,  0x1A60,  0x1B44,  0x1BAB,  0xA9C0,  0xAAF6, 0x10A3F,
-                                 0x11133, 0x113D0, 0x1193E, 0x11A47, 0x11A99, 0x11F42};
+constexpr char32_t linkers[] = {0x94D,   0x9CD,   0xACD,   0xB4D,   0xC4D,   0xD4D,  0x1039,
+                                0x17D2,  0x1A60,  0x1B44,  0x1BAB,  0xA9C0,  0xAAF6, 0x10A3F,
+                                0x11133, 0x113D0, 0x1193E, 0x11A47, 0x11A99, 0x11F42};
 
 // The range that holds `c`, or null.
 template <typename R, size_t N>
@@ -103,7 +103,7 @@ const R* range_of(const R (&ranges)[N], char32_t c) {
 }
 
 utf8proc_int32_t stand_in(char32_t c) {
-  const StandIn* found = c < kStandIns[0].first ? nullptr : range_of(kStandIns, c);
+  const StandIn* found = c < stand_ins[0].first ? nullptr : range_of(stand_ins, c);
   return static_cast<utf8proc_int32_t>(found == nullptr ? c : found->by);
 }
 
@@ -111,14 +111,14 @@ utf8proc_int32_t stand_in(char32_t c) {
 enum class Conjunct { none, consonant, linked };
 
 Conjunct after(Conjunct before, char32_t c) {
-  if (c < kExtend) return Conjunct::none;
-  if (range_of(kConsonants, c) != nullptr) return Conjunct::consonant;
+  if (c < extend) return Conjunct::none;
+  if (range_of(consonants, c) != nullptr) return Conjunct::consonant;
   if (before == Conjunct::none) return before;
-  if (std::binary_search(std::begin(kLinkers), std::end(kLinkers), c)) return Conjunct::linked;
-  constexpr char32_t kNonJoiner = 0x200C;
+  if (std::binary_search(std::begin(linkers), std::end(linkers), c)) return Conjunct::linked;
+  constexpr char32_t non_joiner = 0x200C;
   const auto kind = utf8proc_get_property(stand_in(c))->boundclass;
   const bool extends = kind == UTF8PROC_BOUNDCLASS_EXTEND || kind == UTF8PROC_BOUNDCLASS_ZWJ;
-  return extends && c != kNonJoiner ? before : Conjunct::none;
+  return extends && c != non_joiner ? before : Conjunct::none;
 }
 
 // Bytes of the grapheme cluster at the front of `text`, which is not empty.
@@ -213,7 +213,7 @@ bool Charsmap::normalize(std::string_view text, std::vector<Change>& out) const 
     }
     const std::string_view cluster = text.substr(at, cluster_length(text.substr(at)));
     at += cluster.size();
-    if (cluster.size() < kShortCluster) {
+    if (cluster.size() < short_cluster) {
       if (auto by = find(cluster)) {
         changed = true;
         replace(cluster, *by, out);
@@ -241,8 +241,8 @@ std::optional<std::string> decode_base64(std::string_view text) {
   uint32_t bits = 0;
   int count = 0;
   for (char c : text) {
-    const size_t digit = kBase64.find(c);
-    if (digit == kBase64.npos) return std::nullopt;
+    const size_t digit = base64.find(c);
+    if (digit == base64.npos) return std::nullopt;
     bits = bits << 6 | static_cast<uint32_t>(digit);
     count += 6;
     if (count >= 8) {
@@ -260,7 +260,7 @@ std::string encode_base64(std::string_view bytes) {
     for (size_t i = 0; i < 3; ++i)
       bits = bits << 8 | (at + i < bytes.size() ? static_cast<uint8_t>(bytes[at + i]) : 0);
     for (size_t i = 0; i < 4; ++i)
-      out += at + i > bytes.size() ? '=' : kBase64[bits >> (18 - 6 * i) & 63];
+      out += at + i > bytes.size() ? '=' : base64[bits >> (18 - 6 * i) & 63];
   }
   return out;
 }

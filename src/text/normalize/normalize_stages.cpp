@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "unicode/char_table.h"
 #include "split/splitter.h"
+#include "unicode/char_table.h"
 #include "unicode/unicode.h"
 
 namespace compress::text {
@@ -110,7 +110,7 @@ class StripAccentsStage final : public NormalizerStage {
   void apply(NormalizerState& state) const override {
     if (is_ascii(state.text.text)) return;
     const CharTable& table = CharTable::get();
-    filter(state, [&](char32_t c) { return !(table[c] & kMark); });
+    filter(state, [&](char32_t c) { return !(table[c] & CharProperty::mark); });
   }
 };
 

@@ -6,10 +6,10 @@
 #include <string_view>
 #include <vector>
 
-#include "normalize/charsmap.h"
-#include "unicode/normal_forms.h"
 #include "normalize/bert_normalizer.h"
+#include "normalize/charsmap.h"
 #include "regex/regex.h"
+#include "unicode/normal_forms.h"
 #include "unicode/transform.h"
 
 namespace compress::text {

@@ -5,20 +5,20 @@
 
 #include <stdexcept>
 
-#include "unicode/char_table.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "unicode/char_table.h"
 #include "unicode/transform.h"
 #include "unicode/unicode.h"
 
 namespace compress::text {
 namespace {
 
-constexpr uint32_t kMatchLimit = 1'000'000;  // steps of one search
-constexpr uint32_t kHeapLimit = 64 << 10;    // KiB
-constexpr uint32_t kDepthLimit = 100'000;
-constexpr size_t kStackStart = 32 << 10, kStackLimit = 4 << 20;
-constexpr size_t kLongestPattern = 100'000;
+constexpr uint32_t match_limit = 1'000'000;  // steps of one search
+constexpr uint32_t heap_limit = 64 << 10;    // KiB
+constexpr uint32_t depth_limit = 100'000;
+constexpr size_t stack_start = 32 << 10, stack_limit = 4 << 20;
+constexpr size_t longest_pattern = 100'000;
 
 struct CodeDeleter {
   void operator()(pcre2_code* code) const { pcre2_code_free(code); }
@@ -43,12 +43,12 @@ CodePointer compile(const std::string& pattern) {
 struct Workspace {
   pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
   pcre2_match_context* context = pcre2_match_context_create(nullptr);
-  pcre2_jit_stack* stack = pcre2_jit_stack_create(kStackStart, kStackLimit, nullptr);
+  pcre2_jit_stack* stack = pcre2_jit_stack_create(stack_start, stack_limit, nullptr);
   Workspace() {
     if (data == nullptr || context == nullptr) throw std::bad_alloc();
-    pcre2_set_match_limit(context, kMatchLimit);
-    pcre2_set_heap_limit(context, kHeapLimit);
-    pcre2_set_depth_limit(context, kDepthLimit);
+    pcre2_set_match_limit(context, match_limit);
+    pcre2_set_heap_limit(context, heap_limit);
+    pcre2_set_depth_limit(context, depth_limit);
     pcre2_jit_stack_assign(context, nullptr, stack);
   }
   ~Workspace() {
@@ -70,7 +70,7 @@ bool has_newer(std::string_view text) {
       continue;
     }
     const Decoded d = decode_utf8(text.substr(at));
-    if (table[d.code_point] & kNewer) return true;
+    if (table[d.code_point] & CharProperty::newer) return true;
     at += d.length;
   }
   return false;
@@ -83,7 +83,7 @@ struct Regex::Code {
 };
 
 Regex::Regex(std::string_view pattern, bool literal) {
-  if (pattern.size() > kLongestPattern) throw std::invalid_argument("it is too long");
+  if (pattern.size() > longest_pattern) throw std::invalid_argument("it is too long");
   if (literal && !pattern.empty()) {
     literal_ = pattern;
     return;

@@ -4,40 +4,41 @@
 #include <stdexcept>
 #include <utility>
 
-#include "unicode/char_table.h"
 #include "compress/base/strings.h"
 #include "regex/regex.h"
+#include "unicode/char_table.h"
 
 namespace compress::text {
 namespace {
 
-constexpr std::string_view kAny = R"(\x{0}-\x{10FFFF})";
-constexpr std::string_view kSpaces =
+constexpr std::string_view any = R"(\x{0}-\x{10FFFF})";
+constexpr std::string_view spaces =
     R"(\x09-\x0D\x20\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 // What \w has besides outside a class: numbers of Latin-1.
-constexpr std::string_view kLatinNumbers = R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
+constexpr std::string_view latin_numbers = R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
 // Alphabetic characters that are neither letters nor marks nor numbers.
-constexpr std::string_view kWordExtra =
+constexpr std::string_view word_extra =
     R"(\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
-constexpr int kDeepest = 100;
+constexpr int deepest = 100;
 
 std::string hex(char32_t c) {
-  constexpr char kDigits[] = "0123456789ABCDEF";
+  constexpr char hex_digits[] = "0123456789ABCDEF";
   std::string digits;
-  do digits.insert(digits.begin(), kDigits[c & 15]);
+  do digits.insert(digits.begin(), hex_digits[c & 15]);
   while ((c >>= 4) != 0);
   return "\\x{" + digits + "}";
 }
 
 bool is_category(std::string_view name) {
-  constexpr std::string_view kMajor = "CLMNPSZ";
-  if (name.empty() || name.size() > 2 || kMajor.find(name[0]) == kMajor.npos) return false;
+  constexpr std::string_view major_categories = "CLMNPSZ";
+  if (name.empty() || name.size() > 2 || major_categories.find(name[0]) == major_categories.npos)
+    return false;
   return name.size() == 1 || (name[1] >= 'a' && name[1] <= 'z') || name == "L&";
 }
 
 // General categories by their long names, and classes of POSIX. Keys in lower case without
 // separators; values are members of a class.
-constexpr std::pair<std::string_view, std::string_view> kLongNames[] = {{"letter", "L"},
+constexpr std::pair<std::string_view, std::string_view> long_names[] = {{"letter", "L"},
                                                                         {"uppercaseletter", "Lu"},
                                                                         {"lowercaseletter", "Ll"},
                                                                         {"titlecaseletter", "Lt"},
@@ -100,8 +101,8 @@ class Translator {
       out_ += c;
       return;
     }
-    constexpr std::string_view kOperators = "*+?|^$";
-    if (kOperators.find(c) == kOperators.npos && (static_cast<uint8_t>(c) & 0xC0) != 0x80)
+    constexpr std::string_view operators = "*+?|^$";
+    if (operators.find(c) == operators.npos && (static_cast<uint8_t>(c) & 0xC0) != 0x80)
       atom_ = out_.size();
     if (c == '[')
       out_ += char_class(0).second;
@@ -144,13 +145,13 @@ class Translator {
     bool negated = false;
     const size_t start = at_;
     if (std::string members = shorthand(negated); !members.empty()) {
-      if (in_[start] == 'w' || in_[start] == 'W') members += kLatinNumbers;
+      if (in_[start] == 'w' || in_[start] == 'W') members += latin_numbers;
       out_ += (negated ? "[^" : "[") + members + "]";
       return;
     }
     at_ = start;
     const char c = take();
-    const std::string word = "[" + word_members() + std::string(kLatinNumbers) + "]";
+    const std::string word = "[" + word_members() + std::string(latin_numbers) + "]";
     if (c == 'b')
       out_ += "(?:(?<=" + word + ")(?!" + word + ")|(?<!" + word + ")(?=" + word + "))";
     else if (c == 'B')
@@ -171,8 +172,8 @@ class Translator {
       return "\\x{" + digits + "}";
     }
     const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    constexpr std::string_view kSame = "AzZGKRXNntrfaekgxo";
-    if (letter && kSame.find(c) == kSame.npos) return std::string(1, c);
+    constexpr std::string_view same_escapes = "AzZGKRXNntrfaekgxo";
+    if (letter && same_escapes.find(c) == same_escapes.npos) return std::string(1, c);
     return std::string("\\") + c;
   }
 
@@ -183,7 +184,7 @@ class Translator {
     switch (c) {
       case 's':
       case 'S':
-        return std::string(kSpaces);
+        return std::string(spaces);
       case 'w':
       case 'W':
         return word_members();
@@ -223,10 +224,10 @@ class Translator {
     std::string key;
     for (char c : lower_ascii(name))
       if (c != '_' && c != '-' && c != ' ') key += c;
-    for (const auto& [long_name, short_name] : kLongNames)
+    for (const auto& [long_name, short_name] : long_names)
       if (key == long_name) return category(short_name);
-    if (key == "any") return std::string(kAny);
-    if (key == "space" || key == "whitespace") return std::string(kSpaces);
+    if (key == "any") return std::string(any);
+    if (key == "space" || key == "whitespace") return std::string(spaces);
     if (key == "word") return word_members();
     if (key == "alpha") return "\\p{Alphabetic}" + newer("L");
     if (key == "alnum") return "\\p{Alphabetic}" + newer("L") + category("Nd");
@@ -245,7 +246,7 @@ class Translator {
 
   std::string word_members() const {
     return category("L") + category("M") + category("Nd") + category("Nl") + category("Pc") +
-           std::string(kWordExtra);
+           std::string(word_extra);
   }
 
   // Ranges of a category that PCRE2 does not know.
@@ -268,7 +269,7 @@ class Translator {
   // A class whose opening bracket was read, as an operand of the class around it and as a pattern
   // of its own.
   std::pair<Operand, std::string> char_class(int depth) {
-    if (depth > kDeepest) fail("classes are nested too deep");
+    if (depth > deepest) fail("classes are nested too deep");
     const bool negated = next_is("^");
     if (negated) ++at_;
     std::vector<Operand> operands(1);
@@ -284,7 +285,7 @@ class Translator {
     ++at_;
     if (operands.size() == 1 && operands[0].alternatives.empty()) {
       const std::string& members = operands[0].members;
-      const std::string pattern = members.empty() ? (negated ? str("[", kAny, "]") : "(?!)")
+      const std::string pattern = members.empty() ? (negated ? str("[", any, "]") : "(?!)")
                                                   : str(negated ? "[^" : "[", members, "]");
       if (negated) return {Operand{"", {pattern}}, pattern};
       return {operands[0], pattern};
@@ -292,7 +293,7 @@ class Translator {
     std::string pattern;
     for (size_t i = 0; i < operands.size(); ++i)
       pattern += i + 1 < operands.size() ? "(?=" + one_of(operands[i]) + ")" : one_of(operands[i]);
-    pattern = negated ? str("(?:(?!", pattern, ")[", kAny, "])") : "(?:" + pattern + ")";
+    pattern = negated ? str("(?:(?!", pattern, ")[", any, "])") : "(?:" + pattern + ")";
     return {Operand{"", {pattern}}, pattern};
   }
 

@@ -12,8 +12,8 @@ enum Kind : uint8_t { other, letter, number, space };
 
 Kind kind_of(char32_t c) {
   const uint8_t bits = CharTable::get()[c];
-  if (bits & kLetter) return letter;
-  if (bits & kNumber) return number;
+  if (bits & CharProperty::letter) return letter;
+  if (bits & CharProperty::number) return number;
   return is_white_space(c) ? space : other;
 }
 
@@ -117,8 +117,8 @@ class Scanner {
     if (first == 's' || first == 't' || first == 'm' || first == 'd') return at + 2;
     if ((first == 'r' || first == 'v') && second == 'e') return at + 3;
     if (first == 'l' && second == 'l') return at + 3;
-    constexpr std::string_view kLongS = "\u017F";  // a small s, whatever the case
-    if (any_case && text_.substr(at + 1).starts_with(kLongS)) return at + 3;
+    constexpr std::string_view long_s = "\u017F";  // a small s, whatever the case
+    if (any_case && text_.substr(at + 1).starts_with(long_s)) return at + 3;
     return 0;
   }
 
@@ -126,7 +126,7 @@ class Scanner {
   uint32_t size_;
 };
 
-constexpr std::string_view kExpressions[] = {
+constexpr std::string_view expressions[] = {
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
     R"(\s*[\r\n]+|\s+(?!\S)|\s+)",
@@ -136,7 +136,7 @@ constexpr std::string_view kExpressions[] = {
 }  // namespace
 
 std::string_view expression_of(WordPattern pattern) {
-  return kExpressions[static_cast<size_t>(pattern)];
+  return expressions[static_cast<size_t>(pattern)];
 }
 
 std::optional<WordPattern> known_pattern(std::string_view expression) {

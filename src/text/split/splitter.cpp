@@ -165,9 +165,9 @@ class WhitespaceWords final : public SplitStage {
       };
       while (at < text.size()) {
         const Decoded d = decode_utf8(text.substr(at));
-        const int kind = CharTable::get()[d.code_point] & kWord ? 1
-                         : is_white_space(d.code_point)         ? 0
-                                                                : 2;
+        const int kind = CharTable::get()[d.code_point] & CharProperty::word ? 1
+                         : is_white_space(d.code_point)                      ? 0
+                                                                             : 2;
         if (kind != previous) close();
         previous = kind;
         at += d.length;

@@ -13,7 +13,7 @@ Decoded decode_last(std::string_view text) {
   while (start > 0 && text.size() - start < 4 && (static_cast<uint8_t>(text[start]) & 0xC0) == 0x80)
     --start;
   Decoded d = decode_utf8(text.substr(start));
-  if (start + d.length != text.size()) return {kReplacement, 1};
+  if (start + d.length != text.size()) return {replacement_character, 1};
   return d;
 }
 

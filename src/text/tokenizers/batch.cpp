@@ -12,9 +12,9 @@
 namespace compress::text {
 namespace {
 
-constexpr int64_t kChunk = 256;  // texts that a thread takes at a time
+constexpr int64_t chunk_texts = 256;  // texts that a thread takes at a time
 
-// The ids of up to kChunk neighbouring texts.
+// The ids of up to `chunk_texts` neighbouring texts.
 struct Chunk {
   std::vector<int32_t> ids;
   std::exception_ptr error;
@@ -29,7 +29,7 @@ PackedIds encode_all(const Tokenizer& tokenizer, std::span<const std::string_vie
     throw Error(ErrorKind::data, str(texts.size(), " first texts but ", pairs.size(),
                                      " second texts: each needs the other"));
   const int64_t count = static_cast<int64_t>(texts.size());
-  const int64_t chunk_count = (count + kChunk - 1) / kChunk;
+  const int64_t chunk_count = (count + chunk_texts - 1) / chunk_texts;
   EncodeOptions plain = options;
   plain.offsets = false;
 
@@ -40,9 +40,9 @@ PackedIds encode_all(const Tokenizer& tokenizer, std::span<const std::string_vie
 
   auto encode_chunk = [&](int64_t index, Encoding& encoding) {
     Chunk& chunk = chunks[static_cast<size_t>(index)];
-    int64_t text = index * kChunk;
+    int64_t text = index * chunk_texts;
     try {
-      for (int64_t last = std::min(text + kChunk, count); text < last; ++text) {
+      for (int64_t last = std::min(text + chunk_texts, count); text < last; ++text) {
         size_t i = static_cast<size_t>(text);
         std::optional<std::string_view> pair;
         if (!pairs.empty()) pair = pairs[i];

@@ -201,11 +201,11 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
 }
 
 void clean_up(std::string& token) {
-  static constexpr std::pair<std::string_view, std::string_view> kRules[] = {
+  static constexpr std::pair<std::string_view, std::string_view> rules[] = {
       {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
       {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
       {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
-  for (auto [from, to] : kRules) replace_all(token, from, to);
+  for (auto [from, to] : rules) replace_all(token, from, to);
 }
 
 std::string well_formed(std::string_view bytes) {

@@ -7,13 +7,13 @@
 #include <string_view>
 #include <vector>
 
-#include "tokenizers/assemble.h"
 #include "compress/text/tokenizer.h"
-#include "tokenizers/decoders.h"
+#include "models/word_model.h"
 #include "normalize/normalize_stages.h"
 #include "split/splitter.h"
+#include "tokenizers/assemble.h"
+#include "tokenizers/decoders.h"
 #include "tokenizers/token_table.h"
-#include "models/word_model.h"
 
 namespace compress::text {
 

@@ -17,8 +17,8 @@ enum class Class : uint8_t { word, space, punctuation };
 
 Class class_of(char32_t c, const PropertyTable& table) {
   uint8_t properties = table[c];
-  if (properties & kWhiteSpace) return Class::space;
-  return properties & kPunctuation ? Class::punctuation : Class::word;
+  if (properties & Property::white_space) return Class::space;
+  return properties & Property::punctuation ? Class::punctuation : Class::word;
 }
 
 std::array<Class, 128> make_ascii_classes() {
@@ -80,8 +80,8 @@ std::string WordPiece::make_hash() const {
 
 void WordPiece::encode(std::string_view text, std::optional<std::string_view> pair,
                        const EncodeOptions& options, Encoding& out) const {
-  constexpr size_t kLongest = std::numeric_limits<uint32_t>::max();
-  if (text.size() >= kLongest || (pair && pair->size() >= kLongest))
+  constexpr size_t longest = std::numeric_limits<uint32_t>::max();
+  if (text.size() >= longest || (pair && pair->size() >= longest))
     throw Error(ErrorKind::data, "a text of 4 GiB or more cannot be encoded at once");
   thread_local Scratch scratch;
   const int64_t stop = early_stop(options, pair.has_value());

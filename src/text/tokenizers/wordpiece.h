@@ -6,12 +6,12 @@
 #include <string_view>
 #include <vector>
 
+#include "compress/text/tokenizer.h"
+#include "models/trie.h"
+#include "normalize/bert_normalizer.h"
 #include "tokenizers/added_tokens.h"
 #include "tokenizers/assemble.h"
-#include "compress/text/tokenizer.h"
-#include "normalize/bert_normalizer.h"
 #include "tokenizers/token_table.h"
-#include "models/trie.h"
 
 namespace compress::text {
 

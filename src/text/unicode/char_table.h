@@ -10,15 +10,17 @@
 namespace compress::text {
 
 // One bit a property.
-enum CharProperty : uint8_t {
-  kWord = 1,         // the regular expression class \w
-  kNumeric = 2,      // char::is_numeric of Rust
-  kMark = 4,         // what StripAccents removes
-  kLetter = 8,       // \p{L} of Oniguruma
-  kNumber = 16,      // \p{N} of Oniguruma
-  kNewer = 32,       // PCRE2 does not know its category
-  kCompatible = 64,  // has a compatibility decomposition
-  kComposes = 128,   // NFC may join it to what precedes, or move it
+struct CharProperty {
+  enum Bit : uint8_t {
+    word = 1,         // the regular expression class \w
+    numeric = 2,      // char::is_numeric of Rust
+    mark = 4,         // what StripAccents removes
+    letter = 8,       // \p{L} of Oniguruma
+    number = 16,      // \p{N} of Oniguruma
+    newer = 32,       // PCRE2 does not know its category
+    compatible = 64,  // has a compatibility decomposition
+    composes = 128,   // NFC may join it to what precedes, or move it
+  };
 };
 
 // The properties of all code points.

@@ -9,7 +9,7 @@ namespace compress::text {
 namespace {
 
 // Letters and numbers of Unicode 16 that utf8proc does not know.
-const Range kNewLetters[] = {
+const Range new_letters[] = {
     {0x1C89, 0x1C8A},   {0xA7CB, 0xA7CD},   {0xA7DA, 0xA7DC},   {0x105C0, 0x105F3},
     {0x10D4A, 0x10D65}, {0x10D6F, 0x10D85}, {0x10EC2, 0x10EC4}, {0x11380, 0x11389},
     {0x1138B, 0x1138B}, {0x1138E, 0x1138E}, {0x11390, 0x113B5}, {0x113B7, 0x113B7},
@@ -17,20 +17,20 @@ const Range kNewLetters[] = {
     {0x16100, 0x1611D}, {0x16D40, 0x16D6C}, {0x18CFF, 0x18CFF}, {0x1E5D0, 0x1E5ED},
     {0x1E5F0, 0x1E5F0}, {0x2EBF0, 0x2EE5D},
 };
-const Range kNewNumbers[] = {
+const Range new_numbers[] = {
     {0x10D40, 0x10D49}, {0x116D0, 0x116E3}, {0x11BF0, 0x11BF9}, {0x16130, 0x16139},
     {0x16D70, 0x16D79}, {0x1CCF0, 0x1CCF9}, {0x1E5F1, 0x1E5FA},
 };
 
 // char::is_numeric of Rust, beyond utf8proc's numbers.
-const Range kNewNumeric[] = {
+const Range new_numeric[] = {
     {0x10D40, 0x10D49}, {0x116D0, 0x116E3}, {0x11BF0, 0x11BF9},
     {0x11DE0, 0x11DE9}, {0x16130, 0x16139}, {0x16D70, 0x16D79},
     {0x16FF4, 0x16FF6}, {0x1CCF0, 0x1CCF9}, {0x1E5F1, 0x1E5FA},
 };
 
 // Marks of utf8proc that StripAccents keeps, and what it removes beyond them.
-const Range kKeptMarks[] = {
+const Range kept_marks[] = {
     {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},
     {0xAFA, 0xAFF},     {0xB55, 0xB55},     {0xC04, 0xC04},     {0xC3C, 0xC3C},
     {0xCF3, 0xCF3},     {0xD00, 0xD00},     {0xD3B, 0xD3C},     {0xD81, 0xD81},
@@ -51,17 +51,17 @@ const Range kKeptMarks[] = {
     {0x16FF0, 0x16FF1}, {0x1CF00, 0x1CF2D}, {0x1CF30, 0x1CF46}, {0x1E08F, 0x1E08F},
     {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF},
 };
-const Range kRemovedOthers[] = {{0x1CF2, 0x1CF3}};
+const Range removed_others[] = {{0x1CF2, 0x1CF3}};
 
 // Compatibility decompositions that came after Unicode 9.
-const Range kNewDecompositions[] = {
+const Range new_decompositions[] = {
     {0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},   {0xAB69, 0xAB69},   {0x10781, 0x10785},
     {0x10787, 0x107B0}, {0x107B2, 0x107BA}, {0x11938, 0x11938}, {0x1E030, 0x1E06D},
     {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9},
 };
 
 // What was assigned after Unicode 14, or changed its category.
-const NewerRange kNewerRanges[] = {
+const NewerRange newer_categories[] = {
     {0x897, 0x897, "Mn"},     {0xCF3, 0xCF3, "Mc"},     {0xECE, 0xECE, "Mn"},
     {0x1B4E, 0x1B4F, "Po"},   {0x1B7F, 0x1B7F, "Po"},   {0x1C89, 0x1C89, "Lu"},
     {0x1C8A, 0x1C8A, "Ll"},   {0x2427, 0x2429, "So"},   {0x2FFC, 0x2FFF, "So"},
@@ -109,25 +109,25 @@ const NewerRange kNewerRanges[] = {
 }  // namespace
 
 std::span<const Range> new_letter_ranges() {
-  return kNewLetters;
+  return new_letters;
 }
 std::span<const Range> new_number_ranges() {
-  return kNewNumbers;
+  return new_numbers;
 }
 std::span<const Range> new_numeric_ranges() {
-  return kNewNumeric;
+  return new_numeric;
 }
 std::span<const Range> kept_mark_ranges() {
-  return kKeptMarks;
+  return kept_marks;
 }
 std::span<const Range> removed_other_ranges() {
-  return kRemovedOthers;
+  return removed_others;
 }
 std::span<const Range> new_decomposition_ranges() {
-  return kNewDecompositions;
+  return new_decompositions;
 }
 std::span<const NewerRange> newer_ranges() {
-  return kNewerRanges;
+  return newer_categories;
 }
 
 }  // namespace compress::text

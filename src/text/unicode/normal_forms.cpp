@@ -13,9 +13,9 @@
 namespace compress::text {
 namespace {
 
-constexpr char32_t kLBase = 0x1100, kVBase = 0x1161, kTBase = 0x11A7, kSBase = 0xAC00;
-constexpr char32_t kLCount = 19, kVCount = 21, kTCount = 28, kSCount = 11172;
-constexpr char32_t kFirstComposing = 0x300;
+constexpr char32_t l_base = 0x1100, v_base = 0x1161, t_base = 0x11A7, s_base = 0xAC00;
+constexpr char32_t l_count = 19, v_count = 21, t_count = 28, s_count = 11172;
+constexpr char32_t first_composing = 0x300;
 
 // Pairs of characters and what they compose to.
 class Compositions {
@@ -24,11 +24,11 @@ class Compositions {
     std::map<std::u32string, char32_t> whole;
     std::u32string parts;
     auto for_each = [&](auto&& visit) {
-      for (char32_t c = 0; c < kSBase; ++c) visit(c);
-      for (char32_t c = kSBase + kSCount; c < kCodePoints; ++c) visit(c);
+      for (char32_t c = 0; c < s_base; ++c) visit(c);
+      for (char32_t c = s_base + s_count; c < code_point_count; ++c) visit(c);
     };
     auto decompose = [&](char32_t c) {
-      if (!(PropertyTable::get()[c] & kDecomposes)) return false;
+      if (!(PropertyTable::get()[c] & Property::decomposes)) return false;
       if (utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->comp_exclusion) return false;
       parts.clear();
       append_decomposed(parts, c);
@@ -53,11 +53,11 @@ class Compositions {
 
   // 0 where the two do not compose.
   char32_t find(char32_t first, char32_t second) const {
-    if (first - kLBase < kLCount && second - kVBase < kVCount)
-      return kSBase + ((first - kLBase) * kVCount + (second - kVBase)) * kTCount;
-    if (first - kSBase < kSCount && (first - kSBase) % kTCount == 0 && second > kTBase &&
-        second < kTBase + kTCount)
-      return first + (second - kTBase);
+    if (first - l_base < l_count && second - v_base < v_count)
+      return s_base + ((first - l_base) * v_count + (second - v_base)) * t_count;
+    if (first - s_base < s_count && (first - s_base) % t_count == 0 && second > t_base &&
+        second < t_base + t_count)
+      return first + (second - t_base);
     auto found = pairs_.find(key(first, second));
     return found == pairs_.end() ? 0 : found->second;
   }
@@ -78,7 +78,7 @@ bool is_compatible(NormalForm form) {
 
 void append_compatible(std::u32string& out, char32_t c) {
   const CharTable& table = CharTable::get();
-  if (table[c] & kCompatible) {
+  if (table[c] & CharProperty::compatible) {
     utf8proc_int32_t buffer[32];
     int boundary = 0;
     const auto options = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT);
@@ -91,7 +91,7 @@ void append_compatible(std::u32string& out, char32_t c) {
   const size_t first = out.size();
   append_decomposed(out, c);
   for (size_t i = first; i < out.size(); ++i) {
-    if (out[i] == c || !(table[out[i]] & kCompatible)) continue;
+    if (out[i] == c || !(table[out[i]] & CharProperty::compatible)) continue;
     std::u32string part;
     append_compatible(part, out[i]);
     out.replace(i, 1, part);
@@ -169,12 +169,12 @@ bool surely_normal(std::string_view text, NormalForm form) {
     const Decoded d = decode_utf8(text.substr(at));
     at += d.length;
     const char32_t c = d.code_point;
-    if (is_compatible(form) && table[c] & kCompatible) return false;
+    if (is_compatible(form) && table[c] & CharProperty::compatible) return false;
     // In composed forms a character that decomposes may come back as it was, or not: singletons.
-    if (properties[c] & kDecomposes && (!composed || c >= kFirstComposing) &&
-        !(composed && c - kSBase < kSCount))
+    if (properties[c] & Property::decomposes && (!composed || c >= first_composing) &&
+        !(composed && c - s_base < s_count))
       return false;
-    if (c >= kFirstComposing && table[c] & kComposes) return false;
+    if (c >= first_composing && table[c] & CharProperty::composes) return false;
   }
   return true;
 }

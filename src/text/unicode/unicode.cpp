@@ -18,7 +18,7 @@ bool contains(std::span<const Range> ranges, char32_t c) {
   return after != ranges.begin() && c <= (after - 1)->last;
 }
 
-constexpr char32_t kHangulFirst = 0xAC00, kHangulLast = 0xD7A3;
+constexpr char32_t hangul_first = 0xAC00, hangul_last = 0xD7A3;
 
 }  // namespace
 
@@ -26,14 +26,14 @@ Decoded decode_utf8(std::string_view text) {
   auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   uint8_t lead = byte(0);
   if (lead < 0x80) return {lead, 1};
-  if (lead < 0xC2 || lead > 0xF4) return {kReplacement, 1};
+  if (lead < 0xC2 || lead > 0xF4) return {replacement_character, 1};
   uint32_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
   // The second byte's range excludes overlong forms, surrogates and values beyond U+10FFFF.
   uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
   uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
   char32_t c = lead & (0x7Fu >> length);
   for (uint32_t i = 1; i < length; ++i) {
-    if (i >= text.size() || byte(i) < low || byte(i) > high) return {kReplacement, i};
+    if (i >= text.size() || byte(i) < low || byte(i) > high) return {replacement_character, i};
     c = c << 6 | (byte(i) & 0x3F);
     low = 0x80;
     high = 0xBF;
@@ -77,20 +77,20 @@ BlockTable::BlockTable(std::string_view all) {
 namespace {
 
 std::string all_properties() {
-  std::string all(kCodePoints, '\0');
+  std::string all(code_point_count, '\0');
   auto mark = [&](std::span<const Range> ranges, uint8_t bit) {
     for (const Range& r : ranges)
       for (char32_t c = r.first; c <= r.last; ++c) all[c] = static_cast<char>(all[c] | bit);
   };
-  mark(removed_ranges(), kRemoved);
-  mark(white_space_ranges(), kWhiteSpace);
-  mark(chinese_ranges(), kChinese);
-  mark(punctuation_ranges(), kPunctuation);
-  mark(nonspacing_mark_ranges(), kNonspacingMark);
-  mark(decomposes_ranges(), kDecomposes);
-  mark(combining_ranges(), kCombining);
-  const Range hangul[] = {{kHangulFirst, kHangulLast}};
-  mark(hangul, kDecomposes);
+  mark(removed_ranges(), Property::removed);
+  mark(white_space_ranges(), Property::white_space);
+  mark(chinese_ranges(), Property::chinese);
+  mark(punctuation_ranges(), Property::punctuation);
+  mark(nonspacing_mark_ranges(), Property::nonspacing_mark);
+  mark(decomposes_ranges(), Property::decomposes);
+  mark(combining_ranges(), Property::combining);
+  const Range hangul[] = {{hangul_first, hangul_last}};
+  mark(hangul, Property::decomposes);
   return all;
 }
 
@@ -104,7 +104,7 @@ const PropertyTable& PropertyTable::get() {
 }
 
 bool is_white_space(char32_t c) {
-  return PropertyTable::get()[c] & kWhiteSpace;
+  return PropertyTable::get()[c] & Property::white_space;
 }
 
 bool is_word(char32_t c) {
@@ -129,12 +129,12 @@ bool is_word(char32_t c) {
 // Decompositions and combining classes never change once assigned, so utf8proc's values hold for
 // every version; only which code points have one is pinned.
 int combining_class(char32_t c) {
-  if (!(PropertyTable::get()[c] & kCombining)) return 0;
+  if (!(PropertyTable::get()[c] & Property::combining)) return 0;
   return utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class;
 }
 
 void append_decomposed(std::u32string& out, char32_t c) {
-  if (!(PropertyTable::get()[c] & kDecomposes)) {
+  if (!(PropertyTable::get()[c] & Property::decomposes)) {
     out.push_back(c);
     return;
   }

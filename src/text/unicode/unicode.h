@@ -8,8 +8,8 @@
 
 namespace compress::text {
 
-inline constexpr char32_t kReplacement = 0xFFFD;
-inline constexpr char32_t kCodePoints = 0x110000;
+inline constexpr char32_t replacement_character = 0xFFFD;
+inline constexpr char32_t code_point_count = 0x110000;
 
 struct Decoded {
   char32_t code_point;
@@ -23,20 +23,22 @@ void append_utf8(std::string& out, char32_t code_point);
 bool valid_utf8(std::string_view text);
 
 // One bit a property.
-enum Property : uint8_t {
-  kRemoved = 1,
-  kWhiteSpace = 2,
-  kChinese = 4,
-  kPunctuation = 8,
-  kNonspacingMark = 16,
-  kDecomposes = 32,
-  kCombining = 64,
+struct Property {
+  enum Bit : uint8_t {
+    removed = 1,
+    white_space = 2,
+    chinese = 4,
+    punctuation = 8,
+    nonspacing_mark = 16,
+    decomposes = 32,
+    combining = 64,
+  };
 };
 
 // A byte for each code point, in blocks of 256 of which equal ones are stored once.
 class BlockTable {
  public:
-  // `all` holds kCodePoints bytes.
+  // `all` holds a byte for each code point.
   explicit BlockTable(std::string_view all);
   uint8_t operator[](char32_t c) const { return blocks_[index_[c >> 8] << 8 | (c & 0xFF)]; }
 

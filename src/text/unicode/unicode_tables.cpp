@@ -10,7 +10,7 @@ namespace compress::text {
 namespace {
 
 // Control, format and private-use characters, U+0000 and U+FFFD: what clean_text removes.
-const Range kRemoved[] = {
+const Range removed[] = {
     {0x0, 0x8},           {0xB, 0xC},         {0xE, 0x1F},        {0x7F, 0x9F},
     {0xAD, 0xAD},         {0x600, 0x605},     {0x61C, 0x61C},     {0x6DD, 0x6DD},
     {0x70F, 0x70F},       {0x180E, 0x180E},   {0x200B, 0x200F},   {0x202A, 0x202E},
@@ -21,19 +21,19 @@ const Range kRemoved[] = {
 };
 
 // char::is_whitespace.
-const Range kWhiteSpace[] = {
+const Range white_space[] = {
     {0x9, 0xD},       {0x20, 0x20},     {0x85, 0x85},     {0xA0, 0xA0},     {0x1680, 0x1680},
     {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000},
 };
 
 // The blocks that handle_chinese_chars puts spaces around.
-const Range kChinese[] = {
+const Range chinese[] = {
     {0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},   {0x20000, 0x2A6DF},
     {0x2A700, 0x2B81F}, {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F},
 };
 
 // Categories P* and ASCII punctuation.
-const Range kPunctuation[] = {
+const Range punctuation[] = {
     {0x21, 0x2F},       {0x3A, 0x40},       {0x5B, 0x60},       {0x7B, 0x7E},
     {0xA1, 0xA1},       {0xA7, 0xA7},       {0xAB, 0xAB},       {0xB6, 0xB7},
     {0xBB, 0xBB},       {0xBF, 0xBF},       {0x37E, 0x37E},     {0x387, 0x387},
@@ -76,7 +76,7 @@ const Range kPunctuation[] = {
 };
 
 // Category Mn.
-const Range kNonspacingMark[] = {
+const Range nonspacing_mark[] = {
     {0x300, 0x36F},     {0x483, 0x487},     {0x591, 0x5BD},     {0x5BF, 0x5BF},
     {0x5C1, 0x5C2},     {0x5C4, 0x5C5},     {0x5C7, 0x5C7},     {0x610, 0x61A},
     {0x64B, 0x65F},     {0x670, 0x670},     {0x6D6, 0x6DC},     {0x6DF, 0x6E4},
@@ -147,7 +147,7 @@ const Range kNonspacingMark[] = {
 };
 
 // Canonical decomposition differs from the character (Hangul syllables aside).
-const Range kDecomposes[] = {
+const Range decomposes[] = {
     {0xC0, 0xC5},       {0xC7, 0xCF},       {0xD1, 0xD6},       {0xD9, 0xDD},
     {0xE0, 0xE5},       {0xE7, 0xEF},       {0xF1, 0xF6},       {0xF9, 0xFD},
     {0xFF, 0x10F},      {0x112, 0x125},     {0x128, 0x130},     {0x134, 0x137},
@@ -209,7 +209,7 @@ const Range kDecomposes[] = {
 };
 
 // Canonical combining class is not 0.
-const Range kCombining[] = {
+const Range combining[] = {
     {0x300, 0x33F},     {0x342, 0x342},     {0x345, 0x34E},     {0x350, 0x36F},
     {0x483, 0x487},     {0x591, 0x5BD},     {0x5BF, 0x5BF},     {0x5C1, 0x5C2},
     {0x5C4, 0x5C5},     {0x5C7, 0x5C7},     {0x610, 0x61A},     {0x64B, 0x65F},
@@ -254,7 +254,7 @@ const Range kCombining[] = {
 };
 
 // Word characters (\w) beyond categories L, M, Nd, Nl and Pc of Unicode 15.
-const Range kWordExtra[] = {
+const Range word_extra[] = {
     {0x897, 0x897},     {0x1C89, 0x1C8A},   {0x200C, 0x200D},   {0x24B6, 0x24E9},
     {0xA7CB, 0xA7CD},   {0xA7DA, 0xA7DC},   {0x105C0, 0x105F3}, {0x10D40, 0x10D65},
     {0x10D69, 0x10D6D}, {0x10D6F, 0x10D85}, {0x10EC2, 0x10EC4}, {0x10EFC, 0x10EFC},
@@ -268,7 +268,7 @@ const Range kWordExtra[] = {
 };
 
 // Lower case that utf8proc 2.8 (Unicode 15) does not know: first..last map to themselves + delta.
-const LowerRange kLower[] = {
+const LowerRange lower_case[] = {
     {0x1C89, 0x1C89, 1},    {0xA7CB, 0xA7CB, -42343}, {0xA7CC, 0xA7CC, 1}, {0xA7CE, 0xA7CE, 1},
     {0xA7D2, 0xA7D2, 1},    {0xA7D4, 0xA7D4, 1},      {0xA7DA, 0xA7DA, 1}, {0xA7DC, 0xA7DC, -42561},
     {0x10D50, 0x10D65, 32}, {0x16EA0, 0x16EB8, 27},
@@ -277,31 +277,31 @@ const LowerRange kLower[] = {
 }  // namespace
 
 std::span<const Range> removed_ranges() {
-  return kRemoved;
+  return removed;
 }
 std::span<const Range> white_space_ranges() {
-  return kWhiteSpace;
+  return white_space;
 }
 std::span<const Range> chinese_ranges() {
-  return kChinese;
+  return chinese;
 }
 std::span<const Range> punctuation_ranges() {
-  return kPunctuation;
+  return punctuation;
 }
 std::span<const Range> nonspacing_mark_ranges() {
-  return kNonspacingMark;
+  return nonspacing_mark;
 }
 std::span<const Range> decomposes_ranges() {
-  return kDecomposes;
+  return decomposes;
 }
 std::span<const Range> combining_ranges() {
-  return kCombining;
+  return combining;
 }
 std::span<const Range> word_extra_ranges() {
-  return kWordExtra;
+  return word_extra;
 }
 std::span<const LowerRange> lower_ranges() {
-  return kLower;
+  return lower_case;
 }
 
 }  // namespace compress::text

@@ -122,7 +122,7 @@ struct StepGraphs::Impl {
     try {
       c10::StreamGuard guard(*stream);
       nn::Recording recording;
-      // Of this thread alone: the loader's thread pins memory meanwhile.
+      // Captures this thread alone: the loader's thread pins memory meanwhile.
       graph->capture_begin(pool, cudaStreamCaptureModeThreadLocal);
       try {
         entry.losses = compute(entry, pass);

@@ -44,7 +44,7 @@ struct GraphFacts {
 };
 // Why it may not, as a sentence's end ("..., as attention scores are captured"); "" when it may.
 std::string graph_refusal(const GraphFacts& facts);
-// The same of one step: a partial batch, or numbers that change from step to step. `now` and `next`
+// Why one step may not: a partial batch, or numbers that change from step to step. `now` and `next`
 // are the numbers that passes read of the progress, at this step and the next.
 std::string step_refusal(const data::Batch& batch, int64_t full_rows,
                          const std::vector<double>& now, const std::vector<double>& next);

@@ -32,7 +32,7 @@ std::unique_ptr<GraphStep> GraphStep::make(const Job& job, const Binding& bindin
   if (!job.options->graphs || !job.device.is_cuda()) return nullptr;
   const std::string reason = graph_refusal(facts_of(job, binding));
   if (reason.empty()) return std::make_unique<GraphStep>(job, binding);
-  log::info(compress::str(job.stage, ": without CUDA graphs, as ", reason));
+  log::info(str(job.stage, ": without CUDA graphs, as ", reason));
   return nullptr;
 }
 
@@ -48,7 +48,7 @@ data::Batch GraphStep::place(const data::Batch& batch, const objective::Numbers&
   const std::string reason = step_refusal(batch, job_.options->batch, now, numbers.at(after));
   if (!reason.empty()) {
     if (told_.insert(reason).second)
-      log::info(compress::str(job_.stage, ": steps without a CUDA graph, as ", reason));
+      log::info(str(job_.stage, ": steps without a CUDA graph, as ", reason));
     return batch.to(job_.device);
   }
   if (now != recorded_) graphs_.forget();

@@ -138,8 +138,8 @@ void MetricsLog::sync() {
 
 namespace {
 
-constexpr double kTerminalSeconds = 0.2;
-constexpr double kRateSeconds = 30;
+constexpr double terminal_seconds = 0.2;
+constexpr double rate_seconds = 30;
 
 std::string significant(double value, int digits) {
   if (!std::isfinite(value)) return shortest(value);
@@ -186,7 +186,7 @@ std::string progress_text(std::string_view stage, const Progress& progress,
 }
 
 void Rates::advance(double now, int64_t step) {
-  const double elapsed = now - at_, fade = std::exp(-elapsed / kRateSeconds);
+  const double elapsed = now - at_, fade = std::exp(-elapsed / rate_seconds);
   seconds_ = fade * seconds_ + elapsed;
   samples_ = fade * samples_ + static_cast<double>(pending_);
   steps_ = fade * steps_ + static_cast<double>(step - step_);
@@ -223,7 +223,7 @@ void ProgressLine::update(const Progress& progress, int64_t samples, double lear
   const double now = options_.clock();
   const bool terminal = *options_.terminal;
   const bool first = terminal && !any_line_;  // a person who watches sees the first step at once
-  if (!first && now - printed_ < (terminal ? kTerminalSeconds : options_.plain_seconds)) return;
+  if (!first && now - printed_ < (terminal ? terminal_seconds : options_.plain_seconds)) return;
   const NamedValues values = losses();
   // Reading the losses waited for the device: that time belongs to the steps.
   printed_ = options_.clock();
@@ -233,9 +233,9 @@ void ProgressLine::update(const Progress& progress, int64_t samples, double lear
   const double left = progress.total_steps > 0 && steps > 0
                           ? static_cast<double>(progress.total_steps - step_) / steps
                           : -1;
-  options_.print(progress_text(stage_, progress, values, learning_rate,
-                               rates_.samples_per_second(), left),
-                 terminal);
+  options_.print(
+      progress_text(stage_, progress, values, learning_rate, rates_.samples_per_second(), left),
+      terminal);
 }
 
 void ProgressLine::finish(const Progress& progress, double learning_rate,

@@ -28,7 +28,7 @@ constexpr std::array<uint32_t, 256> crc_table() {
   return table;
 }
 
-constexpr std::array<uint32_t, 256> kCrcTable = crc_table();
+constexpr std::array<uint32_t, 256> crc_of_byte = crc_table();
 
 // The few protobuf encodings that an Event needs.
 void put_varint(std::string& out, uint64_t value) {
@@ -42,32 +42,32 @@ void put_fixed(std::string& out, Unsigned value) {
     out.push_back(static_cast<char>(value >> (8 * i) & 0xFF));
 }
 
-enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
+enum class WireType : uint32_t { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
 
 void put_key(std::string& out, uint32_t field, WireType type) {
-  put_varint(out, field << 3 | type);
+  put_varint(out, field << 3 | static_cast<uint32_t>(type));
 }
 
 void put_bytes(std::string& out, uint32_t field, std::string_view bytes) {
-  put_key(out, field, kBytes);
+  put_key(out, field, WireType::bytes);
   put_varint(out, bytes.size());
   out.append(bytes);
 }
 
 void put_int(std::string& out, uint32_t field, int64_t value) {
-  put_key(out, field, kVarint);
+  put_key(out, field, WireType::varint);
   put_varint(out, static_cast<uint64_t>(value));
 }
 
 void put_float(std::string& out, uint32_t field, float value) {
-  put_key(out, field, kFixed32);
+  put_key(out, field, WireType::fixed32);
   put_fixed(out, std::bit_cast<uint32_t>(value));
 }
 
 // Event: wall_time = 1, step = 2, and one of file_version = 3, summary = 5, session_log = 7.
 std::string event(double wall_time, int64_t step, uint32_t field, std::string_view content) {
   std::string out;
-  put_key(out, 1, kFixed64);
+  put_key(out, 1, WireType::fixed64);
   put_fixed(out, std::bit_cast<uint64_t>(wall_time));
   put_int(out, 2, step);
   put_bytes(out, field, content);
@@ -123,7 +123,7 @@ std::filesystem::path events_file(const std::filesystem::path& folder) {
 
 uint32_t crc32c(std::string_view bytes) {
   uint32_t crc = 0xFFFFFFFFu;
-  for (char c : bytes) crc = (crc >> 8) ^ kCrcTable[(crc ^ static_cast<uint8_t>(c)) & 0xFF];
+  for (char c : bytes) crc = (crc >> 8) ^ crc_of_byte[(crc ^ static_cast<uint8_t>(c)) & 0xFF];
   return ~crc;
 }
 

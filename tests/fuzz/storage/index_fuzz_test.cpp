@@ -51,7 +51,7 @@ class IndexFuzz : public testing::Test {
   fs::path folder_;
 };
 
-constexpr const char* kRest =
+constexpr const char* rest =
     R"({"metadata": {"total_size": 8, "more": [null, {"deep": [-1, 2.5, true]}]},
  "weight_map": )";
 
@@ -63,7 +63,7 @@ TEST_F(IndexFuzz, Safetensors) {
     writer.commit();
   }
   fuzz("model.safetensors.index.json",
-       std::string(kRest) + R"({"a": "a.safetensors", "b": "b.safetensors"}})", 5000);
+       std::string(rest) + R"({"a": "a.safetensors", "b": "b.safetensors"}})", 5000);
 }
 
 TEST_F(IndexFuzz, Torch) {
@@ -71,7 +71,7 @@ TEST_F(IndexFuzz, Torch) {
   for (const char* name : {"a", "b"})
     write_file(folder_ / (std::string(name) + ".bin"),
                zip_of(dict({text(name), tensor(storage("0", 1), 0, {1}, {1})}), "four"));
-  fuzz("pytorch_model.bin.index.json", std::string(kRest) + R"({"a": "a.bin", "b": "b.bin"}})",
+  fuzz("pytorch_model.bin.index.json", std::string(rest) + R"({"a": "a.bin", "b": "b.bin"}})",
        5000);
 }
 

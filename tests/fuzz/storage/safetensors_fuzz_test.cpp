@@ -63,8 +63,10 @@ std::string damaged_header(std::string bytes, Random& random) {
   // Insertions and deletions shift the header's end: mend the length now and then, so that parsing
   // goes on.
   size_t brace = bytes.find("}}");
-  if (bytes.size() > 8 && brace != bytes.npos && random.below(2) == 0)
-    bytes[0] = static_cast<char>(brace - 6), bytes[1] = static_cast<char>((brace - 6) >> 8);
+  if (bytes.size() > 8 && brace != bytes.npos && random.below(2) == 0) {
+    bytes[0] = static_cast<char>(brace - 6);
+    bytes[1] = static_cast<char>((brace - 6) >> 8);
+  }
   return bytes;
 }
 

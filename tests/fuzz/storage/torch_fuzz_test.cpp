@@ -12,7 +12,7 @@ namespace {
 
 using namespace torch_files;
 
-constexpr std::string_view kOpcodes(
+constexpr std::string_view all_opcodes(
     "(.0GJKMNQRTUXabcehjqrstu)]}\x80\x85\x86\x87\x88\x89\x8a\x8c"
     "\x93\x94\x95");
 
@@ -44,14 +44,15 @@ std::string body() {
          text("v") + third + "s" + dict({text("_metadata"), ordered_dict()}) + "b";
 }
 
-const std::string kData(48, '<');
+const std::string tensor_data(48, '<');
 
 std::string zip_file(const std::string& content, bool wide) {
-  return zip({{"m/data.pkl", content}, {"m/byteorder", "little"}, {"m/data/0", kData}}, wide);
+  return zip({{"m/data.pkl", content}, {"m/byteorder", "little"}, {"m/data/0", tensor_data}}, wide);
 }
 
 std::string legacy_file(const std::string& content) {
-  return legacy_start() + content + pickle("](" + text("0") + "e") + raw(uint64_t{12}) + kData;
+  return legacy_start() + content + pickle("](" + text("0") + "e") + raw(uint64_t{12}) +
+         tensor_data;
 }
 
 void read_all(const std::filesystem::path& path) {
@@ -83,20 +84,20 @@ void fuzz(const char* stream, int rounds, Make&& make) {
 TEST(TorchFuzz, ArchivesWithDamage) {
   for (bool wide : {false, true})
     fuzz("torch zip", 10000, [good = zip_file(pickle(body()), wide)](Random& random) {
-      return damaged(good, random, kOpcodes, random.below(4) == 0);
+      return damaged(good, random, all_opcodes, random.below(4) == 0);
     });
 }
 
 // The archive stays whole, so that the pickle's damage is always reached.
 TEST(TorchFuzz, PicklesWithDamage) {
   fuzz("torch pickle", 20000, [good = pickle(body())](Random& random) {
-    return zip_file(damaged(good, random, kOpcodes, random.below(2) == 0), false);
+    return zip_file(damaged(good, random, all_opcodes, random.below(2) == 0), false);
   });
 }
 
 TEST(TorchFuzz, LegacyFilesWithDamage) {
   fuzz("torch legacy", 20000, [good = legacy_file(pickle(body()))](Random& random) {
-    return damaged(good, random, kOpcodes, random.below(2) == 0);
+    return damaged(good, random, all_opcodes, random.below(2) == 0);
   });
 }
 
@@ -108,7 +109,7 @@ TEST(TorchFuzz, RandomPickles) {
   for (int round = 0; round < 20000; ++round) {
     std::string opcodes;
     for (uint64_t i = 1 + random.below(60); i > 0; --i)
-      opcodes += kOpcodes[random.below(kOpcodes.size())];
+      opcodes += all_opcodes[random.below(all_opcodes.size())];
     ASSERT_NO_FATAL_FAILURE(
         try_reading(file, zip_file(pickle(opcodes), false), outcomes, read_all));
   }

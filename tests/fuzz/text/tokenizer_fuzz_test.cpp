@@ -17,7 +17,7 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr int kRounds = 1500;
+constexpr int rounds = 1500;
 
 json bpe() {
   json vocab = json::object();
@@ -233,7 +233,7 @@ TEST_F(Fuzz, ValuesOfTokenizerJson) {
   Random random(1);
   int loaded = 0;
   const auto begun = std::chrono::steady_clock::now();
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     json file = round % 3 == 0 ? bpe() : round % 3 == 1 ? unigram() : wordpiece();
     for (uint64_t edits = random.below(4); edits > 0; --edits) damage(file, random);
     const std::string text = file.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -247,8 +247,8 @@ TEST_F(Fuzz, ValuesOfTokenizerJson) {
     loaded += use();
     if (HasFatalFailure()) return;
   }
-  EXPECT_GT(loaded, kRounds / 5);
-  EXPECT_LT(loaded, kRounds);
+  EXPECT_GT(loaded, rounds / 5);
+  EXPECT_LT(loaded, rounds);
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::minutes(2));
 }
 
@@ -273,7 +273,7 @@ void damage_bytes(std::string& bytes, Random& random) {
 
 TEST_F(Fuzz, BytesOfTokenizerJson) {
   Random random(2);
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     std::string text = (round % 2 == 0 ? bpe() : unigram()).dump();
     damage_bytes(text, random);
     write("tokenizer.json", text);
@@ -284,7 +284,7 @@ TEST_F(Fuzz, BytesOfTokenizerJson) {
 
 TEST_F(Fuzz, OlderFiles) {
   Random random(3);
-  for (int round = 0; round < kRounds / 3; ++round) {
+  for (int round = 0; round < rounds / 3; ++round) {
     std::string vocab = R"({"<s>":0,"<pad>":1,"</s>":2,"<unk>":3,"h":4,"u":5,"hu":6,"<mask>":7})";
     std::string merges = "#version: 0.2\nh u\n";
     std::string config =
@@ -306,7 +306,7 @@ TEST_F(Fuzz, OlderFiles) {
 TEST_F(Fuzz, VocabTxt) {
   Random random(5);
   int loaded = 0;
-  for (int round = 0; round < kRounds / 3; ++round) {
+  for (int round = 0; round < rounds / 3; ++round) {
     std::string vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nh\n##u\nhug\nh\n\n";
     std::string added = R"({"<new>": 9, "hug": 7})";
     std::string map = R"({"sep_token": "hug", "mask_token": {"content": "[MASK]"}})";
@@ -336,7 +336,7 @@ TEST_F(Fuzz, SentencePieceFiles) {
   std::string map("\x08\x00\x00\x00\x00\x04\x00\x00\x41\x00\x00\x00", 12);
   model += field(3, field(2, map + "hu"));
   Random random(4);
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     std::string bytes = model;
     if (round > 0) damage_bytes(bytes, random);
     write("spiece.model", bytes);

@@ -11,7 +11,8 @@ namespace compress::augment {
 class Words final : public text::Tokenizer {
  public:
   explicit Words(bool mask = true) {
-    ids_.cls = 1, ids_.sep = 2;
+    ids_.cls = 1;
+    ids_.sep = 2;
     if (mask) ids_.mask = 3;
   }
   void encode(std::string_view, std::optional<std::string_view>, const text::EncodeOptions&,

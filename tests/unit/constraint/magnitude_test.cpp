@@ -153,7 +153,7 @@ TEST(Magnitude, WithoutRegrowthZerosAreForGood) {
   p.latent.detach().copy_(torch::tensor({{9.f, 0.f, 0.f, -4.f}}));
   constraint->after_update(at_step(0));
   EXPECT_THAT(values(p.latent), ElementsAre(0, 0, 0, -4));
-  // Of three zeros the one that is masked stays first, then by index: round(0.6875 * 4) = 3.
+  // The masked one of three zeros stays first, then they go by index: round(0.6875 * 4) = 3.
   p.latent.detach().copy_(torch::tensor({{9.f, 5.f, 6.f, -4.f}}));
   constraint->before_update(at_step(10));
   EXPECT_THAT(values(p.latent), ElementsAre(0, 0, 6, 0));

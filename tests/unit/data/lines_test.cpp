@@ -12,7 +12,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const std::string kMark = "\xEF\xBB\xBF";
+const std::string byte_order_mark = "\xEF\xBB\xBF";
 
 std::string with_ends(std::string text, std::string_view end) {
   for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += end.size())
@@ -65,7 +65,7 @@ class LinesOfData : public DataTest {
 
 TEST_F(LinesOfData, TheSameRowsWhateverEndsThem) {
   for (const char* end : {"\n", "\r\n", "\r"})
-    for (const std::string& mark : {std::string(), kMark}) {
+    for (const std::string& mark : {std::string(), byte_order_mark}) {
       auto file = [&](const char* name, const std::string& text) {
         return texts(name, mark + with_ends(text, end));
       };
@@ -130,7 +130,7 @@ TEST_F(LinesOfData, OtherSeparatorsOfUnicodeAreCharacters) {
 
 // Beyond a chunk (4 MB) and what is given back of the map (16 MB).
 TEST_F(LinesOfData, LongFilesOfCarriageReturns) {
-  std::string rows = kMark + "text\tx\r";
+  std::string rows = byte_order_mark + "text\tx\r";
   const std::string wide(50000, ' ');
   for (int row = 0; row < 400; ++row) rows += str("w", row, wide, "v\t", row, "\r");
   const Split split = both(texts("a.tsv", rows));
@@ -251,7 +251,7 @@ TEST_F(LinesOfData, CommentsOfConll) {
   expect_words(tags("# newdoc\na O\nb O\n\n# newpar\nc B\n"), {"a b", "c"});
   expect_words(tags("# id 5239\tdomain=en\na _ _ O\nb _ _ B\n\n# id 7\tdomain=en\nc _ _ O\n"),
                {"a b", "c"});
-  // Those of CoNLL-U have no tabs, and words may have spaces.
+  // Comments of CoNLL-U have no tabs, and words may have spaces.
   auto options = tags("# sent_id = 1\n# text = New York is\n1\tNew York\tB\n2\tis\tO\n");
   options.text = "1";
   const Split split = load(options);

@@ -9,12 +9,12 @@ using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 
-constexpr int32_t kEnd = 3;
+constexpr int32_t end_id = 3;
 
 // Words only, and an end-of-text token.
 class Ending final : public text::Tokenizer {
  public:
-  Ending() { ids_.eos = kEnd; }
+  Ending() { ids_.eos = end_id; }
   void encode(std::string_view text, std::optional<std::string_view> pair,
               const text::EncodeOptions& options, text::Encoding& out) const override {
     words_.encode(text, pair, options, out);
@@ -57,30 +57,31 @@ class Tasks : public DataTest {
 
 TEST_F(Tasks, LanguageModelLabelsAreTheNextTokens) {
   const Split split = ending(language("a b\nc\n"));
-  EXPECT_THAT(split.ids, ElementsAre(id("a"), id("b"), kEnd, id("c"), kEnd));
+  EXPECT_THAT(split.ids, ElementsAre(id("a"), id("b"), end_id, id("c"), end_id));
   EXPECT_THAT(split.first_lengths, ElementsAre(3, 2));
   const Batch batch = pack(split, std::vector<int64_t>{1, 0});
-  EXPECT_THAT(longs(batch.targets.token_labels), ElementsAre(kEnd, -100, id("b"), kEnd, -100));
+  EXPECT_THAT(longs(batch.targets.token_labels), ElementsAre(end_id, -100, id("b"), end_id, -100));
   EXPECT_THAT(batch.targets.labelled, ElementsAre(0, 2, 3));
   EXPECT_THAT(longs(batch.targets.token_index), ElementsAre(0, 2, 3));
   EXPECT_EQ(batch.decoder, nullptr);
   const Batch last = slice(batch, 1, 2);
-  EXPECT_THAT(longs(last.targets.token_labels), ElementsAre(id("b"), kEnd, -100));
+  EXPECT_THAT(longs(last.targets.token_labels), ElementsAre(id("b"), end_id, -100));
   EXPECT_THAT(last.targets.labelled, ElementsAre(0, 1));
 }
 
 TEST_F(Tasks, EndTokenWhereThereIsRoom) {
   auto options = language("a b c d\na b\n");
   options.max_length = 3;
-  EXPECT_THAT(ending(options).ids, ElementsAre(id("a"), id("b"), id("c"), id("a"), id("b"), kEnd));
+  EXPECT_THAT(ending(options).ids,
+              ElementsAre(id("a"), id("b"), id("c"), id("a"), id("b"), end_id));
   options.append_end = false;
   EXPECT_THAT(ending(options).offsets, ElementsAre(0, 3, 5));
   // A tokenizer without the token, and one that ends texts itself.
   options.append_end = true;
   EXPECT_THAT(load_split(options, "train", SpaceTokenizer(false)).offsets, ElementsAre(0, 3, 5));
-  text::PackedIds ended{{7, kEnd, 8}, {0, 2, 3}, {2, 1}};
-  append_token(ended, kEnd, 0);
-  EXPECT_THAT(ended.ids, ElementsAre(7, kEnd, 8, kEnd));
+  text::PackedIds ended{{7, end_id, 8}, {0, 2, 3}, {2, 1}};
+  append_token(ended, end_id, 0);
+  EXPECT_THAT(ended.ids, ElementsAre(7, end_id, 8, end_id));
   EXPECT_THAT(ended.offsets, ElementsAre(0, 2, 4));
 }
 
@@ -89,8 +90,8 @@ TEST_F(Tasks, ConcatenatedTextsAreCutIntoBlocks) {
   options.max_length = 3;
   options.concatenate = true;
   const Split split = ending(options);
-  EXPECT_THAT(split.ids, ElementsAre(id("a"), id("b"), id("c"), id("d"), kEnd, id("e"), kEnd,
-                                     id("f"), id("g"), kEnd));
+  EXPECT_THAT(split.ids, ElementsAre(id("a"), id("b"), id("c"), id("d"), end_id, id("e"), end_id,
+                                     id("f"), id("g"), end_id));
   EXPECT_THAT(split.offsets, ElementsAre(0, 3, 6, 9, 10));
   EXPECT_THAT(split.first_lengths, ElementsAre(3, 3, 3, 1));
   EXPECT_THAT(split.lines, ElementsAre(2, 2, 3, 4));
@@ -109,7 +110,7 @@ TEST_F(Tasks, BlocksGoOnBeyondAChunk) {
   for (int row = 0; row < 100; ++row) {
     const std::string word = str("w", row);
     rows += word + std::string(100000, ' ') + word + "\n";
-    for (int32_t token : {id(word), id(word), kEnd}) expected.push_back(token);
+    for (int32_t token : {id(word), id(word), end_id}) expected.push_back(token);
   }
   auto options = language(rows);
   options.max_length = 7;
@@ -182,7 +183,7 @@ TEST_F(Tasks, TextsWithoutTokens) {
   EXPECT_THAT(message(translation("a\tx\n \ty\n")), HasSubstr("the text has no tokens"));
   auto options = language("a\tx\n\tx\n");
   options.train = write("b.tsv", "text\tn\na\t1\n \t2\n");
-  EXPECT_THAT(ending(options).ids, ElementsAre(id("a"), kEnd));
+  EXPECT_THAT(ending(options).ids, ElementsAre(id("a"), end_id));
   EXPECT_EQ(ending(options).empty_rows, 1);
 }
 

@@ -17,8 +17,8 @@ using testing::HasSubstr;
 using Ids = std::vector<int64_t>;
 using Reals = std::vector<double>;
 
-const double kNan = std::numeric_limits<double>::quiet_NaN();
-const double kInf = std::numeric_limits<double>::infinity();
+const double not_a_number = std::numeric_limits<double>::quiet_NaN();
+const double inf = std::numeric_limits<double>::infinity();
 
 Error failure(const std::function<void()>& act) {
   try {
@@ -31,17 +31,17 @@ Error failure(const std::function<void()>& act) {
 }
 
 // Confusion table tp 3, fn 1, fp 2, tn 4.
-const Ids kLabels = {1, 1, 1, 1, 0, 0, 0, 0, 0, 0};
-const Ids kClasses = {1, 1, 1, 0, 1, 1, 0, 0, 0, 0};
+const Ids ten_labels = {1, 1, 1, 1, 0, 0, 0, 0, 0, 0};
+const Ids ten_classes = {1, 1, 1, 0, 1, 1, 0, 0, 0, 0};
 
 TEST(Metrics, BinaryTableByHand) {
-  EXPECT_DOUBLE_EQ(accuracy(kClasses, kLabels).value, 0.7);
-  EXPECT_EQ(accuracy(kClasses, kLabels).n, 10);
-  EXPECT_DOUBLE_EQ(f1_binary(kClasses, kLabels, 1).value, 6.0 / 9);
-  EXPECT_DOUBLE_EQ(f1_binary(kClasses, kLabels, 0).value, 8.0 / 11);
-  EXPECT_DOUBLE_EQ(f1_macro(kClasses, kLabels).value, (6.0 / 9 + 8.0 / 11) / 2);
+  EXPECT_DOUBLE_EQ(accuracy(ten_classes, ten_labels).value, 0.7);
+  EXPECT_EQ(accuracy(ten_classes, ten_labels).n, 10);
+  EXPECT_DOUBLE_EQ(f1_binary(ten_classes, ten_labels, 1).value, 6.0 / 9);
+  EXPECT_DOUBLE_EQ(f1_binary(ten_classes, ten_labels, 0).value, 8.0 / 11);
+  EXPECT_DOUBLE_EQ(f1_macro(ten_classes, ten_labels).value, (6.0 / 9 + 8.0 / 11) / 2);
   // (tp tn - fp fn) / sqrt((tp + fp)(tp + fn)(tn + fp)(tn + fn)) = 10 / sqrt(5 * 4 * 6 * 5)
-  EXPECT_NEAR(matthews(kClasses, kLabels).value, 10 / std::sqrt(600.0), 1e-15);
+  EXPECT_NEAR(matthews(ten_classes, ten_labels).value, 10 / std::sqrt(600.0), 1e-15);
 }
 
 TEST(Metrics, ThreeClassesByHand) {
@@ -131,13 +131,13 @@ TEST(Metrics, NothingToScoreIsAnError) {
 
 TEST(Metrics, NonFiniteNumbersAreErrors) {
   for (auto metric : {pearson, spearman, mean_squared_error}) {
-    Error error = failure([&] { metric(Reals{1, kNan}, Reals{1, 2}); });
+    Error error = failure([&] { metric(Reals{1, not_a_number}, Reals{1, 2}); });
     EXPECT_EQ(error.kind(), ErrorKind::diverged);
     EXPECT_THAT(error.message(), HasSubstr("prediction 1 is nan"));
-    EXPECT_EQ(failure([&] { metric(Reals{-kInf, 1}, Reals{1, 2}); }).kind(), ErrorKind::diverged);
-    EXPECT_EQ(failure([&] { metric(Reals{1, 2}, Reals{1, kInf}); }).kind(), ErrorKind::data);
+    EXPECT_EQ(failure([&] { metric(Reals{-inf, 1}, Reals{1, 2}); }).kind(), ErrorKind::diverged);
+    EXPECT_EQ(failure([&] { metric(Reals{1, 2}, Reals{1, inf}); }).kind(), ErrorKind::data);
   }
-  EXPECT_EQ(failure([] { perplexity(kNan, 4); }).kind(), ErrorKind::diverged);
+  EXPECT_EQ(failure([] { perplexity(not_a_number, 4); }).kind(), ErrorKind::diverged);
 }
 
 TEST(Metrics, LengthsMustAgree) {
@@ -177,8 +177,8 @@ TEST(MetricNames, DirectionAndUnknownNames) {
 
 Predictions classifier() {
   Predictions p;
-  p.classes = kClasses;
-  p.labels = kLabels;
+  p.classes = ten_classes;
+  p.labels = ten_labels;
   p.num_classes = 2;
   return p;
 }

@@ -298,8 +298,18 @@ TEST(Generate, RefusesWhatMakesNoSense) {
   refuses([](Options& o) { o.top_k = -1; }, "top_k");
   refuses([](Options& o) { o.top_p = 1.1; }, "top_p");
   refuses([](Options& o) { o.sequences = 2; }, "num_return_sequences");
-  refuses([](Options& o) { o.num_beams = 2, o.sequences = 3; }, "num_return_sequences");
-  refuses([](Options& o) { o.num_beams = 2, o.sample = true; }, "sampling and beams");
+  refuses(
+      [](Options& o) {
+        o.num_beams = 2;
+        o.sequences = 3;
+      },
+      "num_return_sequences");
+  refuses(
+      [](Options& o) {
+        o.num_beams = 2;
+        o.sample = true;
+      },
+      "sampling and beams");
 }
 
 TEST(Generate, RefusesPromptsThatDoNotFit) {

@@ -52,7 +52,10 @@ std::ostream& operator<<(std::ostream& out, const Case& each) {
 AttentionShape shape_of(int64_t heads, int64_t width, int64_t kv_heads, bool causal,
                         int64_t window = 0) {
   AttentionShape shape;
-  shape.heads = heads, shape.width = width, shape.kv_heads = kv_heads, shape.causal = causal;
+  shape.heads = heads;
+  shape.width = width;
+  shape.kv_heads = kv_heads;
+  shape.causal = causal;
   shape.window = window;
   shape.scale = 1 / std::sqrt(static_cast<double>(width));
   return shape;

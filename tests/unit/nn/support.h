@@ -14,9 +14,13 @@ inline ModelState tiny_bert(HeadKind head, int64_t layers = 2, int64_t heads = 4
   ModelState state;
   ModelConfig& c = state.config;
   c.family = "bert";
-  c.vocab_size = 50, c.hidden_size = hidden, c.layers = layers, c.attention_heads = heads,
+  c.vocab_size = 50;
+  c.hidden_size = hidden;
+  c.layers = layers;
+  c.attention_heads = heads;
   c.intermediate_size = 64;
-  c.max_positions = 64, c.type_vocab_size = 2;
+  c.max_positions = 64;
+  c.type_vocab_size = 2;
   c.raw = Json::object();
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(7);
   auto add = [&](const std::string& name, std::vector<int64_t> shape, double mean = 0) {
@@ -28,7 +32,7 @@ inline ModelState tiny_bert(HeadKind head, int64_t layers = 2, int64_t heads = 4
   add("embeddings.LayerNorm.weight", {hidden}, 1);
   add("embeddings.LayerNorm.bias", {hidden});
   for (int64_t i = 0; i < layers; ++i) {
-    std::string p = compress::str("encoder.layer.", i, ".");
+    std::string p = str("encoder.layer.", i, ".");
     for (const char* part : {"attention.self.query", "attention.self.key", "attention.self.value",
                              "attention.output.dense"}) {
       add(p + part + ".weight", {hidden, hidden});

@@ -33,15 +33,19 @@ inline ModelState tiny_gpt2(int64_t layers = 1, int64_t width = 16) {
   ModelState state;
   ModelConfig& c = state.config;
   c.family = "gpt2";
-  c.vocab_size = 50, c.hidden_size = width, c.layers = layers, c.attention_heads = 2;
-  c.intermediate_size = 4 * width, c.max_positions = 64;
+  c.vocab_size = 50;
+  c.hidden_size = width;
+  c.layers = layers;
+  c.attention_heads = 2;
+  c.intermediate_size = 4 * width;
+  c.max_positions = 64;
   c.activation = "gelu_new";
   c.raw = Json::object();
   TensorMaker add(state);
   add.matrix("wte", {50, width});
   add.matrix("wpe", {64, width});
   for (int64_t i = 0; i < layers; ++i) {
-    const std::string p = compress::str("h.", i, ".");
+    const std::string p = str("h.", i, ".");
     add.norm(p + "ln_1", width, true);
     add.linear(p + "attn.c_attn", 3 * width, width);
     add.linear(p + "attn.c_proj", width, width);
@@ -58,10 +62,14 @@ inline ModelState tiny_t5(int64_t layers = 1, int64_t width = 16) {
   ModelState state;
   ModelConfig& c = state.config;
   c.family = "t5";
-  c.vocab_size = 50, c.hidden_size = width, c.attention_heads = c.decoder_heads = 2;
+  c.vocab_size = 50;
+  c.hidden_size = width;
+  c.attention_heads = c.decoder_heads = 2;
   c.layers = c.decoder_layers = layers;
   c.intermediate_size = c.decoder_intermediate_size = 32;
-  c.head_width = width / 2, c.relative_buckets = 32, c.relative_distance = 128;
+  c.head_width = width / 2;
+  c.relative_buckets = 32;
+  c.relative_distance = 128;
   c.activation = "relu";
   c.decoder_start_token_id = 0;
   c.raw = Json::object();
@@ -70,7 +78,7 @@ inline ModelState tiny_t5(int64_t layers = 1, int64_t width = 16) {
   for (const char* stack : {"encoder", "decoder"}) {
     const bool decoder = std::string(stack) == "decoder";
     for (int64_t i = 0; i < layers; ++i) {
-      const std::string p = compress::str(stack, ".block.", i, ".layer.");
+      const std::string p = str(stack, ".block.", i, ".layer.");
       auto attention = [&](const std::string& place, const std::string& name) {
         for (const char* part : {"q", "k", "v", "o"})
           add.matrix(p + place + "." + name + "." + part, {width, width});
@@ -84,7 +92,7 @@ inline ModelState tiny_t5(int64_t layers = 1, int64_t width = 16) {
       add.matrix(last + ".DenseReluDense.wo", {width, 32});
       add.norm(last + ".layer_norm", width, false);
     }
-    add.norm(compress::str(stack, ".final_layer_norm"), width, false);
+    add.norm(str(stack, ".final_layer_norm"), width, false);
   }
   set_head(state, HeadKind::seq2seq_lm, {});
   return state;

@@ -61,7 +61,7 @@ class Folder : public tiny::Scratch {
   std::string stage(const std::string& name, const std::string& model, int steps,
                     const std::string& more = "") const {
     return "  - name: " + name + "\n    train: {model: " + model +
-           ", data: films, for: " + compress::str(steps) + " steps, " + common + more + "}\n";
+           ", data: films, for: " + str(steps) + " steps, " + common + more + "}\n";
   }
   std::string base() const { return (root_ / "base").string(); }
 

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "run/description.h"
 #include "report/result.h"
+#include "run/description.h"
 #include "unit/pipeline/folder.h"
 
 namespace compress::pipeline {

@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <sys/wait.h>
 
-#include "run/run_folder.h"
 #include "compress/base/hash.h"
+#include "run/run_folder.h"
 #include "unit/pipeline/folder.h"
 
 namespace compress::pipeline {
@@ -295,8 +295,8 @@ TEST_F(Folder, IsRefusedWhileAnotherRunHasIt) {
   {
     const RunFolder held(root_ / "run");
     const std::string error = tiny::error_of(ErrorKind::disk, [&] { run_it(recipe); });
-    EXPECT_THAT(error, HasSubstr(compress::str("another run works in this folder: process ",
-                                               ::getpid(), " on ")));
+    EXPECT_THAT(error,
+                HasSubstr(str("another run works in this folder: process ", ::getpid(), " on ")));
     EXPECT_THAT(error, testing::ContainsRegex("since [0-9]{4}-[0-9]{2}-[0-9]{2} "));
     EXPECT_THAT(error, HasSubstr((root_ / "run").string()));
     EXPECT_FALSE(fs::exists(root_ / "run/recipe.yaml"));
@@ -315,7 +315,7 @@ TEST_F(Folder, AKilledHolderLeavesNoLock) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFSIGNALED(status));
-  EXPECT_THAT(read_file(run / "run.lock"), HasSubstr(compress::str("process ", child, " on ")));
+  EXPECT_THAT(read_file(run / "run.lock"), HasSubstr(str("process ", child, " on ")));
   EXPECT_NO_THROW(RunFolder held(run));
 }
 
@@ -331,10 +331,12 @@ TEST_F(Folder, WhatKilledWritersLeftIsSwept) {
       stage / ".kept.77-4.old", stage / "deep/.y.77-4.tmp", root_ / ".z.77-4.tmp"};
   for (const fs::path& path : ours) {
     make_folder(path.parent_path());
-    if (path.extension() == ".partial")
-      make_folder(path), write_file(path / "model.safetensors", "half");
-    else
+    if (path.extension() == ".partial") {
+      make_folder(path);
+      write_file(path / "model.safetensors", "half");
+    } else {
       write_file(path, "half");
+    }
   }
   for (const fs::path& path : others) {
     make_folder(path.parent_path());

@@ -2,8 +2,8 @@
 
 #include <gmock/gmock.h>
 
-#include "materials/workbench.h"
 #include "compress/base/hash.h"
+#include "materials/workbench.h"
 #include "unit/pipeline/folder.h"
 
 namespace compress::pipeline {
@@ -37,7 +37,7 @@ TEST_F(Runs, ChainStagesToExports) {
   const StageResult &teacher = result.stages[0], &student = result.stages[1],
                     &int8 = result.stages[2], &scored = result.stages[3],
                     &release = result.stages[4];
-  // Of each layer: 4 matrices of 8 x 8 and 2 of 8 x 16.
+  // Each layer has 4 matrices of 8 x 8 and 2 of 8 x 16.
   EXPECT_EQ(teacher.census.encoder_linear, 2 * (4 * 64 + 2 * 128));
   EXPECT_EQ(student.census.encoder_linear, 4 * 64 + 2 * 128);
   EXPECT_EQ(teacher.census.parameters - student.census.parameters,
@@ -94,8 +94,7 @@ TEST_F(Runs, WithSeedsAreJudgedOnTheirMeans) {
   EXPECT_THAT(result.table, HasSubstr("seed 3"));
   // Other seeds, other weights; each in a folder of its own, with a lock of its own.
   auto weights_of = [&](int seed) {
-    return sha256_file(root_ /
-                       compress::str("seeds/seed-", seed, "/stages/a/model/model.safetensors"));
+    return sha256_file(root_ / str("seeds/seed-", seed, "/stages/a/model/model.safetensors"));
   };
   EXPECT_NE(weights_of(1), weights_of(2));
   EXPECT_TRUE(fs::exists(root_ / "seeds/seed-2/run.lock"));

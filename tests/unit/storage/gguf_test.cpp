@@ -42,8 +42,8 @@ class Gguf : public testing::Test {
   fs::path path_;
 };
 
-const std::string kOne = raw(uint16_t{0x3C00}), kTwo = raw(uint16_t{0x4000}),
-                  kHalf = raw(uint16_t{0x3800});
+const std::string one_bytes = raw(uint16_t{0x3C00}), two_bytes = raw(uint16_t{0x4000}),
+                  half_bytes = raw(uint16_t{0x3800});
 
 TEST_F(Gguf, ReadsMetadata) {
   GgufReader reader =
@@ -121,16 +121,16 @@ TEST_F(Gguf, WidensHalves) {
 
 TEST_F(Gguf, DequantisesSmallBlocks) {
   std::string nibbles = "\x5F" + std::string(15, '\x88');  // elements 0 and 16: 15 and 5
-  std::vector<float> got = values(GgufType::q4_0, 32, kHalf + nibbles);
+  std::vector<float> got = values(GgufType::q4_0, 32, half_bytes + nibbles);
   EXPECT_THAT((std::vector{got[0], got[1], got[16]}), ElementsAre(3.5f, 0.0f, -1.5f));
-  got = values(GgufType::q4_1, 32, kHalf + kTwo + nibbles);
+  got = values(GgufType::q4_1, 32, half_bytes + two_bytes + nibbles);
   EXPECT_THAT((std::vector{got[0], got[1], got[16]}), ElementsAre(9.5f, 6.0f, 4.5f));
   std::string fifth = raw(uint32_t{1u << 16 | 1u << 1});
-  got = values(GgufType::q5_0, 32, kHalf + fifth + nibbles);
+  got = values(GgufType::q5_0, 32, half_bytes + fifth + nibbles);
   EXPECT_THAT((std::vector{got[0], got[1], got[16]}), ElementsAre(-0.5f, 4.0f, 2.5f));
-  got = values(GgufType::q5_1, 32, kHalf + kTwo + fifth + nibbles);
+  got = values(GgufType::q5_1, 32, half_bytes + two_bytes + fifth + nibbles);
   EXPECT_THAT((std::vector{got[0], got[1], got[16]}), ElementsAre(9.5f, 14.0f, 12.5f));
-  got = values(GgufType::q8_0, 32, kHalf + "\x80\x7F" + std::string(30, '\0'));
+  got = values(GgufType::q8_0, 32, half_bytes + "\x80\x7F" + std::string(30, '\0'));
   EXPECT_THAT((std::vector{got[0], got[1], got[2]}), ElementsAre(-64.0f, 63.5f, 0.0f));
 }
 
@@ -145,23 +145,26 @@ TEST_F(Gguf, DequantisesLargeBlocks) {
   q2[16] = 0x02;       // element 0: 2
   q2[2] = 0x05;        // group 2 (elements 32..47): scale 5
   q2[17] = 0x03 << 2;  // element 33: 3
-  EXPECT_THAT(three(values(GgufType::q2_k, 256, q2.replace(80, 4, kOne + kTwo))),
+  EXPECT_THAT(three(values(GgufType::q2_k, 256, q2.replace(80, 4, one_bytes + two_bytes))),
               ElementsAre(3 * 2 - 2 * 2, 5 * 3, 0));
   std::string q3(110, '\0');
-  q3[0] = 1;                // element 0: third bit set, so nothing is taken away
-  q3[32] = 2;               // and its value is 2
-  q3[96] = 1, q3[104] = 2;  // scale of group 0: 1 | 2 << 4 = 33, less 32
+  q3[0] = 1;    // element 0: third bit set, so nothing is taken away
+  q3[32] = 2;   // and its value is 2
+  q3[96] = 1;   // scale of group 0: 1 | 2 << 4 = 33, less 32
+  q3[104] = 2;  // its high bits
   // Element 33: value 0 - 4, scale of group 2: 0 - 32. Element 255 likewise.
-  EXPECT_THAT(three(values(GgufType::q3_k, 256, q3.replace(108, 2, kHalf))),
+  EXPECT_THAT(three(values(GgufType::q3_k, 256, q3.replace(108, 2, half_bytes))),
               ElementsAre(0.5f * 2, 0.5f * -32 * -4, 0.5f * -32 * -4));
   std::string q4(144, '\0');
-  q4.replace(0, 4, kOne + kTwo);
-  q4[4] = 5, q4[8] = 1;           // group 0: scale 5, minimum 1
-  q4[5] = 6;                      // group 1: scale 6
-  q4[15] = 0x21, q4[7] = '\xC0';  // group 7: scale 1 | 3 << 4, minimum 2
-  q4[16] = 0x03;                  // element 0
-  q4[17] = '\x90';                // element 33
-  q4[143] = 0x40;                 // element 255
+  q4.replace(0, 4, one_bytes + two_bytes);
+  q4[4] = 5;        // group 0: scale 5
+  q4[8] = 1;        // and minimum 1
+  q4[5] = 6;        // group 1: scale 6
+  q4[15] = 0x21;    // group 7: scale 1 | 3 << 4, minimum 2
+  q4[7] = '\xC0';   // the 3 of its scale
+  q4[16] = 0x03;    // element 0
+  q4[17] = '\x90';  // element 33
+  q4[143] = 0x40;   // element 255
   EXPECT_THAT(three(values(GgufType::q4_k, 256, q4)),
               ElementsAre(5 * 3 - 2 * 1, 6 * 9, 49 * 4 - 2 * 2));
   std::string q5 = q4;
@@ -171,11 +174,15 @@ TEST_F(Gguf, DequantisesLargeBlocks) {
   EXPECT_THAT(three(values(GgufType::q5_k, 256, q5)),
               ElementsAre(5 * 3 - 2 * 1, 6 * 25, 49 * 20 - 2 * 2));
   std::string q6(210, '\0');
-  q6[0] = 0x05, q6[128] = 3;                   // element 0: 5 | 3 << 4 = 53, less 32
-  q6[33] = 0x01;                               // element 33: 1 - 32
-  q6[127] = '\x20', q6[191] = 1 << 6;          // element 255: 2 | 1 << 4, less 32
-  q6[192] = 2, q6[194] = '\xFF', q6[207] = 3;  // scales of groups 0, 2 and 15
-  EXPECT_THAT(three(values(GgufType::q6_k, 256, q6.replace(208, 2, kOne))),
+  q6[0] = 0x05;      // element 0: 5 | 3 << 4 = 53, less 32
+  q6[128] = 3;       // its high bits
+  q6[33] = 0x01;     // element 33: 1 - 32
+  q6[127] = '\x20';  // element 255: 2 | 1 << 4, less 32
+  q6[191] = 1 << 6;  // its high bits
+  q6[192] = 2;       // scale of group 0
+  q6[194] = '\xFF';  // of group 2
+  q6[207] = 3;       // of group 15
+  EXPECT_THAT(three(values(GgufType::q6_k, 256, q6.replace(208, 2, one_bytes))),
               ElementsAre(2 * 21, -1 * -31, 3 * -14));
 }
 

@@ -39,9 +39,9 @@ std::string two_tensors(const char* first, const char* second, size_t data) {
   return with_header("{" + entry("a", first) + "," + entry("b", second) + "}", data);
 }
 
-const std::string kGood = R"("dtype":"F32","shape":[1],"data_offsets":[0,4])";
+const std::string good = R"("dtype":"F32","shape":[1],"data_offsets":[0,4])";
 
-const Case kFiles[] = {
+const Case bad_files[] = {
     {"empty", "", "too short"},
     {"seven_bytes", std::string(7, '\0'), "too short"},
     {"no_header", file_of(0, "", ""), "start with '{'"},
@@ -78,10 +78,10 @@ const Case kFiles[] = {
      "unknown dtype 'F33'"},
     {"dtype_number", with_tensor(R"("dtype":4,"shape":[1],"data_offsets":[0,4])"),
      "number in a wrong place"},
-    {"unknown_field", with_tensor(kGood + R"(,"stride":[1])"), "list in a wrong place"},
-    {"dtype_twice", with_tensor(kGood + R"(,"dtype":"F32")"), "dtype twice"},
-    {"shape_twice", with_tensor(kGood + R"(,"shape":[1])"), "shape twice"},
-    {"offsets_twice", with_tensor(kGood + R"(,"data_offsets":[0,4])"), "data_offsets twice"},
+    {"unknown_field", with_tensor(good + R"(,"stride":[1])"), "list in a wrong place"},
+    {"dtype_twice", with_tensor(good + R"(,"dtype":"F32")"), "dtype twice"},
+    {"shape_twice", with_tensor(good + R"(,"shape":[1])"), "shape twice"},
+    {"offsets_twice", with_tensor(good + R"(,"data_offsets":[0,4])"), "data_offsets twice"},
     {"negative_shape", with_tensor(R"("dtype":"F32","shape":[-1],"data_offsets":[0,4])"),
      "negative"},
     {"negative_offset", with_tensor(R"("dtype":"F32","shape":[1],"data_offsets":[-4,0])"),
@@ -124,7 +124,7 @@ const Case kFiles[] = {
      "of 4 bytes of data"},
     {"hole_at_start", with_tensor(R"("dtype":"F32","shape":[1],"data_offsets":[4,8])", 8),
      "nothing covers"},
-    {"hole_at_end", with_tensor(kGood, 5), "covers the last 1 bytes"},
+    {"hole_at_end", with_tensor(good, 5), "covers the last 1 bytes"},
     {"data_without_tensors", with_header("{}", 1), "covers the last 1 bytes"},
     {"hole_between", two_tensors("[0,4]", "[5,9]", 9), "nothing covers the bytes 4 to 5"},
     {"overlap", two_tensors("[0,4]", "[3,7]", 7), "overlaps"},
@@ -152,7 +152,7 @@ const Case kFiles[] = {
     {"metadata_list", with_header(R"({"__metadata__":[]})"), "list in a wrong place"},
 };
 
-const Case kIndexes[] = {
+const Case bad_indexes[] = {
     {"not_json", "{", "not valid JSON"},
     {"a_list", "[]", "list in a wrong place"},
     {"a_number", "3", "something else"},
@@ -204,7 +204,7 @@ TEST_P(HostileFile, IsRefused) {
 }
 
 TEST_P(HostileIndex, IsRefused) {
-  write_file(folder_ / "ok.safetensors", with_tensor(kGood));
+  write_file(folder_ / "ok.safetensors", with_tensor(good));
   write_file(folder_ / "other.safetensors",
              with_header(R"({"o":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1));
   write_file(folder_ / "same.safetensors",
@@ -215,8 +215,8 @@ TEST_P(HostileIndex, IsRefused) {
 }
 
 auto case_name = [](const auto& info) { return std::string(info.param.name); };
-INSTANTIATE_TEST_SUITE_P(Safetensors, HostileFile, testing::ValuesIn(kFiles), case_name);
-INSTANTIATE_TEST_SUITE_P(Safetensors, HostileIndex, testing::ValuesIn(kIndexes), case_name);
+INSTANTIATE_TEST_SUITE_P(Safetensors, HostileFile, testing::ValuesIn(bad_files), case_name);
+INSTANTIATE_TEST_SUITE_P(Safetensors, HostileIndex, testing::ValuesIn(bad_indexes), case_name);
 
 TEST(HostilePlace, NamesTheTensor) {
   fs::path file = fs::path(testing::TempDir()) / ("compress_place_" + std::to_string(::getpid()));

@@ -46,12 +46,12 @@ std::vector<float> values_of(const TensorView& view) {
   return values;
 }
 
-const std::string kSix = floats({0, 1, 2, 3, 4, 5});
+const std::string six = floats({0, 1, 2, 3, 4, 5});
 
 TEST_F(TorchFile, ReadsBothFormats) {
   std::string body = dict({text("w"), tensor(storage("0", 6), 0, {2, 3}, {3, 1})});
   for (const fs::path& path :
-       {write("z.bin", zip_of(body, kSix)), write("l.bin", legacy_of(body, 6, kSix))}) {
+       {write("z.bin", zip_of(body, six)), write("l.bin", legacy_of(body, 6, six))}) {
     TorchReader reader(path);
     ASSERT_EQ(reader.tensors().size(), 1u);
     EXPECT_EQ(reader.at("w").dtype, Dtype::f32);
@@ -73,7 +73,7 @@ TEST_F(TorchFile, SharesContiguousMemoryAndCopiesTheRest) {
                 tensor(again, 1, {3}, {2}), text("cube"), tensor(again, 0, {2, 1, 3}, {1, 99, 2}),
                 text("same"), tensor(again, 5, {3}, {0}), text("none"),
                 tensor(again, 6, {0, 4}, {7, 9}), text("one"), tensor(again, 3, {}, {})}),
-          kSix)));
+          six)));
   auto* start = static_cast<const char*>(reader.at("whole").data);
   EXPECT_EQ(reader.at("tied").data, start);
   EXPECT_EQ(reader.at("tail").data, start + 16);
@@ -96,7 +96,7 @@ TEST_F(TorchFile, UnderstandsParametersSizesAndOldDictionaries) {
   std::string pairs = "](](U\x01p" + parameter + "e](U\x01" + "f" + first + "ee";
   std::string with_state = call(global("collections", "OrderedDict"), {pairs}) +
                            dict({text("_metadata"), ordered_dict()}) + "b";
-  TorchReader reader(write("m.bin", zip_of(with_state, kSix)));
+  TorchReader reader(write("m.bin", zip_of(with_state, six)));
   EXPECT_THAT(values_of(reader.at("p")), ElementsAre(0, 1, 2, 3, 4, 5));
   EXPECT_THAT(values_of(reader.at("f")), ElementsAre(3, 4, 5));
 }
@@ -112,7 +112,7 @@ TEST_F(TorchFile, ReadsUntypedStorages) {
   };
   TorchReader reader(write("m.bin", zip_of(dict({text("f"), rebuilt("float32", ""), text("e"),
                                                  rebuilt("float8_e5m2", "}")}),
-                                           kSix)));
+                                           six)));
   EXPECT_THAT(values_of(reader.at("f")), ElementsAre(4, 5));
   EXPECT_EQ(reader.at("e").dtype, Dtype::f8_e5m2);
   EXPECT_EQ(reader.at("e").bytes, 2u);
@@ -120,13 +120,13 @@ TEST_F(TorchFile, ReadsUntypedStorages) {
 
 TEST_F(TorchFile, ReadsWideArchives) {
   std::string body = dict({text("w"), tensor(storage("0", 6), 0, {6}, {1})});
-  TorchReader reader(write("m.bin", zip({{"m/data.pkl", pickle(body)}, {"m/data/0", kSix}}, true)));
+  TorchReader reader(write("m.bin", zip({{"m/data.pkl", pickle(body)}, {"m/data/0", six}}, true)));
   EXPECT_THAT(values_of(reader.at("w")), ElementsAre(0, 1, 2, 3, 4, 5));
 }
 
 TEST_F(TorchFile, ReadsShards) {
   auto shard = [](const char* name) {
-    return zip_of(dict({text(name), tensor(storage("0", 6), 0, {6}, {1})}), kSix);
+    return zip_of(dict({text(name), tensor(storage("0", 6), 0, {6}, {1})}), six);
   };
   write("a-1.bin", shard("x"));
   write("a-2.bin", shard("y"));
@@ -142,8 +142,8 @@ TEST_F(TorchFile, ReadsShards) {
 TEST_F(TorchFile, OpenTensorsChoosesByFolderAndContent) {
   EXPECT_THROW(open_tensors(folder_), Error);
   std::string body = dict({text("torch"), tensor(storage("0", 6), 0, {6}, {1})});
-  write("pytorch_model.bin", zip_of(body, kSix));
-  write("misnamed.safetensors", legacy_of(body, 6, kSix));
+  write("pytorch_model.bin", zip_of(body, six));
+  write("misnamed.safetensors", legacy_of(body, 6, six));
   EXPECT_NE(open_tensors(folder_)->find("torch"), nullptr);
   EXPECT_NE(open_tensors(folder_ / "misnamed.safetensors")->find("torch"), nullptr);
   SafetensorsWriter writer(folder_ / "model.safetensors", {{"safe", Dtype::u8, {0}}});

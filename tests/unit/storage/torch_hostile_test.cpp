@@ -21,8 +21,8 @@ using namespace torch_files;
 
 using Case = HostileCase;
 
-const std::string kData(24, 'd');  // six floats
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+const std::string tensor_data(24, 'd');  // six floats
+constexpr int64_t most = std::numeric_limits<int64_t>::max();
 
 std::string repeated(std::string_view piece, size_t count) {
   std::string all;
@@ -32,7 +32,7 @@ std::string repeated(std::string_view piece, size_t count) {
 
 // A file whose pickle is `body`, or that has one tensor so described.
 std::string with(const std::string& body) {
-  return zip_of(body, kData);
+  return zip_of(body, tensor_data);
 }
 std::string with_tensor(const std::string& value) {
   return with(dict({text("t"), value}));
@@ -53,9 +53,9 @@ std::string patched(size_t back, T value) {
   return bytes.replace(bytes.size() - back, sizeof value, raw(value));
 }
 
-const std::string kGood = dict({text("t"), tensor(storage("0", 6), 0, {6}, {1})});
+const std::string good = dict({text("t"), tensor(storage("0", 6), 0, {6}, {1})});
 
-const Case kPickles[] = {
+const Case pickles[] = {
     {"empty", with(""), "empty stack"},
     {"system", with(call(global("posix", "system"), {text("true")})), "'posix.system'"},
     {"stack_global", with("\x8c\x05posix\x8c\x06system\x93" + tuple({text("true")}) + "R"),
@@ -71,7 +71,7 @@ const Case kPickles[] = {
     {"new_object", with(global("torch", "Size") + ")\x81"), "opcode 129"},
     {"extension", with("\x82\x01"), "opcode 130"},
     {"text_persistent_id", with("P0\n"), "opcode 80"},
-    {"protocol_0", zip_of("", kData).replace(30 + 10, 2, "(t"), "start with its protocol"},
+    {"protocol_0", zip_of("", tensor_data).replace(30 + 10, 2, "(t"), "start with its protocol"},
     {"call_a_text", with(text("os") + ")R"), "no known function"},
     {"call_a_storage_type", with(global("torch", "FloatStorage") + ")R"), "calls a type"},
     {"state_of_a_text", with(text("x") + "}b"), "state of something else"},
@@ -108,12 +108,12 @@ const Case kPickles[] = {
     {"odd_dictionary", with("}(" + text("k") + "u"), "key without a value"},
     {"append_to_dictionary", with("}Na"), "something else than a list"},
     {"set_in_list", with("]NNs"), "something else than a list"},
-    {"left_over", with("N" + kGood), "leaves values"},
-    {"no_stop", zip({{"m/data.pkl", "\x80\x02" + kGood}, {"m/data/0", kData}}),
+    {"left_over", with("N" + good), "leaves values"},
+    {"no_stop", zip({{"m/data.pkl", "\x80\x02" + good}, {"m/data/0", tensor_data}}),
      "inside what starts"},
     {"a_tensor_alone", with(tensor(storage("0", 6), 0, {6}, {1})), "dictionary of tensors"},
     {"a_number_inside", with(dict({text("step"), integer(3)})), "else than a tensor"},
-    {"a_dictionary_inside", with(dict({text("model"), kGood})), "else than a tensor"},
+    {"a_dictionary_inside", with(dict({text("model"), good})), "else than a tensor"},
     {"number_as_name", with(dict({integer(3), tensor(storage("0", 6), 0, {6}, {1})})), "no text"},
     {"name_not_utf8", with(dict({text("\xff"), tensor(storage("0", 6), 0, {6}, {1})})), "no text"},
     {"name_twice",
@@ -122,10 +122,10 @@ const Case kPickles[] = {
      "there twice"},
 };
 
-const Case kTensors[] = {
+const Case tensors[] = {
     {"past_end", shaped(0, {7}, {1}), "beyond its storage"},
     {"offset_past_end", shaped(1, {6}, {1}), "beyond its storage"},
-    {"offset_far", shaped(kMost, {1}, {1}), "beyond its storage"},
+    {"offset_far", shaped(most, {1}, {1}), "beyond its storage"},
     {"offset_negative", shaped(-1, {1}, {1}), "beyond its storage"},
     {"stride_past_end", shaped(0, {2, 2}, {5, 1}), "beyond its storage"},
     {"stride_negative", shaped(5, {6}, {-1}), "make no sense"},
@@ -133,8 +133,8 @@ const Case kTensors[] = {
     {"strides_missing", shaped(0, {2, 3}, {1}), "make no sense"},
     {"too_many_dimensions", shaped(0, std::vector<int64_t>(65, 1), std::vector<int64_t>(65, 1)),
      "too many dimensions"},
-    {"stride_overflow", shaped(0, {3}, {kMost}), "make no sense"},
-    {"sum_overflow", shaped(0, {2, 2, 2}, {kMost / 2, kMost / 2, kMost / 2}), "make no sense"},
+    {"stride_overflow", shaped(0, {3}, {most}), "make no sense"},
+    {"sum_overflow", shaped(0, {2, 2, 2}, {most / 2, most / 2, most / 2}), "make no sense"},
     {"product_overflow", shaped(0, {1 << 30, 1 << 30, 16}, {0, 0, 0}), "make no sense"},
     {"huge_repeated", shaped(0, {1 << 20, 1 << 20}, {0, 0}), "larger than the file"},
     {"often_repeated", with([] {
@@ -155,7 +155,7 @@ const Case kTensors[] = {
     {"storage_longer", shaped(0, {6}, {1}, 7), "another size"},
     {"storage_shorter", shaped(0, {5}, {1}, 5), "another size"},
     {"storage_negative", shaped(0, {6}, {1}, -6), "without a type or size"},
-    {"storage_overflow", shaped(0, {6}, {1}, kMost), "impossible size"},
+    {"storage_overflow", shaped(0, {6}, {1}, most), "impossible size"},
     {"storage_of_size", with_tensor(tensor(storage("0", 6, "Size"), 0, {6}, {1})),
      "without a type or size"},
     {"unknown_storage", with_tensor(tensor(storage("0", 6, "QInt8Storage"), 0, {6}, {1})),
@@ -183,11 +183,11 @@ const Case kTensors[] = {
 
 // An archive with 64-bit sizes, with `value` written at `back` bytes from its end.
 std::string wide(size_t back, uint64_t value) {
-  std::string bytes = zip({{"m/data.pkl", pickle(kGood)}, {"m/data/0", kData}}, true);
+  std::string bytes = zip({{"m/data.pkl", pickle(good)}, {"m/data/0", tensor_data}}, true);
   return bytes.replace(bytes.size() - back, 8, raw(value));
 }
 
-const Case kArchives[] = {
+const Case archives[] = {
     {"nothing", "", "no file of torch.save"},
     {"text", "hello", "no file of torch.save"},
     {"start_alone", "PK\x03\x04", "too short"},
@@ -220,27 +220,28 @@ const Case kArchives[] = {
     {"other_disk", patched(18, uint32_t{0x00010001}), "one part of several"},
 };
 
-const Case kLegacy[] = {
+const Case legacy[] = {
     {"magic_alone", magic(), "inside what starts"},
     {"other_version",
-     magic() + pickle(integer(1002)) + pickle(dict({})) + pickle(kGood) + pickle("]"),
+     magic() + pickle(integer(1002)) + pickle(dict({})) + pickle(good) + pickle("]"),
      "unknown version"},
-    {"big_endian", legacy_start("\x89") + pickle(kGood) + pickle("]"), "big-endian"},
-    {"code", legacy_of(call(global("posix", "system"), {text("true")}), 6, kData),
+    {"big_endian", legacy_start("\x89") + pickle(good) + pickle("]"), "big-endian"},
+    {"code", legacy_of(call(global("posix", "system"), {text("true")}), 6, tensor_data),
      "'posix.system'"},
-    {"short_data", legacy_of(kGood, 6, kData.substr(1)), "inside what starts"},
-    {"long_data", legacy_of(kGood, 6, kData + "x"), "1 bytes after"},
-    {"other_count", legacy_of(kGood, 7, kData + kData), "two sizes"},
-    {"huge_count", legacy_of(kGood, ~uint64_t{0}, kData), "two sizes"},
-    {"storage_not_listed", legacy_start() + pickle(kGood) + pickle("]"), "no storage '0'"},
+    {"short_data", legacy_of(good, 6, tensor_data.substr(1)), "inside what starts"},
+    {"long_data", legacy_of(good, 6, tensor_data + "x"), "1 bytes after"},
+    {"other_count", legacy_of(good, 7, tensor_data + tensor_data), "two sizes"},
+    {"huge_count", legacy_of(good, ~uint64_t{0}, tensor_data), "two sizes"},
+    {"storage_not_listed", legacy_start() + pickle(good) + pickle("]"), "no storage '0'"},
     {"unknown_listed",
-     legacy_start() + pickle(kGood) + pickle("](" + text("1") + "e") + raw(uint64_t{6}) + kData,
+     legacy_start() + pickle(good) + pickle("](" + text("1") + "e") + raw(uint64_t{6}) +
+         tensor_data,
      "wrong list of storages"},
     {"listed_twice",
-     legacy_start() + pickle(kGood) + pickle("](" + text("0") + text("0") + "e") +
-         raw(uint64_t{6}) + kData + raw(uint64_t{6}) + kData,
+     legacy_start() + pickle(good) + pickle("](" + text("0") + text("0") + "e") + raw(uint64_t{6}) +
+         tensor_data + raw(uint64_t{6}) + tensor_data,
      "wrong list of storages"},
-    {"past_end", legacy_of(dict({text("t"), tensor(storage("0", 6), 2, {5}, {1})}), 6, kData),
+    {"past_end", legacy_of(dict({text("t"), tensor(storage("0", 6), 2, {5}, {1})}), 6, tensor_data),
      "beyond its storage"},
 };
 
@@ -255,10 +256,10 @@ TEST_P(TorchHostile, IsRefused) {
 }
 
 auto case_name = [](const auto& info) { return std::string(info.param.name); };
-INSTANTIATE_TEST_SUITE_P(Pickle, TorchHostile, testing::ValuesIn(kPickles), case_name);
-INSTANTIATE_TEST_SUITE_P(Tensor, TorchHostile, testing::ValuesIn(kTensors), case_name);
-INSTANTIATE_TEST_SUITE_P(Zip, TorchHostile, testing::ValuesIn(kArchives), case_name);
-INSTANTIATE_TEST_SUITE_P(Legacy, TorchHostile, testing::ValuesIn(kLegacy), case_name);
+INSTANTIATE_TEST_SUITE_P(Pickle, TorchHostile, testing::ValuesIn(pickles), case_name);
+INSTANTIATE_TEST_SUITE_P(Tensor, TorchHostile, testing::ValuesIn(tensors), case_name);
+INSTANTIATE_TEST_SUITE_P(Zip, TorchHostile, testing::ValuesIn(archives), case_name);
+INSTANTIATE_TEST_SUITE_P(Legacy, TorchHostile, testing::ValuesIn(legacy), case_name);
 
 }  // namespace
 }  // namespace compress::storage

@@ -60,7 +60,9 @@ class AnswersTest : public testing::Test {
   AnswersTest() {
     fs::remove_all(folder_);
     questions_.split = &split_;
-    questions_.classes = 2, questions_.width = width, questions_.layers = layers;
+    questions_.classes = 2;
+    questions_.width = width;
+    questions_.layers = layers;
     questions_.vocabulary = vocabulary;
   }
   ~AnswersTest() override { fs::remove_all(folder_); }

@@ -64,10 +64,10 @@ std::unique_ptr<Teacher> taught(const nn::ModelConfig& teacher, const nn::ModelC
                 {"recipe.yaml", 7, 5, "stages.student.train.teacher"});
 }
 
-const auto kClasses = HeadKind::classification;
+const auto classification = HeadKind::classification;
 
 TEST(Teacher, SameOrderIsLeftAlone) {
-  const auto model = config(kClasses, {"a", "b", "c"});
+  const auto model = config(classification, {"a", "b", "c"});
   auto teacher = taught(model, model);
   EXPECT_TRUE(torch::equal(teacher->signals({}, {}).logits,
                            torch::tensor({{1.0f, 2.0f, 3.0f}, {4.0f, 5.0f, 6.0f}})));
@@ -75,36 +75,37 @@ TEST(Teacher, SameOrderIsLeftAlone) {
 }
 
 TEST(Teacher, ClassesFollowTheStudentsNames) {
-  auto teacher = taught(config(kClasses, {"a", "b", "c"}), config(kClasses, {"c", "a", "b"}));
+  auto teacher =
+      taught(config(classification, {"a", "b", "c"}), config(classification, {"c", "a", "b"}));
   EXPECT_TRUE(torch::equal(teacher->signals({}, {}).logits,
                            torch::tensor({{3.0f, 1.0f, 2.0f}, {6.0f, 4.0f, 5.0f}})));
   // Generic names in another order are names too.
-  auto shuffled = taught(config(kClasses, {"LABEL_0", "LABEL_1", "LABEL_2"}),
-                         config(kClasses, {"LABEL_2", "LABEL_1", "LABEL_0"}));
+  auto shuffled = taught(config(classification, {"LABEL_0", "LABEL_1", "LABEL_2"}),
+                         config(classification, {"LABEL_2", "LABEL_1", "LABEL_0"}));
   EXPECT_EQ(shuffled->signals({}, {}).logits[0][0].item<float>(), 3);
 }
 
 TEST(Teacher, GenericNamesMapByNumberOnlyOnBothSides) {
-  const auto labels = config(kClasses, {"LABEL_0", "LABEL_1", "LABEL_2"});
-  auto teacher = taught(labels, config(kClasses, {"0", "1", "2"}));
+  const auto labels = config(classification, {"LABEL_0", "LABEL_1", "LABEL_2"});
+  auto teacher = taught(labels, config(classification, {"0", "1", "2"}));
   EXPECT_EQ(teacher->signals({}, {}).logits[0][0].item<float>(), 1);
-  EXPECT_THROW(taught(labels, config(kClasses, {"a", "b", "c"})), Error);
+  EXPECT_THROW(taught(labels, config(classification, {"a", "b", "c"})), Error);
 }
 
 TEST(Teacher, OtherClassesAreRefused) {
-  const auto abc = config(kClasses, {"a", "b", "c"});
-  Error error = failure([&] { taught(abc, config(kClasses, {"a", "b", "C"})); });
+  const auto abc = config(classification, {"a", "b", "c"});
+  Error error = failure([&] { taught(abc, config(classification, {"a", "b", "C"})); });
   EXPECT_EQ(error.kind(), ErrorKind::recipe);
   EXPECT_THAT(error.message(), HasSubstr("the teacher has a, b, c; the student has a, b, C"));
   EXPECT_THAT(error.where(), HasSubstr("recipe.yaml:7:5"));
-  EXPECT_THROW(taught(abc, config(kClasses, {"a", "b"})), Error);
-  EXPECT_THROW(taught(abc, config(kClasses, {"a", "a", "b"})), Error);
+  EXPECT_THROW(taught(abc, config(classification, {"a", "b"})), Error);
+  EXPECT_THROW(taught(abc, config(classification, {"a", "a", "b"})), Error);
   EXPECT_THAT(failure([&] { taught(abc, config(HeadKind::regression, {"x"})); }).message(),
               HasSubstr("head is classification, but the student's is regression"));
 }
 
 TEST(Teacher, HeadDoesNotMatterForHiddenStates) {
-  auto teacher = taught(config(HeadKind::none, {}), config(kClasses, {"a", "b"}), false);
+  auto teacher = taught(config(HeadKind::none, {}), config(classification, {"a", "b"}), false);
   nn::Outputs outputs = teacher->signals({}, {.hidden = true});
   EXPECT_FALSE(outputs.logits.defined());
   EXPECT_FALSE(outputs.token_logits.defined());
@@ -112,10 +113,10 @@ TEST(Teacher, HeadDoesNotMatterForHiddenStates) {
 }
 
 TEST(Teacher, ASmallerVocabularyIsRefused) {
-  auto student = config(kClasses, {"a", "b", "c"});
+  auto student = config(classification, {"a", "b", "c"});
   student.vocab_size = 11;
   EXPECT_THAT(failure([&] {
-                taught(config(kClasses, {"a", "b", "c"}), student, false);
+                taught(config(classification, {"a", "b", "c"}), student, false);
               }).message(),
               HasSubstr("knows 10 tokens and the student 11"));
 }
@@ -124,13 +125,14 @@ TEST(Teacher, ASmallerVocabularyIsRefused) {
 TEST(Teacher, TablesMayBePaddedToDifferentSizes) {
   const auto sized = [](HeadKind head, int64_t tokens) {
     auto of = config(head, {});
-    if (head == kClasses) of.labels = {"a", "b", "c"};
+    if (head == classification) of.labels = {"a", "b", "c"};
     of.vocab_size = tokens;
     return of;
   };
   const recipe::Mark mark{"recipe.yaml", 7, 5, "stages.student.train.teacher"};
-  EXPECT_NO_THROW(check_fit(sized(kClasses, 16), sized(kClasses, 10), true, 9, mark));
-  EXPECT_THROW(check_fit(sized(kClasses, 16), sized(kClasses, 10), true, 12, mark), Error);
+  EXPECT_NO_THROW(check_fit(sized(classification, 16), sized(classification, 10), true, 9, mark));
+  EXPECT_THROW(check_fit(sized(classification, 16), sized(classification, 10), true, 12, mark),
+               Error);
   EXPECT_NO_THROW(
       check_fit(sized(HeadKind::causal_lm, 2), sized(HeadKind::causal_lm, 3), true, 2, mark));
   const Error error = failure([&] {
@@ -146,7 +148,7 @@ TEST(Teacher, TablesMayBePaddedToDifferentSizes) {
 }
 
 TEST(Teacher, KeepsOnlyWhatIsCaptured) {
-  const auto model = config(kClasses, {"a", "b", "c"});
+  const auto model = config(classification, {"a", "b", "c"});
   auto teacher = taught(model, model);
   nn::Outputs none = teacher->signals({}, {});
   EXPECT_FALSE(none.pooled.defined());
@@ -159,7 +161,7 @@ TEST(Teacher, KeepsOnlyWhatIsCaptured) {
 }
 
 TEST(Teacher, IsFrozenInEvaluationModeAndUsableInTheStudentsGraph) {
-  const auto model = config(kClasses, {"a", "b", "c"});
+  const auto model = config(classification, {"a", "b", "c"});
   auto teacher = taught(model, model);
   torch::Tensor logits = teacher->signals({}, {}).logits;
   EXPECT_FALSE(logits.requires_grad());
@@ -173,7 +175,7 @@ TEST(Teacher, IsFrozenInEvaluationModeAndUsableInTheStudentsGraph) {
 }
 
 TEST(Teacher, WeightsAreCastOnce) {
-  const auto model = config(kClasses, {"a", "b", "c"});
+  const auto model = config(classification, {"a", "b", "c"});
   auto teacher = taught(model, model, true, nn::Precision::bf16);
   const nn::Parameter& weight = Fake::latest->params().list().front();
   EXPECT_EQ(weight.effective.scalar_type(), torch::kBFloat16);

@@ -18,7 +18,7 @@ class BatchTest : public ModelFolder {
     for (int i = 0; i < 2000; ++i) {
       std::string text;
       for (uint64_t n = random.below(9); n > 0; --n)
-        text += std::string(kTokens[5 + random.below(15)]) + " ";
+        text += std::string(fixture_tokens[5 + random.below(15)]) + " ";
       owned_.push_back(text);
     }
     texts_.assign(owned_.begin(), owned_.end());

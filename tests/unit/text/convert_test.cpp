@@ -6,14 +6,14 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "normalize/charsmap.h"
-#include "files/sentencepiece_file.h"
-#include "learn/learn_merges.h"
-#include "unicode/unicode.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/text/ggml.h"
 #include "compress/text/train.h"
+#include "files/sentencepiece_file.h"
+#include "learn/learn_merges.h"
+#include "normalize/charsmap.h"
+#include "unicode/unicode.h"
 
 namespace compress::text {
 namespace {

@@ -25,7 +25,7 @@ class ModelFolder : public testing::Test {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
     int id = 0;
-    for (const char* token : kTokens) vocab_[token] = id++;
+    for (const char* token : fixture_tokens) vocab_[token] = id++;
     auto special = [](const char* token, int segment) {
       return nlohmann::json{{"SpecialToken", {{"id", token}, {"type_id", segment}}}};
     };
@@ -58,11 +58,11 @@ class ModelFolder : public testing::Test {
                   {"continuing_subword_prefix", "##"},
                   {"max_input_chars_per_word", 100},
                   {"vocab", vocab_}}}};
-    for (int i = 0; i < 5; ++i) add(kTokens[i], i, {{"special", true}});
+    for (int i = 0; i < 5; ++i) add(fixture_tokens[i], i, {{"special", true}});
   }
   ~ModelFolder() override { std::filesystem::remove_all(folder_); }
 
-  static constexpr const char* kTokens[] = {
+  static constexpr const char* fixture_tokens[] = {
       "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world", "un", "##aff", "##able",
       "able",  "!",     ",",     "#",     "[",      "]",     "日",    "i",  "##σ",   "."};
 

@@ -5,12 +5,12 @@
 
 #include <thread>
 
-#include "regex/regex.h"
-#include "regex/scanner.h"
-#include "split/splitter.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "fixture.h"
+#include "regex/regex.h"
+#include "regex/scanner.h"
+#include "split/splitter.h"
 
 namespace compress::text {
 namespace {

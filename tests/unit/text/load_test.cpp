@@ -38,7 +38,7 @@ TEST_P(BadFileTest, IsRefusedByName) {
   }
 }
 
-const std::vector<Bad> kBad = {
+const std::vector<Bad> bad_files = {
     {"model", [](json& f) { f["model"]["type"] = "WordLevel"; }, "model 'WordLevel'"},
     {"no_model", [](json& f) { f.erase("model"); }, "an object or array is missing"},
     {"normalizer", [](json& f) { f["normalizer"]["type"] = "Romanise"; }, "normalizer 'Romanise'"},
@@ -95,7 +95,7 @@ const std::vector<Bad> kBad = {
     {"template_type", [](json& f) { f["post_processor"]["single"] = "x"; }, "missing"},
 };
 
-INSTANTIATE_TEST_SUITE_P(All, BadFileTest, testing::ValuesIn(kBad),
+INSTANTIATE_TEST_SUITE_P(All, BadFileTest, testing::ValuesIn(bad_files),
                          [](const auto& bad) { return bad.param.name; });
 
 class LoadTest : public ModelFolder {
@@ -112,7 +112,7 @@ class LoadTest : public ModelFolder {
   }
 };
 
-const char* const kVocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nÉ\ne\nworld\n";
+const char* const vocab_txt = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nÉ\ne\nworld\n";
 
 TEST_F(LoadTest, RefusesFoldersAndFilesThatAreNotTokenizers) {
   EXPECT_THAT(refusal(), HasSubstr("neither tokenizer.json nor vocab.txt"));
@@ -127,7 +127,7 @@ TEST_F(LoadTest, RefusesFoldersAndFilesThatAreNotTokenizers) {
 }
 
 TEST_F(LoadTest, ReadsVocabTxt) {
-  write("vocab.txt", kVocab);
+  write("vocab.txt", vocab_txt);
   auto plain = load_tokenizer(folder());
   EXPECT_EQ(plain->vocabulary_size(), 9);
   EXPECT_EQ(plain->encode("HELLO é").ids, (std::vector<int32_t>{2, 5, 7, 3}));
@@ -142,7 +142,7 @@ TEST_F(LoadTest, VocabTxtGivesTheHashOfTheSameTokenizerJson) {
   std::string json_hash = tokenizer().hash();
   std::filesystem::remove(folder() / "tokenizer.json");
   std::string lines;
-  for (const char* token : kTokens) lines += std::string(token) + "\r\n";
+  for (const char* token : fixture_tokens) lines += std::string(token) + "\r\n";
   write("vocab.txt", lines);
   EXPECT_EQ(load_tokenizer(folder())->hash(), json_hash);
 }
@@ -158,7 +158,7 @@ TEST_F(LoadTest, VocabTxtAppendsSpecialTokensThatItLacks) {
 
 // As BertTokenizer of transformers 5.23 has it for the same files.
 TEST_F(LoadTest, OfATokenThatVocabTxtHasTwiceTheLastCounts) {
-  write("vocab.txt", std::string(kVocab) + "hello\n");
+  write("vocab.txt", std::string(vocab_txt) + "hello\n");
   auto tokenizer = load_tokenizer(folder());
   EXPECT_EQ(tokenizer->encode("hello world").ids, (std::vector<int32_t>{2, 9, 8, 3}));
   EXPECT_EQ(tokenizer->id_to_token(9), "hello");
@@ -170,7 +170,7 @@ TEST_F(LoadTest, OfATokenThatVocabTxtHasTwiceTheLastCounts) {
 
 // The same folder's files give the same ids, and added tokens have the flags of their file.
 TEST_F(LoadTest, ReadsTheOlderFilesOfAddedTokens) {
-  write("vocab.txt", kVocab);
+  write("vocab.txt", vocab_txt);
   write("tokenizer_config.json", R"({"do_lower_case": true})");
   write("added_tokens.json", R"({"<b>": 10, "[ENT]": 9})");
   write("special_tokens_map.json", R"({"additional_special_tokens": ["[ENT]"],
@@ -206,7 +206,7 @@ TEST_F(LoadTest, ReadsTheOlderFilesOfAddedTokens) {
 }
 
 TEST_F(LoadTest, AddedTokensOfTheConfigurationKeepTheirFlags) {
-  write("vocab.txt", kVocab);
+  write("vocab.txt", vocab_txt);
   write("tokenizer_config.json", R"({"added_tokens_decoder": {
       "9": {"content": "<a>", "special": true, "lstrip": true, "rstrip": true,
             "normalized": false, "single_word": false},
@@ -301,11 +301,11 @@ TEST_F(TwoFiles, HolesInTheVocabularyStay) {
 }
 
 TEST_F(LoadTest, LinesOfVocabTxtKeepTheirIds) {
-  write("vocab.txt", kVocab);
+  write("vocab.txt", vocab_txt);
   const std::string hash = load_tokenizer(folder())->hash();
   for (const char* end : {"\n", "\r\n", "\r"}) {
     std::string lines = "\xEF\xBB\xBF";
-    for (const char* c = kVocab; *c != '\0'; ++c) *c == '\n' ? lines += end : lines += *c;
+    for (const char* c = vocab_txt; *c != '\0'; ++c) *c == '\n' ? lines += end : lines += *c;
     write("vocab.txt", lines);
     EXPECT_EQ(load_tokenizer(folder())->hash(), hash);
   }
@@ -342,7 +342,7 @@ TEST_F(LoadTest, RefusesBadVocabTxt) {
   EXPECT_THAT(refusal(), HasSubstr("vocab.txt: the file is UTF-16"));
   write("vocab.txt", "hello\n");
   EXPECT_THAT(refusal(), HasSubstr("unk_token '[UNK]' is not in the vocabulary"));
-  write("vocab.txt", kVocab);
+  write("vocab.txt", vocab_txt);
   for (const char* other :
        {R"({"tokenizer_class": "BertJapaneseTokenizer"})", R"({"word_tokenizer_type": "mecab"})"}) {
     write("tokenizer_config.json", other);

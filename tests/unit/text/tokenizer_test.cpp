@@ -180,13 +180,13 @@ TEST_P(CutTest, KeepsWhatTheLibraryKeeps) {
   EXPECT_EQ(static_cast<int>(e.ids.size()), c.first + c.second + 3);
 }
 
-constexpr auto kLongest = Truncation::longest_first;
+constexpr auto longest = Truncation::longest_first;
 INSTANTIATE_TEST_SUITE_P(All, CutTest,
-                         testing::Values(Cut{2, 3, 5, kLongest, 2, 3}, Cut{2, 9, 7, kLongest, 2, 5},
-                                         Cut{9, 2, 7, kLongest, 5, 2}, Cut{5, 9, 7, kLongest, 3, 4},
-                                         Cut{9, 5, 7, kLongest, 4, 3}, Cut{9, 9, 7, kLongest, 3, 4},
-                                         Cut{8, 9, 6, kLongest, 3, 3}, Cut{0, 9, 4, kLongest, 0, 4},
-                                         Cut{3, 3, 0, kLongest, 0, 0},
+                         testing::Values(Cut{2, 3, 5, longest, 2, 3}, Cut{2, 9, 7, longest, 2, 5},
+                                         Cut{9, 2, 7, longest, 5, 2}, Cut{5, 9, 7, longest, 3, 4},
+                                         Cut{9, 5, 7, longest, 4, 3}, Cut{9, 9, 7, longest, 3, 4},
+                                         Cut{8, 9, 6, longest, 3, 3}, Cut{0, 9, 4, longest, 0, 4},
+                                         Cut{3, 3, 0, longest, 0, 0},
                                          Cut{9, 2, 5, Truncation::only_first, 3, 2},
                                          Cut{2, 9, 5, Truncation::only_first, -1, -1},
                                          Cut{2, 9, 5, Truncation::only_second, 2, 3},

@@ -153,7 +153,7 @@ TEST(Fp16, UpdatesThatOverflowAreLeftOutAndReported) {
 
 TEST(Fp16, ResumesToTheBit) {
   const std::filesystem::path file =
-      std::filesystem::temp_directory_path() / compress::str("compress-fp16-", getpid());
+      std::filesystem::temp_directory_path() / str("compress-fp16-", getpid());
   Bench whole(recipe_text, half);
   run(whole.job);
   std::atomic<bool> stop{false};

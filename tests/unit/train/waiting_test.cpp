@@ -38,7 +38,7 @@ class ReadingCounter {
 };
 
 int readings_of(const std::string& yaml, int64_t steps, bool masked) {
-  Bench bench(compress::str("for: ", steps, " steps\n", yaml));
+  Bench bench(str("for: ", steps, " steps\n", yaml));
   augment::Words tokens;
   if (masked) {
     bench.student = nn::build(masked_lm(), 1);

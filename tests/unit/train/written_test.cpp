@@ -89,7 +89,7 @@ TEST(Written, PartsOfAnUpdateGiveTheWhole) {
         "objectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}, hidden_states: {}]\n"})
     for (Task task : {Task::language_model, Task::sequence_to_sequence}) {
       const nn::TensorMap whole = trained(objectives, task, 6),
-                          parts = trained(compress::str(objectives, "accumulate: 4\n"), task, 6),
+                          parts = trained(str(objectives, "accumulate: 4\n"), task, 6),
                           start = untrained(task);
       const Distance found = distance(whole, parts, start);
       EXPECT_LT(found.between, 0.02 * found.moved) << objectives;
