@@ -27,7 +27,7 @@ OTHER_MEANINGS = {"attention", "constant", "labels", "linear", "projection", "qu
 
 
 def classes(text):
-    """(name, fields, methods) of each class and struct, nested ones counted with their outer one."""
+    """(name, fields, methods) of classes and structs, nested ones counted with their outer one."""
     text = re.sub(r"//[^\n]*|\"(?:\\.|[^\"\\])*\"", "", text)
     for found in re.finditer(r"^(?:class|struct) (\w+)[^;{]*\{", text, re.MULTILINE):
         end = text.find("\n};", found.end())
@@ -43,7 +43,8 @@ def classes(text):
         lines = [line for line in lines if line and not re.match(
             r"(?:class|struct|enum|using|friend|static constexpr)\b|virtual ~|~|explicit|"
             rf"{found[1]}\(", line)]
-        methods = [line for line in lines if re.search(r"\w\(", line) and "std::function" not in line]
+        methods = [line for line in lines
+                   if re.search(r"\w\(", line) and "std::function" not in line]
         fields = [line for line in lines if line not in methods]
         # One declaration may name several.
         yield (found[1], sum(1 if "<" in line else line.count(",") + 1 for line in fields),
@@ -89,7 +90,8 @@ class Structure(unittest.TestCase):
         wrong = []
         for path, module in sources():
             for name in re.findall(r'#include "((?!compress[/_])[^"]+)"', path.read_text()):
-                if "include/compress" in path.as_posix() or not (ROOT / "src" / module / name).exists():
+                inside = (ROOT / "src" / module / name).exists()
+                if "include/compress" in path.as_posix() or not inside:
                     wrong.append(f"{path.relative_to(ROOT)} includes {name}")
         self.assertEqual(wrong, [])
 

@@ -18,7 +18,8 @@ bool can_flash(const Tensor& qkv, const data::Batch& batch, const AttentionShape
 namespace {
 
 // Queries, keys and values of `qkv`, [T, heads, width] each, `missing` zeros behind each width.
-std::vector<Tensor> split(const Tensor& qkv, const AttentionShape& shape, int64_t missing) {
+std::vector<Tensor> queries_keys_values(const Tensor& qkv, const AttentionShape& shape,
+                                        int64_t missing) {
   const int64_t tokens = qkv.size(0), heads = shape.heads, keys = shape.keys(), width = shape.width,
                 all = heads + 2 * keys;
   const Tensor used = qkv.size(1) == all * width ? qkv : qkv.narrow(1, 0, all * width);
@@ -114,7 +115,7 @@ class FlashFunction : public torch::autograd::Function<FlashFunction> {
 Tensor flash_attention(const Tensor& qkv, const data::Batch& batch, const AttentionShape& shape,
                        bool training) {
   const int64_t tokens = qkv.size(0), missing = (8 - shape.width % 8) % 8;
-  const std::vector<Tensor> each = split(qkv, shape, missing);
+  const std::vector<Tensor> each = queries_keys_values(qkv, shape, missing);
   const int64_t before = shape.window > 0 ? shape.window - 1 : -1, behind = shape.window == 0 ? -1
                                                                             : shape.causal
                                                                                 ? 0

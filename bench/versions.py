@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Two builds of this program beside each other: updates of three stages, in rounds that alternate.
+
+    .venv/bin/python bench/versions.py OLD NEW [--rounds 5] [--steps 30]
+
+Prints each stage's samples per second and peak memory with both executables and the ratio of the
+medians, new to old; a change of the loop should keep it at 0.98 or more, and memory no higher.
+"""
+
+import argparse
+import json
+import statistics
+
+import peers
+
+INT8 = {"quantization": "{weights: int8, activations: int8}",
+        "pruning": "{magnitude: {sparsity: 80%, begin: 0%, end: 50%}}"}
+STAGES = {
+    "distillation": ("distillation.yaml", "student", {}),
+    "fine-tuning": ("finetune.yaml", None, {}),
+    "sparse, int8": ("distillation.yaml", "student", INT8),
+    "SAM": ("distillation.yaml", "student", {"sharpness": "{sam: {rho: 0.05}}"}),
+}
+
+
+def stage_of(recipe):
+    text = (peers.ROOT / "bench" / recipe).read_text(encoding="utf-8")
+    return text.split("- name: ")[1].split()[0]
+
+
+def measure(program, recipe, stage, steps, train):
+    words = [program, "bench", peers.ROOT / "bench" / recipe, "--stage", stage, "--steps", steps,
+             "--json", "--set", f"data.reviews.limit={steps * 32}"]
+    for key, value in (train | {"precision": "float32"}).items():
+        words += ["--set", f"stages.{stage}.train.{key}={value}"]
+    out, _, peak = peers.measured(words)
+    return json.loads(out)["samples_per_second"], peak
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("old")
+    parser.add_argument("new")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=30)
+    options = parser.parse_args()
+    for name, (recipe, stage, train) in STAGES.items():
+        stage = stage or stage_of(recipe)
+        found = {"old": [], "new": []}
+        for _ in range(options.rounds):
+            for which in found:
+                program = getattr(options, which)
+                found[which].append(measure(program, recipe, stage, options.steps, train))
+        speed = {which: statistics.median(s for s, _ in all) for which, all in found.items()}
+        peak = {which: statistics.median(p for _, p in all) for which, all in found.items()}
+        print(f"{name}: samples/s old {speed['old']:.1f}, new {speed['new']:.1f}, ratio "
+              f"{speed['new'] / speed['old']:.3f}; peak MB old {peak['old']:.0f}, "
+              f"new {peak['new']:.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
