@@ -71,7 +71,11 @@ data:
     limit: 21
     max_length: 24
   texts:
-    {train: data/movies/dev.tsv, text: sentence, task: language_model, max_length: 16, limit: 7}
+    train: data/movies/dev.tsv
+    text: sentence
+    task: language_model
+    max_length: 16
+    limit: 7
 stages:
   - name: teacher
     train:
@@ -183,9 +187,9 @@ class Launched(unittest.TestCase):
             numbers.append(json.loads((stages / "layers/numbers.json").read_text())["layers"] +
                            [json.loads((stages / "losses/numbers.json").read_text())["loss"]])
             losses.append(load_file(stages / "losses/store/token_losses.safetensors"))
-            left = [(stages / name / "rows.jsonl").read_text(encoding="utf-8").splitlines()
-                    for name in ("label", "write")]
-            rows.append([list(map(json.loads, lines)) for lines in left])
+            rows.append([[json.loads(line) for line in
+                          (stages / name / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+                         for name in ("label", "write")])
         for world in (1, 2):
             numpy.testing.assert_allclose(numbers[world], numbers[0], rtol=1e-4)
             numpy.testing.assert_array_equal(losses[world]["offsets"], losses[0]["offsets"])
