@@ -98,20 +98,11 @@ nn::Json quantization_config(const LoadedModel& source, const std::set<std::stri
           {"global_compression_ratio", nullptr}};
 }
 
-void check_scheme(const LoadedModel& source) {
+Quantised quantised_in(const nn::Json& scheme) {
   auto has = [&](const char* key) {
-    return source.scheme.is_object() && source.scheme.contains(key) &&
-           !source.scheme[key].is_null();
+    return scheme.is_object() && scheme.contains(key) && !scheme[key].is_null();
   };
-  if (!has("weights"))
-    throw Error(ErrorKind::recipe,
-                "the format compressed-tensors needs a model with quantised weights", {},
-                "train it with `quantization: {weights: int8}` or export the format huggingface");
-  if (!has("activations"))
-    throw Error(ErrorKind::recipe,
-                "the format compressed-tensors needs int8 activations beside int8 weights", {},
-                "train with `quantization: {weights: int8, activations: int8}` or export the "
-                "format huggingface");
+  return {has("weights"), has("activations")};
 }
 
 // Modules whose int8 weights no reader of the format would read as they are meant.
@@ -135,8 +126,20 @@ void check_modules(const LoadedModel& source, const std::set<std::string>& quant
 
 }  // namespace
 
+void check_compressed_tensors(Quantised quantised) {
+  if (!quantised.weights)
+    throw Error(ErrorKind::recipe,
+                "the format compressed-tensors needs a model with quantised weights", {},
+                "train it with `quantization: {weights: int8}` or export the format huggingface");
+  if (!quantised.activations)
+    throw Error(ErrorKind::recipe,
+                "the format compressed-tensors needs int8 activations beside int8 weights", {},
+                "train with `quantization: {weights: int8, activations: int8}` or export the "
+                "format huggingface");
+}
+
 void write_compressed_tensors(const LoadedModel& source, const std::filesystem::path& folder) {
-  check_scheme(source);
+  check_compressed_tensors(quantised_in(source.scheme));
   const nn::Json& scheme = source.scheme;
   const constraint::Granularity granularity =
       constraint::parse_granularity(scheme.at("weights").at("strategy").get<std::string>());

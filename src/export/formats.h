@@ -13,6 +13,8 @@ namespace compress::exports {
 // Both expect `source`'s effective weights to be computed in float32.
 void write_huggingface(const LoadedModel& source, const std::filesystem::path& folder);
 void write_compressed_tensors(const LoadedModel& source, const std::filesystem::path& folder);
+// Error{recipe} for models that the layout cannot hold.
+void check_compressed_tensors(Quantised quantised);
 
 // Name of a parameter in the files of `model`.
 std::string file_name(const nn::Model& model, const std::string& canonical);

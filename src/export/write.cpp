@@ -21,10 +21,12 @@ constexpr int64_t check_rows = 256;
 struct Format {
   const char* name;
   void (*write)(const LoadedModel&, const fs::path&);
-  bool keeps_activations;  // whether quantised activations survive
+  void (*check)(Quantised);  // null: it holds every model
+  bool keeps_activations;    // whether quantised activations survive
 };
-constexpr Format all_formats[] = {{"huggingface", write_huggingface, false},
-                                  {"compressed-tensors", write_compressed_tensors, true}};
+constexpr Format all_formats[] = {
+    {"huggingface", write_huggingface, nullptr, false},
+    {"compressed-tensors", write_compressed_tensors, check_compressed_tensors, true}};
 
 const Format& find_format(const std::string& name) {
   for (const Format& format : all_formats)
@@ -185,6 +187,10 @@ checkpoint::Planned dense(const nn::Model& model, const nn::Parameter& parameter
           turned ? std::vector<int64_t>{shape[1], shape[0]} : shape, [&parameter, turned] {
             return turned ? parameter.effective.detach().t() : parameter.effective;
           }};
+}
+
+void check_format(const std::string& format, Quantised quantised) {
+  if (const Format& found = find_format(format); found.check != nullptr) found.check(quantised);
 }
 
 std::vector<std::string> formats() {

@@ -52,6 +52,13 @@ struct Report {
 
 std::vector<std::string> formats();  // huggingface, compressed-tensors
 
+// How a model will be quantised, where it is not there yet.
+struct Quantised {
+  bool weights = false, activations = false;
+};
+// Error{recipe} without a place where `format` cannot hold a model of that kind.
+void check_format(const std::string& format, Quantised quantised);
+
 // Writes `source` (as loaded by load(), so with its quantization in force) in `format` into
 // `folder`, re-reads it and compares: every weight to the bit, and on the first 256 rows of `check`
 // (may be null: weights only) the outputs and, where the split's task is the model's, the metric.

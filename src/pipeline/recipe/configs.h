@@ -4,9 +4,11 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "compress/export/export.h"
 #include "compress/nn/model.h"
 #include "compress/pipeline/recipe.h"
 
@@ -17,7 +19,8 @@ struct Known {
   nn::ModelConfig config;
   std::filesystem::path folder;  // of the tokenizer that it reads with
   bool resized = false;          // its vocabulary is no longer what the configuration says
-  std::string tokenizer;         // the stage that changed its tokenizer; empty for none
+  // How a stage will leave it quantised; nothing for a folder, which says it itself.
+  std::optional<exports::Quantised> quantised;
 };
 
 // Follows the models through the stages; each kind checks with it what it would do with them.

@@ -58,14 +58,25 @@ void Planning::warn_of_gaps(const std::string& stage, const nn::ModelConfig& con
     log::warn(str(stage, ": ", gap));
 }
 
-int64_t Planning::rows(const std::string& dataset, const std::string& part) const {
+const std::vector<std::string>& Planning::labels(const std::string& name) {
+  auto it = labels_.find(name);
+  if (it != labels_.end()) return it->second;
+  const data::DatasetOptions& data = recipe_.dataset(name);
+  auto find = [&] { return data::label_names(data); };
+  return labels_.emplace(name, with_place(data.mark.text(), find)).first->second;
+}
+
+int64_t Planning::rows(const std::string& dataset, const std::string& part) {
   const data::DatasetOptions& data = recipe_.dataset(dataset);
   for (const auto& [name, origin] : data::parts_of(data)) {
     const auto made = made_rows_.find(origin->stage.name);
     if (name == part && made != made_rows_.end())
       return std::min(made->second, data.limit.value_or(made->second));
   }
-  return data::count_rows(data, part);
+  const std::string key = dataset + "/" + part;
+  const auto found = counted_.find(key);
+  if (found != counted_.end()) return found->second;
+  return counted_[key] = data::count_rows(data, part);
 }
 
 void bind_all(const Recipe& recipe) {

@@ -33,8 +33,10 @@ class Planning {
                    bool open);
   bool is_open(const std::string& model) const { return open_.contains(model); }
 
-  // Rows of a part of a data set, which an earlier stage may make.
-  int64_t rows(const std::string& dataset, const std::string& part) const;
+  // Class names of a data set, and rows of a part of it, which an earlier stage may make. Files are
+  // read once for each.
+  const std::vector<std::string>& labels(const std::string& dataset);
+  int64_t rows(const std::string& dataset, const std::string& part);
   void leave_rows(const std::string& stage, int64_t rows) { made_rows_[stage] = rows; }
 
  private:
@@ -46,6 +48,8 @@ class Planning {
   std::map<std::string, nn::ModelState> states_;
   std::map<std::string, std::string> roots_;  // folders of tokenizers, by stage
   std::map<std::string, int64_t> made_rows_;  // by stage
+  std::map<std::string, std::vector<std::string>> labels_;
+  std::map<std::string, int64_t> counted_;
   std::set<std::string> open_;
   std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
 };

@@ -4,6 +4,7 @@
 
 #include "compress/base/clock.h"
 #include "compress/base/log.h"
+#include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/export/export.h"
 #include "materials/workbench.h"
@@ -54,7 +55,12 @@ class ExportStage : public StageKind {
   }
 
   void check_models(Configs& configs) const override {
-    const nn::ModelConfig& config = configs.model(options_.model).config;
+    const Known& model = configs.model(options_.model);
+    const nn::ModelConfig& config = model.config;
+    for (const std::string& format : options_.formats)
+      if (model.quantised)
+        with_place(options_.model.mark.text(),
+                   [&] { exports::check_format(format, *model.quantised); });
     const recipe::DataReference data = compared_on(configs.recipe().options);
     if (data.empty() || config.head != nn::HeadKind::classification) return;
     if (configs.recipe().dataset(data).task == "classification")

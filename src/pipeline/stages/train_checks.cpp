@@ -32,6 +32,11 @@ void check_use_of_teacher(const train::TrainOptions& options, recipe::Problems& 
                  "`teacher`");
 }
 
+exports::Quantised quantised_by(const train::TrainOptions& options) {
+  if (!options.quantization) return {};
+  return {options.quantization->weights != "none", options.quantization->activations != "none"};
+}
+
 // What changes the texts may need tokens that a tokenizer, or the embedding, lacks.
 void check_augments(const train::TrainOptions& options, const Known& student) {
   if (options.augment.empty()) return;
@@ -88,6 +93,7 @@ void TrainStage::check_models(Configs& configs) const {
   configs.check_metric(options.evaluate.select, student.config, options.data);
   check_augments(options, student);
   if (options.teacher) check_teacher(configs, student);
+  student.quantised = quantised_by(options);
   configs.leave(stage_.name, std::move(student));
 }
 

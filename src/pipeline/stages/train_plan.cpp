@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "compress/base/place.h"
+#include "../planning.h"
+#include "../workbench.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/data/classes.h"
@@ -68,7 +69,7 @@ class TrainPlan {
   void run() {
     nn::ModelState state = planning_.model(options_.model.from);
     if (planning_.tells()) tell_before(state);
-    labels_ = with_place(data_.mark.text(), [&] { return data::label_names(data_); });
+    labels_ = planning_.labels(options_.data);
     const bool open = set_open_edits_aside();
     PlanWorkshop workshop(
         [this](const std::string& name) { return planning_.model(name); },

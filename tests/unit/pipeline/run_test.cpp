@@ -208,6 +208,12 @@ TEST_F(Runs, BindEveryStageBeforeTheFirstIsTrained) {
               testing::AllOf(HasSubstr("atention"), HasSubstr("(stages.b.train.pruning")));
   EXPECT_THAT(refused(", teacher: " + base() + ", objectives: [hidden_states: {map: {1: 7}}]"),
               HasSubstr("stages.b.train.objectives"));
+  const std::string out = "  - name: out\n    export: {model: b, formats: [compressed-tensors]}\n";
+  EXPECT_THAT(tiny::error_of(ErrorKind::recipe,
+                             [&] { run_it(load(text(first + stage("b", "a", 1) + out))); }),
+              testing::AllOf(HasSubstr("needs a model with quantised weights"),
+                             HasSubstr("(stages.out.export.model)")));
+  EXPECT_FALSE(fs::exists(root_ / "run"));
 }
 
 TEST_F(Runs, BenchesTimeAStage) {
