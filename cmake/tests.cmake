@@ -54,7 +54,7 @@ compress_python_test(tokenizer_lines interop tests/interop/test_tokenizer_lines.
 compress_python_test(tokenizer_files interop tests/interop/test_tokenizer_files.py 600)
 compress_python_test(tokenizer_folders interop tests/interop/test_tokenizer_folders.py 300)
 compress_python_test(tokenizer_parts interop tests/interop/test_tokenizer_parts.py 600)
-compress_python_test(trim_vocabulary interop tests/interop/test_trim_vocabulary.py 1200)
+compress_python_test(trim_vocabulary interop tests/interop/test_trim_vocabulary.py 1800)
 compress_python_test(initialise interop tests/interop/test_initialise.py 600)
 compress_python_test(safetensors interop tests/interop/test_safetensors.py 600)
 compress_python_test(torch_file interop tests/interop/test_torch_file.py 600)
