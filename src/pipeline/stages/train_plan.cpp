@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "../planning.h"
-#include "../workbench.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/data/classes.h"
