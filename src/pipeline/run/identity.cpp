@@ -83,6 +83,8 @@ void Identities::describe_data(const Referred& input, const std::string& key, No
   Node data = Node::map();
   for (const auto& [part, origin] : data::parts_of(options))
     if (!origin->empty()) data.add(part, Node::text(rows(options, part, *origin)));
+  // How other data is read belongs to it; of the stage's own, the reading is told apart.
+  if (key != "data") data.add("read", reading_of(options));
   node.add(key, data);
   if (key == "data") node.add(reading_key, reading_of(options));
 }
@@ -104,12 +106,10 @@ Node Identities::described(const StageOptions& stage) {
   }
   node.add("models", models);
   if (!others.entries.empty()) node.add("made", others);
-  bool any = false;
-  for (const Referred& input : inputs) {
-    if (input.to != Refers::data) continue;
-    describe_data(input, any ? "data of " + input.path : "data", node);
-    any = true;
-  }
+  // The stage's own data is that of its key `data`; edits of a model may name others.
+  for (const Referred& input : inputs)
+    if (input.to == Refers::data)
+      describe_data(input, input.path == "data" ? "data" : "data of " + input.path, node);
   return node;
 }
 

@@ -45,7 +45,7 @@ TEST_F(Edits, OtherTextsRunTheStageAgain) {
   EXPECT_EQ(how(run_it(load(words("film")))), "skipped");
   (void)news();
   EXPECT_EQ(how(run_it(load(words("plot")))), "ran");
-  EXPECT_THAT(news(), HasSubstr("data.trim_vocabulary.words: other content"));
+  EXPECT_THAT(news(), HasSubstr("data of model.trim_vocabulary.data.train: other content"));
 }
 
 TEST_F(Edits, AnInterruptedStageGoesOn) {
@@ -59,17 +59,18 @@ TEST_F(Edits, AnInterruptedStageGoesOn) {
 }
 
 TEST_F(Edits, NumbersOfAStageBefore) {
-  const std::string stages =
-      stage("a", base(), 1) + stage("b", edited("drop_layers: {by: a, above: 0.9}"), 1);
-  EXPECT_THAT(tiny::error_of(ErrorKind::recipe, [&] { run_it(load(text(stages))); }),
-              HasSubstr("stage 'a' left no numbers"));
-  const int64_t layers = checkpoint::load_config(base()).layers;
-  nn::Json list = nn::Json::array({0.95});
-  for (int64_t layer = 1; layer < layers; ++layer) list.push_back(0.5);
-  write_file(stage_folder("a") / "numbers.json", nn::Json({{"layers", list}}).dump());
-  run_it(load(text(stages)));
-  EXPECT_EQ(checkpoint::load_config(stage_folder("b") / "model").layers, layers - 1);
-  EXPECT_THAT(plan_text(load(text(stages))), HasSubstr("how many is known when stage 'a' has run"));
+  const std::string b = stage("b", edited("drop_layers: {by: a, keep: 1}"), 1);
+  EXPECT_THAT(tiny::error_of(ErrorKind::recipe, [&] { load(text(stage("a", base(), 1) + b)); }),
+              HasSubstr("stage 'a' leaves no numbers"));
+  const std::string measured =
+      "  - name: a\n    measure: {model: " + base() + ", data: films, part: train}\n" + b;
+  EXPECT_THAT(plan_text(load(text(measured))),
+              HasSubstr("drop_layers reads the numbers of stage 'a'"));
+  const RunResult result = run_it(load(text(measured)));
+  EXPECT_EQ(checkpoint::load_config(stage_folder("b") / "model").layers, 1);
+  EXPECT_THAT(result.stages[1].notes,
+              testing::Contains(HasSubstr("by the similarities that stage 'a' measured")));
+  EXPECT_EQ(how(run_it(load(text(measured)))), "skipped skipped");
 }
 
 TEST_F(Edits, LayersOfAnotherStage) {
@@ -100,8 +101,8 @@ TEST_F(Edits, SeedsOfStages) {
 TEST_F(Edits, NamesAreCheckedWhenTheRecipeIsRead) {
   const char* cases[][2] = {
       {"trim_vocabulary: film", "there is no data set 'film'"},
-      {"drop_layers: {by: b, keep: 1}", "there is no earlier stage 'b'"},
-      {"drop_layers: {by: a, keep: 1}", "there is no earlier stage 'a'"},
+      {"drop_layers: {by: b, keep: 1}", "stage 'b' comes later"},
+      {"drop_layers: {by: a, keep: 1}", "stage 'a' comes later"},
       {"initialise: {from: nowhere}", "'nowhere' is neither an earlier stage nor a folder"}};
   for (const auto& [edits, what] : cases)
     EXPECT_THAT(tiny::error_of(ErrorKind::recipe,
