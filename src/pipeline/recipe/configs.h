@@ -19,6 +19,7 @@ struct Known {
   nn::ModelConfig config;
   std::filesystem::path folder;  // of the tokenizer that it reads with
   bool resized = false;          // its vocabulary is no longer what the configuration says
+  std::string tokenizer;         // the stage that changed its tokenizer; empty for none
   // How a stage will leave it quantised; nothing for a folder, which says it itself.
   std::optional<exports::Quantised> quantised;
 };
