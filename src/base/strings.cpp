@@ -42,7 +42,9 @@ std::string shortest(double value) {
 }
 
 std::string with_commas(int64_t value) {
-  std::string digits = std::to_string(value < 0 ? -value : value);
+  // The magnitude of the smallest number has no place in its own type.
+  const auto size = static_cast<uint64_t>(value);
+  std::string digits = std::to_string(value < 0 ? 0 - size : size);
   for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(at, ",");
   return value < 0 ? "-" + digits : digits;
 }

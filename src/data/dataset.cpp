@@ -99,16 +99,26 @@ std::string identity(const std::string& content, const std::filesystem::path& fi
   return hash.hex();
 }
 
+// Fills the split from the cache in `folder`; false, and the split as it was, where `auto` may not
+// write there.
+bool read_from_cache(const std::filesystem::path& folder, const Fingerprint& source,
+                     const DatasetOptions& options, const text::Tokenizer& tokenizer, int threads,
+                     Split& split) {
+  try {
+    load_cached(folder, options, tokenizer, source, threads, split);
+    return true;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::disk || options.cache != "auto") throw;
+    log::warn(str("tokenised rows stay in memory: ", error.what()));
+    return false;
+  }
+}
+
 // Fills the split with the rows of its file: from the cache, where there is a folder for one.
 void read_rows(const std::optional<std::filesystem::path>& folder, const Fingerprint& source,
                const DatasetOptions& options, const text::Tokenizer& tokenizer, int threads,
                Split& split) {
-  if (folder) try {
-      return load_cached(*folder, options, tokenizer, source, threads, split);
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::disk || options.cache != "auto") throw;
-      log::warn(str("tokenised rows stay in memory: ", error.what()));
-    }
+  if (folder && read_from_cache(*folder, source, options, tokenizer, threads, split)) return;
   Source text(split.file, Examine::done_before);
   load_into_memory(text, options, tokenizer, threads, split);
 }

@@ -93,6 +93,34 @@ std::string dumped(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+// Whether the file was there and could be mapped; one that somebody is writing is read once more
+// under its lock.
+bool maps_at_once(const fs::path& file, const TokenFileKey& key, Split& split) {
+  std::error_code failed;
+  if (!fs::exists(file, failed)) return false;
+  try {
+    map_checked(file, key, split);
+    return true;
+  } catch (const Error& error) {
+    log::debug(error.what());
+    return false;
+  }
+}
+
+// The same when nobody is writing it; a damaged one is told.
+bool maps_whole(const fs::path& file, const TokenFileKey& key, Split& split) {
+  std::error_code failed;
+  if (!fs::exists(file, failed)) return false;
+  try {
+    map_checked(file, key, split);
+    return true;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::data) throw;
+    log::warn(str(error.where(), " is made again: ", error.message()));
+    return false;
+  }
+}
+
 }  // namespace
 
 void load_cached(const fs::path& folder, const DatasetOptions& options,
@@ -100,21 +128,12 @@ void load_cached(const fs::path& folder, const DatasetOptions& options,
                  Split& split) {
   const TokenFileKey key = key_of(options, tokenizer, split);
   const fs::path file = folder / str(split.content_hash, ".v", token_file_version, ".tokens");
-  std::error_code failed;
-  if (fs::exists(file, failed)) try {
-      return map_checked(file, key, split);
-    } catch (const Error& error) {
-      log::debug(error.what());  // read once more below, when nobody is writing it
-    }
+  if (maps_at_once(file, key, split)) return;
   FileLock lock(folder / (split.content_hash + ".lock"));
-  if (fs::exists(file, failed)) try {
-      map_checked(file, key, split);
-      if (lock.waited()) log::info("another process tokenised " + split.file.string());
-      return;
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::data) throw;
-      log::warn(str(error.where(), " is made again: ", error.message()));
-    }
+  if (maps_whole(file, key, split)) {
+    if (lock.waited()) log::info("another process tokenised " + split.file.string());
+    return;
+  }
   build(file, options, tokenizer, key, source, threads, split);
   map_tokens(file, key, TokenCheck::rows, split);
 }

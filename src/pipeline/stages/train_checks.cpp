@@ -28,8 +28,7 @@ void check_use_of_teacher(const train::TrainOptions& options, recipe::Problems& 
   }
   if (options.teacher && !used)
     problems.add(options.teacher->mark, "no objective uses the teacher",
-                 "add soft_labels, logits_mse or hidden_states to `objectives`, or remove "
-                 "`teacher`");
+                 "add an objective that reads a teacher, or remove `teacher`");
 }
 
 exports::Quantised quantised_by(const train::TrainOptions& options) {

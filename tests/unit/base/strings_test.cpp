@@ -21,6 +21,7 @@ TEST(Strings, NumbersPrintWithoutLocaleOrNoise) {
   EXPECT_EQ(with_commas(999), "999");
   EXPECT_EQ(with_commas(1234567), "1,234,567");
   EXPECT_EQ(with_commas(-1000), "-1,000");
+  EXPECT_EQ(with_commas(std::numeric_limits<int64_t>::min()), "-9,223,372,036,854,775,808");
 }
 
 TEST(Strings, HumanUnits) {
