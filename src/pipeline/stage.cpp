@@ -61,9 +61,13 @@ std::vector<std::string> sources_of(const RecipeOptions& recipe, const StageOpti
   return names;
 }
 
+bool is_own_data(const Referred& input) {
+  return input.to == Refers::data && input.path == "data";
+}
+
 std::string dataset_of(const RecipeOptions& recipe, const StageOptions& stage) {
   for (const Referred& input : kind_of(stage)->inputs(recipe))
-    if (input.to == Refers::data) return input.reference.name;
+    if (is_own_data(input)) return input.reference.name;
   return {};
 }
 

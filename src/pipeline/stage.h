@@ -103,7 +103,10 @@ Recipe with_rows(Recipe recipe, const std::filesystem::path& run_folder);
 uint64_t stage_seed(const Recipe& recipe, const StageOptions& stage);
 // Names of the earlier stages of which a stage reads something: models, rows, numbers, stores.
 std::vector<std::string> sources_of(const RecipeOptions& recipe, const StageOptions& stage);
-// The first data set among what a stage reads, "" for none.
+// Whether a reference is to the data that the stage itself works on: that of its key `data`. Edits
+// of a model may name others.
+bool is_own_data(const recipe::Referred& input);
+// The data set that a stage itself works on, "" for none.
 std::string dataset_of(const RecipeOptions& recipe, const StageOptions& stage);
 
 }  // namespace compress::pipeline

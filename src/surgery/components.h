@@ -4,9 +4,15 @@
 #include <map>
 #include <string>
 
+#include "compress/base/error.h"
 #include "compress/surgery/surgery.h"
 
 namespace compress::surgery {
+
+// Error{recipe} without a place: the edit that fails is given its own.
+[[noreturn]] inline void refuse(const std::string& what, const std::string& hint = {}) {
+  throw Error(ErrorKind::recipe, what, {}, hint);
+}
 
 // The edits, and what each of them means for others.
 class EditRegistry : public recipe::RegistryOf<Edit> {

@@ -73,10 +73,6 @@ struct DropLayersOptions {
   }
 };
 
-[[noreturn]] void refuse(const std::string& what, const std::string& hint) {
-  throw Error(ErrorKind::recipe, what, {}, hint);
-}
-
 // `layers` without `count` of them: first, first + stride, ...
 std::vector<int64_t> without(int64_t layers, int64_t first, int64_t count, int64_t stride) {
   std::vector<int64_t> kept;

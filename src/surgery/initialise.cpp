@@ -63,10 +63,6 @@ struct InitialiseOptions {
   }
 };
 
-[[noreturn]] void refuse(const std::string& what, const std::string& hint = {}) {
-  throw Error(ErrorKind::recipe, what, {}, hint);
-}
-
 int64_t divided(int64_t whole, int64_t parts) {
   if (whole % parts != 0)
     refuse(str("hidden_size ", whole, " does not divide by ", parts, " heads"),

@@ -1,15 +1,11 @@
 #include "mapped.h"
 
-#include "compress/base/error.h"
+#include "components.h"
 #include "compress/base/strings.h"
 
 namespace compress::surgery {
 
 namespace {
-
-[[noreturn]] void refuse(const std::string& what, const std::string& hint) {
-  throw Error(ErrorKind::recipe, what, {}, hint);
-}
 
 const nn::Stack& first_stack(const nn::Architecture& plan) {
   return plan.encoder.layers > 0 ? plan.encoder : plan.decoder;

@@ -50,10 +50,6 @@ struct ResizeOptions {
   }
 };
 
-[[noreturn]] void refuse(const std::string& what, const std::string& hint = {}) {
-  throw Error(ErrorKind::recipe, what, {}, hint);
-}
-
 // The new size: the wanted one, which may not be larger than the old one.
 int64_t smaller(const char* name, const std::optional<int64_t>& wanted, int64_t old) {
   if (wanted && *wanted > old)

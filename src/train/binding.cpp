@@ -42,7 +42,6 @@ Binding::Binding(const Job& job)
              .tokenizer = job.tokenizer,
              .processes = job.processes,
              .length = length_of(job),
-             .batch = job.options->batch,
              .accumulate = job.options->accumulate,
              .seed = job.seed,
              .precision = job.precision,
@@ -61,11 +60,7 @@ Binding::Binding(const Job& job)
     add(str("augment", list.size() - 1), *list.back());
   }
   bind_objectives(job);
-  for (const recipe::Component& component : job.options->pruning)
-    roles_.constraints.push_back(constraint::make(component));
-  if (job.options->quantization)
-    roles_.constraints.push_back(constraint::make_quantization(*job.options->quantization));
-  bind_constraints();
+  bind_constraints(*job.options);
   bind_optimizer(job);
   check_order(job);
 }
@@ -121,7 +116,11 @@ void Binding::bind_objectives(const Job& job) {
                 "add an objective that reads a teacher, or remove `teacher`");
 }
 
-void Binding::bind_constraints() {
+void Binding::bind_constraints(const TrainOptions& options) {
+  for (const recipe::Component& component : options.pruning)
+    roles_.constraints.push_back(constraint::make(component));
+  if (options.quantization)
+    roles_.constraints.push_back(constraint::make_quantization(*options.quantization));
   for (size_t i = 0; i < roles_.constraints.size(); ++i)
     add(str("constraint", i), *roles_.constraints[i]);
 }

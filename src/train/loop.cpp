@@ -187,10 +187,8 @@ Result Loop::run() {
 
 void Loop::finish(Result& result) {
   const Progress& progress = standing_.progress;
-  const nn::Json scores = selection_.numbers();
-  if (scores.contains("score_before"))
-    result.notes.push_back("before training, on validation: " +
-                           scores["score_before"].get<std::string>());
+  if (!selection_.before().empty())
+    result.notes.push_back("before training, on validation: " + selection_.before());
   if (selection_.finished())
     result.notes.push_back(
         str("stopped early at step ", progress.step, " of ", progress.total_steps));

@@ -22,6 +22,8 @@ class Selection {
   // for. What was done is added to the notes.
   void restore(const Progress& progress, Result& result);
 
+  // The score before the first update, in words; "" where there was none.
+  const std::string& before() const { return before_; }
   // What a resumed run needs of it.
   nn::Json numbers() const;
   void load_numbers(const nn::Json& numbers);
@@ -38,7 +40,7 @@ class Selection {
   std::optional<double> best_;
   int64_t best_step_ = 0, scores_since_ = 0;
   nn::TensorMap weights_;  // the best ones
-  std::string before_;     // the score before the first update, in words
+  std::string before_;
 };
 
 }  // namespace compress::train

@@ -40,7 +40,7 @@ bool Step::update(const data::Batch& batch, Progress& progress) {
   roles.mover->gradients(progress, *this);
   answers_.clear();
   if (scale_ != nullptr) exchange_.largest(scale_->found());
-  const bool stop = check_finite(batch_);
+  const bool stop = check_finite();
   if (job_.options->clip > 0) optim::clip_gradients(binding_.trained(), job_.options->clip);
   roles.optimizer->step(rate_factor(progress), progress.step);
   if (scale_ != nullptr) scale_->update();
@@ -175,7 +175,7 @@ double Step::rate_factor(const Progress& progress) const {
                             roles.optimizer->learning_rate(), progress);
 }
 
-bool Step::check_finite(const data::Batch& batch) {
+bool Step::check_finite() {
   const bool asked = job_.stop != nullptr && job_.stop->load();
   // Reading the loss waits for the device; there the check runs every tenth update.
   if (nn::reading_waits(job_.device) && progress_.step % 10 != 0)
@@ -189,7 +189,7 @@ bool Step::check_finite(const data::Batch& batch) {
                     " of stage '", job_.stage, "'"),
                 {}, "its message names the examples");
   std::vector<std::string> ids;
-  for (int64_t id : batch.example_ids) ids.push_back(job_.data->place(id));
+  for (int64_t id : batch_.example_ids) ids.push_back(job_.data->place(id));
   if (ids.size() > 8) {
     size_t rest = ids.size() - 8;
     ids.resize(8);

@@ -50,7 +50,7 @@ class Step final : public optim::Passes {
   nn::Outputs ask_teacher(const data::Batch& part);
   void report(int64_t index, const PassLosses& losses);
   // True when all are to stop.
-  bool check_finite(const data::Batch& batch);
+  bool check_finite();
 
   const Job& job_;
   Binding& binding_;

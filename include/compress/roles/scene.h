@@ -30,7 +30,7 @@ struct Scene {
   const text::Tokenizer* tokenizer = nullptr;  // null in a plan that does not read it
   parallel::Processes* processes = nullptr;    // that share each batch; null: one alone
   Progress length;                             // total_steps and steps_per_epoch; step = 0
-  int64_t batch = 1, accumulate = 1;           // rows of an update, and the parts it is cut into
+  int64_t accumulate = 1;                      // parts that an update is cut into
   uint64_t seed = 0;
   nn::Precision precision = nn::Precision::float32;
   Moments moments;  // works once the optimizer is bound; empty without one

@@ -57,7 +57,7 @@ class Binding {
 
  private:
   void bind_objectives(const Job& job);
-  void bind_constraints();
+  void bind_constraints(const TrainOptions& options);
   void bind_optimizer(const Job& job);
   void check_order(const Job& job) const;
   void add(std::string key, roles::Part& part);

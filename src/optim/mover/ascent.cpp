@@ -28,6 +28,13 @@ torch::Tensor global_norm(const std::vector<torch::Tensor>& tensors) {
   return at::stack(at::_foreach_norm(tensors)).norm();
 }
 
+torch::Tensor Ascent::norm(const std::vector<Piece>& pieces) {
+  std::vector<torch::Tensor> gradients;
+  gradients.reserve(pieces.size());
+  for (const Piece& piece : pieces) gradients.push_back(piece.gradient);
+  return global_norm(gradients);
+}
+
 void Ascent::bind(const roles::Scene& scene) {
   processes_ = scene.processes;
   trained_ = scene.trained();

@@ -54,12 +54,15 @@ class Ascent : public Mover {
     torch::Tensor gradient;
   };
   // Norm of what the method normalises by, over all pieces: a scalar tensor.
-  virtual torch::Tensor norm(const std::vector<Piece>& pieces) = 0;
+  virtual torch::Tensor norm(const std::vector<Piece>& pieces);
   // The direction that rho / norm scales: piece.gradient itself, or memory of the method's own that
   // lasts until the next call.
-  virtual torch::Tensor direction(const Piece& piece) = 0;
+  virtual torch::Tensor direction(const Piece& piece) { return piece.gradient; }
   // Root mean square of the perturbation of weights whose own is `weight_rms`, given rho / sqrt(N).
-  virtual double typical(double share, double weight_rms) const = 0;
+  virtual double typical(double share, double weight_rms) const {
+    (void)weight_rms;
+    return share;
+  }
   // rho is divided by norm(); otherwise the step is rho times the direction.
   virtual bool normalises() const { return true; }
 
@@ -69,7 +72,6 @@ class Ascent : public Mover {
   // this precision; `what` and `value` are the option that gives the size.
   void check_precision(nn::Precision precision, const char* what, double value,
                        const std::function<double(double, double)>& size) const;
-  const std::vector<Slot>& slots() const { return slots_; }
   parallel::Processes* processes() const { return processes_; }
 
   double rho_;

@@ -49,8 +49,9 @@ class DeltaSam final : public Ascent {
   void bind(const roles::Scene& scene) override {
     Ascent::bind(scene);
     seed_ = scene.seed;
-    saved_.clear();
-    noise_.clear();
+    probed_.clear();
+    for (nn::Parameter* parameter : scene.weights.trainable())
+      if (parameter->role != nn::Role::embedding) probed_.push_back({parameter, {}, {}});
     if (uniform() || rho_ == 0 || scene.precision == nn::Precision::float32) return;
     check_precision(scene.precision, "sigma", options_.sigma,
                     [&](double, double) { return options_.sigma; });
@@ -67,30 +68,30 @@ class DeltaSam final : public Ascent {
   }
 
  protected:
-  Tensor norm(const std::vector<Piece>& pieces) override {
-    std::vector<Tensor> gradients;
-    gradients.reserve(pieces.size());
-    for (const Piece& piece : pieces) gradients.push_back(piece.gradient);
-    return global_norm(gradients);
-  }
-  Tensor direction(const Piece& piece) override { return piece.gradient; }
-  double typical(double share, double) const override { return share; }
   bool normalises() const override { return options_.renormalise; }
 
  private:
+  // A parameter that the noise reaches. An embedding's rows stay: a loss sees few of them, and the
+  // noise would be drawn for all.
+  struct Probed {
+    nn::Parameter* parameter;
+    Tensor saved, noise;  // its weights, and standard normal numbers on their device
+  };
+
   bool uniform() const { return options_.weighting == "uniform"; }
 
   // v [rows], of mean 1 where `renormalise` makes the rest of no account.
   Tensor row_weights(const Progress& progress, Passes& passes) {
     const Tensor here = passes.pass({.gradient = false, .rows = true});
+    save();
     Tensor curvature = torch::zeros_like(here), slope = torch::zeros_like(here);
     for (int64_t probe = 0; probe < options_.probes; ++probe) {
       draw(progress, probe);
-      const Tensor ahead = probed(passes, options_.sigma), behind = probed(passes, -options_.sigma);
+      const Tensor ahead = look(passes, options_.sigma), behind = look(passes, -options_.sigma);
       curvature += (ahead + behind - 2 * here).abs() / (options_.sigma * options_.sigma);
       slope += (ahead - behind).abs() * (std::sqrt(M_PI / 2) / (2 * options_.sigma));
     }
-    restore_probed(passes);
+    put_back(passes);
     const auto probes = static_cast<double>(options_.probes);
     curvature /= probes;
     slope /= probes;
@@ -107,53 +108,47 @@ class DeltaSam final : public Ascent {
     return at::where(scale.gt(0), weights / scale.clamp_min(1e-30), torch::ones_like(weights));
   }
 
-  // Standard normal noise on the matrices, norms and biases. An embedding's rows stay: a loss sees
-  // few of them, and the noise would be drawn for all.
-  void draw(const Progress& progress, int64_t probe) {
+  void save() {
     torch::NoGradGuard no_grad;
+    for (Probed& probed : probed_) {
+      const Tensor latent = probed.parameter->latent.detach();
+      if (probed.saved.defined())
+        probed.saved.copy_(latent);
+      else
+        probed.saved = latent.clone();
+    }
+  }
+
+  void draw(const Progress& progress, int64_t probe) {
     auto generator = at::detail::createCPUGenerator(stream_seed(
         seed_, "noise", static_cast<uint64_t>(progress.step), static_cast<uint64_t>(probe)));
-    size_t at = 0;
-    for (const Slot& slot : slots()) {
-      if (slot.parameter->role == nn::Role::embedding) continue;
-      const Tensor& latent = slot.parameter->latent;
-      if (at == noise_.size()) {
-        noise_.push_back(torch::empty(latent.sizes()));
-        saved_.push_back(latent.detach().clone());
-      } else if (probe == 0) {
-        saved_[at].copy_(latent.detach());
-      }
-      noise_[at++].normal_(0, 1, generator);
+    for (Probed& probed : probed_) {
+      // On the CPU, so that a card draws the same.
+      Tensor noise = probed.noise.defined() && probed.noise.is_cpu()
+                         ? probed.noise
+                         : torch::empty(probed.saved.sizes());
+      probed.noise = noise.normal_(0, 1, generator).to(probed.saved.device());
     }
   }
 
   // The rows' losses at w + scale * noise.
-  Tensor probed(Passes& passes, double scale) {
+  Tensor look(Passes& passes, double scale) {
     torch::NoGradGuard no_grad;
-    size_t at = 0;
-    for (const Slot& slot : slots()) {
-      if (slot.parameter->role == nn::Role::embedding) continue;
-      slot.parameter->latent.detach()
-          .copy_(saved_[at])
-          .add_(noise_[at].to(saved_[at].device()), scale);
-      ++at;
-    }
+    for (Probed& probed : probed_)
+      probed.parameter->latent.detach().copy_(probed.saved).add_(probed.noise, scale);
     passes.weights_moved();
     return passes.pass({.gradient = false, .rows = true});
   }
 
-  void restore_probed(Passes& passes) {
+  void put_back(Passes& passes) {
     torch::NoGradGuard no_grad;
-    size_t at = 0;
-    for (const Slot& slot : slots())
-      if (slot.parameter->role != nn::Role::embedding)
-        slot.parameter->latent.detach().copy_(saved_[at++]);
+    for (Probed& probed : probed_) probed.parameter->latent.detach().copy_(probed.saved);
     passes.weights_restored();
   }
 
   DeltaSamOptions options_;
   uint64_t seed_ = 0;
-  std::vector<Tensor> saved_, noise_;  // of all but embeddings, in the order of slots()
+  std::vector<Probed> probed_;
 };
 
 }  // namespace

@@ -27,16 +27,6 @@ class Sam final : public Ascent {
  public:
   explicit Sam(const SamOptions& options)
       : Ascent(options.rho, options.accumulation, options.processes) {}
-
- protected:
-  torch::Tensor norm(const std::vector<Piece>& pieces) override {
-    std::vector<torch::Tensor> gradients;
-    gradients.reserve(pieces.size());
-    for (const Piece& piece : pieces) gradients.push_back(piece.gradient);
-    return global_norm(gradients);
-  }
-  torch::Tensor direction(const Piece& piece) override { return piece.gradient; }
-  double typical(double share, double) const override { return share; }
 };
 
 }  // namespace

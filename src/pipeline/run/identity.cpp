@@ -106,10 +106,9 @@ Node Identities::described(const StageOptions& stage) {
   }
   node.add("models", models);
   if (!others.entries.empty()) node.add("made", others);
-  // The stage's own data is that of its key `data`; edits of a model may name others.
   for (const Referred& input : inputs)
     if (input.to == Refers::data)
-      describe_data(input, input.path == "data" ? "data" : "data of " + input.path, node);
+      describe_data(input, is_own_data(input) ? "data" : "data of " + input.path, node);
   return node;
 }
 

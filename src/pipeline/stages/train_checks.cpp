@@ -101,10 +101,7 @@ void TrainStage::check_teacher(Configs& configs, const Known& student) const {
   const recipe::ModelReference& from = options.teacher->from;
   const Known& teacher = configs.model(from);
   int64_t tokens = 0;
-  if (teacher.tokenizer != student.tokenizer)
-    throw Error(ErrorKind::recipe,
-                "the teacher '" + from.name + "' has another tokenizer than the student",
-                from.mark.text(), "teacher and student must read the same tokens");
+  if (teacher.tokenizer != student.tokenizer) refuse_teacher(from, from.mark);
   if (teacher.folder != student.folder) tokens = common_tokens(teacher, student, from);
   nn::ModelConfig taught = teacher.config;
   if (teacher.resized || student.resized)

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "stage.h"
 #include "unit/pipeline/folder.h"
 
 namespace compress::pipeline {
@@ -46,6 +47,12 @@ TEST_F(Edits, OtherTextsRunTheStageAgain) {
   (void)news();
   EXPECT_EQ(how(run_it(load(words("plot")))), "ran");
   EXPECT_THAT(news(), HasSubstr("data of model.trim_vocabulary.data.train: other content"));
+}
+
+// An edit's data comes first among what the stage reads.
+TEST_F(Edits, LeaveTheStageItsOwnData) {
+  const Recipe recipe = load(words("film"));
+  EXPECT_EQ(dataset_of(recipe.options, *recipe.stage("a")), "films");
 }
 
 TEST_F(Edits, AnInterruptedStageGoesOn) {
