@@ -14,6 +14,7 @@ class Masking : public Augment {
   explicit Masking(const MaskingOptions& options) : options_(options) {}
 
   void bind(const roles::Scene& scene) override {
+    detected_ = tells_changed(scene.student);
     if (scene.tokenizer == nullptr) return;
     const text::Tokenizer& tokenizer = *scene.tokenizer;
     const int64_t rows = scene.embedded_tokens();
@@ -39,6 +40,7 @@ class Masking : public Augment {
     const auto options = batch.token_ids.options().pinned_memory(batch.token_ids.is_pinned());
     torch::Tensor ids = torch::empty(batch.token_ids.sizes(), options).copy_(batch.token_ids);
     torch::Tensor labels = torch::empty(ids.sizes(), options).fill_(-100);
+    const torch::Tensor original = batch.token_ids;
     auto* id = ids.mutable_data_ptr<int64_t>();
     auto* label = labels.mutable_data_ptr<int64_t>();
     std::vector<int64_t> candidates;
@@ -61,11 +63,21 @@ class Masking : public Augment {
     batch.targets.token_labels = labels;
     list(label, labels.size(0), options, batch.targets);
     batch.part.labelled = -1;  // those of other processes are counted later
+    if (detected_)
+      batch.targets.changed = torch::empty(ids.sizes(), options).copy_(ids.ne(original));
   }
 
   bool fixed() const override { return options_.fixed; }
 
  private:
+  // Whether a head says of each token if it was changed.
+  static bool tells_changed(const nn::ModelConfig& config) {
+    return config.head == nn::HeadKind::replaced_token ||
+           std::any_of(config.more_heads.begin(), config.more_heads.end(), [](const auto& head) {
+             return head.kind == nn::HeadKind::replaced_token;
+           });
+  }
+
   static void list(const int64_t* label, int64_t tokens, const torch::TensorOptions& options,
                    data::Targets& targets) {
     targets.labelled.clear();
@@ -89,6 +101,7 @@ class Masking : public Augment {
 
   MaskingOptions options_;
   int64_t mask_ = -1, vocabulary_ = 0;
+  bool detected_ = false;
   std::vector<bool> special_;
 };
 

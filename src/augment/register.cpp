@@ -20,10 +20,6 @@ const recipe::RegistryOf<Maker>& augments() {
   return *registry;
 }
 
-const recipe::Registry& registry() {
-  return augments();
-}
-
 void apply_all(const Augments& list, data::Batch& batch, uint64_t seed, int64_t step) {
   for (size_t i = 0; i < list.size(); ++i)
     list[i]->apply(batch, list[i]->fixed()

@@ -25,6 +25,43 @@ std::string parse_message(const nlohmann::json::exception& error) {
   return "is not valid JSON: " + (end == std::string::npos ? text : text.substr(end + 2));
 }
 
+nn::HeadKind head_kind(const std::string& name) {
+  try {
+    return nn::parse_head(name);
+  } catch (const Error& error) {  // a mistake of the file, not of a recipe
+    throw Error(ErrorKind::model, "config.json: " + error.message(), {}, error.hint());
+  }
+}
+
+// Heads beside the model's own. A file that says something else of them than save_model() is not
+// read at all: its tensors would be left out in silence.
+void read_heads(const nn::Json& own, nn::ModelConfig& config) {
+  const auto heads = own.find("heads");
+  if (heads == own.end()) return;
+  auto refuse = [] {
+    throw Error(ErrorKind::model, "config.json: `compress.heads` is damaged", {},
+                "it lists objects with name, kind, labels and layers");
+  };
+  if (!heads->is_array() || heads->size() > 64) refuse();
+  std::vector<nn::HeadSpec> list;
+  for (const nn::Json& entry : *heads) {
+    if (!entry.is_object()) refuse();
+    nn::HeadSpec spec;
+    spec.name = entry.value("name", "");
+    spec.kind = head_kind(entry.value("kind", ""));
+    spec.labels = entry.value("labels", std::vector<std::string>());
+    spec.layers = entry.value("layers", int64_t{0});
+    spec.module = entry.value("module", "");
+    const bool twice = std::any_of(list.begin(), list.end(), [&](const nn::HeadSpec& other) {
+      return other.name == spec.name;
+    });
+    if (!nn::is_head_name(spec.name) || twice || spec.layers < 0 || spec.layers > config.layers)
+      refuse();
+    list.push_back(std::move(spec));
+  }
+  config.more_heads = std::move(list);
+}
+
 // What save_model() keeps under "compress"; unknown or misshapen content is ignored, as config.json
 // belongs to others.
 void read_own(ConfigFile& file) {
@@ -41,6 +78,7 @@ void read_own(ConfigFile& file) {
       nn::Json projection = found->value("projection", nn::Json(0));
       if (projection.is_number_integer()) file.config.projection = projection.get<int64_t>();
     }
+    read_heads(*found, file.config);
     for (const nn::Json& entry : found->value("history", nn::Json::array()))
       if (entry.is_string()) file.history.push_back(entry.get<std::string>());
   }

@@ -68,6 +68,13 @@ nn::Json config_json(const nn::Model& model) {
     own["pooling"] = config.pooling;
     if (config.projection > 0) own["projection"] = config.projection;
   }
+  for (const nn::HeadSpec& head : config.more_heads) {
+    nn::Json entry = {{"name", head.name}, {"kind", nn::head_name(head.kind)}};
+    if (!head.labels.empty()) entry["labels"] = head.labels;
+    if (head.layers > 0) entry["layers"] = head.layers;
+    if (!head.module.empty()) entry["module"] = head.module;
+    own["heads"].push_back(std::move(entry));
+  }
   if (!model.history().empty()) own["history"] = model.history();
   json.erase("compress");
   if (!own.empty()) json["compress"] = own;

@@ -22,7 +22,7 @@ namespace compress::cli {
 namespace {
 
 struct EvaluateFlags {
-  std::string model;
+  std::string model, head;
   DataFlags data;
   std::vector<std::string> metrics;
   int64_t batch = 64, warm_up = 0;
@@ -39,7 +39,7 @@ void check_names(const std::vector<std::string>& names) {
 }
 
 void check_head(const nn::ModelConfig& config, const std::string& folder) {
-  if (config.head == nn::HeadKind::none || config.head == nn::HeadKind::embedding)
+  if (!nn::prediction(config.head).predicts())
     throw Error(
         ErrorKind::model,
         str("the model has the head '", nn::head_name(config.head), "', which has no score"),
@@ -120,18 +120,21 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   check_names(flags.metrics);
   const torch::Device device = train::resolve_device(flags.device, processes, "--device");
   exports::LoadedModel loaded = exports::load(flags.model);
-  check_head(loaded.model->config(), flags.model);
+  const nn::ModelConfig scored =
+      with_place("--head", [&] { return nn::with_head(loaded.model->config(), flags.head); });
+  check_head(scored, flags.model);
   std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(flags.model);
   if (const std::string gap = checkpoint::missing_rows(*tokenizer, loaded.model->config());
       !gap.empty())
     log::warn(flags.model + ": " + gap);
-  const data::Split split = flags.data.load(loaded.model->config(), *tokenizer);
+  const data::Split split = flags.data.load(scored, *tokenizer);
   with_place("--metrics", [&] {
-    eval::check_metrics(flags.metrics, loaded.model->config(), !split.positive.empty());
+    eval::check_metrics(flags.metrics, scored, !split.positive.empty());
   });
   loaded.model->to(device);
   eval::EvaluateOptions how;
   how.metrics = flags.metrics;
+  how.head = flags.head;
   how.batch = flags.batch;
   how.warm_up = flags.warm_up;
   how.precision = train::resolve_precision(flags.precision, device);
@@ -161,6 +164,9 @@ void add_evaluate(CLI::App& app, Action& action) {
   sub->add_option("--metrics", flags->metrics, "Comma-separated; default: those of the task")
       ->delimiter(',')
       ->allow_extra_args(false);
+  sub->add_option("--head", flags->head,
+                  "The head that is scored, of a model with several; default: its own")
+      ->type_name("NAME");
   sub->add_option("--batch", flags->batch, "Rows a batch")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();

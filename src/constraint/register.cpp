@@ -12,7 +12,7 @@ const recipe::RegistryOf<Maker>& pruning() {
   return registry;
 }
 
-const recipe::Registry& quantization_registry() {
+const recipe::Registry& quantization() {
   static const PruningRegistry registry = [] {
     PruningRegistry list("quantization");
     add_quantization(list);
@@ -21,7 +21,7 @@ const recipe::Registry& quantization_registry() {
   return registry;
 }
 
-std::unique_ptr<Constraint> make(const recipe::Component& component) {
+std::unique_ptr<Constraint> make_pruning(const recipe::Component& component) {
   return roles::make(pruning(), component);
 }
 

@@ -32,6 +32,7 @@ void slice_targets(const Batch& batch, int64_t begin, int64_t end, Batch& part) 
   part.targets.values = rows_of(all.values, begin, rows);
   part.targets.spans = rows_of(all.spans, begin, rows);
   part.targets.token_labels = rows_of(all.token_labels, token, tokens);
+  part.targets.changed = rows_of(all.changed, token, tokens);
   if (!all.token_index.defined()) return;
   const auto first = std::lower_bound(all.labelled.begin(), all.labelled.end(), token),
              last = std::lower_bound(first, all.labelled.end(), token + tokens);
@@ -49,7 +50,7 @@ Batch Batch::to(torch::Device device) const {
     moved.*field = move(this->*field, device);
   for (torch::Tensor Targets::*field :
        {&Targets::distribution, &Targets::values, &Targets::token_labels, &Targets::spans,
-        &Targets::token_index})
+        &Targets::token_index, &Targets::changed})
     moved.targets.*field = move(targets.*field, device);
   moved.present = move(present, device);
   moved.ends = move(ends, device);
@@ -80,6 +81,7 @@ Batch padded(const Batch& batch, int64_t tokens, int64_t longest) {
   // A decoder's tokens, which then have the labels, are as many as before.
   if (batch.decoder == nullptr)
     out.targets.token_labels = wider(batch.targets.token_labels, torch::full({padding}, -100));
+  out.targets.changed = wider(batch.targets.changed, zeros);
   out.present = at::cat({torch::ones({batch.tokens(), 1}), torch::zeros({padding, 1})});
   out.row_offsets.push_back(tokens);
   out.ends = at::cat({batch.offsets, torch::full({1}, tokens)}).to(torch::kInt32);

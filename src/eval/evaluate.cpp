@@ -20,11 +20,10 @@ using nn::HeadKind;
 using torch::Tensor;
 
 // Logits of `rows` on the CPU; `seconds`, unless null, receives how long the forward pass took.
-Tensor logits_of(nn::Model& model, const data::Split& split, const std::vector<int64_t>& rows,
-                 const nn::Pass& pass, std::vector<double>* seconds) {
-  const data::Batch batch = data::pack(split, rows).to(model.device());
+Tensor logits_of(const Scoring& s, const std::vector<int64_t>& rows, std::vector<double>* seconds) {
+  const data::Batch batch = data::pack(s.split, rows).to(s.model.device());
   const auto begin = std::chrono::steady_clock::now();
-  Tensor logits = model.forward(batch, {}, pass).logits.cpu();
+  Tensor logits = s.outputs(batch).logits.cpu();
   if (batch.choices > 1) logits = logits.view({-1, batch.choices});
   if (seconds != nullptr) seconds->push_back(seconds_since(begin));
   return logits;
@@ -42,14 +41,13 @@ void check_fit(const nn::ModelConfig& config, const data::Split& split,
 }
 
 // Runs some batches, and says how long that took.
-std::chrono::steady_clock::duration warm_up(nn::Model& model, const data::Split& split,
-                                            const EvaluateOptions& options, const Share& batches,
-                                            const nn::Pass& pass) {
+std::chrono::steady_clock::duration warm_up(const Scoring& s) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto count = static_cast<int64_t>(batches.size()), times = std::min(count, options.warm_up);
+  const auto count = static_cast<int64_t>(s.batches.size()),
+             times = std::min(count, s.options.warm_up);
   for (int64_t i = 0; i < times; ++i) {
-    check_stop(options);
-    logits_of(model, split, batches[static_cast<size_t>(i * count / times)], pass, nullptr);
+    check_stop(s.options);
+    logits_of(s, s.batches[static_cast<size_t>(i * count / times)], nullptr);
   }
   return std::chrono::steady_clock::now() - begin;
 }
@@ -82,21 +80,19 @@ void judge_classes(const data::Split& split, Evaluation& result, Predictions& pr
 
 // Classes, choices and scores of rows. Says how long the warm-up took.
 std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& result) {
-  const std::vector<int64_t> columns = columns_of(s.model.config(), s.split);
+  const std::vector<int64_t> columns = columns_of(s.config, s.split);
   const int64_t count = result.rows;
   result.logits = torch::zeros({count, static_cast<int64_t>(columns.size())});
-  const nn::Pass pass{false, 0, s.options.precision};
   const Tensor order = torch::tensor(columns);
-  const auto warming = warm_up(s.model, s.split, s.options, s.batches, pass);
+  const auto warming = warm_up(s);
   s.batches.each([&](const std::vector<int64_t>& rows) {
     check_stop(s.options);
     const bool whole = static_cast<int64_t>(rows.size()) == std::min(s.options.batch, count);
-    Tensor logits =
-        logits_of(s.model, s.split, rows, pass, whole ? &result.forward_seconds : nullptr);
+    const Tensor logits = logits_of(s, rows, whole ? &result.forward_seconds : nullptr);
     result.logits.index_copy_(0, torch::tensor(rows), logits.index_select(1, order));
   });
   if (s.options.processes != nullptr) s.options.processes->sum(result.logits);  // others hold zeros
-  if (s.model.config().head != HeadKind::regression) {
+  if (s.config.head != HeadKind::regression) {
     judge_classes(s.split, result, s.predictions);
     return warming;
   }
@@ -109,6 +105,14 @@ std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& res
 }
 
 }  // namespace
+
+nn::HeadOutputs Scoring::outputs(const data::Batch& batch) const {
+  const nn::Pass pass{false, 0, options.precision};
+  if (options.head.empty()) return model.forward(batch, {}, pass);
+  nn::Capture capture;
+  capture.heads.insert(options.head);
+  return model.forward(batch, capture, pass).of(options.head);
+}
 
 bool can_score(HeadKind head, data::Task task) {
   switch (head) {
@@ -232,7 +236,7 @@ std::vector<std::string> default_metrics(const nn::ModelConfig& config) {
 Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOptions& options) {
   torch::NoGradGuard no_grad;
   auto begin = std::chrono::steady_clock::now();
-  const nn::ModelConfig& config = model.config();
+  const nn::ModelConfig config = nn::with_head(model.config(), options.head);
   check_fit(config, split, options.tokenizer);
   model.params().refresh(options.precision);
   const nn::PackedWeights packed(model.params());
@@ -246,7 +250,7 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
     predictions.positive_name = split.labels[static_cast<size_t>(positive)];
     predictions.positive_is_given = !split.positive.empty();
   }
-  const Scoring scoring{model, split, options, batches, predictions};
+  const Scoring scoring{model, config, split, options, batches, predictions};
   switch (config.head) {
     case HeadKind::masked_lm:
       score_masked(scoring);

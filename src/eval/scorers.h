@@ -55,10 +55,14 @@ void check_stop(const EvaluateOptions& options);
 // What a scorer is given; it fills `predictions`, with those of all processes.
 struct Scoring {
   nn::Model& model;
+  const nn::ModelConfig& config;  // in which the head that is scored is the model's own
   const data::Split& split;
   const EvaluateOptions& options;
   const Share& batches;
   Predictions& predictions;
+
+  // What that head says of a batch on the model's device.
+  nn::HeadOutputs outputs(const data::Batch& batch) const;
 };
 
 // Perplexity of the original tokens at masked positions.

@@ -60,17 +60,16 @@ struct Answer {
 
 void score_tags(const Scoring& s) {
   const data::Split& split = s.split;
-  const Tensor order = torch::tensor(match_labels(s.model.config(), split)).to(s.model.device());
+  const Tensor order = torch::tensor(match_labels(s.config, split)).to(s.model.device());
   const int64_t rows = rows_of(s);
   Tensor chosen = torch::zeros({split.offsets[rows]}, torch::kInt64),
          loss = torch::zeros({}, torch::kFloat64);
   auto* at = chosen.mutable_data_ptr<int64_t>();
-  const nn::Pass pass{false, 0, s.options.precision};
   s.batches.each([&](const std::vector<int64_t>& batch_rows) {
     check_stop(s.options);
     const data::Batch batch = data::pack(split, batch_rows).to(s.model.device());
     if (batch.targets.labelled.empty()) return;
-    const nn::Outputs out = s.model.forward(batch, {}, pass);
+    const nn::HeadOutputs out = s.outputs(batch);
     const Tensor logits = out.token_logits.index_select(1, order).cpu();
     check_finite(logits, split);
     loss += at::cross_entropy_loss(
@@ -114,11 +113,10 @@ void score_answers(const Scoring& s) {
   const int64_t rows = rows_of(s);
   Tensor table = torch::zeros({rows, 4});  // score, first, last, none
   Tensor loss = torch::zeros({}, torch::kFloat64);
-  const nn::Pass pass{false, 0, s.options.precision};
   s.batches.each([&](const std::vector<int64_t>& batch_rows) {
     check_stop(s.options);
     const data::Batch batch = data::pack(s.split, batch_rows).to(s.model.device());
-    const Tensor all = s.model.forward(batch, {}, pass).token_logits.cpu();
+    const Tensor all = s.outputs(batch).token_logits.cpu();
     check_finite(all, s.split);
     for (size_t i = 0; i < batch_rows.size(); ++i) {
       const int64_t row = batch_rows[i], begin = batch.row_offsets[i];

@@ -58,17 +58,16 @@ void score_masked(const Scoring& s) {
     throw Error(ErrorKind::internal, "a masked LM is evaluated with its tokenizer");
   auto masking = augment::make_masking({});
   nn::ParamTable none;
-  masking->bind({.student = s.model.config(),
+  masking->bind({.student = s.config,
                  .weights = s.model.params(),
                  .helpers = none,
                  .tokenizer = s.options.tokenizer});
-  nn::Pass pass{false, 0, s.options.precision};
   s.batches.each([&](const std::vector<int64_t>& rows) {
     check_stop(s.options);
     data::Batch batch = data::pack(s.split, rows);
     masking->apply(batch, stream_seed(0, "evaluation", static_cast<uint64_t>(rows.front())));
     batch = batch.to(s.model.device());
-    nn::Outputs out = s.model.forward(batch, {}, pass);
+    const nn::HeadOutputs out = s.outputs(batch);
     Tensor targets = batch.targets.token_labels.index_select(0, out.token_index);
     s.predictions.nll_sum +=
         at::cross_entropy_loss(out.token_logits, targets, {}, at::Reduction::Sum).item<double>();
@@ -78,13 +77,12 @@ void score_masked(const Scoring& s) {
 }
 
 void score_written(const Scoring& s) {
-  nn::Pass pass{false, 0, s.options.precision};
   s.batches.each([&](const std::vector<int64_t>& all) {
     check_stop(s.options);
     for (const std::vector<int64_t>& rows : parted(s.split, all)) {
       const data::Batch batch = data::pack(s.split, rows).to(s.model.device());
       if (batch.targets.labelled.empty()) continue;  // rows of one token
-      const nn::Outputs out = s.model.forward(batch, {}, pass);
+      const nn::HeadOutputs out = s.outputs(batch);
       s.predictions.nll_sum += negative_log_likelihood(
           out.token_logits, batch.targets.token_labels.index_select(0, out.token_index));
       s.predictions.tokens += out.token_index.size(0);

@@ -2,6 +2,7 @@
 // The components of this role, one a file, and what they share.
 
 #include <string>
+#include <utility>
 
 #include "compress/objective/objective.h"
 
@@ -18,10 +19,13 @@ void add_contrastive(ObjectiveRegistry& registry);
 
 inline constexpr const char* weight_doc = "weight of the term: a number, or a ramp over the stage";
 
-// What a head's loss reads: Outputs::token_logits instead of logits.
-bool reads_token_logits(nn::HeadKind head);
-// What its losses are of: rows (or examples), or labelled tokens.
+inline constexpr const char* head_doc =
+    "the head that the term is about, one of the model's `heads`; left out: the model's own";
+
+// What the losses of a head are of: rows (or examples), or labelled tokens.
 Unit unit_of(nn::HeadKind head);
+// Which of the tokens were changed is said of all of them, not of labelled ones.
+Unit unit_of(nn::HeadKind head, const data::Batch& batch);
 // Whether there are too many classes for copies: a loss in chunks (token_losses.h) where every
 // token, not a few of them, has one.
 bool needs_chunks(nn::HeadKind head);
@@ -32,17 +36,39 @@ torch::Tensor over_row_tokens(const torch::Tensor& token_logits, const data::Bat
 // Logits of the choices, [examples, choices].
 torch::Tensor over_choices(const torch::Tensor& logits, const data::Batch& batch);
 
-// Throws Error{recipe} unless the teacher has the student's head and as many classes. Over a
-// vocabulary the two are compared on the tokens that both have (shared_tokens): with one tokenizer
-// what follows in the larger table is padding.
-void require_same_outputs(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
-                          const std::string& term, const recipe::Mark& mark);
+// The student's configuration with `head` as its own; "" is the one that it has. Error{recipe} at
+// `mark` where it has none of that name.
+nn::ModelConfig with_head(const nn::ModelConfig& student, const std::string& head,
+                          const recipe::Mark& mark);
 
-int64_t shared_tokens(const nn::ModelConfig& student, const nn::ModelConfig* teacher);
-// The output that a head's loss reads, over a vocabulary that of the first `tokens` alone.
-torch::Tensor shared_output(const nn::Outputs& outputs, nn::HeadKind head, int64_t tokens);
+// The heads that a term compares: the student's and the teacher's of one name.
+class ComparedHeads {
+ public:
+  explicit ComparedHeads(std::string head) : name_(std::move(head)) {}
+  // Error{recipe} at `mark` unless the teacher has the head, of the same kind and with the same
+  // classes. Over a vocabulary the two are compared on the tokens that both have: with one
+  // tokenizer what follows in the larger table is padding.
+  void bind(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
+            const std::string& term, const recipe::Mark& mark);
+  // What the term reads of both, where `asked` is what it reads of a teacher's own head.
+  roles::Needs needs(roles::Asked asked) const;
+  nn::HeadKind kind() const { return kind_; }
+  // The outputs that are compared, with the classes in the student's order.
+  torch::Tensor student(const nn::Outputs& outputs) const;
+  torch::Tensor teacher(const nn::Outputs& outputs) const;
+
+ private:
+  torch::Tensor shared(const nn::Outputs& outputs) const;
+
+  std::string name_;
+  nn::HeadKind kind_ = nn::HeadKind::none;
+  int64_t tokens_ = 0;          // over a vocabulary: those that both have
+  // For each of the student's classes the teacher's; undefined: the same. On the logits' device.
+  mutable torch::Tensor order_;
+};
 
 // The output that a head's loss reads. Error{internal} when it is missing.
-const torch::Tensor& head_output(const nn::Outputs& outputs, nn::HeadKind head);
+const torch::Tensor& head_output(const nn::Outputs& outputs, const std::string& name,
+                                 nn::HeadKind head);
 
 }  // namespace compress::objective

@@ -46,9 +46,7 @@ int64_t pooled_width(const nn::ModelConfig& config) {
   if (config.head == nn::HeadKind::embedding && config.projection == 0)
     return config.hidden_size * static_cast<int64_t>(nn::pooling_list(config.pooling).size());
   if (config.head == nn::HeadKind::embedding) return config.projection;
-  const bool of_tokens = nn::predicts_tokens(config.head) || config.head == nn::HeadKind::span ||
-                         config.head == nn::HeadKind::token_classification ||
-                         config.head == nn::HeadKind::replaced_token;
+  const bool of_tokens = nn::prediction(config.head).in_token_logits();
   return of_tokens ? 0 : config.hidden_size;
 }
 

@@ -11,6 +11,7 @@ using nn::HeadKind;
 
 struct LabelsOptions {
   double label_smoothing = 0;
+  std::string head;
   recipe::Ramp weight = 1;
 
   static const recipe::Options<LabelsOptions>& options() {
@@ -19,6 +20,7 @@ struct LabelsOptions {
             .field("label_smoothing", &LabelsOptions::label_smoothing,
                    "share of the target that is spread evenly over all classes")
             .range(0, 0.999)
+            .field("head", &LabelsOptions::head, head_doc)
             .field("weight", &LabelsOptions::weight, weight_doc)
             .at_least(0);
     return description;
@@ -27,14 +29,15 @@ struct LabelsOptions {
 
 class Labels final : public Objective {
  public:
-  explicit Labels(const LabelsOptions& options) : smoothing_(options.label_smoothing) {
+  explicit Labels(const LabelsOptions& options)
+      : smoothing_(options.label_smoothing), of_(options.head) {
     weight_ = options.weight;
   }
 
   void bind(const roles::Scene& scene) override {
     Objective::bind(scene);
-    head_ = scene.student.head;
-    if (head_ == HeadKind::none || head_ == HeadKind::embedding)
+    head_ = with_head(scene.student, of_, mark_).head;
+    if (!nn::prediction(head_).predicts())
       throw Error(ErrorKind::recipe,
                   str("objective 'labels' needs a head that predicts, but the student's head is ",
                       nn::head_name(head_)),
@@ -48,11 +51,19 @@ class Labels final : public Objective {
                   mark_.text(), "remove it");
   }
 
-  Losses compute(const Signals& signals) override { return {values(signals), unit_of(head_)}; }
+  roles::Needs needs() const override {
+    roles::Needs needs;
+    if (!of_.empty()) needs.student.heads.insert(of_);
+    return needs;
+  }
+
+  Losses compute(const Signals& signals) override {
+    return {values(signals), unit_of(head_, signals.batch)};
+  }
 
  private:
   torch::Tensor values(const Signals& signals) const {
-    const torch::Tensor& logits = head_output(signals.student, head_);
+    const torch::Tensor& logits = head_output(signals.student, of_, head_);
     const data::Targets& targets = signals.batch.targets;
     switch (head_) {
       case HeadKind::regression:
@@ -61,8 +72,9 @@ class Labels final : public Objective {
       case HeadKind::token_classification:
       case HeadKind::causal_lm:
       case HeadKind::seq2seq_lm:
+        return of_tokens(logits, given(targets.token_labels), signals.student.of(of_).token_index);
       case HeadKind::replaced_token:
-        return of_tokens(logits, given(targets.token_labels), signals.student.token_index);
+        return of_changes(logits.squeeze(1), signals);
       case HeadKind::span:  // first tokens of all rows, then last ones
         return cross_entropy(over_row_tokens(logits, signals.batch),
                              given(targets.spans).t().reshape(-1), 0)
@@ -86,10 +98,20 @@ class Labels final : public Objective {
     if (logits.size(0) == 0) return logits.sum(1);  // nothing to predict in this batch
     const torch::Tensor labels = all.index_select(0, index);
     if (needs_chunks(head_)) return token_cross_entropy(logits, labels, smoothing_);
-    if (head_ == HeadKind::replaced_token)
-      return at::binary_cross_entropy_with_logits(logits.squeeze(1), labels.to(torch::kFloat), {},
-                                                  {}, at::Reduction::None);
     return cross_entropy(logits, labels, smoothing_);
+  }
+
+  // Whether a token was put in another's place: of all tokens, or of those with a label.
+  torch::Tensor of_changes(const torch::Tensor& logits, const Signals& signals) const {
+    const data::Batch& batch = signals.batch;
+    const bool all = batch.targets.changed.defined();
+    const torch::Tensor labels =
+        all ? batch.targets.changed
+            : given(batch.targets.token_labels)
+                  .index_select(0, signals.student.of(of_).token_index);
+    const torch::Tensor losses = at::binary_cross_entropy_with_logits(
+        logits, labels.to(torch::kFloat), {}, {}, at::Reduction::None);
+    return all && batch.present.defined() ? losses * batch.present.squeeze(1) : losses;
   }
 
   const torch::Tensor& given(const torch::Tensor& target) const {
@@ -100,6 +122,7 @@ class Labels final : public Objective {
   }
 
   double smoothing_;
+  std::string of_;
   HeadKind head_ = HeadKind::none;
 };
 
@@ -114,7 +137,8 @@ void add_labels(ObjectiveRegistry& registry) {
           "regression: (1/B) sum_rows (z - y)^2\n"
           "masked, causal and sequence-to-sequence LM, token classification: mean of -log "
           "softmax(z)_label over the labelled tokens\n"
-          "replaced tokens: the same with the logistic function of one logit\n"
+          "replaced tokens: the same with the logistic function of one logit; of all tokens where "
+          "masking says which it changed\n"
           "span: mean of the losses of the first and the last token, softmax over the row's "
           "tokens\n"
           "multiple choice: as classification, softmax over an example's choices",

@@ -32,6 +32,12 @@ bool Type<LayerMap>::read(const Node& node, LayerMap& value, Problems& problems)
   return problems.list().size() == before;
 }
 
+void Type<LayerMap>::numbers(const LayerMap& value, const Node& node, const VisitNumber& visit) {
+  Type<std::vector<int64_t>>::numbers(value.all, node, visit);
+  for (size_t i = 0; i < value.some.size(); ++i)
+    visit(static_cast<double>(value.some[i].second), node.entries[i].value);
+}
+
 Node Type<LayerMap>::write(const LayerMap& value) {
   if (value.some.empty()) return Type<std::vector<int64_t>>::write(value.all);
   Node map = Node::map();

@@ -48,6 +48,7 @@ struct Type<objective::LayerMap> {
   static std::string name();
   static Json schema();
   static bool read(const Node& node, objective::LayerMap& value, Problems& problems);
+  static void numbers(const objective::LayerMap& value, const Node& node, const VisitNumber& visit);
   static Node write(const objective::LayerMap& value);
 };
 

@@ -6,10 +6,9 @@ namespace compress::objective {
 
 namespace {
 
-using nn::HeadKind;
-
 struct LogitsMseOptions {
   std::string reduction = "mean";
+  std::string head;
   recipe::Ramp weight = 1;
 
   static const recipe::Options<LogitsMseOptions>& options() {
@@ -18,6 +17,7 @@ struct LogitsMseOptions {
             .field("reduction", &LogitsMseOptions::reduction,
                    "over classes: their mean or their sum (always the mean over rows)")
             .one_of({"mean", "sum"})
+            .field("head", &LogitsMseOptions::head, head_doc)
             .field("weight", &LogitsMseOptions::weight, weight_doc)
             .at_least(0);
     return description;
@@ -26,38 +26,42 @@ struct LogitsMseOptions {
 
 class LogitsMse final : public Objective {
  public:
-  explicit LogitsMse(const LogitsMseOptions& options) : sum_(options.reduction == "sum") {
+  explicit LogitsMse(const LogitsMseOptions& options)
+      : sum_(options.reduction == "sum"), of_(options.head), heads_(options.head) {
     weight_ = options.weight;
   }
 
-  roles::Needs needs() const override { return {.teacher = roles::Asked{.logits = true}}; }
+  roles::Needs needs() const override { return heads_.needs({.logits = true}); }
 
   void bind(const roles::Scene& scene) override {
     Objective::bind(scene);
-    const nn::ModelConfig &student = scene.student, *teacher = scene.teacher();
-    head_ = student.head;
-    if (head_ == HeadKind::none || head_ == HeadKind::embedding)
+    const nn::HeadKind head = with_head(scene.student, of_, mark_).head;
+    if (!nn::prediction(head).predicts())
       throw Error(ErrorKind::recipe,
                   str("objective 'logits_mse' compares logits, but the student's head is ",
-                      nn::head_name(head_)),
+                      nn::head_name(head)),
                   mark_.text(), "use hidden_states for a model without logits");
-    require_same_outputs(student, *teacher, name_, mark_);
-    tokens_ = shared_tokens(student, teacher);
+    heads_.bind(scene.student, *scene.teacher(), name_, mark_);
   }
 
   // A token has two logits with a span head; else each row or labelled token has one a class.
   Losses compute(const Signals& signals) override {
     const torch::Tensor squares =
-        at::mse_loss(shared_output(signals.student, head_, tokens_),
-                     shared_output(*signals.teacher, head_, tokens_), at::Reduction::None);
-    return {sum_ ? squares.sum(1) : squares.mean(1),
-            head_ == HeadKind::span ? Unit::predicted : unit_of(head_)};
+        at::mse_loss(heads_.student(signals.student), heads_.teacher(*signals.teacher),
+                     at::Reduction::None);
+    torch::Tensor values = sum_ ? squares.sum(1) : squares.mean(1);
+    const Unit unit = heads_.kind() == nn::HeadKind::span
+                          ? Unit::predicted
+                          : unit_of(heads_.kind(), signals.batch);
+    if (unit == Unit::tokens && signals.batch.present.defined())
+      values = values * signals.batch.present.squeeze(1);
+    return {std::move(values), unit};
   }
 
  private:
   bool sum_;
-  HeadKind head_ = HeadKind::none;
-  int64_t tokens_ = 0;
+  std::string of_;
+  ComparedHeads heads_;
 };
 
 }  // namespace

@@ -5,7 +5,9 @@
 
 #include "components.h"
 #include "compress/base/error.h"
+#include "compress/base/place.h"
 #include "compress/base/strings.h"
+#include "compress/data/classes.h"
 
 namespace compress::objective {
 
@@ -37,18 +39,18 @@ std::unique_ptr<Objective> make(const recipe::Component& component) {
   return roles::make(objectives(), component);
 }
 
-bool reads_token_logits(HeadKind head) {
-  return unit_of(head) == Unit::labels || head == HeadKind::span;
+Unit unit_of(HeadKind head) {
+  return nn::prediction(head).of_tokens() ? Unit::labels : Unit::rows;
 }
 
-Unit unit_of(HeadKind head) {
-  const bool labels = nn::predicts_tokens(head) || head == HeadKind::token_classification ||
-                      head == HeadKind::replaced_token;
-  return labels ? Unit::labels : Unit::rows;
+Unit unit_of(HeadKind head, const data::Batch& batch) {
+  const bool all = head == HeadKind::replaced_token && batch.targets.changed.defined();
+  return all ? Unit::tokens : unit_of(head);
 }
 
 bool needs_chunks(HeadKind head) {
-  return head == HeadKind::causal_lm || head == HeadKind::seq2seq_lm;
+  const nn::Prediction& says = nn::prediction(head);
+  return says.vocabulary && says.every_token;
 }
 
 torch::Tensor over_row_tokens(const torch::Tensor& token_logits, const data::Batch& batch) {
@@ -64,35 +66,78 @@ torch::Tensor over_choices(const torch::Tensor& logits, const data::Batch& batch
   return logits.view({-1, batch.choices});
 }
 
-void require_same_outputs(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
-                          const std::string& term, const recipe::Mark& mark) {
-  if (student.head != teacher.head)
-    throw Error(
-        ErrorKind::recipe,
-        str("objective '", term, "' compares logits, but the student's head is ",
-            nn::head_name(student.head), " and the teacher's is ", nn::head_name(teacher.head)),
-        mark.text(), "train the teacher with the student's head first");
-  if (nn::predicts_tokens(student.head)) return;  // over the tokens that both have
-  const int64_t ours = student.outputs(), theirs = teacher.outputs();
-  if (ours != theirs)
+nn::ModelConfig with_head(const nn::ModelConfig& student, const std::string& head,
+                          const recipe::Mark& mark) {
+  return with_place(mark.text(), [&] { return nn::with_head(student, head); });
+}
+
+void ComparedHeads::bind(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
+                         const std::string& term, const recipe::Mark& mark) {
+  const nn::ModelConfig ours = with_head(student, name_, mark);
+  if (!name_.empty() && teacher.find_head(name_) == nullptr)
     throw Error(ErrorKind::recipe,
-                str("objective '", term, "' compares logits, but the student has ", ours,
-                    " of them and the teacher ", theirs),
+                str("objective '", term, "' compares the head '", name_,
+                    "', which the teacher does not have"),
+                mark.text(), "train the teacher with a head of that name first");
+  const nn::ModelConfig other = nn::with_head(teacher, name_);
+  kind_ = ours.head;
+  if (ours.head != other.head)
+    throw Error(ErrorKind::recipe,
+                str("objective '", term, "' compares logits, but the student's head is ",
+                    nn::head_name(ours.head), " and the teacher's is ", nn::head_name(other.head)),
+                mark.text(), "train the teacher with the student's head first");
+  tokens_ = std::min(student.vocab_size, teacher.vocab_size);
+  if (nn::predicts_tokens(kind_)) return;  // over the tokens that both have
+  if (ours.outputs() != other.outputs())
+    throw Error(ErrorKind::recipe,
+                str("objective '", term, "' compares logits, but the student has ", ours.outputs(),
+                    " of them and the teacher ", other.outputs()),
                 mark.text(), "both must have one label set");
+  // The order of own heads' classes is the teacher's business.
+  if (name_.empty() || !nn::has_classes(kind_)) return;
+  const data::ClassMatch match = data::match_classes(ours.labels, other.labels);
+  if (!match)
+    throw Error(ErrorKind::recipe,
+                str("the classes of the head '", name_, "' differ: the student's are {",
+                    data::class_list(ours.labels), "}, the teacher's {",
+                    data::class_list(other.labels), "}"),
+                mark.text(), data::mismatch_hint(ours.labels, other.labels));
+  if (!match.in_order()) order_ = torch::tensor(match.order);
 }
 
-int64_t shared_tokens(const nn::ModelConfig& student, const nn::ModelConfig* teacher) {
-  return std::min(student.vocab_size, teacher->vocab_size);
+roles::Needs ComparedHeads::needs(roles::Asked asked) const {
+  roles::Needs needs;
+  if (!name_.empty()) {
+    needs.student.heads.insert(name_);
+    asked.capture.heads.insert(name_);
+    asked.logits = false;
+    asked.top_tokens = false;
+  }
+  needs.teacher = std::move(asked);
+  return needs;
 }
 
-torch::Tensor shared_output(const nn::Outputs& outputs, nn::HeadKind head, int64_t tokens) {
-  const torch::Tensor& logits = head_output(outputs, head);
-  const bool cut = nn::predicts_tokens(head) && logits.size(1) > tokens;
-  return cut ? logits.narrow(1, 0, tokens) : logits;
+torch::Tensor ComparedHeads::shared(const nn::Outputs& outputs) const {
+  const torch::Tensor& logits = head_output(outputs, name_, kind_);
+  const bool cut = nn::predicts_tokens(kind_) && logits.size(1) > tokens_;
+  return cut ? logits.narrow(1, 0, tokens_) : logits;
 }
 
-const torch::Tensor& head_output(const nn::Outputs& outputs, nn::HeadKind head) {
-  const torch::Tensor& logits = reads_token_logits(head) ? outputs.token_logits : outputs.logits;
+torch::Tensor ComparedHeads::student(const nn::Outputs& outputs) const {
+  return shared(outputs);
+}
+
+torch::Tensor ComparedHeads::teacher(const nn::Outputs& outputs) const {
+  const torch::Tensor logits = shared(outputs);
+  if (!order_.defined()) return logits;
+  order_ = order_.to(logits.device());
+  return logits.index_select(1, order_);
+}
+
+const torch::Tensor& head_output(const nn::Outputs& outputs, const std::string& name,
+                                 HeadKind head) {
+  const nn::HeadOutputs& own = outputs.of(name);
+  const torch::Tensor& logits = nn::prediction(head).in_token_logits() ? own.token_logits : own.logits;
   if (!logits.defined())
     throw Error(ErrorKind::internal, str("a ", nn::head_name(head), " model gave no logits"));
   return logits;

@@ -14,6 +14,7 @@ using nn::HeadKind;
 struct SoftLabelsOptions {
   recipe::Ramp temperature = 1;
   bool scale_t2 = true;
+  std::string head;
   recipe::Ramp weight = 1;
 
   static const recipe::Options<SoftLabelsOptions>& options() {
@@ -24,6 +25,7 @@ struct SoftLabelsOptions {
             .above(0)
             .field("scale_t2", &SoftLabelsOptions::scale_t2,
                    "multiplies by T^2, so that gradients keep their size whatever T is")
+            .field("head", &SoftLabelsOptions::head, head_doc)
             .field("weight", &SoftLabelsOptions::weight, weight_doc)
             .at_least(0);
     return description;
@@ -33,19 +35,19 @@ struct SoftLabelsOptions {
 class SoftLabels final : public Objective {
  public:
   explicit SoftLabels(const SoftLabelsOptions& options)
-      : temperature_(options.temperature), scale_t2_(options.scale_t2) {
+      : temperature_(options.temperature), scale_t2_(options.scale_t2), of_(options.head), heads_(options.head) {
     weight_ = options.weight;
   }
 
   roles::Needs needs() const override {
-    return {.teacher = roles::Asked{.logits = true, .top_tokens = true}};
+    return heads_.needs({.logits = true, .top_tokens = true});
   }
 
   void bind(const roles::Scene& scene) override {
     Objective::bind(scene);
-    const nn::ModelConfig &student = scene.student, *teacher = scene.teacher();
-    head_ = student.head;
-    if (head_ == HeadKind::none || head_ == HeadKind::embedding || head_ == HeadKind::regression)
+    head_ = with_head(scene.student, of_, mark_).head;
+    const nn::Prediction& says = nn::prediction(head_);
+    if (!says.predicts() || says.kind == nn::Prediction::Kind::value)
       throw Error(ErrorKind::recipe,
                   str("objective 'soft_labels' compares distributions over classes, but the "
                       "student's head is ",
@@ -53,20 +55,22 @@ class SoftLabels final : public Objective {
                   mark_.text(),
                   head_ == HeadKind::regression ? "use logits_mse for regression"
                                                 : "use hidden_states for a model without classes");
-    require_same_outputs(student, *teacher, name_, mark_);
-    tokens_ = shared_tokens(student, teacher);
+    heads_.bind(scene.student, *scene.teacher(), name_, mark_);
   }
 
   Losses compute(const Signals& signals) override {
-    const torch::Tensor student = shared_output(signals.student, head_, tokens_);
-    if (student.size(0) == 0) return {student.sum(1), unit_of(head_)};  // no labelled token here
+    const torch::Tensor student = heads_.student(signals.student);
+    const Unit unit = unit_of(head_, signals.batch);
+    if (student.size(0) == 0) return {student.sum(1), unit};  // no labelled token here
     const double temperature = signals.at(temperature_);
     const nn::TopTokens& top = signals.teacher->top_tokens;
-    const torch::Tensor divergence =
-        top.ids.defined() ? from_top_tokens(student, top, temperature)
-                          : from_logits(student, shared_output(*signals.teacher, head_, tokens_),
-                                        signals.batch, temperature);
-    return {scale_t2_ ? divergence * (temperature * temperature) : divergence, unit_of(head_)};
+    torch::Tensor divergence =
+        of_.empty() && top.ids.defined()
+            ? from_top_tokens(student, top, temperature)
+            : from_logits(student, heads_.teacher(*signals.teacher), signals.batch, temperature);
+    if (unit == Unit::tokens && signals.batch.present.defined())
+      divergence = divergence * signals.batch.present.squeeze(1);
+    return {scale_t2_ ? divergence * (temperature * temperature) : divergence, unit};
   }
 
  private:
@@ -127,8 +131,9 @@ class SoftLabels final : public Objective {
 
   recipe::Ramp temperature_;
   bool scale_t2_;
+  std::string of_;
   HeadKind head_ = HeadKind::none;
-  int64_t tokens_ = 0;
+  ComparedHeads heads_;
 };
 
 }  // namespace

@@ -52,17 +52,4 @@ recipe::Component default_schedule() {
   return schedules().defaults("linear");
 }
 
-const recipe::Registry& optimizer_registry() {
-  return optimizers();
-}
-const recipe::Registry& schedule_registry() {
-  return schedules();
-}
-const recipe::Registry& mover_registry() {
-  return movers();
-}
-const recipe::Registry& averaging_registry() {
-  return averagings();
-}
-
 }  // namespace compress::optim

@@ -1,10 +1,10 @@
-// Rules on one field: ranges of numbers and lists of names. A rule looks at what the field wrote
-// back after reading (so that it sees numbers whatever their notation) and reports at the place
-// that was read.
+// Rules on one field: ranges of numbers and lists of names. A rule looks at what was read, and
+// reports at its place.
 
 #include <algorithm>
 #include <charconv>
 
+#include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/recipe/options.h"
 #include "internal.h"
@@ -25,27 +25,7 @@ struct Bounds {
   }
 };
 
-// Calls visit(written scalar, source node) for each scalar of a written value. A ramp has its two
-// ends and the values of its table.
-template <class Visit>
-void each_scalar(const Node& written, const Node& source, bool ramp, const Visit& visit) {
-  if (written.kind == Node::Kind::scalar) {
-    const Node* end = ramp ? source.find("from") : nullptr;
-    visit(written, end != nullptr ? *end : source);
-  }
-  bool paired = source.kind == Node::Kind::list && source.items.size() == written.items.size();
-  for (size_t i = 0; i < written.items.size(); ++i)
-    each_scalar(written.items[i], paired ? source.items[i] : source, ramp, visit);
-  for (const Node::Entry& entry : written.entries) {
-    const Node* value = source.find(entry.key);
-    bool skip = ramp && (entry.key == "begin" || entry.key == "end" || entry.key == "every" ||
-                         entry.key == "whole");
-    if (!skip) each_scalar(entry.value, value != nullptr ? *value : source, ramp, visit);
-  }
-}
-
-// The number in front of a possible unit: "3 epochs" -> 3.
-double leading_number(const std::string& text) {
+double number_of(const std::string& text) {
   double value = 0;
   std::from_chars(text.data(), text.data() + text.size(), value);
   return value;
@@ -84,37 +64,38 @@ void enumerate_schema(Json& scalar, const std::vector<std::string>& names) {
   Json values = Json::array();
   for (const std::string& name : names) {
     if (scalar["type"] == "integer" || scalar["type"] == "number")
-      values.push_back(json_number(leading_number(name)));
+      values.push_back(json_number(number_of(name)));
     else
       values.push_back(name);
   }
   scalar = Json{{"enum", std::move(values)}};
 }
 
-// Runs `rule` on each scalar once the field was read without problems.
+// Runs rule(object, node, problems) once the field was read without problems.
 template <class Rule>
-void add_rule(Field& field, const Rule& rule) {
-  bool ramp = field.type.find(Type<Ramp>::name()) != std::string::npos;
-  field.read = [read = field.read, write = field.write, ramp, rule](const Node& node, void* object,
-                                                                    Problems& problems) {
-    size_t before = problems.list().size();
+void add_rule(Field& field, Rule rule) {
+  field.read = [read = field.read, rule = std::move(rule)](const Node& node, void* object,
+                                                           Problems& problems) {
+    const size_t before = problems.list().size();
     read(node, object, problems);
-    if (problems.list().size() != before) return;
-    each_scalar(write(object), node, ramp,
-                [&](const Node& written, const Node& source) { rule(written, source, problems); });
+    if (problems.list().size() == before) rule(object, node, problems);
   };
 }
 
 }  // namespace
 
 void restrict_field_number(Field& field, double low, double high, bool open) {
+  if (!field.numbers)
+    throw Error(ErrorKind::internal, "the numbers of '" + field.key + "' cannot be bounded");
   Bounds bounds{low, high, open};
-  add_rule(field, [bounds, key = field.key](const Node& written, const Node& source,
-                                            Problems& problems) {
-    if (bounds.allows(leading_number(written.scalar))) return;
-    const std::string& found = source.kind == Node::Kind::scalar ? source.scalar : written.scalar;
-    problems.add(source.mark,
-                 "'" + key + "' must be " + bounds.text() + ", found " + internal::shown(found));
+  add_rule(field, [bounds, key = field.key, numbers = field.numbers](
+                      const void* object, const Node& node, Problems& problems) {
+    numbers(object, node, [&](double x, const Node& source) {
+      if (bounds.allows(x)) return;
+      const bool scalar = source.kind == Node::Kind::scalar;
+      problems.add(source.mark, "'" + key + "' must be " + bounds.text() + ", found " +
+                                    internal::shown(scalar ? source.scalar : shortest(x)));
+    });
   });
   field.type += ", " + bounds.text();
   field.schema = [schema = field.schema, bounds] {
@@ -128,15 +109,21 @@ void restrict_field_names(Field& field, std::vector<std::string> names) {
   // A resolved recipe spells out that nothing was chosen, and is a recipe again.
   const bool may_be_empty =
       !field.required && field.default_text.empty() && field.type == Type<std::string>::name();
-  add_rule(field, [names, may_be_empty, key = field.key](const Node& written, const Node& source,
-                                                         Problems& problems) {
-    if (std::find(names.begin(), names.end(), written.scalar) != names.end()) return;
-    if (may_be_empty && written.scalar.empty()) return;
-    std::string near = nearest(written.scalar, names);
-    problems.add(source.mark,
-                 "'" + key + "' must be one of " + join(names, ", ") + ", found " +
-                     internal::shown(written.scalar),
-                 near.empty() ? "" : "did you mean '" + near + "'?");
+  add_rule(field, [names, may_be_empty, key = field.key, write = field.write](
+                      const void* object, const Node& node, Problems& problems) {
+    auto check = [&](const Node& written, const Node& source) {
+      if (std::find(names.begin(), names.end(), written.scalar) != names.end()) return;
+      if (may_be_empty && written.scalar.empty()) return;
+      const std::string near = nearest(written.scalar, names);
+      problems.add(source.mark,
+                   "'" + key + "' must be one of " + join(names, ", ") + ", found " +
+                       internal::shown(written.scalar),
+                   near.empty() ? "" : "did you mean '" + near + "'?");
+    };
+    const Node written = write(object);
+    if (written.kind == Node::Kind::scalar) check(written, node);
+    for (size_t i = 0; i < written.items.size(); ++i)
+      check(written.items[i], node.kind == Node::Kind::list ? node.items[i] : node);
   });
   field.type = (field.type.starts_with("list of ") ? "list of: " : "one of ") + join(names, ", ");
   field.schema = [schema = field.schema, names = std::move(names)] {

@@ -98,6 +98,10 @@ bool Type<int64_t>::read(const Node& node, int64_t& value, Problems& problems) {
   return refuse(node, "a whole number", problems, hint);
 }
 
+void Type<int64_t>::numbers(const int64_t& value, const Node& node, const VisitNumber& visit) {
+  visit(static_cast<double>(value), node);
+}
+
 Node Type<int64_t>::write(const int64_t& value) {
   return Node::of(std::to_string(value));
 }
@@ -125,6 +129,10 @@ bool Type<double>::read(const Node& node, double& value, Problems& problems) {
 }
 
 // A number that is not finite cannot be read: it is left out, so that the default stands for it.
+void Type<double>::numbers(const double& value, const Node& node, const VisitNumber& visit) {
+  visit(value, node);
+}
+
 Node Type<double>::write(const double& value) {
   return std::isfinite(value) ? Node::of(shortest(value)) : Node();
 }

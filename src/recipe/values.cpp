@@ -56,6 +56,10 @@ bool Type<Duration>::read(const Node& node, Duration& value, Problems& problems)
   return false;
 }
 
+void Type<Duration>::numbers(const Duration& value, const Node& node, const VisitNumber& visit) {
+  visit(value.value, node);
+}
+
 Node Type<Duration>::write(const Duration& value) {
   return Node::of(value.text());
 }
@@ -92,6 +96,10 @@ bool Type<Fraction>::read(const Node& node, Fraction& value, Problems& problems)
       "expected a part of a whole between 0 and 1 (0% to 100%), found " + internal::described(node),
       hint);
   return false;
+}
+
+void Type<Fraction>::numbers(const Fraction& value, const Node& node, const VisitNumber& visit) {
+  visit(value.value, node);
 }
 
 // As a decimal: it reads back as the same number, a percentage may not.
@@ -222,6 +230,17 @@ bool Type<Ramp>::read(const Node& node, Ramp& value, Problems& problems) {
   if (!Type<double>::read(node, constant, problems)) return false;
   value = Ramp(constant);
   return true;
+}
+
+void Type<Ramp>::numbers(const Ramp& value, const Node& node, const VisitNumber& visit) {
+  if (node.kind != Node::Kind::map) return visit(value.from, node);
+  if (const Node* table = node.find("table")) {
+    for (size_t i = 0; i < value.table.size(); ++i)
+      visit(value.table[i].second, table->entries[i].value);
+    return;
+  }
+  visit(value.from, *node.find("from"));
+  visit(value.to, *node.find("to"));
 }
 
 Node Type<Ramp>::write(const Ramp& value) {

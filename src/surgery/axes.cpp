@@ -14,7 +14,9 @@ class Lister {
   std::vector<Sized> run() {
     if (plan_.encoder.layers > 0) add_stack(plan_.encoder, false);
     if (plan_.decoder.layers > 0) add_stack(plan_.decoder, true);
-    add_head();
+    add_head(plan_.head, config_.head, "");
+    if (config_.projection > 0) linear("projection", "dense", Axis::none, Axis::hidden);
+    for (const nn::HeadSpec& head : config_.more_heads) add_further(head);
     return std::move(list_);
   }
 
@@ -32,7 +34,7 @@ class Lister {
     if (!module.empty()) put(module + ".weight", role + ".weight", rows, columns);
   }
   void put(const std::string& name, const std::string& role, Axis rows, Axis columns) {
-    list_.push_back({prefix_ + name, role, rows, columns, decoder_, layer_});
+    list_.push_back({prefix_ + name, kind_ + role, rows, columns, decoder_, layer_});
   }
 
   void add_stack(const nn::Stack& stack, bool decoder) {
@@ -46,6 +48,10 @@ class Lister {
     linear(stack.projection, "projection", Axis::hidden, Axis::embedding);
     norm(stack.final_norm, "final_norm", Axis::hidden);
     table(stack.relative_bias, "relative_bias", Axis::none, Axis::heads);
+    add_layers(stack);
+  }
+
+  void add_layers(const nn::Stack& stack) {
     for (layer_ = 0; layer_ < stack.layers; ++layer_) {
       prefix_ = str(stack.layer_prefix, layer_, ".");
       add_attention(stack.self, "self.");
@@ -70,29 +76,44 @@ class Lister {
     norm(names.key_norm, kind + "key_norm", Axis::head);
   }
 
-  void add_head() {
-    const nn::HeadPlan& head = plan_.head;
-    const Axis outputs = nn::predicts_tokens(config_.head) ? Axis::vocabulary : Axis::none;
+  // A head beside the model's own, with its layers.
+  void add_further(const nn::HeadSpec& head) {
+    decoder_ = plan_.decoder.layers > 0;
+    const std::string kind = nn::head_prefix + head.name + ".";
+    const nn::Stack stack = nn::head_stack(plan_, head);
+    kind_ = kind;
+    if (head.layers > 0) {
+      add_layers(stack);
+      norm(stack.final_norm, "final_norm", Axis::hidden);
+    }
+    nn::HeadPlan plan = nn::head_plan(config_, head);
+    if (head.layers == 0) plan.pooler.clear();  // the body's, which is listed
+    add_head(plan, head.kind, kind);
+    kind_.clear();
+  }
+
+  void add_head(const nn::HeadPlan& head, nn::HeadKind kind, const std::string& own) {
+    const Axis outputs = nn::predicts_tokens(kind) ? Axis::vocabulary : Axis::none;
     const Axis inside = head.dense_size > 0 && head.dense_size == config_.embedding_size
                             ? Axis::embedding
                             : Axis::hidden;
     linear(head.pooler, "pooler", Axis::hidden, Axis::hidden);
     linear(head.dense, "head.dense", inside, Axis::hidden);
     norm(head.dense_norm, "head.norm", inside);
-    linear(head.out, "head.out", outputs, head.dense.empty() ? Axis::hidden : inside);
+    if (own.empty() || !head.out_tied)  // a tied table is the words'
+      linear(head.out, "head.out", outputs, head.dense.empty() ? Axis::hidden : inside);
     if (!head.out_bias_name.empty()) {
       if (head.bias_is_buffer)
         put(head.out_bias_name, "head.out.bias", Axis::none, outputs);
       else
         put(head.out_bias_name, "head.out.bias", outputs, Axis::none);
     }
-    if (config_.projection > 0) linear("projection", "dense", Axis::none, Axis::hidden);
   }
 
   const nn::ModelConfig& config_;
   nn::Architecture plan_;
   std::vector<Sized> list_;
-  std::string prefix_;
+  std::string prefix_, kind_;  // of names; of roles
   bool decoder_ = false;
   int64_t layer_ = -1;
 };

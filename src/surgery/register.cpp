@@ -24,10 +24,6 @@ const recipe::RegistryOf<Edit>& edits() {
   return all();
 }
 
-const recipe::Registry& registry() {
-  return all();
-}
-
 Traits traits(const recipe::Component& component) {
   return all().traits(component);
 }

@@ -73,6 +73,7 @@ class Frozen final : public Teacher {
                                                                 : shared(all.token_logits);
       kept.token_index = all.token_index;
     }
+    kept.more = std::move(all.more);
     if (capture.pooled) kept.pooled = all.pooled;
     if (capture.hidden) kept.hidden = std::move(all.hidden);
     if (capture.decoder_hidden) kept.decoder_hidden = std::move(all.decoder_hidden);

@@ -118,7 +118,7 @@ void Binding::bind_objectives(const Job& job) {
 
 void Binding::bind_constraints(const TrainOptions& options) {
   for (const recipe::Component& component : options.pruning)
-    roles_.constraints.push_back(constraint::make(component));
+    roles_.constraints.push_back(constraint::make_pruning(component));
   if (options.quantization)
     roles_.constraints.push_back(constraint::make_quantization(*options.quantization));
   for (size_t i = 0; i < roles_.constraints.size(); ++i)

@@ -7,6 +7,22 @@
 
 namespace compress::train {
 
+const recipe::Options<HeadOptions>& HeadOptions::options() {
+  static const auto description =
+      recipe::Options<HeadOptions>("head")
+          .field("kind", &HeadOptions::kind, "what it predicts, as the model's `head`")
+          .required()
+          .one_of({"classification", "regression", "masked_lm", "causal_lm", "seq2seq_lm",
+                   "token_classification", "span", "multiple_choice", "replaced_token"})
+          .field("labels", &HeadOptions::labels,
+                 "class names; default: those that it has, else the data's")
+          .field("layers", &HeadOptions::layers,
+                 "layers of its own in place of the last ones, which it begins as copies of")
+          .range(0, 1024)
+          .shorthand("kind");
+  return description;
+}
+
 const recipe::Options<ModelOptions>& ModelOptions::options() {
   static const auto description =
       recipe::Options<ModelOptions>("model")
@@ -17,12 +33,15 @@ const recipe::Options<ModelOptions>& ModelOptions::options() {
           .one_of({"classification", "regression", "masked_lm", "embedding", "causal_lm",
                    "seq2seq_lm", "token_classification", "span", "multiple_choice",
                    "replaced_token"})
+          .field("heads", &ModelOptions::heads,
+                 "heads beside that one, on the same body, by name; default: those that the model "
+                 "has. Objectives name them (`labels: {head: NAME}`)")
           .field("pooling", &ModelOptions::pooling,
                  "of the embedding head, in the words of sentence-transformers; auto: what the "
                  "model's folder says (several modes, too), else mean")
           .one_of(
               {"auto", "cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"})
-          .components_by_key(&ModelOptions::surgery, surgery::registry)
+          .components_by_key(&ModelOptions::surgery, surgery::edits)
           .mark(&ModelOptions::mark)
           .shorthand("from");
   return description;
@@ -76,6 +95,8 @@ const recipe::Options<TeacherOptions>& TeacherOptions::options() {
 const recipe::Options<EvaluationOptions>& EvaluationOptions::options() {
   static const auto description =
       recipe::Options<EvaluationOptions>("evaluate")
+          .field("head", &EvaluationOptions::head,
+                 "the head that is scored, one of the model's `heads`; default: its own")
           .field("metrics", &EvaluationOptions::metrics,
                  "reported metrics; default: those of the task")
           .field("select", &EvaluationOptions::select,
@@ -125,21 +146,21 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
           .field("graphs", &TrainOptions::graphs,
                  "on CUDA: record a step's passes once a size of batch and play them, where that "
                  "can be")
-          .components("augment", &TrainOptions::augment, augment::registry,
+          .components("augment", &TrainOptions::augment, augment::augments,
                       "changes to what the model sees")
-          .components("objectives", &TrainOptions::objectives, objective::registry,
+          .components("objectives", &TrainOptions::objectives, objective::objectives,
                       "terms of the loss; default: labels")
-          .component("optimizer", &TrainOptions::optimizer, optim::optimizer_registry,
+          .component("optimizer", &TrainOptions::optimizer, optim::optimizers,
                      "update rule; default: adamw with lr 5e-5")
-          .component("schedule", &TrainOptions::schedule, optim::schedule_registry,
+          .component("schedule", &TrainOptions::schedule, optim::schedules,
                      "learning rate over time; default: linear to 0 without warm-up")
-          .component("sharpness", &TrainOptions::sharpness, optim::mover_registry,
+          .component("sharpness", &TrainOptions::sharpness, optim::movers,
                      "sharpness-aware steps")
-          .component("averaging", &TrainOptions::averaging, optim::averaging_registry,
+          .component("averaging", &TrainOptions::averaging, optim::averagings,
                      "averages of the weights")
           .field("clip", &TrainOptions::clip, "largest global norm of the gradient; 0 = off")
           .at_least(0)
-          .components("pruning", &TrainOptions::pruning, constraint::pruning_registry,
+          .components("pruning", &TrainOptions::pruning, constraint::pruning,
                       "which weights are zero")
           .field("quantization", &TrainOptions::quantization, "integer quantization-aware training")
           .field("evaluate", &TrainOptions::evaluate, "scoring on the validation part")

@@ -77,6 +77,41 @@ MISSPELT = HEAD + TEACHER + """\
 """
 
 
+# A masked LM that also tells polarity and, behind a layer of its own, which tokens were changed.
+HEADS = HEAD + """\
+stages:
+  - name: many
+    train:
+      model:
+        from: models/all-MiniLM-L6-v2
+        head: masked_lm
+        heads: {polarity: classification, detect: {kind: replaced_token, layers: 1}}
+        drop_layers: {strategy: top, keep: 2}
+      data: reviews
+      for: 4 steps
+      batch: 8
+      precision: float32
+      augment: [masking]
+      objectives: [labels: {}, labels: {head: polarity}, labels: {head: detect, weight: 50}]
+      evaluate: {head: polarity, metrics: [accuracy]}
+  - name: student
+    train:
+      model: {from: many, head: masked_lm, drop_layers: {strategy: top, keep: 1}}
+      teacher: many
+      data: reviews
+      for: 2 steps
+      batch: 8
+      precision: float32
+      augment: [masking]
+      objectives: [soft_labels: {head: polarity}, logits_mse: {head: detect}]
+      evaluate: {head: polarity}
+  - name: again
+    evaluate: {model: student, data: reviews, head: polarity}
+  - name: out
+    export: {model: student, formats: [huggingface]}
+"""
+
+
 class Stages(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="compress_stages_"))
@@ -118,6 +153,32 @@ class Stages(unittest.TestCase):
         plan = self.command("plan", CHAIN)
         self.assertIn("rows.jsonl: 48 rows of text, label, negative, positive", plan.stdout)
         self.assertIn("numbers.json: layers.0 to layers.5", plan.stdout)
+
+    def test_models_with_several_heads_train_teach_and_are_kept(self):
+        out = self.folder / "run"
+        done = self.command("run", HEADS, "--out", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("head 'polarity' (classification), drawn anew", done.stderr)
+        self.assertIn("with its own 1 of 2 layers", done.stderr)
+        logged = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        losses = next(line for line in logged if "loss/labels_3" in line)
+        self.assertIn("loss/labels_2", losses)
+        model = out / "stages/student/model"
+        kept = json.loads((model / "config.json").read_text())["compress"]["heads"]
+        self.assertEqual([head["name"] for head in kept], ["polarity", "detect"])
+        self.assertEqual(kept[0]["labels"], ["negative", "positive"])
+        scored = subprocess.run(
+            [BINARY, "evaluate", model, "--data", "data/movies/test.tsv", "--text", "sentence",
+             "--head", "polarity", "--json"], cwd=ROOT, text=True, capture_output=True,
+            timeout=600, check=True)
+        self.assertEqual(json.loads(scored.stdout)["metrics"][0]["name"], "accuracy")
+        exported = json.loads((out / "stages/out/huggingface/config.json").read_text())
+        self.assertEqual(exported["compress"]["heads"], kept)
+        wrong = self.command("plan", HEADS.replace("labels: {head: polarity}",
+                                                   "labels: {head: polarty}"))
+        self.assertEqual(wrong.returncode, 2, wrong.stderr)
+        self.assertIn("did you mean 'polarity'?", wrong.stderr)
+        self.assertIn("recipe.yaml:", wrong.stderr)
 
     def test_a_mistake_of_the_last_stage_ends_before_the_first_is_trained(self):
         out = self.folder / "run"

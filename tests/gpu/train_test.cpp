@@ -76,6 +76,12 @@ TEST_F(OnCard, TermsAndMoversTrainAsOnTheCpu) {
   EXPECT_LT(apart(trained(probed, {}), trained(probed, {card_}), untrained()), 1e-2);
 }
 
+TEST_F(OnCard, SeveralHeadsTrainAsOnTheCpu) {
+  const std::string yaml =
+      std::string("for: 8 steps\noptimizer: {sgd: {lr: 0.05}}\n") + several_terms;
+  EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), Bench(yaml).weights()), 1e-3);
+}
+
 // An activation near the middle of two integers may round either way: a step of 1 / 127 of its
 // row's largest value, in few of them. On the CPU alone, weights that differ by 1e-7 end 0.01
 // apart.

@@ -148,6 +148,7 @@ Json outputs(const fs::path& folder, const fs::path& file, const Options& option
           std::make_shared<data::Batch>(batch_of(ids_of("#" + line.substr(written + 1), nullptr)));
     nn::Capture capture;
     capture.hidden = capture.pooled = true;
+    for (const nn::HeadSpec& head : model.config().more_heads) capture.heads.insert(head.name);
     nn::Outputs out = model.forward(batch, capture, {});
     if (options.contains("save")) {
       keep(kept, kept.tensors.size() / 2, ids, out, options);
@@ -162,6 +163,8 @@ Json outputs(const fs::path& folder, const fs::path& file, const Options& option
       row["hidden"] = values(out.hidden.back());
       if (out.pooled.defined()) row["pooled"] = values(out.pooled);
     }
+    for (const auto& [name, head] : out.more)
+      row["heads"][name] = values(head.logits.defined() ? head.logits : head.token_logits);
     rows.push_back(row);
   }
   if (options.contains("save")) checkpoint::save_state(kept, options.at("save"));

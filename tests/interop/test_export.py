@@ -389,7 +389,23 @@ class WeReadTheirs(Folder):
     def test_pre_training(self):
         model, folder = self.model("BertForPreTraining", "pre_training")
         for row, ids in self.rows(folder):
-            self.assert_dense(row["token_logits"], model(ids).prediction_logits, "pre-training")
+            theirs = model(ids)
+            self.assert_dense(row["token_logits"], theirs.prediction_logits, "pre-training")
+            self.assert_dense(
+                row["heads"]["next_sentence"], theirs.seq_relationship_logits, "next sentence"
+            )
+
+    def test_pre_training_is_written_as_such(self):
+        model, folder = self.model("BertForPreTraining", "pre_training_again")
+        for file in ("vocab.txt", "tokenizer.json"):
+            (folder / file).write_bytes((SOURCE / file).read_bytes())
+        helper("make", folder, self.root / "rewritten", "huggingface", "head=keep")
+        again, info = transformers.BertForPreTraining.from_pretrained(
+            self.root / "rewritten", output_loading_info=True
+        )
+        self.assertFalse(info["missing_keys"] or info["unexpected_keys"], info)
+        for name, value in model.state_dict().items():
+            self.assertTrue(torch.equal(value, again.state_dict()[name]), name)
 
     def test_encoder(self):
         model, folder = self.model("BertModel", "encoder")

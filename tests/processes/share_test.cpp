@@ -67,6 +67,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "objectives: [soft_labels: {}]\naccumulate: 2\nsharpness: {asam: {rho: 0.5}}\n",
                     "objectives: [logits_mse: {}, hidden_states: {projection: always}]\n"
                     "averaging: {ema: {start: 5 steps}}\n",
+                    several_terms, std::string(several_terms) + "accumulate: 2\n",
                     "objectives: [contrastive: {bank: 20, learn_temperature: true}]\n"
                     "sharpness: {sam: {rho: 0.05}}\n",
                     "objectives: [soft_labels: {}]\n"

@@ -11,7 +11,7 @@
 namespace compress::train {
 namespace {
 
-class Resume : public testing::TestWithParam<const char*> {
+class Resume : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     folder_ = std::filesystem::temp_directory_path() / str("compress-resume-", getpid());
@@ -62,7 +62,7 @@ TEST_P(Resume, IsExactAtEveryStep) {
 
 INSTANTIATE_TEST_SUITE_P(
     Recipes, Resume,
-    testing::Values(
+    testing::Values<std::string>(
         "for: 12 steps\nobjectives: [labels: {}]\n",
         "for: 12 steps\nobjectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}]\n"
         "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\naccumulate: 3\n",
@@ -71,6 +71,9 @@ INSTANTIATE_TEST_SUITE_P(
         "always}, attention: {}]\nsharpness: {sam: {rho: 0.05}}\n",
         "for: 12 steps\nobjectives: [labels: {}]\nsharpness: {delta_sam: {sigma: 0.01}}\n"
         "accumulate: 2\n",
+        // Several heads, one with a layer of its own.
+        std::string("for: 12 steps\nsharpness: {sam: {rho: 0.05}}\naccumulate: 2\n") +
+            several_terms,
         // A trained helper beside an average.
         "for: 12 steps\nobjectives: [logits_mse: {}, hidden_states: {projection: always}]\n"
         "averaging: {swa: {start: 4 steps}}\n",

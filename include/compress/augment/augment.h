@@ -33,7 +33,6 @@ void apply_all(const Augments& list, data::Batch& batch, uint64_t seed, int64_t 
 
 using Maker = std::function<std::unique_ptr<Augment>(const recipe::Component&)>;
 const recipe::RegistryOf<Maker>& augments();  // masking
-const recipe::Registry& registry();
 std::unique_ptr<Augment> make(const recipe::Component& component);
 
 // Masked language modelling as in BERT (Devlin et al. 2019, arXiv 1810.04805, section 3.1): of all

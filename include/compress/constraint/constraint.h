@@ -52,10 +52,7 @@ class Constraint : public roles::Part {
 
 using Maker = std::function<std::unique_ptr<Constraint>(const recipe::Component&)>;
 const recipe::RegistryOf<Maker>& pruning();  // recipe key `pruning`: magnitude, keep_pattern
-inline const recipe::Registry& pruning_registry() {
-  return pruning();
-}
-std::unique_ptr<Constraint> make(const recipe::Component& component);
+std::unique_ptr<Constraint> make_pruning(const recipe::Component& component);
 
 // Recipe key `quantization`: integer quantisation-aware training in the arithmetic of
 // compressed-tensors.
@@ -80,6 +77,6 @@ std::unique_ptr<Constraint> make_quantization(const QuantizationOptions& options
 // Error{model} naming `where`, at once or in bind().
 std::unique_ptr<Constraint> from_scheme(const nn::Json& scheme, const std::string& where);
 // The one entry of the recipe key `quantization`, for `compress explain` and the docs.
-const recipe::Registry& quantization_registry();
+const recipe::Registry& quantization();
 
 }  // namespace compress::constraint

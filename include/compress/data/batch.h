@@ -17,7 +17,8 @@ struct Targets {
   // [T] int64, -100 = not predicted (masked LM; causal LM: the next token; a class of each token).
   // T counts the decoder's tokens where there is a decoder.
   torch::Tensor token_labels;
-  torch::Tensor spans;  // [B, 2] int64: first and last token of an answer, counted in the row
+  torch::Tensor changed;  // [T] int64: 1 where an augment put another token, else 0
+  torch::Tensor spans;    // [B, 2] int64: first and last token of an answer, counted in the row
   // Packed positions of the tokens with a label, ascending: [M] int64, and on the host. Whoever
   // writes token_labels lists them, so that no one has to look for them on a device; undefined
   // and empty where nobody did.

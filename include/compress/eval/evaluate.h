@@ -19,6 +19,7 @@ namespace compress::eval {
 
 struct EvaluateOptions {
   std::vector<std::string> metrics;  // empty: the defaults of the task
+  std::string head;                  // the head that is scored; "": the model's own
   int64_t batch = 32;
   nn::Precision precision = nn::Precision::float32;
   const text::Tokenizer* tokenizer =

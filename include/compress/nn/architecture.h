@@ -105,6 +105,7 @@ struct HeadClass {
   HeadKind head;
   std::string name;              // "BertForMaskedLM"; the first of a kind is written, all are read
   const char* prefix = nullptr;  // instead of the family's
+  std::vector<HeadSpec> also = {};  // heads that models of the class have besides
 };
 
 struct Family {
@@ -151,6 +152,10 @@ const std::vector<Family>& families();
 void complete(ModelConfig& config);
 // The architecture of a configuration's family.
 Architecture architecture(const ModelConfig& config);
+// A further head's way from states to outputs, under the names that its tensors have.
+HeadPlan head_plan(const ModelConfig& config, const HeadSpec& head);
+// The stack whose states heads read, with the layers of a head that has its own: "heads.x.layer.".
+Stack head_stack(const Architecture& plan, const HeadSpec& head);
 // Places that learned positions have; none where positions are computed.
 std::optional<int64_t> learned_places(const ModelConfig& config);
 // The most tokens that a row should have: learned places, else what the model was made for.

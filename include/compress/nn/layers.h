@@ -27,6 +27,8 @@ class DropoutSeeds {
   // The batch's first token and row in the update.
   int64_t first_token() const { return first_token_; }
   int64_t first_row() const { return first_row_; }
+  // Draws of a part by itself, which do not depend on what else draws.
+  DropoutSeeds apart(const std::string& name) const;
 
  private:
   uint64_t seed_;

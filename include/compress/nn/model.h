@@ -3,6 +3,7 @@
 
 #include "compress/data/torch.h"
 
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -10,36 +11,12 @@
 #include <vector>
 
 #include "compress/data/batch.h"
+#include "compress/nn/heads.h"
 #include "compress/nn/parameter.h"
 
 namespace compress::nn {
 
 using Json = nlohmann::ordered_json;
-
-enum class HeadKind {
-  none,
-  classification,
-  regression,
-  masked_lm,
-  embedding,
-  causal_lm,
-  seq2seq_lm,
-  token_classification,
-  span,
-  multiple_choice,
-  replaced_token,
-  multi_label  // of each class by itself; no task trains or scores it yet
-};
-const char* head_name(HeadKind kind);
-HeadKind parse_head(const std::string& name);  // Error{recipe} for an unknown one
-// Whether the head says something of each token over a vocabulary (masked_lm, causal_lm,
-// seq2seq_lm).
-bool predicts_tokens(HeadKind head);
-// Whether the head's outputs have names (ModelConfig::labels).
-bool has_labels(HeadKind head);
-// The kind whose classes and tensors a head shares: classification for regression and multi_label,
-// which problem_type tells apart, else itself.
-HeadKind class_of(HeadKind head);
 
 // The configuration that layers need, typed; `raw` keeps the file's other keys so that they survive
 // a round trip. What a family does not have stays 0.
@@ -71,6 +48,7 @@ struct ModelConfig {
   HeadKind head = HeadKind::none;
   std::vector<std::string>
       labels;  // class names by index (classification); one entry for regression, usually
+  std::vector<HeadSpec> more_heads;  // beside that one, on the same body
   // The embedding head: modes of nn/pooling.h with '+' between, the width of a projection behind
   // them (0 = none), and whether the embedding has length 1.
   std::string pooling = "mean";
@@ -81,7 +59,12 @@ struct ModelConfig {
   Json raw;
   int64_t outputs() const { return static_cast<int64_t>(labels.size()); }
   bool encoder_decoder() const { return decoder_layers > 0; }
+  // One of more_heads; null where there is none of that name.
+  const HeadSpec* find_head(const std::string& name) const;
 };
+// The configuration in which one of `more_heads` is the model's own head, and there is no other;
+// with "" the own head stays. Error{recipe} without a place that lists the names otherwise.
+ModelConfig with_head(const ModelConfig& config, const std::string& name);
 
 // A model as data: what surgery edits, checkpoints hold and families build from. Names are
 // canonical.
@@ -119,6 +102,7 @@ struct Capture {
   Layers hidden;     // of Outputs::hidden, 0 .. L
   Layers attention;  // of Outputs::attention, 0 .. L - 1
   bool pooled = false;
+  std::set<std::string> heads;  // of ModelConfig::more_heads; the own head always computes
   Layers decoder_hidden, decoder_attention, cross_attention;
   Capture operator|(const Capture& other) const;
   bool any_attention() const { return attention || decoder_attention || cross_attention; }
@@ -132,7 +116,8 @@ struct TopTokens {
   torch::Tensor tail;       // [M] float32: logarithm of the probability of all other tokens
 };
 
-struct Outputs {
+// What one head says.
+struct HeadOutputs {
   // [B, C] float32: classification, regression (C = 1), multiple choice (C = 1: rows are choices).
   torch::Tensor logits;
   // [M, C] float32, of each token: C = vocabulary for masked, causal and sequence-to-sequence LM,
@@ -142,6 +127,10 @@ struct Outputs {
   torch::Tensor token_index;  // [M] int64: packed positions of token_logits' rows
   TopTokens top_tokens;       // of the same positions, instead of token_logits: a teacher's cache
   torch::Tensor pooled;       // [B, H] float32: the pooler's output, or the pooled embedding
+};
+
+struct Outputs : HeadOutputs {
+  std::map<std::string, HeadOutputs> more;  // of the further heads that were captured
   // L + 1 of [T, H]; 0 = embedding output; the last one has been through the final norm where a
   // family has one. Here and below, layers that were not captured are undefined.
   std::vector<torch::Tensor> hidden;
@@ -150,6 +139,8 @@ struct Outputs {
   // The same for a decoder behind an encoder, and its attention to the encoder's states [B, heads,
   // longest of the decoder, longest of the encoder].
   std::vector<torch::Tensor> decoder_hidden, decoder_attention, cross_attention;
+  // A head by its name; "": the model's own. Error{internal} for one that was not captured.
+  const HeadOutputs& of(const std::string& head) const;
 };
 
 // How a forward pass runs. The same `dropout_seed` gives the same dropout, so a step can be
@@ -215,8 +206,17 @@ std::unique_ptr<Model> build(const ModelState& state, uint64_t seed);
 // tensors are removed, to be initialised by build(). Returns what happened in words: "head drawn
 // anew: classes a, b", "head kept, its rows reordered: classes b, a for a, b"; "" where nothing
 // did.
+//
+// Further heads stay where the own head's kind does, else they are removed.
 std::string set_head(ModelState& state, HeadKind head, std::vector<std::string> labels,
                      std::string pooling = "mean");
+// Gives a state the further heads `specs` and no others. One that is there under its name with the
+// same kind and number of layers stays, its rows following the labels; labels that are left out are
+// those that it has. Tensors of other ones are made: layers of its own as copies of the body's last
+// ones, output layers as copies of the own head's where both are of one kind with the same classes;
+// else build() draws them. Error{recipe} without a place for a head that the family cannot have.
+// Returns what happened, one sentence a head.
+std::vector<std::string> set_more_heads(ModelState& state, std::vector<HeadSpec> specs);
 
 // Parameter counts for reports.
 struct Census {

@@ -64,9 +64,6 @@ class Objective : public roles::Part {
 
 using Maker = std::function<std::unique_ptr<Objective>(const recipe::Component&)>;
 const recipe::RegistryOf<Maker>& objectives();
-inline const recipe::Registry& registry() {
-  return objectives();
-}
 std::unique_ptr<Objective> make(const recipe::Component& component);
 // The term of a stage that names none.
 recipe::Component default_objective();

@@ -141,10 +141,6 @@ const recipe::RegistryOf<MakeAveraging>& averagings();  // swa, ema
 recipe::Component default_optimizer();
 recipe::Component default_schedule();
 // The same as plain registries, for option descriptions.
-const recipe::Registry& optimizer_registry();
-const recipe::Registry& schedule_registry();
-const recipe::Registry& mover_registry();
-const recipe::Registry& averaging_registry();
 
 // Scales gradients so that their global norm is at most `limit`; returns the norm before (a scalar
 // tensor: reading it synchronises). Float32, over all parameters with a gradient.

@@ -18,6 +18,9 @@ namespace compress::recipe {
 using Json = nlohmann::ordered_json;
 
 // One key of an option struct, type-erased.
+// Told a number and the node that it was read from.
+using VisitNumber = std::function<void(double, const Node&)>;
+
 struct Field {
   std::string key;
   std::string type;          // for people: "number", "duration", "one of a, b"
@@ -27,6 +30,9 @@ struct Field {
   std::function<Json()> schema;  // JSON schema of the value (lazy: may recurse)
   std::function<void(const Node&, void*, Problems&)> read;  // into the struct
   std::function<Node(const void*)> write;  // from the struct; null node = leave out
+  // Visits the numbers of the field of an object that was read from a node; empty where its type
+  // has none.
+  std::function<void(const void*, const Node&, const VisitNumber&)> numbers;
   // Adds the references inside; may be empty where there are none.
   std::function<void(const void*, const std::string& path, std::vector<Referred>&)> references;
   std::vector<std::string>

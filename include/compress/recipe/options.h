@@ -45,6 +45,12 @@ class Options {
     field.read = [member](const Node& node, void* object, Problems& problems) {
       Type<V>::read(node, static_cast<T*>(object)->*member, problems);
     };
+    if constexpr (requires(const V& value, const Node& node, const VisitNumber& visit) {
+                    Type<V>::numbers(value, node, visit);
+                  })
+      field.numbers = [member](const void* object, const Node& node, const VisitNumber& visit) {
+        Type<V>::numbers(static_cast<const T*>(object)->*member, node, visit);
+      };
     Node initial = Type<V>::write(T{}.*member);
     if (initial.kind == Node::Kind::scalar) field.default_text = initial.scalar;
     // An empty list or map is left out where it is the default, and spelled out where it is not.
@@ -62,7 +68,8 @@ class Options {
   }
 
   // One component out of `registry`: `key: name` or `key: {name: {...}}`.
-  Options& component(std::string key, Component T::*member, const Registry& (*registry)(),
+  template <std::derived_from<Registry> R>
+  Options& component(std::string key, Component T::*member, const R& (*registry)(),
                      std::string doc) {
     Field field;
     field.key = key;
@@ -86,7 +93,8 @@ class Options {
 
   // One component by its own key (`train: {...}` beside `name:`). A second one is a problem; that
   // there is one is the struct's to check.
-  Options& component_by_key(Component T::*member, const Registry& (*registry)()) {
+  template <std::derived_from<Registry> R>
+  Options& component_by_key(Component T::*member, const R& (*registry)()) {
     for (const auto& entry : registry().list()) {
       const ComponentInfo* info = entry.get();
       Field field;
@@ -112,8 +120,9 @@ class Options {
   }
 
   // A list of components in recipe order. A map with several keys, or one component, is a list too.
-  Options& components(std::string key, std::vector<Component> T::*member,
-                      const Registry& (*registry)(), std::string doc) {
+  template <std::derived_from<Registry> R>
+  Options& components(std::string key, std::vector<Component> T::*member, const R& (*registry)(),
+                      std::string doc) {
     Field field;
     field.key = key;
     field.keys = {key};
@@ -136,7 +145,8 @@ class Options {
 
   // Components as keys of this struct itself (`drop_layers: {...}` beside `from:`), applied in
   // registration order.
-  Options& components_by_key(std::vector<Component> T::*member, const Registry& (*registry)()) {
+  template <std::derived_from<Registry> R>
+  Options& components_by_key(std::vector<Component> T::*member, const R& (*registry)()) {
     for (const auto& entry : registry().list()) {
       const ComponentInfo* info = entry.get();
       Field field;

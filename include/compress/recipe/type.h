@@ -22,22 +22,40 @@ concept HasOptions = requires {
   T::options();
 };
 
-#define COMPRESS_RECIPE_TYPE(T)                   \
-  template <>                                     \
-  struct Type<T> {                                \
-    static std::string name();                    \
-    static Json schema();                         \
-    static bool read(const Node&, T&, Problems&); \
-    static Node write(const T&);                  \
+#define COMPRESS_RECIPE_TYPE(T)                 \
+  static std::string name();                    \
+  static Json schema();                         \
+  static bool read(const Node&, T&, Problems&); \
+  static Node write(const T&);
+#define COMPRESS_RECIPE_WORD(T) \
+  template <>                   \
+  struct Type<T> {              \
+    COMPRESS_RECIPE_TYPE(T)     \
   };
-COMPRESS_RECIPE_TYPE(bool)
-COMPRESS_RECIPE_TYPE(int64_t)  // "1000", "1_000"; no fraction
-COMPRESS_RECIPE_TYPE(double)   // finite
-COMPRESS_RECIPE_TYPE(std::string)
-COMPRESS_RECIPE_TYPE(Duration)
-COMPRESS_RECIPE_TYPE(Fraction)
-COMPRESS_RECIPE_TYPE(Ramp)
+#define COMPRESS_RECIPE_NUMBER(T)                                              \
+  template <>                                                                  \
+  struct Type<T> {                                                             \
+    COMPRESS_RECIPE_TYPE(T)                                                    \
+    static void numbers(const T&, const Node& node, const VisitNumber& visit); \
+  };
+COMPRESS_RECIPE_WORD(bool)
+COMPRESS_RECIPE_WORD(std::string)
+COMPRESS_RECIPE_NUMBER(int64_t)   // "1000", "1_000"; no fraction
+COMPRESS_RECIPE_NUMBER(double)    // finite
+COMPRESS_RECIPE_NUMBER(Duration)  // its value, whatever the unit
+COMPRESS_RECIPE_NUMBER(Fraction)
+COMPRESS_RECIPE_NUMBER(Ramp)  // both ends, or the values of its table
+#undef COMPRESS_RECIPE_NUMBER
+#undef COMPRESS_RECIPE_WORD
 #undef COMPRESS_RECIPE_TYPE
+
+// Visits each number inside a value with the node that it was read from; of types without numbers
+// none.
+template <class T>
+void visit_numbers(const T& value, const Node& node, const VisitNumber& visit) {
+  if constexpr (requires { Type<T>::numbers(value, node, visit); })
+    Type<T>::numbers(value, node, visit);
+}
 
 // Adds the references inside a value, of types that may hold some.
 template <class T>
@@ -72,6 +90,9 @@ struct Type<Placed<T>> {
     return Type<T>::read(node, value.value, problems);
   }
   static Node write(const Placed<T>& value) { return Type<T>::write(value.value); }
+  static void numbers(const Placed<T>& value, const Node& node, const VisitNumber& visit) {
+    visit_numbers(value.value, node, visit);
+  }
 };
 
 template <HasOptions T>
@@ -98,6 +119,9 @@ struct Type<std::optional<T>> {
   }
   static Node write(const std::optional<T>& value) {
     return value ? Type<T>::write(*value) : Node();
+  }
+  static void numbers(const std::optional<T>& value, const Node& node, const VisitNumber& visit) {
+    if (value) visit_numbers(*value, node, visit);
   }
   static void references(const std::optional<T>& value, const std::string& path,
                          std::vector<Referred>& found) {
@@ -128,6 +152,10 @@ struct Type<std::vector<T>> {
     Node list = Node::list();
     for (const T& item : value) list.items.push_back(Type<T>::write(item));
     return list;
+  }
+  static void numbers(const std::vector<T>& value, const Node& node, const VisitNumber& visit) {
+    for (size_t i = 0; i < value.size(); ++i)
+      visit_numbers(value[i], node.kind == Node::Kind::list ? node.items[i] : node, visit);
   }
   static void references(const std::vector<T>& value, const std::string& path,
                          std::vector<Referred>& found) {
@@ -165,6 +193,11 @@ struct Type<std::vector<Named<T>>> {
     Node map = Node::map();
     for (const auto& item : value) map.add(item.name, Type<T>::write(item.value));
     return map;
+  }
+  static void numbers(const std::vector<Named<T>>& value, const Node& node,
+                      const VisitNumber& visit) {
+    for (size_t i = 0; i < value.size(); ++i)
+      visit_numbers(value[i].value, node.entries[i].value, visit);
   }
   static void references(const std::vector<Named<T>>& value, const std::string& path,
                          std::vector<Referred>& found) {

@@ -14,7 +14,6 @@ namespace compress::surgery {
 using Edit = std::function<void(const recipe::Component&, nn::ModelState& state, Workshop&)>;
 // initialise, drop_layers, resize, trim_vocabulary, resize_vocabulary, projection
 const recipe::RegistryOf<Edit>& edits();
-const recipe::Registry& registry();
 void apply(const std::vector<recipe::Component>& components, nn::ModelState& state,
            Workshop& workshop);
 

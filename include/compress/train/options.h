@@ -11,11 +11,20 @@
 
 namespace compress::train {
 
+// A head beside the model's own: `next_sentence: classification`, or `{kind: ..., layers: 1}`.
+struct HeadOptions {
+  std::string kind;
+  std::vector<std::string> labels;  // empty: those that it has, else the data's
+  int64_t layers = 0;               // of its own, in place of the stack's last ones
+  static const recipe::Options<HeadOptions>& options();
+};
+
 // `model: teacher`, or `model: {from: models/x, head: classification, drop_layers: {...}}`.
 struct ModelOptions {
   recipe::ModelReference from;   // an earlier stage or a folder
   std::string head;              // "" = keep, or what the data's task asks for
-  std::string pooling = "auto";  // of the embedding head
+  std::vector<recipe::Named<HeadOptions>> heads;  // beside it; empty: those that it has
+  std::string pooling = "auto";                   // of the embedding head
   std::vector<recipe::Component> surgery;
   recipe::Mark mark;
   static const recipe::Options<ModelOptions>& options();
@@ -45,6 +54,7 @@ struct TeacherOptions {
 };
 
 struct EvaluationOptions {
+  recipe::Placed<std::string> head;  // that is scored; "" = the model's own
   std::vector<recipe::MetricReference> metrics;  // reported; empty = the task's
   recipe::MetricReference select;  // best checkpoint by this metric; "" = the first reported
   Duration every = Duration::epochs(1);

@@ -128,6 +128,11 @@ Architecture plan(const ModelConfig& c) {
 }  // namespace
 
 Family bert_family() {
+  // Whether the second text of a row follows the first one in their document.
+  const HeadSpec next_sentence{.name = "next_sentence",
+                               .kind = HeadKind::classification,
+                               .labels = {"is_next", "not_next"},
+                               .module = "cls.seq_relationship"};
   Family f = bert_kin("bert", "bert.", 0);
   f.head_tensors = {"classifier.", "cls.", "qa_outputs."};
   f.optional_tensors = {"pooler."};
@@ -137,7 +142,7 @@ Family bert_family() {
                {HeadKind::span, "BertForQuestionAnswering"},
                {HeadKind::multiple_choice, "BertForMultipleChoice"},
                {HeadKind::masked_lm, "BertForMaskedLM"},
-               {HeadKind::masked_lm, "BertForPreTraining"}};
+               {HeadKind::masked_lm, "BertForPreTraining", nullptr, {next_sentence}}};
   f.architecture = plan;
   return f;
 }

@@ -103,13 +103,14 @@ std::string class_name(const Json& json) {
              : "";
 }
 
-HeadKind head_of(const Family& family, const Json& json) {
+void read_heads(ModelConfig& config, const Family& family, const Json& json) {
   const std::string name = class_name(json);
   for (const HeadClass& entry : family.classes) {
     if (name != entry.name) continue;
-    return entry.head == HeadKind::classification ? problem_of(json) : entry.head;
+    config.head = entry.head == HeadKind::classification ? problem_of(json) : entry.head;
+    config.more_heads = entry.also;
+    return;
   }
-  return HeadKind::none;
 }
 
 int64_t token_id(const Json& json, const char* key) {
@@ -151,6 +152,26 @@ void complete(ModelConfig& config) {
 }
 
 namespace {
+
+// The class that a model is written as: of its own head, with the further heads that the class has.
+const HeadClass* class_for(const Family& family, const ModelConfig& config) {
+  const HeadKind shared =
+      config.head == HeadKind::embedding ? HeadKind::none : class_of(config.head);
+  const HeadClass* best = nullptr;
+  auto has_all = [&](const std::vector<HeadSpec>& also) {
+    return std::all_of(also.begin(), also.end(), [&](const HeadSpec& spec) {
+      const HeadSpec* own = config.find_head(spec.name);
+      return own != nullptr && own->module == spec.module;
+    });
+  };
+  for (const HeadClass& entry : family.classes) {
+    if ((entry.head != shared && entry.head != config.head) || !has_all(entry.also)) continue;
+    const bool nearer = best != nullptr && (entry.also.size() > best->also.size() ||
+                                            (entry.head == config.head && best->head != config.head));
+    if (best == nullptr || nearer) best = &entry;
+  }
+  return best;
+}
 
 Json field_json(const ModelConfig& config, const ConfigKey::Field& field) {
   return std::visit([&](auto member) { return Json(config.*member); }, field);
@@ -224,7 +245,7 @@ ModelConfig Family::read_config(const Json& given) const {
     std::visit([&](auto member) { read_field(key, config.*member, present(json, key.name)); },
                key.field);
   read_tokens(config, json);
-  config.head = head_of(*this, json);
+  read_heads(config, *this, json);
   if (has_labels(config.head)) config.labels = labels_of(json);
   if (finish != nullptr) finish(config, json);
   check_activation(*this, config);
@@ -257,13 +278,8 @@ std::vector<std::string> Family::remarks(const Json& json) const {
 Json Family::write_config(const ModelConfig& config) const {
   Json json = config.raw.is_object() ? config.raw : Json::object();
   for (const ConfigAlias& alias : aliases) json.erase(alias.name);
-  for (const HeadClass& entry : classes) {
-    const HeadKind head =
-        config.head == HeadKind::embedding ? HeadKind::none : class_of(config.head);
-    if (entry.head != head && entry.head != config.head) continue;
-    json["architectures"] = Json::array({entry.name});
-    if (entry.head == config.head) break;
-  }
+  if (const HeadClass* entry = class_for(*this, config)) 
+    json["architectures"] = Json::array({entry->name});
   json["model_type"] = model_type;
   for (const ConfigKey& key : keys)
     if (present(json, key.name) != nullptr || std::holds_alternative<std::monostate>(key.fallback))
@@ -296,7 +312,7 @@ Json Family::write_config(const ModelConfig& config) const {
 
 std::string Family::file_name(const std::string& canonical, HeadKind head) const {
   const bool bare = head == HeadKind::none || head == HeadKind::embedding ||
-                    begins_with_any(canonical, head_tensors);
+                    starts_with(canonical, head_prefix) || begins_with_any(canonical, head_tensors);
   if (bare) return canonical;
   const char* own = class_prefix(*this, head);
   return (own != nullptr ? own : prefix) + canonical;
@@ -322,7 +338,8 @@ bool Family::is_ignored(const std::string& canonical) const {
 }
 
 bool Family::is_head(const std::string& canonical) const {
-  return begins_with_any(canonical, head_tensors) || begins_with_any(canonical, optional_tensors);
+  return starts_with(canonical, head_prefix) || begins_with_any(canonical, head_tensors) ||
+         begins_with_any(canonical, optional_tensors);
 }
 
 bool Family::is_transposed(const std::string& canonical) const {
@@ -354,6 +371,48 @@ const Family& family(const std::string& model_type) {
 
 Architecture architecture(const ModelConfig& config) {
   return family(config.family).architecture(config);
+}
+
+HeadPlan head_plan(const ModelConfig& config, const HeadSpec& head) {
+  ModelConfig alone = config;
+  alone.head = head.kind;
+  alone.labels = head.labels;
+  const std::vector<HeadKind> known = family(config.family).heads();
+  HeadPlan plan;
+  if (std::find(known.begin(), known.end(), class_of(head.kind)) != known.end()) {
+    plan = architecture(alone).head;
+  } else if (head.kind == HeadKind::replaced_token) {  // ELECTRA's, on the states of any family
+    plan.dense = "dense";
+    plan.dense_activation = config.activation;
+    plan.out = "out";
+    plan.outputs = 1;
+  }
+  const std::string prefix = head_prefix + head.name + ".";
+  auto own = [&](std::string& module) {
+    if (!module.empty()) module.insert(0, prefix);
+  };
+  if (head.layers > 0) own(plan.pooler);
+  if (!head.module.empty()) {
+    plan.out = head.module;
+    return plan;
+  }
+  own(plan.dense);
+  own(plan.dense_norm);
+  own(plan.out_bias_name);
+  if (plan.out_tied && plan.out_bias && plan.out_bias_name.empty())
+    plan.out_bias_name = prefix + "bias";
+  if (!plan.out_tied) own(plan.out);
+  return plan;
+}
+
+Stack head_stack(const Architecture& plan, const HeadSpec& head) {
+  Stack stack = plan.decoder.layers > 0 ? plan.decoder : plan.encoder;
+  if (head.layers == 0) return stack;
+  const std::string prefix = head_prefix + head.name + ".";
+  stack.layers = head.layers;
+  stack.layer_prefix = prefix + "layer.";
+  if (!stack.final_norm.empty()) stack.final_norm = prefix + "final_norm";
+  return stack;
 }
 
 std::optional<int64_t> learned_places(const ModelConfig& config) {

@@ -1,9 +1,17 @@
 #include "compress/nn/layers.h"
 
 #include "compress/base/error.h"
+#include "compress/base/random.h"
 #include "compress/nn/packed.h"
 
 namespace compress::nn {
+
+DropoutSeeds DropoutSeeds::apart(const std::string& name) const {
+  DropoutSeeds other = *this;
+  other.seed_ = stream_seed(seed_, name);
+  other.site_ = 0;
+  return other;
+}
 
 namespace {
 

@@ -32,6 +32,21 @@ struct Run {
         computed(computed_rows(tokens_read.tokens(), how.precision, device)),
         rows{how.training, tokens_read.tokens()} {}
 
+  // The way of a branch, which begins where a head leaves the stack: with draws of its own, and
+  // nothing of it is captured.
+  Run(const Run& stack, DropoutSeeds& draws)
+      : batch(stack.batch),
+        pass(stack.pass),
+        seeds(draws),
+        computed(stack.computed),
+        rows(stack.rows),
+        tokens(stack.tokens),
+        distance_bias(stack.distance_bias),
+        memory(stack.memory),
+        memory_rows(stack.memory_rows),
+        memory_count(stack.memory_count),
+        prefix(stack.prefix) {}
+
   const data::Batch& batch;
   const Pass& pass;
   DropoutSeeds& seeds;
@@ -45,6 +60,7 @@ struct Run {
   TokenRows memory_rows;
   int64_t memory_count = -1;
   Recorder hidden, attention, cross;
+  std::map<size_t, torch::Tensor> kept;  // the states before a layer, for heads that branch off
   // While text is generated: where the tokens' keys and values go, and all that each row sees.
   Decoding* decoding = nullptr;
   torch::Tensor places;

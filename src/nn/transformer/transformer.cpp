@@ -2,6 +2,8 @@
 
 #include "transformer/transformer.h"
 
+#include <algorithm>
+
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/nn/pooling.h"
@@ -16,24 +18,37 @@ Transformer::Transformer(const ModelState& state, const ModelConfig& config, uin
   Assembler assemble(state, params_, seed);
   if (plan_.encoder.layers > 0) add_stack(assemble, plan_.encoder, 0, encoder_);
   if (plan_.decoder.layers > 0) add_stack(assemble, plan_.decoder, plan_.encoder.layers, decoder_);
-  add_head(assemble);
+  head_.kind = config_.head;
+  head_.plan = plan_.head;
+  add_head(assemble, head_);
+  add_more_heads(assemble);
   assemble.finish();
   for (StackModules* stack : {&encoder_, &decoder_}) {
     for (Parameter* table :
          {stack->embeddings.word, stack->embeddings.position, stack->embeddings.segment})
       if (table != nullptr) table->row_gradient = true;
     // The tied table of an output layer gives every row a gradient.
-    if (stack->embeddings.word != nullptr && plan_.head.out_tied && !plan_.head.out.empty())
+    if (stack->embeddings.word != nullptr && reads_table())
       stack->embeddings.word->row_gradient = false;
     if (config_.frozen_positions && stack->embeddings.position != nullptr) {
       stack->embeddings.position->trainable = false;
       stack->embeddings.position->latent.requires_grad_(false);
     }
-    for (Layer& layer : stack->layers) {
-      fuse(layer.self.inputs);
-      if (layer.crosses) fuse(layer.across.inputs);
-      fuse(layer.feed_forward.gate_and_up);
-    }
+    fuse(stack->layers);
+  }
+  for (HeadModules& head : more_heads_) fuse(head.layers);
+}
+
+bool Transformer::reads_table() const {
+  auto reads = [](const HeadModules& head) { return head.plan.out_tied && !head.plan.out.empty(); };
+  return reads(head_) || std::any_of(more_heads_.begin(), more_heads_.end(), reads);
+}
+
+void Transformer::fuse(std::vector<Layer>& layers) {
+  for (Layer& layer : layers) {
+    fuse(layer.self.inputs);
+    if (layer.crosses) fuse(layer.across.inputs);
+    fuse(layer.feed_forward.gate_and_up);
   }
 }
 
@@ -79,6 +94,14 @@ void Transformer::add_stack(Assembler& assemble, const Stack& plan, int64_t firs
   if (!plan.relative_bias.empty())
     stack.relative_bias = assemble.take(plan.relative_bias + ".weight", Role::embedding, -1,
                                         {config_.relative_buckets, plan.heads});
+  add_layers(assemble, plan, first, stack.layers);
+  if (!plan.final_norm.empty())
+    stack.final_norm = norm(assemble, plan.final_norm, -1, config_.hidden_size);
+  if (plan_.positions == Positions::rotary) stack.rotary = rotary_table(config_, 0);
+}
+
+void Transformer::add_layers(Assembler& assemble, const Stack& plan, int64_t first,
+                             std::vector<Layer>& layers) {
   for (int64_t i = 0; i < plan.layers; ++i) {
     const std::string prefix = str(plan.layer_prefix, i, ".");
     Layer layer;
@@ -88,11 +111,8 @@ void Transformer::add_stack(Assembler& assemble, const Stack& plan, int64_t firs
     if (plan.cross)
       layer.across = attention_layer(assemble, prefix, plan.across, plan, layer.number, true);
     layer.feed_forward = feed_forward_layer(assemble, prefix, plan, layer.number);
-    stack.layers.push_back(std::move(layer));
+    layers.push_back(std::move(layer));
   }
-  if (!plan.final_norm.empty())
-    stack.final_norm = norm(assemble, plan.final_norm, -1, config_.hidden_size);
-  if (plan_.positions == Positions::rotary) stack.rotary = rotary_table(config_, 0);
 }
 
 AttentionLayer Transformer::attention_layer(Assembler& assemble, const std::string& prefix,
@@ -152,39 +172,62 @@ FeedForwardLayer Transformer::feed_forward_layer(Assembler& assemble, const std:
   return layer;
 }
 
-void Transformer::add_head(Assembler& assemble) {
-  const HeadPlan& head = plan_.head;
+void Transformer::add_more_heads(Assembler& assemble) {
+  for (const HeadSpec& spec : config_.more_heads) {
+    const StackModules& body = decoder_.layers.empty() ? encoder_ : decoder_;
+    if (spec.layers > static_cast<int64_t>(body.layers.size()))
+      throw Error(ErrorKind::model, str("the head '", spec.name, "' has ", spec.layers,
+                                        " layers of its own, but the stack has ",
+                                        body.layers.size()));
+    HeadModules head;
+    head.name = spec.name;
+    head.kind = spec.kind;
+    head.plan = head_plan(config_, spec);
+    const Stack stack = head_stack(plan_, spec);
+    if (spec.layers > 0) {
+      const auto before = static_cast<int64_t>(body.layers.size()) - spec.layers;
+      add_layers(assemble, stack, body.layers.front().number + before, head.layers);
+      if (!stack.final_norm.empty())
+        head.final_norm = norm(assemble, stack.final_norm, -1, config_.hidden_size);
+    }
+    add_head(assemble, head);
+    more_heads_.push_back(std::move(head));
+  }
+}
+
+void Transformer::add_head(Assembler& assemble, HeadModules& head) {
+  const HeadPlan& plan = head.plan;
   const int64_t h = config_.hidden_size;
   const double fresh = config_.initializer_range;
-  const bool predicts = !head.out.empty();
-  if (!head.pooler.empty() && (predicts || assemble.has(head.pooler + ".weight")))
-    pooler_ = assemble.linear(head.pooler, Role::pooler, -1, h, h, true, fresh);
-  if (config_.head == HeadKind::embedding && config_.projection > 0)
+  const bool predicts = !plan.out.empty();
+  if (!plan.pooler.empty() && (predicts || assemble.has(plan.pooler + ".weight")))
+    head.pooler = assemble.linear(plan.pooler, Role::pooler, -1, h, h, true, fresh);
+  if (head.kind == HeadKind::embedding && config_.projection > 0)
     projection_ = assemble.linear("projection", Role::head, -1, config_.projection,
                                   h * static_cast<int64_t>(pooling_list(config_.pooling).size()),
                                   assemble.has("projection.bias"), fresh);
   if (!predicts) return;
-  const int64_t dense = head.dense_size > 0 ? head.dense_size : h;
-  if (!head.dense.empty())
-    dense_ = assemble.linear(head.dense, Role::head, -1, dense, h, true, fresh);
-  if (!head.dense_norm.empty())
-    dense_norm_ =
-        assemble.norm(head.dense_norm, -1, dense, NormKind::layer, config_.norm_eps, true);
-  const int64_t in = head.dense.empty() ? h : dense;
-  if (!head.out_tied) {
-    const bool own_bias = head.out_bias && head.out_bias_name.empty();
-    out_ = assemble.linear(head.out, Role::head, -1, head.outputs, in, own_bias, fresh);
-    if (out_.weight != nullptr && predicts_tokens(config_.head)) out_.weight->castable = true;
+  const int64_t dense = plan.dense_size > 0 ? plan.dense_size : h;
+  if (!plan.dense.empty())
+    head.dense = assemble.linear(plan.dense, Role::head, -1, dense, h, true, fresh);
+  if (!plan.dense_norm.empty())
+    head.dense_norm =
+        assemble.norm(plan.dense_norm, -1, dense, NormKind::layer, config_.norm_eps, true);
+  const int64_t in = plan.dense.empty() ? h : dense;
+  if (!plan.out_tied) {
+    const bool own_bias = plan.out_bias && plan.out_bias_name.empty();
+    head.out = assemble.linear(plan.out, Role::head, -1, plan.outputs, in, own_bias, fresh);
+    if (head.out.weight != nullptr && predicts_tokens(head.kind)) head.out.weight->castable = true;
   }
-  std::string bias = head.out_bias_name;
-  if (bias.empty() && head.out_tied && head.out_bias) bias = head.out + ".bias";
+  std::string bias = plan.out_bias_name;
+  if (bias.empty() && plan.out_tied && plan.out_bias) bias = plan.out + ".bias";
   if (bias.empty()) return;
-  std::vector<int64_t> shape = {head.outputs};
-  if (head.bias_is_buffer) shape.insert(shape.begin(), 1);
-  out_bias_ = assemble.take(bias, Role::bias, -1, shape, 0);
-  if (out_bias_ != nullptr && head.bias_is_buffer) {
-    out_bias_->trainable = false;
-    out_bias_->latent.requires_grad_(false);
+  std::vector<int64_t> shape = {plan.outputs};
+  if (plan.bias_is_buffer) shape.insert(shape.begin(), 1);
+  head.out_bias = assemble.take(bias, Role::bias, -1, shape, 0);
+  if (head.out_bias != nullptr && plan.bias_is_buffer) {
+    head.out_bias->trainable = false;
+    head.out_bias->latent.requires_grad_(false);
   }
 }
 

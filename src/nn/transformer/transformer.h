@@ -45,6 +45,18 @@ struct StackModules {
   Rotary rotary;
 };
 
+// The modules of a head, and the layers that it has of its own.
+struct HeadModules {
+  std::string name;  // "" for the model's own
+  HeadKind kind = HeadKind::none;
+  HeadPlan plan;
+  Linear pooler, dense, out;
+  Norm dense_norm;
+  Parameter* out_bias = nullptr;
+  std::vector<Layer> layers;  // in place of the stack's last ones
+  Norm final_norm;            // behind them, where the stack has one
+};
+
 // A stack's way through one batch.
 struct Run;
 
@@ -66,13 +78,21 @@ class Transformer : public Model {
                                  bool across);
   FeedForwardLayer feed_forward_layer(Assembler& assemble, const std::string& prefix,
                                       const Stack& plan, int64_t number);
-  void add_head(Assembler& assemble);
+  void add_layers(Assembler& assemble, const Stack& plan, int64_t first,
+                  std::vector<Layer>& layers);
+  void add_more_heads(Assembler& assemble);
+  void add_head(Assembler& assemble, HeadModules& head);
+  bool reads_table() const;  // some head multiplies with the table of words
+  void fuse(std::vector<Layer>& layers);
   void fuse(FusedLinear& group);
   Norm norm(Assembler& assemble, const std::string& name, int64_t number, int64_t width);
 
   // [rows, H] -> [rows, H], the stack's last states.
   torch::Tensor run(StackModules& stack, Run& run);
   torch::Tensor embed(const StackModules& stack, Run& run);
+  // The states x of a stack before layer `from` through layers and the norm behind them.
+  torch::Tensor run_layers(const StackModules& stack, const std::vector<Layer>& layers,
+                           const Norm& final_norm, size_t from, torch::Tensor x, Run& run);
   // Attention and what follows up to the residual: [rows, H].
   torch::Tensor self_attention(const Layer& layer, const StackModules& stack,
                                const torch::Tensor& x, Run& run);
@@ -84,26 +104,33 @@ class Transformer : public Model {
   void prepare(StackModules& stack, Run& run);
   torch::Tensor relative_bias(const StackModules& stack, int64_t reach, bool causal) const;
 
-  // The states [T, H] of the stack that the head reads.
-  void run_head(const torch::Tensor& states, const data::Batch& batch, DropoutSeeds& seeds,
-                const Capture& capture, Outputs& out) const;
-  void run_token_head(const torch::Tensor& states, const data::Batch& batch, DropoutSeeds& seeds,
-                      Outputs& out) const;
+  void keep_branches(const StackModules& stack, const Capture& capture, Run& run) const;
+  // Heads on the last states of the stack that they read, those with layers of their own on what
+  // the run kept for them.
+  void run_heads(const StackModules& stack, const torch::Tensor& states, const data::Batch& batch,
+                 const Capture& capture, Run& run, Outputs& out);
+  // `states` [T, H].
+  void run_head(const HeadModules& head, const torch::Tensor& states, const data::Batch& batch,
+                DropoutSeeds& seeds, bool pooled, HeadOutputs& out) const;
+  void run_token_head(const HeadModules& head, const torch::Tensor& states,
+                      const data::Batch& batch, DropoutSeeds& seeds, HeadOutputs& out) const;
   torch::Tensor pool(const torch::Tensor& states, const data::Batch& batch,
                      HeadPlan::From from) const;
   // The embedding head's output, [B, width].
   torch::Tensor embedding(const torch::Tensor& states, const data::Batch& batch,
                           bool training) const;
   // From states (of tokens or rows) to the layer `out`'s input, and through it.
-  torch::Tensor transformed(torch::Tensor x, DropoutSeeds& seeds, int64_t first) const;
+  torch::Tensor transformed(const HeadModules& head, torch::Tensor x, DropoutSeeds& seeds,
+                            int64_t first) const;
   // A tied table is multiplied in `type`.
-  torch::Tensor projected(const torch::Tensor& x, torch::ScalarType type, bool training) const;
+  torch::Tensor projected(const HeadModules& head, const torch::Tensor& x, torch::ScalarType type,
+                          bool training) const;
 
   Architecture plan_;
   StackModules encoder_, decoder_;
-  Linear pooler_, dense_, out_, projection_;
-  Norm dense_norm_;
-  Parameter* out_bias_ = nullptr;
+  HeadModules head_;
+  std::vector<HeadModules> more_heads_;
+  Linear projection_;
 };
 
 }  // namespace compress::nn

@@ -122,7 +122,7 @@ Tensor Transformer::decode(Decoding& decoding, const data::Batch& tokens, const 
     const std::vector<int64_t> ends(tokens.row_offsets.begin() + 1, tokens.row_offsets.end());
     last = states.index_select(0, torch::tensor(ends).sub_(1).to(device()));
   }
-  return projected(transformed(last, seeds, 0), states.scalar_type(), false);
+  return projected(head_, transformed(head_, last, seeds, 0), states.scalar_type(), false);
 }
 
 }  // namespace compress::nn

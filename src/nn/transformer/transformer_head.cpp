@@ -28,23 +28,26 @@ Tensor Transformer::embedding(const Tensor& states, const data::Batch& batch, bo
   return config_.normalize ? x / x.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12) : x;
 }
 
-Tensor Transformer::transformed(Tensor x, DropoutSeeds& seeds, int64_t first) const {
-  const HeadPlan& head = plan_.head;
-  if (head.first_dropout > 0) x = drop(x, head.first_dropout, seeds, first);
-  if (dense_.weight != nullptr) {
-    x = dense_(x.to(torch::kFloat32), {seeds.training()});
-    const std::string& name = head.dense_activation;
+Tensor Transformer::transformed(const HeadModules& head, Tensor x, DropoutSeeds& seeds,
+                                int64_t first) const {
+  const HeadPlan& plan = head.plan;
+  if (plan.first_dropout > 0) x = drop(x, plan.first_dropout, seeds, first);
+  if (head.dense.weight != nullptr) {
+    x = head.dense(x.to(torch::kFloat32), {seeds.training()});
+    const std::string& name = plan.dense_activation;
     if (!name.empty()) x = name == "tanh" ? torch::tanh(x) : activation(x, name);
   }
-  if (dense_norm_.weight != nullptr) x = dense_norm_(x);
-  if (head.dropout > 0) x = drop(x, head.dropout, seeds, first);
-  return head.scale == 1 ? x : x * head.scale;
+  if (head.dense_norm.weight != nullptr) x = head.dense_norm(x);
+  if (plan.dropout > 0) x = drop(x, plan.dropout, seeds, first);
+  return plan.scale == 1 ? x : x * plan.scale;
 }
 
-Tensor Transformer::projected(const Tensor& x, torch::ScalarType type, bool training) const {
-  if (!plan_.head.out_tied) {
-    Tensor y = out_(x, {training}).to(torch::kFloat32);
-    return out_bias_ == nullptr ? y : y + out_bias_->effective;
+Tensor Transformer::projected(const HeadModules& head, const Tensor& x, torch::ScalarType type,
+                              bool training) const {
+  const Parameter* bias = head.out_bias;
+  if (!head.plan.out_tied) {
+    Tensor y = head.out(x, {training}).to(torch::kFloat32);
+    return bias == nullptr ? y : y + bias->effective;
   }
   const StackModules& stack = decoder_.layers.empty() ? encoder_ : decoder_;
   const Linear table{stack.embeddings.word, nullptr};
@@ -54,47 +57,70 @@ Tensor Transformer::projected(const Tensor& x, torch::ScalarType type, bool trai
   } else {
     y = at::linear(x.to(type), table.weight->effective.to(type)).to(torch::kFloat32);
   }
-  return out_bias_ == nullptr ? y : y + out_bias_->effective;
+  return bias == nullptr ? y : y + bias->effective;
 }
 
-void Transformer::run_token_head(const Tensor& states, const data::Batch& batch,
-                                 DropoutSeeds& seeds, Outputs& out) const {
-  const HeadPlan& head = plan_.head;
-  const Tensor& labels = batch.targets.token_labels;
+void Transformer::run_token_head(const HeadModules& head, const Tensor& states,
+                                 const data::Batch& batch, DropoutSeeds& seeds,
+                                 HeadOutputs& out) const {
+  const HeadPlan& plan = head.plan;
+  const data::Targets& targets = batch.targets;
+  // Which tokens were changed is said of every token.
+  const bool all = head.kind == HeadKind::span ||
+                   (head.kind == HeadKind::replaced_token && targets.changed.defined());
+  const Tensor& labels = targets.token_labels;
   Tensor x = states;
   // Dropout of a token does not depend on which others have a label.
-  const bool early = dense_.weight == nullptr && head.dropout > 0;
-  if (early) x = drop(x, head.dropout, seeds, seeds.first_token());
-  if (labels.defined() && config_.head != HeadKind::span) {
+  const bool early = head.dense.weight == nullptr && plan.dropout > 0;
+  if (early) x = drop(x, plan.dropout, seeds, seeds.first_token());
+  if (labels.defined() && !all) {
     // Looking for labels on a device would wait for it.
-    const Tensor& listed = batch.targets.token_index;
+    const Tensor& listed = targets.token_index;
     out.token_index = listed.defined() ? listed : labels.ne(-100).nonzero().squeeze(1);
     if (out.token_index.size(0) != x.size(0)) x = x.index_select(0, out.token_index);
   } else {
     out.token_index = torch::arange(states.size(0), batch.token_ids.options());
   }
-  if (!early) x = transformed(x, seeds, seeds.first_token());
-  out.token_logits = projected(x, states.scalar_type(), seeds.training());
+  if (!early) x = transformed(head, x, seeds, seeds.first_token());
+  out.token_logits = projected(head, x, states.scalar_type(), seeds.training());
 }
 
-void Transformer::run_head(const Tensor& states, const data::Batch& batch, DropoutSeeds& seeds,
-                           const Capture& capture, Outputs& out) const {
-  const HeadPlan& head = plan_.head;
-  if (config_.head == HeadKind::embedding) {
+void Transformer::run_head(const HeadModules& head, const Tensor& states, const data::Batch& batch,
+                           DropoutSeeds& seeds, bool pooled, HeadOutputs& out) const {
+  const HeadPlan& plan = head.plan;
+  if (head.kind == HeadKind::embedding) {
     out.pooled = embedding(states, batch, seeds.training());
     return;
   }
-  if (head.from == HeadPlan::From::tokens) {
-    if (!head.out.empty()) run_token_head(states, batch, seeds, out);
+  if (plan.from == HeadPlan::From::tokens) {
+    if (!plan.out.empty()) run_token_head(head, states, batch, seeds, out);
     return;
   }
-  if (pooler_.weight == nullptr && head.out.empty()) return;
-  Tensor x = pool(states, batch, head.from);
-  if (pooler_.weight != nullptr) x = torch::tanh(pooler_(x, {seeds.training()}));
-  if (capture.pooled || head.out.empty()) out.pooled = x;
-  if (head.out.empty()) return;
-  x = transformed(x, seeds, seeds.first_row());
-  out.logits = projected(x, torch::kFloat32, seeds.training());
+  if (head.pooler.weight == nullptr && plan.out.empty()) return;
+  Tensor x = pool(states, batch, plan.from);
+  if (head.pooler.weight != nullptr) x = torch::tanh(head.pooler(x, {seeds.training()}));
+  if (pooled || plan.out.empty()) out.pooled = x;
+  if (plan.out.empty()) return;
+  x = transformed(head, x, seeds, seeds.first_row());
+  out.logits = projected(head, x, torch::kFloat32, seeds.training());
+}
+
+void Transformer::run_heads(const StackModules& stack, const Tensor& states,
+                            const data::Batch& batch, const Capture& capture, Run& run,
+                            Outputs& out) {
+  run_head(head_, run.rows.of(states), batch, run.seeds, capture.pooled, out);
+  for (const HeadModules& head : more_heads_) {
+    if (!capture.heads.contains(head.name)) continue;
+    // Draws of its own: what one head draws does not change with the others.
+    DropoutSeeds seeds = run.seeds.apart(head.name);
+    Tensor own = states;
+    if (!head.layers.empty()) {
+      const size_t from = stack.layers.size() - head.layers.size();
+      Run branch(run, seeds);
+      own = run_layers(stack, head.layers, head.final_norm, from, run.kept.at(from), branch);
+    }
+    run_head(head, run.rows.of(own), batch, seeds, capture.pooled, out.more[head.name]);
+  }
 }
 
 }  // namespace compress::nn

@@ -181,10 +181,16 @@ Tensor Transformer::feed_forward(const Layer& layer, const Tensor& x, Run& run) 
 
 Tensor Transformer::run(StackModules& stack, Run& run) {
   prepare(stack, run);
+  const Tensor x = embed(stack, run);
+  run.hidden.put(0, run.rows.of(x));
+  return run_layers(stack, stack.layers, stack.final_norm, 0, x, run);
+}
+
+Tensor Transformer::run_layers(const StackModules& stack, const std::vector<Layer>& layers,
+                               const Norm& final_norm, size_t from, Tensor x, Run& run) {
   const bool pre = plan_.pre_norm;
   const double p = config_.hidden_dropout;
-  Tensor x = embed(stack, run);
-  Tensor normed = pre ? stack.layers.front().self.norm(x) : x;
+  Tensor normed = pre ? layers.front().self.norm(x) : x;
   // A sub-layer's output joins the residual; `next` is the norm of what reads the sum.
   auto add = [&](const Tensor& output, const Norm& own, const Norm& next) {
     if (pre) {
@@ -195,11 +201,11 @@ Tensor Transformer::run(StackModules& stack, Run& run) {
       x = normed = residual_norm(output, x, own, p, run.seeds);
     }
   };
-  run.hidden.put(0, run.rows.of(x));
-  for (size_t i = 0; i < stack.layers.size(); ++i) {
-    const Layer& layer = stack.layers[i];
-    const bool last = i + 1 == stack.layers.size();
-    run.index = i;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const Layer& layer = layers[i];
+    const bool last = i + 1 == layers.size();
+    run.index = from + i;
+    if (const auto kept = run.kept.find(run.index); kept != run.kept.end()) kept->second = x;
     if (plugs_ != nullptr) {
       const Tensor changed = plugs_->before_layer(x, layer.number, run.rows);
       if (!changed.is_same(x)) {
@@ -211,12 +217,18 @@ Tensor Transformer::run(StackModules& stack, Run& run) {
     add(self_attention(layer, stack, normed, run), layer.self.norm,
         layer.crosses ? layer.across.norm : inner);
     if (layer.crosses) add(cross_attention(layer, normed, run), layer.across.norm, inner);
-    add(feed_forward(layer, normed, run), inner,
-        last ? stack.final_norm : stack.layers[i + 1].self.norm);
+    add(feed_forward(layer, normed, run), inner, last ? final_norm : layers[i + 1].self.norm);
     if (last && plan_.final_dropout) normed = drop(normed, p, run.seeds, run.seeds.first_token());
-    run.hidden.put(static_cast<int64_t>(i) + 1, run.rows.of(last ? normed : x));
+    run.hidden.put(static_cast<int64_t>(run.index) + 1, run.rows.of(last ? normed : x));
   }
   return normed;
+}
+
+// Notes before which layers the states are kept for heads that branch off there.
+void Transformer::keep_branches(const StackModules& stack, const Capture& capture, Run& run) const {
+  for (const HeadModules& head : more_heads_)
+    if (!head.layers.empty() && capture.heads.contains(head.name))
+      run.kept.try_emplace(stack.layers.size() - head.layers.size());
 }
 
 Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, const Pass& pass) {
@@ -234,9 +246,10 @@ Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, c
   const auto layers = static_cast<int64_t>(reads.layers.size());
   first.hidden.open(capture.hidden, out.hidden, layers + 1);
   first.attention.open(capture.attention, out.attention, layers);
+  if (!both) keep_branches(reads, capture, first);
   const Tensor first_states = run(reads, first);
   if (!both) {
-    run_head(first.rows.of(first_states), batch, seeds, capture, out);
+    run_heads(reads, first_states, batch, capture, first, out);
     return out;
   }
   data::Batch read =
@@ -251,8 +264,9 @@ Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, c
   second.hidden.open(capture.decoder_hidden, out.decoder_hidden, writes + 1);
   second.attention.open(capture.decoder_attention, out.decoder_attention, writes);
   second.cross.open(capture.cross_attention, out.cross_attention, writes);
+  keep_branches(decoder_, capture, second);
   const Tensor states = run(decoder_, second);
-  run_head(second.rows.of(states), read, others, capture, out);
+  run_heads(decoder_, states, read, capture, second, out);
   return out;
 }
 

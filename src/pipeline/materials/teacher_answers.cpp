@@ -51,7 +51,8 @@ bool can_be_remembered(const train::TrainOptions& options, const Prepared& prepa
     if (!augment->fixed()) return false;
   if (prepared.job.data->choices > 1) return false;
   const nn::Capture& seen = prepared.binding->needs().teacher->capture;
-  const bool states = seen.hidden || seen.decoder_hidden || seen.any_attention() || seen.pooled;
+  const bool states = seen.hidden || seen.decoder_hidden || seen.any_attention() || seen.pooled ||
+                      !seen.heads.empty();
   return options.teacher->cache ? !wanted.nothing() : wanted.logits && !states;
 }
 
@@ -77,8 +78,8 @@ std::vector<teacher::Piece> ask_all(
 
 // Outputs that are neither one row a row of the split nor distributions over a vocabulary.
 bool has_other_outputs(nn::HeadKind head) {
-  return head == nn::HeadKind::token_classification || head == nn::HeadKind::span ||
-         head == nn::HeadKind::multiple_choice || head == nn::HeadKind::replaced_token;
+  const nn::Prediction& says = nn::prediction(head);
+  return says.predicts() && says.over != nn::Prediction::Over::rows && !says.vocabulary;
 }
 
 // What an objective reads of the teacher that no cache keeps; "" when a cache keeps it all.
@@ -88,6 +89,7 @@ std::string unkept(const roles::Asked& asked, const nn::ModelConfig& student) {
   if (asked.logits && has_other_outputs(student.head))
     return str("outputs of a ", nn::head_name(student.head), " head");
   const nn::Capture& capture = asked.capture;
+  if (!capture.heads.empty()) return "further heads";
   if (capture.any_attention()) return "attention scores";
   if (capture.decoder_hidden) return "states of two stacks";
   if (capture.hidden && student.head == nn::HeadKind::multiple_choice) return "states of choices";

@@ -19,10 +19,6 @@ namespace compress::pipeline {
 
 namespace {
 
-bool has_classes(nn::HeadKind head) {
-  return head == nn::HeadKind::classification || head == nn::HeadKind::token_classification;
-}
-
 // The head that a task asks for; none = any.
 nn::HeadKind head_of(const data::DatasetOptions& data) {
   static const std::map<std::string, nn::HeadKind> heads = {
@@ -85,7 +81,7 @@ bool scores_teacher(const nn::ModelConfig& teacher, const data::DatasetOptions& 
   if (data.validation.empty() || teacher.head == nn::HeadKind::none ||
       teacher.head != head_of(data))
     return false;
-  return !has_classes(teacher.head) || data::match_classes(labels, teacher.labels);
+  return !nn::has_classes(teacher.head) || data::match_classes(labels, teacher.labels);
 }
 
 void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer& teacher,
@@ -99,7 +95,33 @@ void refuse_teacher(const std::string& name, const recipe::Mark& mark) {
               "teacher and student must read the same tokens");
 }
 
-std::string prepare_head(nn::ModelState& state, const train::ModelOptions& options,
+namespace {
+
+// The heads that a recipe lists, with the data's classes where they have no others.
+std::vector<std::string> prepare_more_heads(nn::ModelState& state,
+                                            const train::ModelOptions& options,
+                                            const std::vector<std::string>& labels) {
+  std::vector<nn::HeadSpec> specs;
+  for (const recipe::Named<train::HeadOptions>& named : options.heads) {
+    if (!nn::is_head_name(named.name))
+      throw Error(ErrorKind::recipe, "a head cannot be called '" + named.name + "'",
+                  named.mark.text(), "letters, digits, '_' and '-', at most 64 of them");
+    nn::HeadSpec spec{.name = named.name,
+                      .kind = nn::parse_head(named.value.kind),
+                      .labels = named.value.labels,
+                      .layers = named.value.layers};
+    const bool is_there = state.config.find_head(spec.name) != nullptr;
+    if (spec.labels.empty() && nn::has_classes(spec.kind) && (!is_there || !labels.empty()))
+      spec.labels = labels;
+    specs.push_back(std::move(spec));
+  }
+  const recipe::Mark& mark = options.heads.front().mark;
+  return with_place(mark.text(), [&] { return nn::set_more_heads(state, std::move(specs)); });
+}
+
+}  // namespace
+
+std::vector<std::string> prepare_head(nn::ModelState& state, const train::ModelOptions& options,
                          const data::DatasetOptions& data, const std::vector<std::string>& labels) {
   nn::HeadKind wanted = options.head.empty() ? head_of(data) : nn::parse_head(options.head);
   if (wanted == nn::HeadKind::none && options.head.empty()) wanted = state.config.head;
@@ -113,17 +135,25 @@ std::string prepare_head(nn::ModelState& state, const train::ModelOptions& optio
     if (surgery::traits(edit).embedding_head && wanted != nn::HeadKind::embedding)
       throw Error(ErrorKind::recipe, edit.name() + " needs a model with the embedding head",
                   edit.mark.text(), "add head: embedding to the model");
-  std::vector<std::string> classes = has_classes(wanted) ? labels : std::vector<std::string>{};
+  std::vector<std::string> classes =
+      nn::has_classes(wanted) ? labels : std::vector<std::string>{};
   // Texts without labels leave a trained head its own classes.
   if (classes.empty() && wanted == state.config.head) classes = state.config.labels;
-  if (classes.empty() && has_classes(wanted))
+  if (classes.empty() && nn::has_classes(wanted))
     throw Error(
         ErrorKind::recipe,
         str("the head '", nn::head_name(wanted), "' needs class names, and the data set has none"),
         options.mark.text(), "start from a model that has this head");
-  return with_place(options.mark.text(), [&] {
-    return nn::set_head(state, wanted, std::move(classes), options.pooling);
+  std::vector<std::string> notes;
+  auto note = [&](std::string text) {
+    if (!text.empty()) notes.push_back(std::move(text));
+  };
+  with_place(options.mark.text(), [&] {
+    note(nn::set_head(state, wanted, std::move(classes), options.pooling));
   });
+  if (!options.heads.empty())
+    for (std::string& text : prepare_more_heads(state, options, labels)) note(std::move(text));
+  return notes;
 }
 
 Workbench::Workbench(const Recipe& recipe, Folder folder, Identity identity,
@@ -192,9 +222,8 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   job.data = &split(options.data, "train", prepared.source);
   job.rows = job.data->rows();
   job.stop = stop_;
-  const std::string head =
-      prepare_head(state, options.model, recipe_.dataset(options.data), job.data->labels);
-  if (!head.empty()) {
+  for (const std::string& head :
+       prepare_head(state, options.model, recipe_.dataset(options.data), job.data->labels)) {
     log::info(stage.name + "  " + head);
     prepared.notes.push_back(head);
   }

@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "compress/base/clock.h"
+#include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"
@@ -18,6 +19,7 @@ namespace {
 struct EvaluateStageOptions {
   recipe::ModelReference model;
   recipe::DataReference data;
+  recipe::Placed<std::string> head;
   std::vector<recipe::MetricReference> metrics;
 
   static const recipe::Options<EvaluateStageOptions>& options() {
@@ -27,6 +29,8 @@ struct EvaluateStageOptions {
             .required()
             .field("data", &EvaluateStageOptions::data, "name of a data set")
             .required()
+            .field("head", &EvaluateStageOptions::head,
+                   "the head that is scored, one of the model's `heads`; default: its own")
             .field("metrics", &EvaluateStageOptions::metrics, "default: those of the task");
     return description;
   }
@@ -38,7 +42,9 @@ class EvaluateStage : public StageKind {
       : StageKind(stage), options_(stage.kind.as<EvaluateStageOptions>()) {}
 
   void check_models(Configs& configs) const override {
-    const nn::ModelConfig& config = configs.model(options_.model).config;
+    const nn::ModelConfig config = with_place(options_.head.mark.text(), [&] {
+      return nn::with_head(configs.model(options_.model).config, options_.head);
+    });
     configs.check_scored(config, options_.data);
     configs.check_classes(config, options_.data, options_.data.mark);
     configs.check_metrics(options_.metrics, config, options_.data);
@@ -57,7 +63,7 @@ class EvaluateStage : public StageKind {
     result.quantized = !loaded.scheme.is_null();
     result.bytes = static_cast<int64_t>(weight_bytes(folder));
     score_model(bench, loaded,
-                {options_.data, recipe::names_of(options_.metrics), nn::Precision::float32, folder,
+                {options_.data, options_.head, recipe::names_of(options_.metrics), nn::Precision::float32, folder,
                  bench.stop},
                 result);
     result.seconds = seconds_since(begin);

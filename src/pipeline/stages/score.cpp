@@ -24,6 +24,7 @@ void score_model(Bench& bench, exports::LoadedModel& model, const ScoreOptions& 
   const data::DatasetOptions& data = bench.recipe.dataset(options.dataset);
   eval::EvaluateOptions how;
   how.metrics = options.metrics;
+  how.head = options.head;
   how.precision = options.precision;
   how.batch = 64;
   how.tokenizer = &bench.work.tokenizer(options.tokenizer_folder);

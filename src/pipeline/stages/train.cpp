@@ -41,6 +41,7 @@ std::function<train::Score()> scorer(Bench& bench, const train::TrainOptions& op
       options.evaluate.select.empty() ? metrics.front() : options.evaluate.select.name;
   eval::EvaluateOptions how;
   how.metrics = metrics;
+  how.head = options.evaluate.head;
   how.batch = options.evaluate.batch;
   how.precision = prepared.job.precision;
   how.tokenizer = prepared.job.tokenizer;
@@ -105,7 +106,8 @@ StageResult TrainStage::run(Bench& bench) const {
   log::info(str(bench.name(), ": ", with_commas(job.rows), " rows, ", options.length.text(),
                 ", batch ", options.batch, ", ", nn::precision_name(job.precision), " on ",
                 job.device.str()));
-  const std::vector<std::string> metrics = metric_list(options.evaluate, job.student->config());
+  const std::vector<std::string> metrics = metric_list(
+      options.evaluate, nn::with_head(job.student->config(), options.evaluate.head));
   job.evaluate = scorer(bench, options, prepared, metrics);
   complete(job, bench);
   train::Result trained = train::run(job, *prepared.binding);
@@ -122,7 +124,9 @@ StageResult TrainStage::run(Bench& bench) const {
   result.census = nn::census(*prepared.student);
   for (const std::string& edit : prepared.student->history()) result.notes.push_back(edit);
   exports::LoadedModel finished = exports::with_scheme(std::move(prepared.student), trained.scheme);
-  score_model(bench, finished, {options.data, metrics, job.precision, source, nullptr}, result);
+  score_model(bench, finished,
+              {options.data, options.evaluate.head, metrics, job.precision, source, nullptr},
+              result);
   const std::filesystem::path folder = bench.folder / model_name;
   parallel::first_only(bench.processes, [&] {
     exports::save_stage_model(*finished.model, trained.scheme, folder, source);

@@ -87,9 +87,12 @@ void TrainStage::check_models(Configs& configs) const {
     student.resized = student.resized || traits.new_vocabulary;
     if (traits.new_tokenizer) student.tokenizer = stage_.name;
   }
-  configs.check_scored(student.config, options.data);
-  configs.check_metrics(options.evaluate.metrics, student.config, options.data);
-  configs.check_metric(options.evaluate.select, student.config, options.data);
+  const nn::ModelConfig scored = with_place(options.evaluate.head.mark.text(), [&] {
+    return nn::with_head(student.config, options.evaluate.head);
+  });
+  configs.check_scored(scored, options.data);
+  configs.check_metrics(options.evaluate.metrics, scored, options.data);
+  configs.check_metric(options.evaluate.select, scored, options.data);
   check_augments(options, student);
   if (options.teacher) check_teacher(configs, student);
   student.quantised = quantised_by(options);

@@ -74,7 +74,7 @@ class TrainPlan {
         [this](const std::string& name) { return planning_.tokenizer_folder(name); },
         options_.model.from);
     surgery::apply(edited_.surgery, state, workshop);
-    head_ = prepare_head(state, edited_, data_, labels_);
+    heads_ = prepare_head(state, edited_, data_, labels_);
     student_ = nn::build(state, 0);
     if (open)
       tell_open();
@@ -168,7 +168,7 @@ class TrainPlan {
     const nn::ModelConfig& config = student_->config();
     planning_.line("model after   " + model_line(config, student_->params().numel()));
     for (const std::string& edit : student_->history()) planning_.line("  " + edit);
-    if (!head_.empty()) planning_.line("  " + head_);
+    for (const std::string& head : heads_) planning_.line("  " + head);
     if (!options_.teacher) return;
     planning_.line(str("teacher       ", options_.teacher->from, ": ",
                        with_commas(teacher_parameters_), " parameters, frozen"));
@@ -213,7 +213,8 @@ class TrainPlan {
   Planning& planning_;
   train::ModelOptions edited_;  // without surgery that cannot be done yet
   std::vector<std::string> labels_;
-  std::string head_, kept_;  // what became of the head; what a teacher's cache keeps
+  std::vector<std::string> heads_;  // what became of them
+  std::string kept_;                // what a teacher's cache keeps
   std::unique_ptr<nn::Model> student_;
   train::Job job_;
   int64_t teacher_parameters_ = 0;

@@ -36,15 +36,15 @@ std::string graph_refusal(const GraphFacts& facts) {
   if (facts.captures.any_attention())
     return "an objective reads attention scores, which are padded";
   if (facts.decoder) return "decoders are not recorded";
-  switch (facts.head) {
-    case nn::HeadKind::masked_lm:
-      return "the number of masked tokens varies";
-    case nn::HeadKind::token_classification:
-    case nn::HeadKind::replaced_token:
-      return "the number of labelled tokens varies";
-    case nn::HeadKind::span:
+  if (!facts.captures.heads.empty()) return "a further head is read";
+  const nn::Prediction& says = nn::prediction(facts.head);
+  switch (says.over) {
+    case nn::Prediction::Over::tokens:
+      if (!says.every_token) return "the number of labelled tokens varies";
+      break;
+    case nn::Prediction::Over::row_tokens:
       return "the softmax over a row's tokens would see the padding";
-    case nn::HeadKind::multiple_choice:
+    case nn::Prediction::Over::choices:
       return "rows are choices of examples";
     default:
       break;

@@ -22,7 +22,7 @@ void bind(Augment& augment, const text::Tokenizer& tokenizer, int64_t rows) {
 Augments made(const std::string& text) {
   recipe::Component component;
   recipe::Problems problems;
-  registry().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
+  augments().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
   problems.raise();
   Augments list;
   list.push_back(make(component));

@@ -75,6 +75,45 @@ TEST_F(Save, AnEmbeddingHeadSurvives) {
   EXPECT_EQ(config.pooling, "cls");
 }
 
+TEST_F(Save, FurtherHeadsSurvive) {
+  nn::ModelState state = tiny::state();
+  nn::set_more_heads(state, {{.name = "second",
+                              .kind = nn::HeadKind::classification,
+                              .labels = {"a", "b", "c"},
+                              .layers = 1},
+                             {.name = "detect", .kind = nn::HeadKind::replaced_token}});
+  auto model = nn::build(state, 1);
+  checkpoint::save_model(*model, root_);
+  const nn::ModelState loaded = checkpoint::load_model(root_);
+  ASSERT_EQ(loaded.config.more_heads.size(), 2U);
+  EXPECT_EQ(loaded.config.more_heads[0].labels, (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(loaded.config.more_heads[0].layers, 1);
+  EXPECT_EQ(loaded.config.more_heads[1].kind, nn::HeadKind::replaced_token);
+  ASSERT_EQ(loaded.tensors.size(), model->params().list().size());
+  for (const nn::Parameter& parameter : model->params().list())
+    EXPECT_TRUE(torch::equal(loaded.tensors.at(parameter.name), parameter.latent))
+        << parameter.name;
+  EXPECT_EQ(nn::Json::parse(read_file(root_ / "config.json")).at("architectures"),
+            nn::Json::array({"BertForSequenceClassification"}));
+}
+
+TEST_F(Save, DamagedHeadsAreRefused) {
+  nn::ModelState state = tiny::state();
+  nn::set_more_heads(state, {{.name = "detect", .kind = nn::HeadKind::replaced_token}});
+  checkpoint::save_model(*nn::build(state, 1), root_);
+  nn::Json json = nn::Json::parse(read_file(root_ / "config.json"));
+  for (const nn::Json& heads :
+       {nn::Json(3), nn::Json::array({1}), nn::Json::array({{{"name", "../x"}, {"kind", "span"}}}),
+        nn::Json::array({{{"name", "x"}, {"kind", "spam"}}}),
+        nn::Json::array({{{"name", "x"}, {"kind", "span"}, {"layers", 100000000}}}),
+        nn::Json::array({{{"name", "x"}, {"kind", "span"}}, {{"name", "x"}, {"kind", "span"}}}),
+        nn::Json::array({{{"name", 5}, {"kind", "span"}}})}) {
+    json["compress"]["heads"] = heads;
+    write_file(root_ / "config.json", json.dump());
+    tiny::error_of(ErrorKind::model, [&] { checkpoint::load_config(root_); });
+  }
+}
+
 TEST_F(Save, CopiesTokenizersByteForByte) {
   tiny::write_tokenizer(root_ / "from");
   write_file(root_ / "from" / "README.md", "not a tokenizer");

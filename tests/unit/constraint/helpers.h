@@ -46,7 +46,7 @@ inline recipe::Component read(const recipe::Registry& registry, const std::strin
 }
 
 inline std::unique_ptr<Constraint> pruner(const std::string& text) {
-  return make(read(pruning(), text));
+  return make_pruning(read(pruning(), text));
 }
 
 inline QuantizationOptions quantization_options(const std::string& text) {

@@ -385,9 +385,9 @@ TEST(KeepPattern, StateBringsThePatternBack) {
 
 TEST(Registry, EveryComponentTellsItsStory) {
   EXPECT_THAT(pruning().names(), ElementsAre("magnitude", "keep_pattern"));
-  EXPECT_THAT(quantization_registry().names(), ElementsAre("quantization"));
+  EXPECT_THAT(quantization().names(), ElementsAre("quantization"));
   for (const recipe::Registry* registry :
-       {static_cast<const recipe::Registry*>(&pruning()), &quantization_registry()})
+       {static_cast<const recipe::Registry*>(&pruning()), &quantization()})
     for (const auto& info : registry->list()) {
       EXPECT_EQ(info->role, registry->role());
       EXPECT_FALSE(info->summary.empty()) << info->name;

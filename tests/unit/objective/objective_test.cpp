@@ -333,9 +333,9 @@ TEST(Objectives, MakeSetsNameWeightAndNeeds) {
   EXPECT_FALSE(made("hidden_states")->needs().teacher->logits);
   EXPECT_EQ(made("labels: {weight: 0.25}")->weight().at({}), 0.25);
   EXPECT_FALSE(made("labels")->needs().teacher);
-  EXPECT_THAT(registry().names(), ElementsAre("labels", "soft_labels", "logits_mse",
+  EXPECT_THAT(objectives().names(), ElementsAre("labels", "soft_labels", "logits_mse",
                                               "hidden_states", "attention", "contrastive"));
-  for (const auto& info : registry().list()) EXPECT_FALSE(info->equation.empty()) << info->name;
+  for (const auto& info : objectives().list()) EXPECT_FALSE(info->equation.empty()) << info->name;
 }
 
 }  // namespace

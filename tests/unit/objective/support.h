@@ -26,7 +26,7 @@ inline Error failure(const std::function<void()>& act) {
 inline std::unique_ptr<Objective> made(const std::string& text) {
   recipe::Component component;
   recipe::Problems problems;
-  registry().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
+  objectives().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
   problems.raise();
   return make(component);
 }

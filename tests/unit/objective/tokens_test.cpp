@@ -169,6 +169,63 @@ TEST(TokenLabels, ReplacedTokensByHand) {
   EXPECT_NEAR(soft({}, outputs, &teacher).item<double>(), 0.5 * 0.5 * std::log(4.0 / 3), 1e-6);
 }
 
+// Where masking says which tokens it changed, the loss is of all of them.
+TEST(TokenLabels, ChangedTokensByHand) {
+  const auto config = model(HeadKind::replaced_token, 0);
+  nn::Outputs outputs = with_tokens(torch::tensor({{std::log(3.0f)}, {0.0f}, {0.0f}}), {0, 1, 2});
+  data::Batch batch = with_token_labels({-100, 4, -100});
+  batch.targets.changed = torch::tensor({0, 1, 0});
+  Bound labels("labels", config);
+  EXPECT_EQ(labels.unit(batch, outputs), Unit::tokens);
+  EXPECT_NEAR(labels(batch, outputs).item<double>(), (std::log(4.0) + 2 * std::log(2.0)) / 3, 1e-6);
+}
+
+// A masked LM that also says whether one text follows the other.
+TEST(Heads, TermsReadTheirOwn) {
+  nn::ModelConfig config = model(HeadKind::masked_lm, 0);
+  config.more_heads = {
+      {.name = "next", .kind = HeadKind::classification, .labels = {"is_next", "not_next"}}};
+  nn::Outputs student = with_tokens(torch::zeros({1, 5}), {1}), teacher = student;
+  student.more["next"].logits = torch::tensor({{0.0f, std::log(3.0f)}, {0.0f, 0.0f}});
+  teacher.more["next"].logits = torch::zeros({2, 2});
+  data::Batch batch = with_token_labels({-100, 4});
+  batch.targets.distribution = torch::tensor({{0.0f, 1.0f}, {1.0f, 0.0f}});
+  EXPECT_NEAR(Bound("labels", config)(batch, student).item<double>(), std::log(5.0), 1e-6);
+  Bound next("labels: {head: next}", config);
+  EXPECT_EQ(next.unit(batch, student), Unit::rows);
+  EXPECT_THAT(next.term->needs().student.heads, testing::ElementsAre("next"));
+  EXPECT_NEAR(next(batch, student).item<double>(), (std::log(4.0 / 3) + std::log(2.0)) / 2, 1e-6);
+  Bound soft("soft_labels: {head: next}", config, config);
+  EXPECT_NEAR(soft(batch, student, &teacher).item<double>(), 0.25 * std::log(4.0 / 3), 1e-6);
+  const roles::Needs needs = soft.term->needs();
+  EXPECT_THAT(needs.teacher->capture.heads, testing::ElementsAre("next"));
+  EXPECT_FALSE(needs.teacher->logits);
+  Bound mse("logits_mse: {head: next}", config, config);
+  EXPECT_NEAR(mse(batch, student, &teacher).item<double>(), std::pow(std::log(3.0), 2) / 4, 1e-6);
+  // A teacher that has the classes in another order is read in the student's.
+  nn::ModelConfig turned = config;
+  turned.more_heads[0].labels = {"not_next", "is_next"};
+  nn::Outputs other = teacher;
+  other.more["next"].logits = student.more["next"].logits.flip(1);
+  EXPECT_NEAR(Bound("soft_labels: {head: next}", config, turned)(batch, student, &other)
+                  .item<double>(),
+              0, 1e-7);
+}
+
+TEST(Heads, WhatDoesNotFitIsRefused) {
+  nn::ModelConfig config = model(HeadKind::masked_lm, 0), none = config;
+  config.more_heads = {{.name = "next", .kind = HeadKind::classification, .labels = {"a", "b"}}};
+  EXPECT_THAT(failure([&] { Bound("labels: {head: nxt}", config); }).hint(), HasSubstr("'next'"));
+  EXPECT_THAT(failure([&] { Bound("soft_labels: {head: next}", config, none); }).message(),
+              HasSubstr("which the teacher does not have"));
+  nn::ModelConfig other = config;
+  other.more_heads[0].labels = {"c", "d"};
+  EXPECT_THAT(failure([&] { Bound("soft_labels: {head: next}", config, other); }).message(),
+              HasSubstr("the classes of the head 'next' differ"));
+  const Error late = failure([&] { Bound("labels: {head: next, label_smoothing: 0.1}", none); });
+  EXPECT_THAT(late.where(), HasSubstr("recipe.yaml:1:1"));
+}
+
 TEST(TokenLabels, SpansByHandWithGradient) {
   const auto config = model(HeadKind::span, 0);
   data::Batch batch = rows_of({2, 1});

@@ -160,14 +160,15 @@ TEST(Clip, WithoutGradientsIsZero) {
 }
 
 TEST(Components, EveryOneTellsItsStory) {
-  for (const recipe::Registry* registry :
-       {&optimizer_registry(), &schedule_registry(), &mover_registry(), &averaging_registry()})
+  const std::initializer_list<const recipe::Registry*> all = {&optimizers(), &schedules(), &movers(),
+                                                              &averagings()};
+  for (const recipe::Registry* registry : all)
     for (const auto& info : registry->list()) {
       EXPECT_FALSE(info->summary.empty()) << info->name;
       EXPECT_FALSE(info->equation.empty()) << info->name;
     }
-  EXPECT_THAT(optimizer_registry().names(), testing::ElementsAre("adamw", "sgd"));
-  EXPECT_THAT(averaging_registry().names(), testing::ElementsAre("swa", "ema"));
+  EXPECT_THAT(optimizers().names(), testing::ElementsAre("adamw", "sgd"));
+  EXPECT_THAT(averagings().names(), testing::ElementsAre("swa", "ema"));
 }
 
 }  // namespace

@@ -128,7 +128,7 @@ int64_t parameters(const nn::ModelState& state) {
 void edit(const std::string& text, nn::ModelState& state) {
   recipe::Component component;
   recipe::Problems problems;
-  registry().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
+  edits().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
   problems.raise();
   Workshop workshop(0);
   apply({component}, state, workshop);

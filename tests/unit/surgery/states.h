@@ -165,7 +165,7 @@ inline nn::ModelState bart_state() {
 inline recipe::Component component_of(const std::string& text) {
   recipe::Component component;
   recipe::Problems problems;
-  registry().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
+  edits().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
   problems.raise();
   return component;
 }

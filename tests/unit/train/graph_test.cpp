@@ -58,7 +58,7 @@ TEST(GraphPolicy, SaysWhyNot) {
   EXPECT_NE(reason([](auto& f) { f.flash = false; }).find("card"), std::string::npos);
   EXPECT_NE(reason([](auto& f) { f.captures.attention = true; }).find("attention scores"),
             std::string::npos);
-  EXPECT_NE(reason([](auto& f) { f.head = nn::HeadKind::masked_lm; }).find("masked"),
+  EXPECT_NE(reason([](auto& f) { f.head = nn::HeadKind::masked_lm; }).find("labelled"),
             std::string::npos);
   EXPECT_NE(reason([](auto& f) { f.head = nn::HeadKind::token_classification; }).find("labelled"),
             std::string::npos);
@@ -118,7 +118,7 @@ struct Passes {
   static std::unique_ptr<objective::Objective> made(const std::string& text) {
     recipe::Component component;
     recipe::Problems problems;
-    objective::registry().read(recipe::parse_text(text), component, problems);
+    objective::objectives().read(recipe::parse_text(text), component, problems);
     problems.raise();
     return objective::make(component);
   }

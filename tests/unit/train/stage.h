@@ -8,6 +8,7 @@
 #include "compress/objective/objective.h"
 #include "compress/optim/optim.h"
 #include "compress/train/train.h"
+#include "unit/augment/words.h"
 #include "unit/nn/support.h"
 
 namespace compress::train {
@@ -64,10 +65,32 @@ inline nn::ModelState masked_lm() {
   return state;
 }
 
+// A masked LM that also says which class a row has and, behind a layer of its own, which of its
+// tokens were changed.
+inline nn::ModelState several_heads() {
+  nn::ModelState state = nn::tiny_bert(nn::HeadKind::masked_lm);
+  nn::set_more_heads(
+      state,
+      {{.name = "row", .kind = nn::HeadKind::classification, .labels = {"no", "yes"}},
+       {.name = "detect", .kind = nn::HeadKind::replaced_token, .layers = 1}});
+  return state;
+}
+
+inline constexpr const char* several_terms =
+    "objectives: [labels: {}, labels: {head: row}, labels: {head: detect}, soft_labels: {head: "
+    "row}, logits_mse: {head: detect}]\naugment: [masking: {}]\n";
+
+// What a stage trains and learns from.
+inline nn::ModelState model_for(const std::string& yaml) {
+  return yaml.find("head: row") != std::string::npos ? several_heads()
+                                                     : nn::tiny_bert(nn::HeadKind::classification);
+}
+
 // One run of a stage on fresh models; the student's latents afterwards.
 struct Bench {
   data::Split split = make_split(50);
-  std::unique_ptr<nn::Model> student = nn::build(nn::tiny_bert(nn::HeadKind::classification), 1);
+  augment::Words words;
+  std::unique_ptr<nn::Model> student;
   std::unique_ptr<teacher::Teacher> teacher;
   TrainOptions options;
   Job job;
@@ -75,9 +98,9 @@ struct Bench {
   explicit Bench(const std::string& yaml, Place place = {})
       : Bench(yaml, reads_teacher(yaml), place) {}
   Bench(const std::string& yaml, bool with_teacher, Place place = {})
-      : options(options_from(head + yaml)) {
+      : student(nn::build(model_for(yaml), 1)), options(options_from(head + yaml)) {
     if (with_teacher) {
-      std::unique_ptr<nn::Model> model = nn::build(nn::tiny_bert(nn::HeadKind::classification), 9);
+      std::unique_ptr<nn::Model> model = nn::build(model_for(yaml), 9);
       model->to(place.device);
       teacher = teacher::frozen(std::move(model), student->config(), true, place.precision, {});
     }
@@ -86,6 +109,7 @@ struct Bench {
     job.stage = "stage";
     job.options = &options;
     job.student = student.get();
+    if (!options.augment.empty()) job.tokenizer = &words;
     job.teacher = teacher.get();
     job.data = &split;
     job.rows = split.rows();
