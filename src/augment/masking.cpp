@@ -73,9 +73,8 @@ class Masking : public Augment {
   // Whether a head says of each token if it was changed.
   static bool tells_changed(const nn::ModelConfig& config) {
     return config.head == nn::HeadKind::replaced_token ||
-           std::any_of(config.more_heads.begin(), config.more_heads.end(), [](const auto& head) {
-             return head.kind == nn::HeadKind::replaced_token;
-           });
+           std::any_of(config.more_heads.begin(), config.more_heads.end(),
+                       [](const auto& head) { return head.kind == nn::HeadKind::replaced_token; });
   }
 
   static void list(const int64_t* label, int64_t tokens, const torch::TensorOptions& options,

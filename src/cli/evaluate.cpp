@@ -128,9 +128,8 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
       !gap.empty())
     log::warn(flags.model + ": " + gap);
   const data::Split split = flags.data.load(scored, *tokenizer);
-  with_place("--metrics", [&] {
-    eval::check_metrics(flags.metrics, scored, !split.positive.empty());
-  });
+  with_place("--metrics",
+             [&] { eval::check_metrics(flags.metrics, scored, !split.positive.empty()); });
   loaded.model->to(device);
   eval::EvaluateOptions how;
   how.metrics = flags.metrics;

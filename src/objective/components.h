@@ -48,8 +48,8 @@ class ComparedHeads {
   // Error{recipe} at `mark` unless the teacher has the head, of the same kind and with the same
   // classes. Over a vocabulary the two are compared on the tokens that both have: with one
   // tokenizer what follows in the larger table is padding.
-  void bind(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
-            const std::string& term, const recipe::Mark& mark);
+  void bind(const nn::ModelConfig& student, const nn::ModelConfig& teacher, const std::string& term,
+            const recipe::Mark& mark);
   // What the term reads of both, where `asked` is what it reads of a teacher's own head.
   roles::Needs needs(roles::Asked asked) const;
   nn::HeadKind kind() const { return kind_; }
@@ -62,7 +62,7 @@ class ComparedHeads {
 
   std::string name_;
   nn::HeadKind kind_ = nn::HeadKind::none;
-  int64_t tokens_ = 0;          // over a vocabulary: those that both have
+  int64_t tokens_ = 0;  // over a vocabulary: those that both have
   // For each of the student's classes the teacher's; undefined: the same. On the logits' device.
   mutable torch::Tensor order_;
 };

@@ -105,10 +105,9 @@ class Labels final : public Objective {
   torch::Tensor of_changes(const torch::Tensor& logits, const Signals& signals) const {
     const data::Batch& batch = signals.batch;
     const bool all = batch.targets.changed.defined();
-    const torch::Tensor labels =
-        all ? batch.targets.changed
-            : given(batch.targets.token_labels)
-                  .index_select(0, signals.student.of(of_).token_index);
+    const torch::Tensor labels = all ? batch.targets.changed
+                                     : given(batch.targets.token_labels)
+                                           .index_select(0, signals.student.of(of_).token_index);
     const torch::Tensor losses = at::binary_cross_entropy_with_logits(
         logits, labels.to(torch::kFloat), {}, {}, at::Reduction::None);
     return all && batch.present.defined() ? losses * batch.present.squeeze(1) : losses;

@@ -137,7 +137,8 @@ torch::Tensor ComparedHeads::teacher(const nn::Outputs& outputs) const {
 const torch::Tensor& head_output(const nn::Outputs& outputs, const std::string& name,
                                  HeadKind head) {
   const nn::HeadOutputs& own = outputs.of(name);
-  const torch::Tensor& logits = nn::prediction(head).in_token_logits() ? own.token_logits : own.logits;
+  const torch::Tensor& logits =
+      nn::prediction(head).in_token_logits() ? own.token_logits : own.logits;
   if (!logits.defined())
     throw Error(ErrorKind::internal, str("a ", nn::head_name(head), " model gave no logits"));
   return logits;

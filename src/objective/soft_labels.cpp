@@ -35,13 +35,14 @@ struct SoftLabelsOptions {
 class SoftLabels final : public Objective {
  public:
   explicit SoftLabels(const SoftLabelsOptions& options)
-      : temperature_(options.temperature), scale_t2_(options.scale_t2), of_(options.head), heads_(options.head) {
+      : temperature_(options.temperature),
+        scale_t2_(options.scale_t2),
+        of_(options.head),
+        heads_(options.head) {
     weight_ = options.weight;
   }
 
-  roles::Needs needs() const override {
-    return heads_.needs({.logits = true, .top_tokens = true});
-  }
+  roles::Needs needs() const override { return heads_.needs({.logits = true, .top_tokens = true}); }
 
   void bind(const roles::Scene& scene) override {
     Objective::bind(scene);

@@ -154,8 +154,7 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
                      "update rule; default: adamw with lr 5e-5")
           .component("schedule", &TrainOptions::schedule, optim::schedules,
                      "learning rate over time; default: linear to 0 without warm-up")
-          .component("sharpness", &TrainOptions::sharpness, optim::movers,
-                     "sharpness-aware steps")
+          .component("sharpness", &TrainOptions::sharpness, optim::movers, "sharpness-aware steps")
           .component("averaging", &TrainOptions::averaging, optim::averagings,
                      "averages of the weights")
           .field("clip", &TrainOptions::clip, "largest global norm of the gradient; 0 = off")

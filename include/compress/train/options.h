@@ -21,8 +21,8 @@ struct HeadOptions {
 
 // `model: teacher`, or `model: {from: models/x, head: classification, drop_layers: {...}}`.
 struct ModelOptions {
-  recipe::ModelReference from;   // an earlier stage or a folder
-  std::string head;              // "" = keep, or what the data's task asks for
+  recipe::ModelReference from;                    // an earlier stage or a folder
+  std::string head;                               // "" = keep, or what the data's task asks for
   std::vector<recipe::Named<HeadOptions>> heads;  // beside it; empty: those that it has
   std::string pooling = "auto";                   // of the embedding head
   std::vector<recipe::Component> surgery;
@@ -54,7 +54,7 @@ struct TeacherOptions {
 };
 
 struct EvaluationOptions {
-  recipe::Placed<std::string> head;  // that is scored; "" = the model's own
+  recipe::Placed<std::string> head;              // that is scored; "" = the model's own
   std::vector<recipe::MetricReference> metrics;  // reported; empty = the task's
   recipe::MetricReference select;  // best checkpoint by this metric; "" = the first reported
   Duration every = Duration::epochs(1);

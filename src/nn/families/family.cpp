@@ -166,8 +166,9 @@ const HeadClass* class_for(const Family& family, const ModelConfig& config) {
   };
   for (const HeadClass& entry : family.classes) {
     if ((entry.head != shared && entry.head != config.head) || !has_all(entry.also)) continue;
-    const bool nearer = best != nullptr && (entry.also.size() > best->also.size() ||
-                                            (entry.head == config.head && best->head != config.head));
+    const bool nearer =
+        best != nullptr && (entry.also.size() > best->also.size() ||
+                            (entry.head == config.head && best->head != config.head));
     if (best == nullptr || nearer) best = &entry;
   }
   return best;
@@ -278,7 +279,7 @@ std::vector<std::string> Family::remarks(const Json& json) const {
 Json Family::write_config(const ModelConfig& config) const {
   Json json = config.raw.is_object() ? config.raw : Json::object();
   for (const ConfigAlias& alias : aliases) json.erase(alias.name);
-  if (const HeadClass* entry = class_for(*this, config)) 
+  if (const HeadClass* entry = class_for(*this, config))
     json["architectures"] = Json::array({entry->name});
   json["model_type"] = model_type;
   for (const ConfigKey& key : keys)

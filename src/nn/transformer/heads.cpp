@@ -43,7 +43,9 @@ constexpr std::array<HeadEntry, 12> table = {{
      "token_classification",
      {.over = Over::tokens, .kind = Kind::categories, .named = true}},
     {HeadKind::span, "span", {.over = Over::row_tokens, .kind = Kind::categories}},
-    {HeadKind::multiple_choice, "multiple_choice", {.over = Over::choices, .kind = Kind::categories}},
+    {HeadKind::multiple_choice,
+     "multiple_choice",
+     {.over = Over::choices, .kind = Kind::categories}},
     {HeadKind::replaced_token, "replaced_token", {.over = Over::tokens, .kind = Kind::yes_no}},
     {HeadKind::multi_label,
      "multi_label_classification",
@@ -84,9 +86,8 @@ HeadKind class_of(HeadKind head) {
 
 bool is_head_name(const std::string& name) {
   return !name.empty() && name.size() <= 64 &&
-         std::all_of(name.begin(), name.end(), [](unsigned char c) {
-           return std::isalnum(c) != 0 || c == '_' || c == '-';
-         });
+         std::all_of(name.begin(), name.end(),
+                     [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; });
 }
 
 const HeadOutputs& Outputs::of(const std::string& head) const {
@@ -276,9 +277,8 @@ void check_spec(const ModelState& state, const HeadSpec& head) {
                 "give its `labels`, or name a label column of the data set");
   const int64_t most = head_stack(plan, {}).layers;
   if (head.layers < 0 || head.layers > most)
-    throw Error(ErrorKind::recipe,
-                str("the head '", head.name, "' wants ", head.layers,
-                    " layers of its own, but the stack has ", most));
+    throw Error(ErrorKind::recipe, str("the head '", head.name, "' wants ", head.layers,
+                                       " layers of its own, but the stack has ", most));
 }
 
 }  // namespace
@@ -292,11 +292,10 @@ std::vector<std::string> set_more_heads(ModelState& state, std::vector<HeadSpec>
     });
   };
   for (const HeadSpec& old : before) {
-    const bool stays =
-        std::any_of(specs.begin(), specs.end(), [&](const HeadSpec& spec) {
-          const auto same = old_of(spec);
-          return same != before.end() && same->name == old.name;
-        });
+    const bool stays = std::any_of(specs.begin(), specs.end(), [&](const HeadSpec& spec) {
+      const auto same = old_of(spec);
+      return same != before.end() && same->name == old.name;
+    });
     if (!stays) erase_modules(state, modules_of(head_plan(state.config, old), old));
   }
   std::vector<std::string> notes;
@@ -308,8 +307,8 @@ std::vector<std::string> set_more_heads(ModelState& state, std::vector<HeadSpec>
     if (!has_labels(spec.kind)) spec.labels.clear();
     check_spec(state, spec);
     const HeadPlan plan = head_plan(state.config, spec);
-    const data::ClassMatch match = old != before.end() ? data::match_classes(spec.labels, old->labels)
-                                                       : data::ClassMatch();
+    const data::ClassMatch match =
+        old != before.end() ? data::match_classes(spec.labels, old->labels) : data::ClassMatch();
     const bool kept = old != before.end() && (match || !has_labels(spec.kind));
     if (match && !match.in_order()) reorder_rows(state, plan.out, match.order);
     std::string note;

@@ -176,9 +176,9 @@ void Transformer::add_more_heads(Assembler& assemble) {
   for (const HeadSpec& spec : config_.more_heads) {
     const StackModules& body = decoder_.layers.empty() ? encoder_ : decoder_;
     if (spec.layers > static_cast<int64_t>(body.layers.size()))
-      throw Error(ErrorKind::model, str("the head '", spec.name, "' has ", spec.layers,
-                                        " layers of its own, but the stack has ",
-                                        body.layers.size()));
+      throw Error(ErrorKind::model,
+                  str("the head '", spec.name, "' has ", spec.layers,
+                      " layers of its own, but the stack has ", body.layers.size()));
     HeadModules head;
     head.name = spec.name;
     head.kind = spec.kind;

@@ -122,7 +122,8 @@ std::vector<std::string> prepare_more_heads(nn::ModelState& state,
 }  // namespace
 
 std::vector<std::string> prepare_head(nn::ModelState& state, const train::ModelOptions& options,
-                         const data::DatasetOptions& data, const std::vector<std::string>& labels) {
+                                      const data::DatasetOptions& data,
+                                      const std::vector<std::string>& labels) {
   nn::HeadKind wanted = options.head.empty() ? head_of(data) : nn::parse_head(options.head);
   if (wanted == nn::HeadKind::none && options.head.empty()) wanted = state.config.head;
   if (wanted == nn::HeadKind::masked_lm && data.task == "language_model")
@@ -135,8 +136,7 @@ std::vector<std::string> prepare_head(nn::ModelState& state, const train::ModelO
     if (surgery::traits(edit).embedding_head && wanted != nn::HeadKind::embedding)
       throw Error(ErrorKind::recipe, edit.name() + " needs a model with the embedding head",
                   edit.mark.text(), "add head: embedding to the model");
-  std::vector<std::string> classes =
-      nn::has_classes(wanted) ? labels : std::vector<std::string>{};
+  std::vector<std::string> classes = nn::has_classes(wanted) ? labels : std::vector<std::string>{};
   // Texts without labels leave a trained head its own classes.
   if (classes.empty() && wanted == state.config.head) classes = state.config.labels;
   if (classes.empty() && nn::has_classes(wanted))
@@ -148,9 +148,8 @@ std::vector<std::string> prepare_head(nn::ModelState& state, const train::ModelO
   auto note = [&](std::string text) {
     if (!text.empty()) notes.push_back(std::move(text));
   };
-  with_place(options.mark.text(), [&] {
-    note(nn::set_head(state, wanted, std::move(classes), options.pooling));
-  });
+  with_place(options.mark.text(),
+             [&] { note(nn::set_head(state, wanted, std::move(classes), options.pooling)); });
   if (!options.heads.empty())
     for (std::string& text : prepare_more_heads(state, options, labels)) note(std::move(text));
   return notes;

@@ -13,9 +13,11 @@ namespace compress::pipeline {
 
 std::vector<const recipe::ComponentInfo*> all_components() {
   const std::initializer_list<const recipe::Registry*> all = {
-      &surgery::edits(),      &augment::augments(),        &objective::objectives(),
-      &constraint::pruning(), &constraint::quantization(), &optim::optimizers(),
-      &optim::schedules(),    &optim::movers(),            &optim::averagings()};
+      &surgery::edits(),           &augment::augments(),
+      &objective::objectives(),    &constraint::pruning(),
+      &constraint::quantization(), &optim::optimizers(),
+      &optim::schedules(),         &optim::movers(),
+      &optim::averagings()};
   std::vector<const recipe::ComponentInfo*> list;
   for (const recipe::Registry* registry : all)
     for (const auto& info : registry->list()) list.push_back(info.get());

@@ -63,8 +63,8 @@ class EvaluateStage : public StageKind {
     result.quantized = !loaded.scheme.is_null();
     result.bytes = static_cast<int64_t>(weight_bytes(folder));
     score_model(bench, loaded,
-                {options_.data, options_.head, recipe::names_of(options_.metrics), nn::Precision::float32, folder,
-                 bench.stop},
+                {options_.data, options_.head, recipe::names_of(options_.metrics),
+                 nn::Precision::float32, folder, bench.stop},
                 result);
     result.seconds = seconds_since(begin);
     return result;

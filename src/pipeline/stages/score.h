@@ -12,7 +12,7 @@ namespace compress::pipeline {
 
 struct ScoreOptions {
   std::string dataset;
-  std::string head;  // "": the model's own
+  std::string head;                  // "": the model's own
   std::vector<std::string> metrics;  // empty: those of the task
   nn::Precision precision = nn::Precision::float32;
   std::filesystem::path tokenizer_folder;

@@ -106,8 +106,8 @@ StageResult TrainStage::run(Bench& bench) const {
   log::info(str(bench.name(), ": ", with_commas(job.rows), " rows, ", options.length.text(),
                 ", batch ", options.batch, ", ", nn::precision_name(job.precision), " on ",
                 job.device.str()));
-  const std::vector<std::string> metrics = metric_list(
-      options.evaluate, nn::with_head(job.student->config(), options.evaluate.head));
+  const std::vector<std::string> metrics =
+      metric_list(options.evaluate, nn::with_head(job.student->config(), options.evaluate.head));
   job.evaluate = scorer(bench, options, prepared, metrics);
   complete(job, bench);
   train::Result trained = train::run(job, *prepared.binding);

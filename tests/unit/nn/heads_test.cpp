@@ -144,10 +144,14 @@ TEST(Heads, SaysOfEveryTokenWhetherItWasChanged) {
 }
 
 TEST(Heads, OfPreTrainingFollowFromTheClass) {
-  const Json json = {{"architectures", {"BertForPreTraining"}}, {"model_type", "bert"},
-                     {"vocab_size", 50},                        {"hidden_size", 32},
-                     {"num_hidden_layers", 2},                  {"num_attention_heads", 4},
-                     {"intermediate_size", 64},                 {"max_position_embeddings", 64}};
+  const Json json = {{"architectures", {"BertForPreTraining"}},
+                     {"model_type", "bert"},
+                     {"vocab_size", 50},
+                     {"hidden_size", 32},
+                     {"num_hidden_layers", 2},
+                     {"num_attention_heads", 4},
+                     {"intermediate_size", 64},
+                     {"max_position_embeddings", 64}};
   const Family& bert = family("bert");
   ModelConfig config = bert.read_config(json);
   EXPECT_EQ(config.head, HeadKind::masked_lm);

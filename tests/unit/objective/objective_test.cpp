@@ -334,7 +334,7 @@ TEST(Objectives, MakeSetsNameWeightAndNeeds) {
   EXPECT_EQ(made("labels: {weight: 0.25}")->weight().at({}), 0.25);
   EXPECT_FALSE(made("labels")->needs().teacher);
   EXPECT_THAT(objectives().names(), ElementsAre("labels", "soft_labels", "logits_mse",
-                                              "hidden_states", "attention", "contrastive"));
+                                                "hidden_states", "attention", "contrastive"));
   for (const auto& info : objectives().list()) EXPECT_FALSE(info->equation.empty()) << info->name;
 }
 

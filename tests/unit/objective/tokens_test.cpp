@@ -207,9 +207,9 @@ TEST(Heads, TermsReadTheirOwn) {
   turned.more_heads[0].labels = {"not_next", "is_next"};
   nn::Outputs other = teacher;
   other.more["next"].logits = student.more["next"].logits.flip(1);
-  EXPECT_NEAR(Bound("soft_labels: {head: next}", config, turned)(batch, student, &other)
-                  .item<double>(),
-              0, 1e-7);
+  EXPECT_NEAR(
+      Bound("soft_labels: {head: next}", config, turned)(batch, student, &other).item<double>(), 0,
+      1e-7);
 }
 
 TEST(Heads, WhatDoesNotFitIsRefused) {

@@ -160,8 +160,8 @@ TEST(Clip, WithoutGradientsIsZero) {
 }
 
 TEST(Components, EveryOneTellsItsStory) {
-  const std::initializer_list<const recipe::Registry*> all = {&optimizers(), &schedules(), &movers(),
-                                                              &averagings()};
+  const std::initializer_list<const recipe::Registry*> all = {&optimizers(), &schedules(),
+                                                              &movers(), &averagings()};
   for (const recipe::Registry* registry : all)
     for (const auto& info : registry->list()) {
       EXPECT_FALSE(info->summary.empty()) << info->name;

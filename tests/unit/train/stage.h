@@ -70,9 +70,8 @@ inline nn::ModelState masked_lm() {
 inline nn::ModelState several_heads() {
   nn::ModelState state = nn::tiny_bert(nn::HeadKind::masked_lm);
   nn::set_more_heads(
-      state,
-      {{.name = "row", .kind = nn::HeadKind::classification, .labels = {"no", "yes"}},
-       {.name = "detect", .kind = nn::HeadKind::replaced_token, .layers = 1}});
+      state, {{.name = "row", .kind = nn::HeadKind::classification, .labels = {"no", "yes"}},
+              {.name = "detect", .kind = nn::HeadKind::replaced_token, .layers = 1}});
   return state;
 }
 
