@@ -5,7 +5,6 @@ COMPRESS_BIN names the executable (default build/release/bin/compress).
 """
 
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -16,10 +15,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
-# Waiting threads of OpenMP sleep instead of spinning: other programs may share the machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from tests.support.program import BINARY, ROOT
+
 TOKENIZER = ROOT / "models/all-MiniLM-L6-v2"
 
 BERT = dict(vocab_size=30522, hidden_size=16, num_attention_heads=2, num_hidden_layers=2,

@@ -16,13 +16,11 @@ import tempfile
 import time
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
+from tests.support.program import BINARY, Case, command
+
 MODEL = "models/all-MiniLM-L6-v2"
 MOVIES = "data/movies/test.tsv"
 QUICKSTART = "configs/quickstart.yaml"
-# Waiting threads of OpenMP sleep instead of spinning: other programs may share the machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 SUBCOMMANDS = ["run", "plan", "evaluate", "inspect", "export", "explain", "schema", "bench",
                "tokenizer"]
 
@@ -50,45 +48,16 @@ stages:
 """
 
 
-def command(*arguments, timeout=600, **options):
-    return subprocess.run([BINARY, *map(str, arguments)], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=timeout, check=False,
-                          **options)
-
-
 def line_and_column(text, needle):
     """Where `needle` begins, as the program counts: from 1, columns in bytes."""
     before = text[:text.index(needle)]
     return before.count("\n") + 1, len(before.rsplit("\n", 1)[-1].encode()) + 1
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="compress_cli_"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-
-    def recipe(self, text, name="recipe.yaml"):
-        file = self.folder / name
-        file.write_text(text)
-        return file
-
-    def succeeds(self, *arguments, **options):
-        done = command(*arguments, **options)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
-
-    def fails(self, code, *arguments):
-        """The failure of a command, which must be an orderly one."""
-        done = command(*arguments)
-        self.assertEqual(done.returncode, code, done.stderr + done.stdout)
-        self.assertRegex(done.stderr, r"(?m)^error: ")
-        for word in ("terminate called", "Segmentation", "internal error", "report it"):
-            self.assertNotIn(word, done.stderr)
-        return done.stderr
-
+class Recipes(Case):
     def refused(self, text, needle, *fragments, code=2, replaced=None):
         """Both plan and run refuse a recipe before any training, naming the place of `needle`."""
-        file = self.recipe(text)
+        file = self.write(text)
         place = str(file)
         if needle is not None:
             place += ":{}:{}".format(*line_and_column(text, needle))
@@ -106,7 +75,7 @@ class Case(unittest.TestCase):
         return RECIPE.replace(old, new)
 
 
-class WrongRecipes(Case):
+class WrongRecipes(Recipes):
     def test_unknown_key(self):
         self.refused(self.changed("batch: 8", "bacth: 8"), "bacth", "unknown key 'bacth'",
                      "  hint: did you mean 'batch'?")
@@ -164,7 +133,7 @@ class WrongRecipes(Case):
         file.write_text("sentence\tlabel\nshort\tpositive\n" + "word " * 600 + "\tnegative\n")
         text = RECIPE.replace("data/movies/train.tsv", str(file)).replace(
             "limit: 64", "max_length: 700")
-        error = self.fails(3, "run", self.recipe(text), "--out", self.folder / "out")
+        error = self.fails(3, "run", self.write(text), "--out", self.folder / "out")
         self.assertIn("a text of 602 tokens, and the model has places for 512", error)
         self.assertIn(f"{file}:3", error)
         self.assertIn("hint: set max_length: 512", error)
@@ -201,7 +170,7 @@ class WrongRecipes(Case):
         self.assertIn("  at: ", self.fails(2, "plan", MODEL + "/model.safetensors"))
 
     def test_missing_recipe(self):
-        file = self.recipe(RECIPE)
+        file = self.write(RECIPE)
         error = self.fails(2, "plan", self.folder / "recpie.yaml")
         self.assertIn("recpie.yaml", error)
         self.assertIn(file.name, error)
@@ -212,7 +181,7 @@ class WrongRecipes(Case):
     def test_several_errors_are_reported_at_once(self):
         text = self.changed("batch: 8", "bacth: 8").replace("lr: 1e-4", "lr: fast")
         text = text.replace("label: label", "label: label\n    task: klassification")
-        file = self.recipe(text)
+        file = self.write(text)
         error = self.fails(2, "plan", file)
         places = ["{}:{}:{}".format(file, *line_and_column(text, needle))
                   for needle in ("klassification", "bacth", "fast")]
@@ -222,7 +191,7 @@ class WrongRecipes(Case):
         self.assertIn("did you mean 'batch'?", error)
 
     def test_wrong_override(self):
-        file = self.recipe(RECIPE)
+        file = self.write(RECIPE)
         for assignment, fragment in (("stages.teacher.train.bacth=1", "did you mean 'batch'?"),
                                      ("stages.techer.train.batch=1", "did you mean 'teacher'?"),
                                      ("stages.teacher.train.batch=x", "expected a whole number"),
@@ -232,7 +201,7 @@ class WrongRecipes(Case):
             self.assertIn(fragment, error)
 
 
-class WrongCommandLines(Case):
+class WrongCommandLines(Recipes):
     def test_unknown_subcommand(self):
         self.assertIn("  hint: did you mean 'explain'?", self.fails(2, "explian"))
 
@@ -283,7 +252,7 @@ class WrongCommandLines(Case):
                 self.assertIn("models/nothing", self.fails(4, *arguments))
 
 
-class Information(Case):
+class Information(Recipes):
     def test_version(self):
         text = self.succeeds("--version")
         self.assertRegex(text, r"\Acompress \d+\.\d+\.\d+ \(\w+(-dirty)?\)\nLibTorch +2\.11")
@@ -367,7 +336,7 @@ class Information(Case):
         self.assertEqual(done.returncode, 8, done.stderr)
 
 
-class RealModel(Case):
+class RealModel(Recipes):
     def test_inspect(self):
         text = self.succeeds("inspect", MODEL)
         for fragment in ("family        bert", "6 layers, 384 wide", "22,713,216",
@@ -409,7 +378,7 @@ class RealModel(Case):
                    "--out", self.folder / "x")
 
 
-class Runs(Case):
+class Runs(Recipes):
     """Real training of a two-layer model on 64 sentences: seconds."""
 
     @classmethod
@@ -437,7 +406,7 @@ class Runs(Case):
         self.assertEqual((quiet.returncode, quiet.stderr), (0, ""))
 
     def test_missed_expectation(self):
-        file = self.recipe(RECIPE + """\
+        file = self.write(RECIPE + """\
 expect:
   - {stage: teacher, metric: accuracy, at_least: 2}
 """)
@@ -476,7 +445,7 @@ expect:
 """ % self.model).replace("for: 120 steps", "for: 2 steps").replace(
             "evaluate: {", "evaluate: {before: true, ")
         out = self.folder / "taught"
-        done = command("run", self.recipe(text), "--out", out)
+        done = command("run", self.write(text), "--out", out)
         self.assertEqual(done.returncode, 0, done.stderr)
         kept = json.loads((self.model.parent / "stage.json").read_text())
         accuracy = {m["name"]: m["value"] for m in kept["validation"]}["accuracy"]

@@ -5,7 +5,6 @@ Run from the repository root: .venv/bin/python -m unittest tests/cli/test_lines.
 """
 
 import json
-import os
 import pathlib
 import subprocess
 import tempfile
@@ -14,9 +13,8 @@ import unittest
 import torch
 import transformers
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # other programs may share the machine
+from tests.support.program import BINARY
+
 MARK = "\ufeff"
 ENDS = {"lf": "\n", "crlf": "\r\n", "cr": "\r"}
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] # a good film win one world what is it w0 w1 w2".split()

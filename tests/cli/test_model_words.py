@@ -6,30 +6,25 @@ COMPRESS_BIN names the executable (default build/release/bin/compress).
 
 import json
 import os
-import pathlib
-import shutil
-import subprocess
-import tempfile
 import unittest
 
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from tests.support.program import ROOT, Case, command
+
 transformers.utils.logging.disable_progress_bar()
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "the", "one", "yak"]
 SIZES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
              max_position_embeddings=32)
 ROWS = "text\tlabel\ngood film\t1\nthe bad one\t0\n"
 
 
-class Folders(unittest.TestCase):
+class Folders(Case):
     def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="compress_words_"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        super().setUp()
         (self.folder / "d.tsv").write_text(ROWS)
 
     def bert(self, name, kind="ForSequenceClassification", words=WORDS, rows=len(WORDS), **more):
@@ -63,20 +58,7 @@ class Folders(unittest.TestCase):
 
     def command(self, *arguments):
         environment = {**os.environ, "COMPRESS_CACHE": str(self.folder / "cache")}
-        return subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True,
-                              cwd=self.folder, env=environment, timeout=300, check=False)
-
-    def succeeds(self, *arguments):
-        done = self.command(*arguments)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done
-
-    def fails(self, code, *arguments):
-        done = self.command(*arguments)
-        self.assertEqual(done.returncode, code, done.stderr + done.stdout)
-        self.assertRegex(done.stderr, r"(?m)^error: ")
-        self.assertNotIn("report it", done.stderr)
-        return done.stderr
+        return command(*arguments, cwd=self.folder, env=environment)
 
 
 class ProblemTypes(Folders):
@@ -84,7 +66,7 @@ class ProblemTypes(Folders):
 
     def test_multi_label_is_shown_and_kept_and_not_trained_as_something_else(self):
         self.bert("m", id2label=self.NAMES, problem_type="multi_label_classification")
-        shown = self.succeeds("inspect", "m").stdout
+        shown = self.succeeds("inspect", "m")
         self.assertIn("multi_label_classification {toxic, insult, threat}", shown)
         self.succeeds("export", "m", "--format", "huggingface", "--out", "out")
         written = json.loads((self.folder / "out/config.json").read_text())
@@ -105,7 +87,7 @@ class ProblemTypes(Folders):
 
     def test_several_regressions_too(self):
         self.bert("m", id2label=self.NAMES, problem_type="regression")
-        self.assertIn("regression {toxic, insult, threat}", self.succeeds("inspect", "m").stdout)
+        self.assertIn("regression {toxic, insult, threat}", self.succeeds("inspect", "m"))
         data = "train: d.tsv, text: text, label: label, task: regression"
         for arguments in (("plan", self.recipe("m", data)), ("evaluate", "m", "--data", "d.tsv")):
             self.assertIn('problem_type is "regression" with 3', self.fails(4, *arguments))
@@ -150,7 +132,7 @@ class Poolings(Folders):
                 on = [k for k, v in written.items() if v is True]
                 self.assertEqual(on, [key])
                 mode = {"last": "lasttoken", "max": "max", "qwen": "lasttoken", "mlm": "cls"}[name]
-                self.assertRegex(self.succeeds("inspect", file.parents[1]).stdout,
+                self.assertRegex(self.succeeds("inspect", file.parents[1]),
                                  rf"(?m)^pooling +{mode}$")
 
     def test_the_recipe_may_say_otherwise(self):
@@ -180,7 +162,7 @@ class Tensors(Folders):
                 tensors[f"fit_denses.{i}.{part}"] = torch.rand(4)
         save_file(tensors, at / "model.safetensors", {"format": "pt"})
         self.edit("m/config.json", cell={}, emb_size=16, structure=[])
-        done = self.succeeds("inspect", "m")
+        done = self.runs("inspect", "m")
         (line,) = [line for line in done.stderr.splitlines() if "left out" in line]
         self.assertIn("'fit_denses.0.bias', 'fit_denses.0.weight'", line)
         self.assertIn("and 8 more", line)
@@ -204,7 +186,7 @@ class Tensors(Folders):
         self.assertIn("pruned_heads", self.fails(4, "inspect", "m"))
         self.bert("whole", "Model")
         self.edit("whole/config.json", pruned_heads={})
-        self.assertEqual(self.succeeds("inspect", "whole").stderr, "")
+        self.assertEqual(self.runs("inspect", "whole").stderr, "")
 
 
 class Vocabularies(Folders):
@@ -223,12 +205,12 @@ class Vocabularies(Folders):
 
     def test_a_token_without_a_row_is_an_error_where_a_text_has_it(self):
         self.bert("m", words=self.MORE, id2label={0: "0", 1: "1"})
-        done = self.succeeds("evaluate", "m", "--data", "d.tsv")
+        done = self.runs("evaluate", "m", "--data", "d.tsv")
         self.assertIn("the tokenizer has 13 tokens and the model's embedding 11 rows", done.stderr)
         self.assertIn("'[ENT]', 'zebu'", done.stderr)
         self.rows_are_named(self.fails(3, "evaluate", "m", "--data", "zebu.tsv"))
-        self.assertIn("13 tokens", self.succeeds("inspect", "m").stdout)
-        told = json.loads(self.succeeds("inspect", "m", "--json").stdout)
+        self.assertIn("13 tokens", self.succeeds("inspect", "m"))
+        told = json.loads(self.succeeds("inspect", "m", "--json"))
         self.assertEqual((told["tokenizer_tokens"], told["vocab_size"]), (13, 11))
         self.rows_are_named(self.fails(3, "export", "m", "--format", "huggingface", "--out", "out",
                                        "--data", "zebu.tsv"))
@@ -241,11 +223,11 @@ class Vocabularies(Folders):
             with self.subTest(data):
                 self.rows_are_named(self.fails(3, "run", self.recipe("m", data + columns)))
         recipe = self.recipe("m", "train: d.tsv" + columns)
-        self.assertIn("13 tokens", self.succeeds("plan", recipe).stderr)
-        self.assertIn("13 tokens", self.succeeds("run", recipe).stderr)
+        self.assertIn("13 tokens", self.runs("plan", recipe).stderr)
+        self.assertIn("13 tokens", self.runs("run", recipe).stderr)
         more = self.recipe("{from: m, resize_vocabulary: {size: 13}}", "train: zebu.tsv" + columns,
                            name="more")
-        self.assertNotIn("13 tokens", self.succeeds("run", more).stderr)
+        self.assertNotIn("13 tokens", self.runs("run", more).stderr)
 
     def test_after_a_vocabulary_was_cut(self):
         self.bert("m", words=self.MORE, rows=13, id2label={0: "0", 1: "1"})
@@ -275,7 +257,7 @@ class Vocabularies(Folders):
             vocab_size=11, n_embd=16, n_layer=1, n_head=2, n_positions=64, bos_token_id=None,
             eos_token_id=None))
         self.save(model, "g", self.MORE)
-        self.assertIn("13 tokens", self.succeeds("generate", "g", "--prompt", "good").stderr)
+        self.assertIn("13 tokens", self.runs("generate", "g", "--prompt", "good").stderr)
         error = self.fails(3, "generate", "g", "--prompt", "zebu")
         self.assertIn("token 12 ('zebu'), but the model's embedding has 11 rows", error)
 

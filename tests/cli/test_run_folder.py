@@ -4,7 +4,6 @@ Run from the repository root: .venv/bin/python -m unittest tests/cli/test_run_fo
 COMPRESS_BIN names the executable (default build/release/bin/compress).
 """
 
-import os
 import pathlib
 import random
 import shutil
@@ -14,10 +13,8 @@ import tempfile
 import time
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
-# Waiting threads of OpenMP sleep instead of spinning: other programs may share the machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from tests.support.program import BINARY, ROOT
+
 
 RECIPE = """\
 name: test

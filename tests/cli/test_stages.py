@@ -5,18 +5,11 @@ COMPRESS_BIN names the executable (default build/release/bin/compress).
 """
 
 import json
-import os
-import pathlib
-import shutil
-import subprocess
-import tempfile
 import time
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
-# Waiting threads of OpenMP sleep instead of spinning: other programs may share the machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from tests.support.program import ROOT, Case
+
 
 HEAD = """\
 name: test
@@ -112,23 +105,16 @@ stages:
 """
 
 
-class Stages(unittest.TestCase):
-    def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="compress_stages_"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-
-    def command(self, name, text, *more):
-        file = self.folder / "recipe.yaml"
-        file.write_text(text)
-        return subprocess.run([BINARY, name, file, *map(str, more)], cwd=ROOT, text=True,
-                              capture_output=True, timeout=600, check=False)
+class Stages(Case):
+    def recipe(self, name, text, *more):
+        return self.command(name, self.write(text), *more)
 
     def rows(self, file):
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
     def test_stages_leave_numbers_and_rows_for_others(self):
         out = self.folder / "run"
-        done = self.command("run", CHAIN, "--out", out)
+        done = self.recipe("run", CHAIN, "--out", out)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("held    layers layers.0", done.stdout)
         numbers = json.loads((out / "stages/layers/numbers.json").read_text())
@@ -148,15 +134,15 @@ class Stages(unittest.TestCase):
         self.assertEqual([row["text"] for row in rows], texts)
         written = self.rows(out / "stages/write/rows.jsonl")
         self.assertGreater(len({row["text"] for row in written}), 1)
-        again = self.command("run", CHAIN, "--out", out)
+        again = self.recipe("run", CHAIN, "--out", out)
         self.assertEqual(again.stderr.count("unchanged since an earlier run"), 5, again.stderr)
-        plan = self.command("plan", CHAIN)
+        plan = self.recipe("plan", CHAIN)
         self.assertIn("rows.jsonl: 48 rows of text, label, negative, positive", plan.stdout)
         self.assertIn("numbers.json: layers.0 to layers.5", plan.stdout)
 
     def test_models_with_several_heads_train_teach_and_are_kept(self):
         out = self.folder / "run"
-        done = self.command("run", HEADS, "--out", out)
+        done = self.recipe("run", HEADS, "--out", out)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("head 'polarity' (classification), drawn anew", done.stderr)
         self.assertIn("with its own 1 of 2 layers", done.stderr)
@@ -167,14 +153,12 @@ class Stages(unittest.TestCase):
         kept = json.loads((model / "config.json").read_text())["compress"]["heads"]
         self.assertEqual([head["name"] for head in kept], ["polarity", "detect"])
         self.assertEqual(kept[0]["labels"], ["negative", "positive"])
-        scored = subprocess.run(
-            [BINARY, "evaluate", model, "--data", "data/movies/test.tsv", "--text", "sentence",
-             "--head", "polarity", "--json"], cwd=ROOT, text=True, capture_output=True,
-            timeout=600, check=True)
-        self.assertEqual(json.loads(scored.stdout)["metrics"][0]["name"], "accuracy")
+        scored = self.succeeds("evaluate", model, "--data", "data/movies/test.tsv", "--text",
+                               "sentence", "--head", "polarity", "--json")
+        self.assertEqual(json.loads(scored)["metrics"][0]["name"], "accuracy")
         exported = json.loads((out / "stages/out/huggingface/config.json").read_text())
         self.assertEqual(exported["compress"]["heads"], kept)
-        wrong = self.command("plan", HEADS.replace("labels: {head: polarity}",
+        wrong = self.recipe("plan", HEADS.replace("labels: {head: polarity}",
                                                    "labels: {head: polarty}"))
         self.assertEqual(wrong.returncode, 2, wrong.stderr)
         self.assertIn("did you mean 'polarity'?", wrong.stderr)
@@ -183,7 +167,7 @@ class Stages(unittest.TestCase):
     def test_a_mistake_of_the_last_stage_ends_before_the_first_is_trained(self):
         out = self.folder / "run"
         begin = time.monotonic()
-        done = self.command("run", MISSPELT, "--out", out)
+        done = self.recipe("run", MISSPELT, "--out", out)
         self.assertEqual(done.returncode, 2, done.stderr)
         self.assertIn("atention", done.stderr)
         self.assertIn("(stages.sparse.train.pruning", done.stderr)

@@ -6,7 +6,6 @@ COMPRESS_BIN names the executable (default build/release/bin/compress).
 
 import array
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -15,10 +14,8 @@ import subprocess
 import tempfile
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
-# Waiting threads of OpenMP sleep instead of spinning: other programs may share the machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from tests.support.program import BINARY, ROOT, command
+
 ROWS = 64
 
 DATA = f"""\
@@ -76,11 +73,6 @@ STUDENT = DATA + """\
 """
 SOFT = "[soft_labels: {temperature: 2}]"
 STATES = "[soft_labels: {temperature: 2}, hidden_states: {map: [1]}]"
-
-
-def command(*arguments):
-    return subprocess.run([BINARY, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=600, check=False)
 
 
 def tensor(file):

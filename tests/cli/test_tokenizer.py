@@ -4,33 +4,19 @@ Run from the repository root: .venv/bin/python -m unittest tests/cli/test_tokeni
 """
 
 import json
-import os
 import pathlib
-import subprocess
 import tempfile
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
+from tests.support.program import ROOT, Case, command
+
 TEXT = ROOT / "data/hutto/product.txt"
 LINE = "this is a great phone, and easy to use."
 
 
-def command(*arguments, text=""):
-    return subprocess.run([BINARY, "tokenizer", *map(str, arguments)], input=text, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-
-
-class TokenizerCommand(unittest.TestCase):
-    def succeeds(self, *arguments, text=""):
-        done = command(*arguments, text=text)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
-
-    def fails(self, code, message, *arguments, text=""):
-        done = command(*arguments, text=text)
-        self.assertEqual(done.returncode, code, done.stderr)
-        self.assertIn(message, done.stderr)
+class TokenizerCommand(Case):
+    def command(self, *arguments, text=""):
+        return command("tokenizer", *arguments, input=text)
 
     def test_train_encode_decode(self):
         for model in ("wordpiece", "bpe", "unigram", "sentencepiece-bpe"):
@@ -57,16 +43,16 @@ class TokenizerCommand(unittest.TestCase):
     def test_what_is_wrong(self):
         with tempfile.TemporaryDirectory() as folder:
             out = ("--out", folder)
-            self.fails(3, "cannot be read", "train", "no-such-file", *out)
-            self.fails(3, "there is no text", "train", *out)
-            self.fails(2, "no room", "train", TEXT, "--vocab-size", 10, *out)
-            self.fails(2, "--min-frequency does not apply", "train", TEXT, "--model", "unigram",
-                       "--min-frequency", 3, *out)
-            self.fails(4, "neither tokenizer.json nor", "encode", folder)
+            self.fails(3, "train", "no-such-file", *out, says="cannot be read")
+            self.fails(3, "train", *out, says="there is no text")
+            self.fails(2, "train", TEXT, "--vocab-size", 10, *out, says="no room")
+            self.fails(2, "train", TEXT, "--model", "unigram",
+                       "--min-frequency", 3, *out, says="--min-frequency does not apply")
+            self.fails(4, "encode", folder, says="neither tokenizer.json nor")
             self.succeeds("train", TEXT, "--vocab-size", 500, *out)
-            self.fails(2, "chat templates are not supported", "encode", folder, "--chat-template")
-            self.fails(3, "is not an id", "decode", folder, text="[-1]\n")
-            self.fails(3, "a list of ids is due", "decode", folder, text="nonsense\n")
+            self.fails(2, "encode", folder, "--chat-template", says="chat templates are not supported")
+            self.fails(3, "decode", folder, text="[-1]\n", says="is not an id")
+            self.fails(3, "decode", folder, text="nonsense\n", says="a list of ids is due")
 
 
 if __name__ == "__main__":

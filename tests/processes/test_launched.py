@@ -18,8 +18,8 @@ import unittest
 import numpy
 from safetensors.numpy import load_file
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
+from tests.support.program import BINARY, ROOT
+
 
 # Everything at once: distillation, pruning, int8, SAM, SWA, in float32.
 RECIPE = """\
