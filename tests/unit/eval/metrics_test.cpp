@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "compress/base/error.h"
+#include "support/failure.h"
 
 namespace compress {
 namespace {
@@ -19,16 +20,6 @@ using Reals = std::vector<double>;
 
 const double not_a_number = std::numeric_limits<double>::quiet_NaN();
 const double inf = std::numeric_limits<double>::infinity();
-
-Error failure(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return Error(ErrorKind::internal, "none");
-}
 
 // Confusion table tp 3, fn 1, fp 2, tn 4.
 const Ids ten_labels = {1, 1, 1, 1, 0, 0, 0, 0, 0, 0};

@@ -6,6 +6,7 @@
 #include "compress/base/error.h"
 #include "compress/nn/architecture.h"
 #include "support.h"
+#include "support/failure.h"
 #include "writers.h"
 
 namespace compress::nn {
@@ -41,12 +42,8 @@ Outputs run(Model& model, const data::Batch& batch, std::set<std::string> heads,
 }
 
 std::string refusal(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.message() + " | " + error.hint();
-  }
-  return "nothing was thrown";
+  const Error error = failure(act);
+  return error.message() + " | " + error.hint();
 }
 
 TEST(Heads, TheTableSaysWhatEachPredicts) {

@@ -8,20 +8,11 @@
 
 #include "compress/base/error.h"
 #include "compress/objective/objective.h"
+#include "support/failure.h"
 
 namespace compress::objective {
 
 using nn::HeadKind;
-
-inline Error failure(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return Error(ErrorKind::internal, "none");
-}
 
 inline std::unique_ptr<Objective> made(const std::string& text) {
   recipe::Component component;

@@ -7,6 +7,7 @@
 
 #include "compress/base/error.h"
 #include "compress/optim/optim.h"
+#include "support/failure.h"
 #include "support/scene.h"
 
 namespace compress::optim {
@@ -18,16 +19,6 @@ auto made(const recipe::RegistryOf<Make>& registry, const std::string& text) {
   registry.read(recipe::parse_text(text), component, problems);
   problems.raise();
   return registry.maker(component)(component);
-}
-
-inline Error failure(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return Error(ErrorKind::internal, "none");
 }
 
 // A matrix, a bias, a norm and an embedding, filled from a fixed seed.

@@ -6,6 +6,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/surgery/surgery.h"
+#include "support/failure.h"
 
 namespace compress::surgery {
 namespace {
@@ -13,16 +14,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using Layers = std::vector<int64_t>;
-
-Error failure(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return Error(ErrorKind::internal, "none");
-}
 
 // The layers that go, counted from 1 as the paper does.
 Layers dropped(const std::string& strategy, int64_t layers, int64_t drop) {

@@ -8,19 +8,10 @@
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
+#include "support/failure.h"
 #include "unit/surgery/states.h"
 
 namespace compress::surgery {
-
-inline Error failure(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return Error(ErrorKind::internal, "none");
-}
 
 class Answers final : public Workshop {
  public:

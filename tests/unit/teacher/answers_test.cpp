@@ -14,6 +14,7 @@
 #include "compress/base/files.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/data/loader.h"
+#include "support/failure.h"
 #include "unit/nn/support.h"
 
 namespace compress::teacher {
@@ -92,15 +93,6 @@ class AnswersTest : public testing::Test {
   }
   fs::path file(const std::string& name) {
     return Cache(folder_, key_, questions_).entry() / (name + ".safetensors");
-  }
-  Error failure(const std::function<void()>& act) {
-    try {
-      act();
-    } catch (const Error& error) {
-      return error;
-    }
-    ADD_FAILURE() << "no error was thrown";
-    return Error(ErrorKind::internal, "none");
   }
   // The error of reading all rows.
   Error reading(const Wanted& wanted) {

@@ -6,22 +6,13 @@
 #include <functional>
 
 #include "compress/base/error.h"
+#include "support/failure.h"
 
 namespace compress::teacher {
 namespace {
 
 using nn::HeadKind;
 using testing::HasSubstr;
-
-Error failure(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return Error(ErrorKind::internal, "none");
-}
 
 nn::ModelConfig config(HeadKind head, std::vector<std::string> labels) {
   nn::ModelConfig config;
