@@ -2,9 +2,10 @@
 # (a change of one source then compiles that one alone); the preset `release` turns it on. Sources with names that others of
 # their module use too are compiled by themselves.
 option(COMPRESS_UNITY "Compile several sources of a module at once" OFF)
-file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/families/*.cpp" "${CMAKE_SOURCE_DIR}/src/text/*/*.cpp"
+file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/families/*.cpp" "${CMAKE_SOURCE_DIR}/src/nn/attachments/*.cpp" "${CMAKE_SOURCE_DIR}/src/text/*/*.cpp"
   "${CMAKE_SOURCE_DIR}/src/storage/*.cpp" "${CMAKE_SOURCE_DIR}/src/storage/*/*.cpp" "${CMAKE_SOURCE_DIR}/src/surgery/*.cpp")
-list(APPEND alone src/nn/kernels/panels.cpp src/data/files/delimited.cpp src/data/tasks/labels.cpp src/data/texts.cpp src/data/tokens/token_reader.cpp
+list(APPEND alone src/nn/kernels/panels.cpp src/checkpoint/delta.cpp src/nn/kernels/noise.cpp src/data/files/delimited.cpp src/data/tasks/labels.cpp
+  src/data/texts.cpp src/data/tokens/token_reader.cpp
   src/constraint/quantization/quantize.cpp src/constraint/quantization/quantization.cpp)
 set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 function(compress_unity target)

@@ -1,3 +1,4 @@
+#include "components.h"
 #include "compress/augment/augment.h"
 #include "compress/base/random.h"
 
@@ -15,6 +16,7 @@ const recipe::RegistryOf<Maker>& augments() {
               [](const recipe::Component& component) {
                 return make_masking(component.as<MaskingOptions>());
               });
+    list->add(hidden_noise_info(), make_hidden_noise);
     return list;
   }();
   return *registry;

@@ -6,6 +6,7 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/nn/architecture.h"
+#include "compress/nn/attachment.h"
 #include "compress/nn/pooling.h"
 #include "compress/storage/tensor_reader.h"
 #include "folder.h"
@@ -79,6 +80,7 @@ void read_own(ConfigFile& file) {
       if (projection.is_number_integer()) file.config.projection = projection.get<int64_t>();
     }
     read_heads(*found, file.config);
+    file.config.attachments = nn::read_attachments(found->value("attachments", nn::Json::array()));
     for (const nn::Json& entry : found->value("history", nn::Json::array()))
       if (entry.is_string()) file.history.push_back(entry.get<std::string>());
   }

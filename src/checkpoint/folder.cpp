@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <set>
 
 #include "compress/base/error.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/nn/architecture.h"
+#include "delta.h"
 #include "quantized.h"
 
 namespace compress::checkpoint {
@@ -54,29 +56,6 @@ std::string wrapper_of(const storage::TensorReader& reader, const nn::Family& fa
       }
   }
   return has_words() ? wrapper : "";
-}
-
-// Names and types; what a quantised weight needs goes to its weight.
-void collect(Folder& folder, const nn::Family& family, const fs::path& place, Findings& findings) {
-  const bool quantised = !folder.config.quantization.is_null();
-  std::vector<std::pair<std::string, const TensorView*>> extras;
-  folder.wrapper = wrapper_of(*folder.reader, family, folder.config.config);
-  if (!folder.wrapper.empty())
-    log_once(log::warn,
-             str(place.string(), ": all names of tensors begin with '", folder.wrapper,
-                 "', which a wrapper of the model left there; they are read without it"));
-  for (const TensorView& stored : folder.reader->tensors()) {
-    std::string name = family.canonical_name(stored.name.substr(folder.wrapper.size()));
-    if (family.is_ignored(name)) continue;
-    if (quantised && is_quantization_extra(name)) {
-      extras.emplace_back(std::move(name), &stored);
-      continue;
-    }
-    const bool transposed = family.is_transposed(name) && stored.shape.size() == 2;
-    if (!folder.weights.try_emplace(name, Source{&stored, nullptr, transposed, {}}).second)
-      findings.add(name + " is there twice, with and without a prefix");
-  }
-  attach_extras(folder, extras, findings);
 }
 
 void check_types(const Folder& folder, Findings& findings) {
@@ -275,6 +254,28 @@ void log_once(void (*say)(std::string_view), const std::string& line) {
   if (said.insert(line).second) say(line);
 }
 
+void collect(Folder& folder, const nn::Family& family, const fs::path& place, Findings& findings) {
+  const bool quantised = !folder.config.quantization.is_null();
+  std::vector<std::pair<std::string, const TensorView*>> extras;
+  folder.wrapper = wrapper_of(*folder.reader, family, folder.config.config);
+  if (!folder.wrapper.empty())
+    log_once(log::warn,
+             str(place.string(), ": all names of tensors begin with '", folder.wrapper,
+                 "', which a wrapper of the model left there; they are read without it"));
+  for (const TensorView& stored : folder.reader->tensors()) {
+    std::string name = family.canonical_name(stored.name.substr(folder.wrapper.size()));
+    if (family.is_ignored(name)) continue;
+    if (quantised && is_quantization_extra(name)) {
+      extras.emplace_back(std::move(name), &stored);
+      continue;
+    }
+    const bool transposed = family.is_transposed(name) && stored.shape.size() == 2;
+    if (!folder.weights.try_emplace(name, Source{&stored, nullptr, transposed, {}}).second)
+      findings.add(name + " is there twice, with and without a prefix");
+  }
+  attach_extras(folder, extras, findings);
+}
+
 std::vector<int64_t> Source::shape() const {
   if (values == nullptr) return part.shape;
   if (!transposed) return values->shape;
@@ -297,10 +298,15 @@ void Findings::fail(const fs::path& folder) const {
 Folder open_folder(const fs::path& path) {
   Folder folder;
   Findings findings;
+  std::optional<Overlay> overlay;
   if (const fs::path file = gguf_file(path); !file.empty()) {
     folder.gguf = std::make_unique<storage::GgufReader>(file);
     folder.config = read_config(*folder.gguf, file);
     collect_gguf(folder, findings);
+  } else if (is_delta(path)) {
+    folder.config = read_config(path);
+    overlay.emplace(path, folder, findings);
+    if (!folder.config.dense.empty()) collect_dense(folder, findings);
   } else {
     folder.config = read_config(path);
     check_quantization(folder.config.quantization, path / "config.json");
@@ -312,7 +318,9 @@ Folder open_folder(const fs::path& path) {
   if (!findings.empty()) findings.fail(path);
   match_table(folder, path, findings);
   check_types(folder, findings);
-  if (folder.reader != nullptr && findings.empty())
+  if (overlay && findings.empty())
+    overlay->check(folder);
+  else if (folder.reader != nullptr && findings.empty())
     refuse_other_tables(folder, nn::family(folder.config.config.family), findings);
   if (!findings.empty()) findings.fail(path);
   return folder;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/nn/architecture.h"
 #include "gguf.h"
 
 namespace compress::checkpoint {
@@ -42,6 +43,7 @@ struct Folder {
   std::unique_ptr<storage::TensorReader> reader;
   std::string wrapper;  // before all names of the reader's tensors, empty: nothing
   std::unique_ptr<storage::GgufReader> gguf;     // instead of `reader`
+  std::unique_ptr<storage::TensorReader> own;    // a delta's, over those of `reader`
   std::unique_ptr<storage::TensorReader> dense;  // of the projection, null: none
   std::map<std::string, Source> weights;         // by canonical name: exactly the model's
   std::map<std::string, const storage::TensorView*>
@@ -51,6 +53,11 @@ struct Folder {
 // log::warn or log::info.
 void log_once(void (*say)(std::string_view), const std::string& line);
 
+class Findings;
+// Puts the tensors of `folder.reader` into `folder.weights`: names and types; what a quantised
+// weight needs goes to its weight.
+void collect(Folder& folder, const nn::Family& family, const std::filesystem::path& place,
+             Findings& findings);
 // Opens a folder and checks that its tensors are the model's. All problems are in one Error{model}.
 Folder open_folder(const std::filesystem::path& model);
 

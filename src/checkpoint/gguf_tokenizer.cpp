@@ -7,6 +7,7 @@
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/delta.h"
 #include "compress/storage/gguf.h"
 #include "compress/text/ggml.h"
 #include "gguf.h"
@@ -89,7 +90,7 @@ fs::path gguf_file(const fs::path& path) {
 
 std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& model) {
   const fs::path file = gguf_file(model);
-  if (file.empty()) return text::load_tokenizer(model);
+  if (file.empty()) return text::load_tokenizer(tokenizer_home(model));
   const GgufReader reader(file);
   return text::load_ggml_tokenizer(tokenizer_of(reader, file.string()), file.string());
 }

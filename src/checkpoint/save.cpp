@@ -4,8 +4,10 @@
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/delta.h"
 #include "compress/checkpoint/sentence.h"
 #include "compress/nn/architecture.h"
+#include "compress/nn/attachment.h"
 #include "gguf.h"
 #include "tensors.h"
 
@@ -75,6 +77,7 @@ nn::Json config_json(const nn::Model& model) {
     if (!head.module.empty()) entry["module"] = head.module;
     own["heads"].push_back(std::move(entry));
   }
+  if (!config.attachments.empty()) own["attachments"] = nn::attachments_json(config.attachments);
   if (!model.history().empty()) own["history"] = model.history();
   json.erase("compress");
   if (!own.empty()) json["compress"] = own;
@@ -109,7 +112,8 @@ std::vector<fs::path> tokenizer_files(const fs::path& folder) {
   return files;
 }
 
-void copy_tokenizer(const fs::path& from, const fs::path& to) {
+void copy_tokenizer(const fs::path& source, const fs::path& to) {
+  const fs::path from = tokenizer_home(source);
   if (const fs::path file = gguf_file(from); !file.empty()) {
     write_gguf_tokenizer(file, to);
     return;

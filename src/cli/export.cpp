@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ExportFlags {
-  std::string model, out;
+  std::string model, out, base;
   std::vector<std::string> formats;
   DataFlags data;
   double tolerance = 1e-4;
@@ -92,7 +92,8 @@ int write(const ExportFlags& flags) {
   std::vector<exports::Report> reports;
   for (size_t i = 0; i < targets.size(); ++i)
     reports.push_back(exports::write(flags.formats[i], loaded, flags.model, targets[i],
-                                     check ? &*check : nullptr, story, flags.tolerance));
+                                     check ? &*check : nullptr, story, flags.tolerance,
+                                     flags.base));
   print(as_text(reports));
   return 0;
 }
@@ -107,13 +108,15 @@ void add_export(CLI::App& app, Action& action) {
                   "Folder in Hugging Face's layout or of a stage, or a GGUF file")
       ->required();
   sub->add_option("--format", flags->formats,
-                  "huggingface or compressed-tensors; comma-separated or repeated")
+                  "huggingface, compressed-tensors or delta; comma-separated or repeated")
       ->required()
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("FORMAT");
   sub->add_option("--out", flags->out, "New folder; with several formats, of a folder each")
       ->required()
+      ->type_name("DIR");
+  sub->add_option("--base", flags->base, "Folder of the model that a delta is made on")
       ->type_name("DIR");
   flags->data.add_to(*sub, "--data-format");
   sub->add_option("--tolerance", flags->tolerance,

@@ -5,6 +5,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/delta.h"
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/cli/commands.h"
 #include "compress/export/export.h"
@@ -92,7 +93,8 @@ void list_files(Inspection& found, const std::filesystem::path& folder) {
             [](const File& a, const File& b) { return a.name < b.name; });
 }
 
-void meet_tokenizer(Inspection& found, const std::filesystem::path& folder) {
+void meet_tokenizer(Inspection& found, const std::filesystem::path& model) {
+  const std::filesystem::path folder = checkpoint::tokenizer_home(model);
   if (checkpoint::gguf_file(folder).empty() && checkpoint::tokenizer_files(folder).empty()) return;
   try {
     const auto tokenizer = checkpoint::load_tokenizer(folder);
@@ -143,6 +145,8 @@ std::string summary_text(const Inspection& found) {
   text += line("sparsity", found.encoder.text() + " weights in the encoder's matrices, " +
                                found.all.text() + " parameters");
   text += line("quantisation", quantization_text(found.scheme));
+  for (const nn::AttachmentSpec& spec : config.attachments)
+    text += line("attached", str(spec.name, ": ", spec.kind, " ", spec.options.dump()));
   for (const std::string& edit : found.model->history()) text += line("edited", edit);
   return text;
 }

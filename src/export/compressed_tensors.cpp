@@ -138,8 +138,12 @@ void check_compressed_tensors(Quantised quantised) {
                 "format huggingface");
 }
 
-void write_compressed_tensors(const LoadedModel& source, const std::filesystem::path& folder) {
+void write_compressed_tensors(const LoadedModel& source, const Target& target) {
   check_compressed_tensors(quantised_in(source.scheme));
+  if (!source.model->config().attachments.empty())
+    throw Error(ErrorKind::recipe,
+                "the format compressed-tensors has no place for what is attached to the model", {},
+                "merge it before the model is quantised");
   const nn::Json& scheme = source.scheme;
   const constraint::Granularity granularity =
       constraint::parse_granularity(scheme.at("weights").at("strategy").get<std::string>());
@@ -175,8 +179,8 @@ void write_compressed_tensors(const LoadedModel& source, const std::filesystem::
   }
   nn::Json config = checkpoint::config_json(*source.model);
   config["quantization_config"] = quantization_config(source, quantised);
-  checkpoint::write_folder(tensors, config, folder);
-  checkpoint::write_sentence_modules(*source.model, folder, /*effective=*/true);
+  checkpoint::write_folder(tensors, config, target.folder);
+  checkpoint::write_sentence_modules(*source.model, target.folder, /*effective=*/true);
 }
 
 }  // namespace compress::exports

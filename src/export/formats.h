@@ -10,9 +10,16 @@
 
 namespace compress::exports {
 
-// Both expect `source`'s effective weights to be computed in float32.
-void write_huggingface(const LoadedModel& source, const std::filesystem::path& folder);
-void write_compressed_tensors(const LoadedModel& source, const std::filesystem::path& folder);
+// Where a model is written.
+struct Target {
+  std::filesystem::path folder;  // while it is written
+  std::filesystem::path place;   // afterwards
+  std::filesystem::path base;    // of formats that need one
+};
+// All expect `source`'s effective weights to be computed in float32.
+void write_huggingface(const LoadedModel& source, const Target& target);
+void write_compressed_tensors(const LoadedModel& source, const Target& target);
+void write_delta(const LoadedModel& source, const Target& target);
 // Error{recipe} for models that the layout cannot hold.
 void check_compressed_tensors(Quantised quantised);
 

@@ -20,13 +20,15 @@ constexpr int64_t check_rows = 256;
 
 struct Format {
   const char* name;
-  void (*write)(const LoadedModel&, const fs::path&);
+  void (*write)(const LoadedModel&, const Target&);
   void (*check)(Quantised);  // null: it holds every model
   bool keeps_activations;    // whether quantised activations survive
+  bool needs_base;
 };
 constexpr Format all_formats[] = {
-    {"huggingface", write_huggingface, nullptr, false},
-    {"compressed-tensors", write_compressed_tensors, check_compressed_tensors, true}};
+    {"huggingface", write_huggingface, nullptr, false, false},
+    {"compressed-tensors", write_compressed_tensors, check_compressed_tensors, true, false},
+    {"delta", write_delta, nullptr, false, true}};
 
 const Format& find_format(const std::string& name) {
   for (const Format& format : all_formats)
@@ -165,6 +167,10 @@ void verify(const Format& format, LoadedModel& source, const fs::path& folder,
   compare_outputs(ours, measure(*reread.model, *check), tolerance, report);
 }
 
+bool same_tokenizer(const fs::path& a, const fs::path& b) {
+  return checkpoint::load_tokenizer(a)->hash() == checkpoint::load_tokenizer(b)->hash();
+}
+
 void count_bytes(Report& report) {
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(report.folder)) {
     if (!entry.is_regular_file()) continue;
@@ -193,6 +199,10 @@ void check_format(const std::string& format, Quantised quantised) {
   if (const Format& found = find_format(format); found.check != nullptr) found.check(quantised);
 }
 
+bool needs_base(const std::string& format) {
+  return find_format(format).needs_base;
+}
+
 std::vector<std::string> formats() {
   std::vector<std::string> names;
   for (const Format& format : all_formats) names.emplace_back(format.name);
@@ -201,15 +211,19 @@ std::vector<std::string> formats() {
 
 Report write(const std::string& format_name, LoadedModel& source, const fs::path& source_folder,
              const fs::path& folder, const data::Split* check, const nn::Json& provenance,
-             double tolerance) {
+             double tolerance, const fs::path& base) {
   const Format& format = find_format(format_name);
   Report report;
   report.format = format.name;
   report.folder = folder;
   source.model->params().refresh(nn::Precision::float32);
   AtomicFolder work(folder);
-  format.write(source, work.path());
-  checkpoint::copy_tokenizer(source_folder, work.path());
+  if (format.needs_base && base.empty())
+    throw Error(ErrorKind::recipe, str("the format ", format.name, " needs a base"), {},
+                "name the model that readers have already: `base`");
+  format.write(source, {work.path(), folder, base});
+  if (!format.needs_base || !same_tokenizer(source_folder, base))
+    checkpoint::copy_tokenizer(source_folder, work.path());
   if (!provenance.is_null())
     write_file(work.path() / "compress_run.json", provenance.dump(2) + "\n");
   verify(format, source, work.path(), check, tolerance, report);

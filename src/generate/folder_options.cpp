@@ -5,6 +5,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/delta.h"
 #include "compress/generate/generate.h"
 
 namespace compress::generate {
@@ -205,7 +206,9 @@ void read_options(Reader& reader, FolderOptions& folder) {
 Reader reader_of(const fs::path& folder, const nn::ModelConfig& config,
                  std::map<std::string, std::string>& stated) {
   std::error_code ignored;
-  const fs::path file = folder / "generation_config.json";
+  fs::path file = folder / "generation_config.json";
+  if (checkpoint::is_delta(folder) && !fs::exists(file, ignored))
+    file = checkpoint::delta_base(folder) / "generation_config.json";
   if (fs::exists(file, ignored)) {
     Json json = checkpoint::read_json(file);
     if (!json.is_object()) throw Error(ErrorKind::model, "an object is due", file.string());

@@ -38,5 +38,10 @@ void add_resize(EditRegistry& registry);
 void add_trim_vocabulary(EditRegistry& registry);
 void add_resize_vocabulary(EditRegistry& registry);
 void add_projection(EditRegistry& registry);
+void add_merge(EditRegistry& registry);
+void add_adapter(EditRegistry& registry);
+void add_lora(EditRegistry& registry);
+void add_prefix(EditRegistry& registry);
+void add_phm_adapter(EditRegistry& registry);
 
 }  // namespace compress::surgery

@@ -283,7 +283,7 @@ void add_drop_layers(EditRegistry& registry) {
           "stage before has left the numbers {\"layers\": [c_1, ..., c_N]} of this very model; a "
           "plan does not know them, so that only a count gives it a size. A shortened model "
           "needs training."),
-      drop_layers);
+      drop_layers, {.new_layers = true});
 }
 
 }  // namespace compress::surgery

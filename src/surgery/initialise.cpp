@@ -250,7 +250,7 @@ void add_initialise(EditRegistry& registry) {
           "are put together in the same way (norms before or behind, kind of positions, gates), "
           "and what it has no counterpart for, or reads with another tokenizer, is drawn and named "
           "in the model's history."),
-      initialise);
+      initialise, {.new_layers = true});
 }
 
 }  // namespace compress::surgery

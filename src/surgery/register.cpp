@@ -7,12 +7,17 @@ namespace {
 const EditRegistry& all() {
   static const EditRegistry registry = [] {
     EditRegistry list("surgery");
+    add_merge(list);  // before what changes the shapes that attachments fit
     add_initialise(list);
     add_drop_layers(list);
     add_resize(list);
     add_trim_vocabulary(list);
     add_resize_vocabulary(list);
     add_projection(list);
+    add_adapter(list);
+    add_lora(list);
+    add_prefix(list);
+    add_phm_adapter(list);
     return list;
   }();
   return registry;
@@ -30,8 +35,13 @@ Traits traits(const recipe::Component& component) {
 
 void apply(const std::vector<recipe::Component>& components, nn::ModelState& state,
            Workshop& workshop) {
-  for (const recipe::Component& component : components)
+  for (const recipe::Component& component : components) {
+    if (!state.config.attachments.empty() && traits(component).new_layers)
+      throw Error(ErrorKind::recipe,
+                  "what is attached to the model does not fit its layers after " + component.name(),
+                  component.mark.text(), "merge it first, or attach it in a later stage");
     edits().maker(component)(component, state, workshop);
+  }
 }
 
 }  // namespace compress::surgery

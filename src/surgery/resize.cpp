@@ -181,7 +181,7 @@ void add_resize(EditRegistry& registry) {
           "biases, "
           "embeddings and heads follow; what was tied stays tied. Which layers are taken can be "
           "chosen with drop_layers before. Nothing is scaled: the model needs training."),
-      resize);
+      resize, {.new_layers = true});
 }
 
 }  // namespace compress::surgery

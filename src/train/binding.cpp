@@ -32,10 +32,33 @@ std::vector<roles::Voice> voices_of(const Job& job) {
   return {{named ? std::string(named->from) : "teacher", config}};
 }
 
+// Freezes what the recipe does not train.
+void freeze(const ModelOptions& model, nn::ParamTable& weights) {
+  if (model.train.value.empty()) return;
+  const std::string place = model.train.mark.text();
+  const std::vector<std::string> unmatched = weights.train_only(model.train.value);
+  if (!unmatched.empty()) {
+    std::vector<std::string> known = {"attention", "ffn", "encoder", "linear", "all"};
+    for (const nn::Parameter& parameter : weights.list()) {
+      known.emplace_back(nn::role_name(parameter.role));
+      known.push_back(parameter.name);
+    }
+    const std::string near = nearest(unmatched.front(), known);
+    throw Error(ErrorKind::recipe,
+                "`train` names '" + unmatched.front() + "', which matches nothing", place,
+                near.empty() ? "name roles (attachment, norm, head), groups of them, or globs over "
+                               "tensor names"
+                             : "did you mean '" + near + "'?");
+  }
+  if (weights.trainable().empty())
+    throw Error(ErrorKind::recipe, "`train` leaves no parameter that can be trained", place);
+}
+
 }  // namespace
 
 Binding::Binding(const Job& job)
-    : scene_{.student = job.student->config(),
+    : student_(*job.student),
+      scene_{.student = job.student->config(),
              .weights = job.student->params(),
              .helpers = helpers_,
              .teachers = voices_of(job),
@@ -53,6 +76,7 @@ Binding::Binding(const Job& job)
   // Finding the rows that a batch touches would wait for a device; there every row has a gradient.
   if (nn::reading_waits(job.device))
     for (nn::Parameter& parameter : weights().list()) parameter.row_gradient = false;
+  freeze(job.options->model, weights());
   roles_.augments = std::make_shared<augment::Augments>();
   for (const recipe::Component& component : job.options->augment) {
     augment::Augments& list = *roles_.augments;
@@ -67,6 +91,8 @@ Binding::Binding(const Job& job)
 
 Binding::~Binding() {
   if (roles_.optimizer) roles_.optimizer->settle();
+  for (const Keyed& keyed : parts_)
+    if (const nn::Plugs* plugs = keyed.part->plugs()) student_.unplug(plugs);
   for (nn::Parameter& parameter : weights().list()) {
     parameter.transforms.clear();
     parameter.input = nullptr;
@@ -86,6 +112,7 @@ void Binding::clear_gradients() {
 void Binding::add(std::string key, roles::Part& part) {
   with_place(part.mark().text(), [&] { part.bind(scene_); });
   needs_ |= part.needs();
+  if (nn::Plugs* plugs = part.plugs()) student_.plug(plugs);
   parts_.push_back({std::move(key), &part});
 }
 
@@ -171,6 +198,11 @@ Plan plan(const Job& job, const Binding& binding) {
   plan.state_bytes = trainable * copies * 4;
   for (const nn::Parameter& parameter : binding.helpers().list())
     plan.auxiliary_parameters += parameter.numel();
+  const nn::ParamTable& weights = binding.weights();
+  const int64_t own = trainable - plan.auxiliary_parameters;
+  if (!job.options->model.train.value.empty())
+    plan.notes.push_back(str("trained       ", with_commas(own), " of ",
+                             with_commas(weights.numel()), " parameters"));
   for (const auto& objective : roles.objectives) {
     const std::string summary = objective->summary();
     plan.notes.push_back("objective " + objective->label() +

@@ -49,6 +49,7 @@ void Selection::keep(const Progress& progress, const Score& score) {
   if (job_.options->evaluate.keep != "best") return;
   torch::NoGradGuard no_grad;
   for (const nn::Parameter& parameter : binding_.weights().list()) {
+    if (!may_change(parameter, binding_)) continue;
     torch::Tensor& kept = weights_[parameter.name];
     if (!kept.defined())
       kept = torch::empty_like(parameter.latent, parameter.latent.options().requires_grad(false));
@@ -70,7 +71,7 @@ void Selection::restore(const Progress& progress, Result& result) {
     return;
   torch::NoGradGuard no_grad;
   for (nn::Parameter& parameter : binding_.weights().list())
-    parameter.latent.copy_(weights_.at(parameter.name));
+    if (may_change(parameter, binding_)) parameter.latent.copy_(weights_.at(parameter.name));
   result.notes.push_back(str("kept the weights of step ", best_step_, ", the best on validation"));
 }
 

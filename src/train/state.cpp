@@ -20,15 +20,17 @@ nn::TensorMap take(const nn::TensorMap& from, const std::string& prefix) {
   return part;
 }
 
-void put_weights(nn::TensorMap& into, const std::string& prefix, const nn::ParamTable& table) {
+void put_weights(nn::TensorMap& into, const std::string& prefix, const nn::ParamTable& table,
+                 const Binding& binding) {
   for (const nn::Parameter& parameter : table.list())
-    into[prefix + parameter.name] = parameter.latent.detach();
+    if (may_change(parameter, binding)) into[prefix + parameter.name] = parameter.latent.detach();
 }
 
 void take_weights(const nn::TensorMap& from, const std::string& prefix, nn::ParamTable& table,
-                  const std::filesystem::path& file) {
+                  const Binding& binding, const std::filesystem::path& file) {
   torch::NoGradGuard no_grad;
   for (nn::Parameter& parameter : table.list()) {
+    if (!may_change(parameter, binding)) continue;
     auto it = from.find(prefix + parameter.name);
     if (it == from.end() || it->second.sizes() != parameter.latent.sizes())
       throw Error(ErrorKind::model,
@@ -44,8 +46,8 @@ void StateFile::save(const Standing& standing) {
   if (job_.state_file.empty()) return;
   binding_.roles().optimizer->settle();
   checkpoint::RunState state;
-  put_weights(state.tensors, "model/", binding_.weights());
-  put_weights(state.tensors, "auxiliary/", binding_.helpers());
+  put_weights(state.tensors, "model/", binding_.weights(), binding_);
+  put_weights(state.tensors, "auxiliary/", binding_.helpers(), binding_);
   for (const Keyed& keyed : binding_.parts())
     put(state.tensors, keyed.key + "/", keyed.part->state());
   if (scale_ != nullptr) put(state.tensors, "loss_scale/", scale_->state());
@@ -78,8 +80,8 @@ std::optional<Standing> StateFile::load() {
       json.value("total_steps", int64_t{-1}) != standing.progress.total_steps)
     throw Error(ErrorKind::model, "the saved state has no valid progress record", file.string(),
                 "remove the file to start the stage anew");
-  take_weights(state.tensors, "model/", binding_.weights(), file);
-  take_weights(state.tensors, "auxiliary/", binding_.helpers(), file);
+  take_weights(state.tensors, "model/", binding_.weights(), binding_, file);
+  take_weights(state.tensors, "auxiliary/", binding_.helpers(), binding_, file);
   for (const Keyed& keyed : binding_.parts())
     keyed.part->load_state(take(state.tensors, keyed.key + "/"));
   if (scale_ != nullptr) scale_->load_state(take(state.tensors, "loss_scale/"));

@@ -15,7 +15,10 @@ const std::string distillation =
     "optimizer: {adamw: {lr: 1e-3}}\n";
 
 void drop_dropout(Bench& bench) {
-  bench.student = without_dropout();
+  nn::ModelState state = bench.student->state();
+  state.config.hidden_dropout = state.config.attention_dropout = state.config.classifier_dropout =
+      0;
+  bench.student = nn::build(state, 1);
   bench.job.student = bench.student.get();
 }
 
@@ -26,8 +29,8 @@ nn::TensorMap trained(const std::string& yaml, Place place, bool with_dropout = 
   return bench.weights();
 }
 
-nn::TensorMap untrained() {
-  Bench bench(distillation + "for: 1 step\n");
+nn::TensorMap untrained(const std::string& model = {}) {
+  Bench bench(distillation + "for: 1 step\n" + model);
   drop_dropout(bench);
   return bench.weights();
 }
@@ -59,6 +62,31 @@ TEST_F(OnCard, TrainsAsTheCpuDoes) {
         << more;
   const std::string adam = "for: 8 steps\n" + distillation;
   EXPECT_LT(apart(trained(adam, {}), trained(adam, {card_}), untrained()), 1e-2);
+}
+
+const std::string attached =
+    "model: {from: none, lora: {rank: 2}, adapter: {size: 4}, prefix: {length: 3}, "
+    "train: [attachment, value, head]}\n";
+
+TEST_F(OnCard, AttachmentsTrainAsOnTheCpu) {
+  const std::string yaml = plain_steps + attached;
+  EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), untrained(attached)), 1e-3);
+}
+
+// Noise on hidden states is drawn by the card: another than the CPU's, the same in each run.
+TEST_F(OnCard, HiddenNoiseRepeats) {
+  for (nn::Precision precision : {nn::Precision::float32, nn::Precision::bf16})
+    for (const char* more : {"", "graphs: false\n", "sharpness: {sam: {rho: 0.1}}\n"}) {
+      const std::string yaml = "for: 12 steps\n" + distillation + more +
+                               "augment: [hidden_noise: {sigma: 0.05, where: both}]\n";
+      const Place place{card_, precision};
+      const nn::TensorMap once = trained(yaml, place, true);
+      expect_equal(once, trained(yaml, place, true));
+      EXPECT_GT(
+          distance(once, trained("for: 12 steps\n" + distillation + more, place, true), untrained())
+              .between,
+          1e-5);
+    }
 }
 
 // Attention's padded scores, a bank beside a learnt temperature, and rows that are weighed anew are

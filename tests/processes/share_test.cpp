@@ -72,7 +72,12 @@ INSTANTIATE_TEST_SUITE_P(
                     "sharpness: {sam: {rho: 0.05}}\n",
                     "objectives: [soft_labels: {}]\n"
                     "pruning: {magnitude: {sparsity: 60%, begin: 0%, end: 60%, every: 2 steps}}\n"
-                    "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 80%}}\n"));
+                    "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 80%}}\n",
+                    "objectives: [labels: {}]\naccumulate: 2\n"
+                    "augment: [hidden_noise: {sigma: 0.05, where: both}]\n",
+                    "objectives: [labels: {}]\nmodel: {from: none, lora: {rank: 2, dropout: 0.1}, "
+                    "adapter: {size: 4}, prefix: {length: 3}, train: [attachment, value, head]}\n"
+                    "sharpness: {sam: {rho: 0.05}}\n"));
 
 // Rounding to integers turns differences of float32 rounding into whole steps now and then, so the
 // whole run is compared more coarsely; ranks agree to the bit all the same.

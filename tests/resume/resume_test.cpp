@@ -87,7 +87,16 @@ INSTANTIATE_TEST_SUITE_P(
         "regrowth: false}}\n"
         "quantization: {weights: int8, activations: int8, activation_scale: static, start: 3 "
         "steps}\n"
-        "sharpness: {asam: {accumulation: per_micro_batch}}\naccumulate: 2\n"));
+        "sharpness: {asam: {accumulation: per_micro_batch}}\naccumulate: 2\n",
+        // Noise that a second pass replays.
+        "for: 12 steps\nobjectives: [labels: {}]\naugment: [hidden_noise: {sigma: 0.05, where: "
+        "both}]\nsharpness: {sam: {rho: 0.05}}\naccumulate: 2\n",
+        // Attachments, most weights frozen, rates of their own.
+        "for: 12 steps\nobjectives: [labels: {}]\nmodel: {from: none, lora: {rank: 2, dropout: "
+        "0.1}, adapter: {size: 4}, prefix: {length: 3, hidden: 6}, phm_adapter: {n: 2, reduction: "
+        "4}, train: [attachment, norm, head]}\noptimizer: {adamw: {lr: 1e-2, groups: [{match: "
+        "[head], lr: 1e-3, weight_decay: 0}]}}\nsharpness: {sam: {rho: 0.05}}\naveraging: {swa: "
+        "{start: 50%}}\n"));
 
 TEST(Loop, SwaLeavesTheTrajectoryAlone) {
   // With a constant schedule the held rate is the schedule's: every live weight is the same with
@@ -204,6 +213,65 @@ TEST(Loop, AccumulationEqualsTheWholeBatch) {
     EXPECT_LT((value - b[name]).abs().max().item<float>(), 2e-5f) << name;
 }
 
+// Noise and dropout of a row are those of its place in the update.
+TEST(Loop, NoiseIsTheSameHoweverABatchIsCut) {
+  const char* yaml =
+      "for: 6 steps\nobjectives: [labels: {}]\noptimizer: {sgd: {lr: 0.05}}\n"
+      "model: {from: none, lora: {dropout: 0.2}}\n"
+      "augment: [hidden_noise: {sigma: 0.1, where: both}]\n";
+  Bench whole(yaml, false), parts(str(yaml, "accumulate: 4\n"), false);
+  std::string louder = yaml;
+  louder.replace(louder.find("0.1,"), 3, "0.4");
+  Bench other(louder, false);
+  const nn::TensorMap start = whole.weights();
+  run(whole.job);
+  run(parts.job);
+  run(other.job);
+  const Distance cut = distance(whole.weights(), parts.weights(), start);
+  EXPECT_LT(cut.between, 2e-5);
+  EXPECT_GT(cut.moved, 1e-2);
+  EXPECT_GT(distance(whole.weights(), other.weights(), start).between, 1e-3);
+}
+
+// The noise is gone with the stage.
+TEST(Loop, NoiseEndsWithItsStage) {
+  Bench bench("for: 2 steps\nobjectives: [labels: {}]\naugment: [hidden_noise: {sigma: 0.1}]\n",
+              false);
+  run(bench.job);
+  EXPECT_TRUE(bench.student->plugs().empty());
+}
+
+TEST(Loop, FrozenWeightsStayAsTheyAre) {
+  Bench bench(
+      "for: 6 steps\nobjectives: [labels: {}]\n"
+      "model: {from: none, adapter: {size: 4}, train: [attachment, head]}\n",
+      false);
+  const nn::TensorMap before = bench.weights();
+  run(bench.job);
+  for (const auto& [name, value] : bench.weights())
+    EXPECT_EQ(torch::equal(value, before.at(name)),
+              !name.starts_with("attachments.") && !name.starts_with("classifier."))
+        << name;
+}
+
+// What is saved of a stage that trains little is little.
+TEST(Loop, FrozenWeightsAreNotInTheState) {
+  const std::filesystem::path state =
+      std::filesystem::temp_directory_path() / str("compress-frozen-", getpid());
+  std::atomic<bool> stop{true};
+  Bench bench(
+      "for: 6 steps\nobjectives: [labels: {}]\nevaluate: {every: 1 step}\n"
+      "model: {from: none, lora: {rank: 2}, train: [attachment]}\n",
+      false);
+  bench.job.state_file = state;
+  bench.job.stop = &stop;
+  bench.job.evaluate = [] { return Score{{{"accuracy", 0.5}}, 0.5, true}; };
+  EXPECT_THROW(run(bench.job), Error);
+  // Weights, two moments and the best ones of 2 * 2 * (2 * 32 + 32 * 2) numbers.
+  EXPECT_LT(std::filesystem::file_size(state), 4 * 512 * 4 + 8192);
+  std::filesystem::remove(state);
+}
+
 TEST(Loop, RefusesWhatDoesNotFit) {
   auto message = [](const std::string& yaml, bool with_teacher) {
     Bench bench(yaml, with_teacher);
@@ -223,6 +291,9 @@ TEST(Loop, RefusesWhatDoesNotFit) {
                     "pruning: {magnitude: {sparsity: 50%, end: 60%}}\n",
                     false)
                 .find("averaging starts"),
+            std::string::npos);
+  EXPECT_NE(message("for: 3 steps\nmodel: {from: none, train: [heads]}\n", false)
+                .find("`train` names 'heads'"),
             std::string::npos);
 }
 

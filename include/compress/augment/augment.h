@@ -19,7 +19,10 @@ class Augment : public roles::Part {
  public:
   // Changes `batch`, which is on the host, in place (its tensors are replaced, never written to).
   // The same seed gives the same change.
-  virtual void apply(data::Batch& batch, uint64_t seed) const = 0;
+  virtual void apply(data::Batch& batch, uint64_t seed) const {
+    (void)batch;
+    (void)seed;
+  }
   // A row is changed in the same way in every epoch, whatever else is in its batch: what a teacher
   // says of it can be kept.
   virtual bool fixed() const { return false; }
@@ -32,7 +35,7 @@ using Augments = std::vector<std::unique_ptr<Augment>>;
 void apply_all(const Augments& list, data::Batch& batch, uint64_t seed, int64_t step);
 
 using Maker = std::function<std::unique_ptr<Augment>(const recipe::Component&)>;
-const recipe::RegistryOf<Maker>& augments();  // masking
+const recipe::RegistryOf<Maker>& augments();  // masking, hidden_noise
 std::unique_ptr<Augment> make(const recipe::Component& component);
 
 // Masked language modelling as in BERT (Devlin et al. 2019, arXiv 1810.04805, section 3.1): of all

@@ -50,7 +50,7 @@ struct Report {
   Metric ours, reread;  // the first metric on these rows; empty names when there was no data
 };
 
-std::vector<std::string> formats();  // huggingface, compressed-tensors
+std::vector<std::string> formats();  // huggingface, compressed-tensors, delta
 
 // How a model will be quantised, where it is not there yet.
 struct Quantised {
@@ -58,6 +58,8 @@ struct Quantised {
 };
 // Error{recipe} without a place where `format` cannot hold a model of that kind.
 void check_format(const std::string& format, Quantised quantised);
+// Whether `format` needs a base: a model folder that the reader has already.
+bool needs_base(const std::string& format);
 
 // Writes `source` (as loaded by load(), so with its quantization in force) in `format` into
 // `folder`, re-reads it and compares: every weight to the bit, and on the first 256 rows of `check`
@@ -69,9 +71,11 @@ void check_format(const std::string& format, Quantised quantised);
 // place for quantised activations, so that `ours` is then measured without their quantisation.
 // compressed-tensors: `int-quantized` as in compressed-tensors 0.20 (I8 weights, [out, 1] or [1]
 // scales); needs a model with int8 weights and activations, Error{recipe} otherwise (readers take
-// int8 weights alone for another format).
+// int8 weights alone for another format). delta: what differs from the model in the folder `base`
+// (checkpoint/delta.h), without tokenizer files where the base's say the same.
 Report write(const std::string& format, LoadedModel& source,
              const std::filesystem::path& source_folder, const std::filesystem::path& folder,
-             const data::Split* check, const nn::Json& provenance, double tolerance = 1e-4);
+             const data::Split* check, const nn::Json& provenance, double tolerance = 1e-4,
+             const std::filesystem::path& base = {});
 
 }  // namespace compress::exports

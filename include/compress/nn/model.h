@@ -18,6 +18,13 @@ namespace compress::nn {
 
 using Json = nlohmann::ordered_json;
 
+// Something that is added to a finished model (attachment.h): its kind, the name that it has in the
+// model, and its options.
+struct AttachmentSpec {
+  std::string kind, name;
+  Json options;
+};
+
 // The configuration that layers need, typed; `raw` keeps the file's other keys so that they survive
 // a round trip. What a family does not have stays 0.
 struct ModelConfig {
@@ -56,6 +63,7 @@ struct ModelConfig {
   bool normalize = false;
   Json
       sentence;  // files of sentence-transformers by name, for a round trip; null = there were none
+  std::vector<AttachmentSpec> attachments;  // in the order of their plugs
   Json raw;
   int64_t outputs() const { return static_cast<int64_t>(labels.size()); }
   bool encoder_decoder() const { return decoder_layers > 0; }
@@ -173,9 +181,11 @@ class Model {
   // float32. Positions are the decoding's: those of `tokens` do not count.
   virtual torch::Tensor decode(Decoding& decoding, const data::Batch& tokens, const Pass& pass);
 
-  // What is plugged into the layers; not owned, null for nothing. Outlives forward() and
-  // backward().
-  void plug(Plugs* plugs) { plugs_ = plugs; }
+  // What is plugged into the layers, several in the order of plugging; not owned. It outlives
+  // forward() and backward(), or the model.
+  void plug(Plugs* plugs) { plugs_.push_back(plugs); }
+  void unplug(const Plugs* plugs) { std::erase(plugs_, plugs); }
+  const std::vector<Plugs*>& plugs() const { return plugs_; }
 
   const ModelConfig& config() const { return config_; }
   ModelConfig& config() { return config_; }
@@ -195,7 +205,7 @@ class Model {
   ModelConfig config_;
   ParamTable params_;
   std::vector<std::string> history_;
-  Plugs* plugs_ = nullptr;
+  std::vector<Plugs*> plugs_;
 };
 
 // Builds the model of a state (a copy of its tensors).

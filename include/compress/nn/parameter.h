@@ -34,6 +34,7 @@ enum class Role {
   ffn_out,
   pooler,
   head,
+  attachment,  // of what was added to a finished model (attachment.h)
   other
 };
 const char* role_name(Role role);
@@ -57,6 +58,10 @@ class WeightTransform {
 struct Rows {
   bool training = false;
   int64_t count = -1;  // those that mean something, at the beginning; -1: all
+  // What is drawn for these rows is a function of the pass's seed and of their place in the whole
+  // update: `first` is the number of the first one.
+  uint64_t seed = 0;
+  int64_t first = 0;
   torch::Tensor of(const torch::Tensor& x) const {
     return count < 0 || count == x.size(0) ? x : x.narrow(0, 0, count);
   }
@@ -85,6 +90,14 @@ class InputTransform {
   virtual const IntegerRows* integers() const { return nullptr; }
 };
 
+// What is added to a linear layer's output beside its product: a function of what the layer reads.
+class LinearBranch {
+ public:
+  virtual ~LinearBranch() = default;
+  // [rows, in] -> [rows, out]; `input` as it was before any InputTransform.
+  virtual torch::Tensor apply(const torch::Tensor& input, const Rows& rows) = 0;
+};
+
 class PackedWeight;  // packed.h
 
 // Rows of an embedding that wait for updates until they are read.
@@ -107,6 +120,7 @@ struct Parameter {
   torch::Tensor effective;  // what layers use: the latent itself, or a leaf in compute precision
   std::vector<WeightTransform*> transforms;  // in order; not owned
   InputTransform* input = nullptr;           // of the linear layer whose weight this is; not owned
+  std::vector<LinearBranch*> branches;       // beside that layer; not owned
   bool trainable = true;
   bool castable = false;  // the effective weight is kept in compute precision when that is lower
   bool row_gradient = false;  // an embedding: gradients exist in touched rows only
@@ -132,6 +146,12 @@ struct Parameter {
   }
 };
 
+// Whether a selector names a parameter: a role, a group of roles ("attention" = query key value
+// attention_output, "ffn" = ffn_in ffn_out, "encoder" = both, "linear" = every matrix, "all"), or a
+// glob over names ("encoder.layer.0.*"). What is attached to a model is named by its role or by a
+// glob that begins with "attachments", and by "all" where `any_shape`.
+bool selects(const std::string& selector, const Parameter& parameter, bool any_shape);
+
 // Weights (or biases) of layers that read the same input, side by side in memory so that one
 // product serves all.
 struct Fused {
@@ -156,13 +176,14 @@ class ParamTable {
   const std::deque<Parameter>& list() const { return list_; }
   int64_t numel() const;
 
-  // Parameters that a selection names: roles ("query", "ffn_in", ...), groups ("attention" = query
-  // key value attention_output, "ffn" = ffn_in ffn_out, "encoder" = both, "linear" = every matrix,
-  // "all"), or globs over names
-  // ("encoder.layer.0.*"). Only matrices unless `any_shape`. A selector that matches nothing is
-  // reported in `unmatched`.
+  // Parameters that one of the selectors names (see selects). Only matrices unless `any_shape`. A
+  // selector that matches nothing is reported in `unmatched`.
   std::vector<Parameter*> select(const std::vector<std::string>& selectors,
                                  std::vector<std::string>* unmatched, bool any_shape = false);
+
+  // Freezes what no selector names: it gets no gradient. Selectors that match nothing are returned.
+  // To be called before the first refresh, or when all gradients were cleared.
+  std::vector<std::string> train_only(const std::vector<std::string>& selectors);
 
   // Computes every effective weight from its latent: transforms, then the cast to compute
   // precision. Call after the latents, masks or scales changed; layers read the result until the

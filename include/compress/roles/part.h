@@ -45,6 +45,8 @@ class Part {
   // What the part resolved to, in words, for the plan ("student 1<-2, 2<-4; projection 384x384");
   // may be "".
   virtual std::string summary() const { return {}; }
+  // What it plugs into the student's layers while the stage lives; null: nothing. After bind().
+  virtual nn::Plugs* plugs() { return nullptr; }
   // Why no CUDA graph may record a pass with this part, as a sentence's end ("several ... see the
   // padding"); "" where one may.
   virtual std::string unrecordable() const { return {}; }

@@ -12,7 +12,8 @@ namespace compress::surgery {
 
 // Edits `state` (config, tensors, history). Throws Error{recipe} at the component's mark.
 using Edit = std::function<void(const recipe::Component&, nn::ModelState& state, Workshop&)>;
-// initialise, drop_layers, resize, trim_vocabulary, resize_vocabulary, projection
+// merge, initialise, drop_layers, resize, trim_vocabulary, resize_vocabulary, projection,
+// adapter, lora, prefix, phm_adapter
 const recipe::RegistryOf<Edit>& edits();
 void apply(const std::vector<recipe::Component>& components, nn::ModelState& state,
            Workshop& workshop);
@@ -23,6 +24,7 @@ struct Traits {
   bool new_tokenizer = false;   // the tokenizer is another one afterwards
   bool new_vocabulary = false;  // the number of tokens is
   bool embedding_head = false;  // it edits what only an embedding head has
+  bool new_layers = false;      // layers are others, or of other shapes
 };
 Traits traits(const recipe::Component& component);
 

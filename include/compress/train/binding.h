@@ -62,6 +62,7 @@ class Binding {
   void check_order(const Job& job) const;
   void add(std::string key, roles::Part& part);
 
+  nn::Model& student_;
   Roles roles_;
   nn::ParamTable helpers_;
   roles::Scene scene_;
@@ -69,5 +70,11 @@ class Binding {
   std::vector<Keyed> parts_;
   std::vector<nn::Parameter*> trained_;
 };
+
+// Whether the stage may change a parameter: frozen ones stay what the model began with, unless a
+// constraint changes them.
+inline bool may_change(const nn::Parameter& parameter, const Binding& binding) {
+  return parameter.trainable || !binding.roles().constraints.empty();
+}
 
 }  // namespace compress::train

@@ -26,6 +26,7 @@ struct ModelOptions {
   std::vector<recipe::Named<HeadOptions>> heads;  // beside it; empty: those that it has
   std::string pooling = "auto";                   // of the embedding head
   std::vector<recipe::Component> surgery;
+  recipe::Placed<std::vector<std::string>> train;  // selectors; empty: everything
   recipe::Mark mark;
   static const recipe::Options<ModelOptions>& options();
 };

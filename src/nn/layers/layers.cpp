@@ -148,6 +148,11 @@ class EmbeddingFunction : public torch::autograd::Function<EmbeddingFunction> {
   }
 };
 
+// Adds what stands beside a layer to its columns of y, which nobody else has yet.
+void add_branches(const Parameter& weight, const Tensor& x, const Rows& rows, Tensor y) {
+  for (LinearBranch* branch : weight.branches) y.add_(branch->apply(x, rows));
+}
+
 }  // namespace
 
 int64_t computed_rows(int64_t tokens, Precision precision, torch::Device device) {
@@ -158,24 +163,40 @@ int64_t computed_rows(int64_t tokens, Precision precision, torch::Device device)
 
 Tensor Linear::operator()(const Tensor& x, const Rows& rows) const {
   const Tensor added = bias != nullptr ? bias->effective : Tensor();
-  if (serves(weight->packed, x, rows)) return weight->packed->multiply(x, rows, added, false);
-  Tensor input = weight->input != nullptr ? weight->input->apply(x, rows) : x;
-  return product(input, weight->effective, added);
+  Tensor y;
+  if (serves(weight->packed, x, rows)) {
+    y = weight->packed->multiply(x, rows, added, false);
+  } else {
+    Tensor input = weight->input != nullptr ? weight->input->apply(x, rows) : x;
+    y = product(input, weight->effective, added);
+  }
+  add_branches(*weight, x, rows, y);
+  return y;
 }
 
 Tensor Linear::activated(const Tensor& x, const Rows& rows, const std::string& name) const {
-  if (name == "gelu" && serves(weight->packed, x, rows))
+  if (name == "gelu" && weight->branches.empty() && serves(weight->packed, x, rows))
     return weight->packed->multiply(x, rows, bias != nullptr ? bias->effective : Tensor(), true);
   return activation((*this)(x, rows), name);
 }
 
 Tensor FusedLinear::operator()(const Tensor& x, const Rows& rows) const {
   const Tensor added = bias != nullptr ? bias->effective : Tensor();
-  if (serves(weight->packed, x, rows)) return weight->packed->multiply(x, rows, added, false);
-  if (weight->effective.defined() && weight->one_input()) {
-    InputTransform* first = parts[0].weight->input;
-    Tensor input = first != nullptr ? first->apply(x, rows) : x;
-    return product(input, weight->effective, added);
+  const bool packed = serves(weight->packed, x, rows);
+  if (packed || (weight->effective.defined() && weight->one_input())) {
+    Tensor y;
+    if (packed) {
+      y = weight->packed->multiply(x, rows, added, false);
+    } else {
+      InputTransform* first = parts[0].weight->input;
+      Tensor input = first != nullptr ? first->apply(x, rows) : x;
+      y = product(input, weight->effective, added);
+    }
+    for (const Linear& part : parts)
+      if (!part.weight->branches.empty())
+        add_branches(*part.weight, x, rows,
+                     y.narrow(1, part.weight->fused_row, part.weight->latent.size(0)));
+    return y;
   }
   std::vector<Tensor> outputs;
   for (const Linear& part : parts) outputs.push_back(part(x, rows));

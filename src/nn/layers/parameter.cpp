@@ -1,5 +1,8 @@
 #include "compress/nn/parameter.h"
 
+#include <algorithm>
+#include <set>
+
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 
@@ -23,6 +26,7 @@ constexpr RoleName role_names[] = {{Role::embedding, "embedding"},
                                    {Role::ffn_out, "ffn_out"},
                                    {Role::pooler, "pooler"},
                                    {Role::head, "head"},
+                                   {Role::attachment, "attachment"},
                                    {Role::other, "other"}};
 
 bool attention_role(Role role) {
@@ -31,17 +35,6 @@ bool attention_role(Role role) {
 }
 bool ffn_role(Role role) {
   return role == Role::ffn_in || role == Role::ffn_out;
-}
-
-bool selects(const std::string& selector, const Parameter& parameter) {
-  Role role = parameter.role;
-  if (selector == "all") return true;
-  if (selector == "linear") return parameter.is_matrix();
-  if (selector == "attention") return attention_role(role);
-  if (selector == "ffn") return ffn_role(role);
-  if (selector == "encoder") return attention_role(role) || ffn_role(role);
-  if (selector == role_name(role)) return true;
-  return glob_match(selector, parameter.name);
 }
 
 // Memory for the effective weight where it is not the latent itself.
@@ -57,7 +50,9 @@ void allocate_effective(Parameter& parameter, torch::ScalarType type) {
           torch::empty(shape, parameter.latent.options().dtype(type).requires_grad(false));
       for (Parameter* member : group.members)
         member->effective = group.effective.narrow(0, member->fused_row, member->latent.size(0));
-      group.effective.requires_grad_(parameter.latent.requires_grad());
+      group.effective.requires_grad_(
+          std::any_of(group.members.begin(), group.members.end(),
+                      [](const Parameter* member) { return member->latent.requires_grad(); }));
     }
     return;
   }
@@ -94,6 +89,21 @@ torch::Tensor effective_gradient(const Parameter& parameter) {
 }
 
 }  // namespace
+
+bool selects(const std::string& selector, const Parameter& parameter, bool any_shape) {
+  const Role role = parameter.role;
+  const bool matrix = parameter.is_matrix();
+  if (!any_shape && !matrix) return false;
+  if (selector == role_name(role)) return true;
+  if (selector == "all" && any_shape) return true;
+  if (role == Role::attachment && !starts_with(selector, "attachments")) return false;
+  if (selector == "all") return true;
+  if (selector == "linear") return matrix;
+  if (selector == "attention") return attention_role(role);
+  if (selector == "ffn") return ffn_role(role);
+  if (selector == "encoder") return attention_role(role) || ffn_role(role);
+  return glob_match(selector, parameter.name);
+}
 
 torch::ScalarType dtype(Precision precision) {
   switch (precision) {
@@ -180,10 +190,9 @@ std::vector<Parameter*> ParamTable::select(const std::vector<std::string>& selec
   std::vector<bool> used(selectors.size(), false);
   std::vector<Parameter*> chosen;
   for (Parameter& parameter : list_) {
-    if (!any_shape && !parameter.is_matrix()) continue;
     bool hit = false;
     for (size_t i = 0; i < selectors.size(); ++i) {
-      if (!selects(selectors[i], parameter)) continue;
+      if (!selects(selectors[i], parameter, any_shape)) continue;
       hit = true;
       used[i] = true;
     }
@@ -193,6 +202,19 @@ std::vector<Parameter*> ParamTable::select(const std::vector<std::string>& selec
     for (size_t i = 0; i < selectors.size(); ++i)
       if (!used[i]) unmatched->push_back(selectors[i]);
   return chosen;
+}
+
+std::vector<std::string> ParamTable::train_only(const std::vector<std::string>& selectors) {
+  std::vector<std::string> unmatched;
+  const std::vector<Parameter*> chosen = select(selectors, &unmatched, /*any_shape=*/true);
+  const std::set<const Parameter*> kept(chosen.begin(), chosen.end());
+  for (Parameter& parameter : list_) {
+    parameter.trainable = parameter.trainable && kept.contains(&parameter);
+    parameter.latent.requires_grad_(parameter.trainable);
+    parameter.effective = parameter.latent;  // what stood there may want a gradient
+    if (parameter.fused != nullptr) parameter.fused->effective = torch::Tensor();
+  }
+  return unmatched;
 }
 
 void ParamTable::refresh(Precision precision) {
@@ -232,6 +254,7 @@ void ParamTable::collect_gradients(bool accumulate) {
   Copies copies;
   for (Parameter& parameter : list_) {
     if (parameter.effective.is_same(parameter.latent)) continue;  // autograd wrote there already
+    if (!parameter.trainable) continue;  // beside others in a group that are
     torch::Tensor arrived = effective_gradient(parameter);
     if (!arrived.defined()) continue;
     if (!parameter.gradient_buffer.defined() ||
@@ -291,10 +314,14 @@ std::vector<torch::Tensor> ParamTable::leaves() {
   std::vector<torch::Tensor> leaves;
   for (Parameter& parameter : list_) {
     if (!parameter.trainable || parameter.row_gradient) continue;
-    if (parameter.fused == nullptr)
+    if (parameter.fused == nullptr) {
       leaves.push_back(parameter.effective);
-    else if (parameter.fused->members.front() == &parameter)
-      leaves.push_back(parameter.fused->effective);
+      continue;
+    }
+    const std::vector<Parameter*>& members = parameter.fused->members;
+    const auto first = std::find_if(members.begin(), members.end(),
+                                    [](const Parameter* member) { return member->trainable; });
+    if (*first == &parameter) leaves.push_back(parameter.fused->effective);
   }
   return leaves;
 }

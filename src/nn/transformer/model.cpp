@@ -49,11 +49,15 @@ Tensor Plugs::before_layer(const Tensor& x, int64_t, const Rows&) {
   return x;
 }
 
+Tensor Plugs::before_feed_forward(const Tensor& x, int64_t, const Rows&) {
+  return x;
+}
+
 Tensor Plugs::sublayer_output(const Tensor& x, Place, const Rows&) {
   return x;
 }
 
-std::pair<Tensor, Tensor> Plugs::prefix(Place) {
+std::pair<Tensor, Tensor> Plugs::prefix(Place, const Rows&) {
   return {};
 }
 
@@ -102,7 +106,7 @@ Census census(const Model& model) {
     int64_t zeros = parameter.numel() - parameter.latent.count_nonzero().item<int64_t>();
     total.parameters += parameter.numel();
     total.zeros += zeros;
-    if (parameter.is_matrix() && parameter.layer >= 0) {
+    if (parameter.is_matrix() && parameter.layer >= 0 && parameter.role != Role::attachment) {
       total.encoder_linear += parameter.numel();
       total.encoder_linear_zeros += zeros;
     }

@@ -24,13 +24,23 @@ struct Recorder {
   }
 };
 
+// Keys of rows behind those of a prefix, which each row has in front.
+struct Fronted {
+  torch::Tensor places;  // of (prefix, tokens); undefined until it is known
+  TokenRows rows;
+  // `pairs` [tokens, width] of the rows `tokens` becomes that of `rows`. The prefix has the same
+  // length each time.
+  void put(const std::pair<torch::Tensor, torch::Tensor>& prefix, const TokenRows& tokens,
+           torch::Tensor& pairs);
+};
+
 struct Run {
   Run(const data::Batch& tokens_read, const Pass& how, DropoutSeeds& draws, torch::Device device)
       : batch(tokens_read),
         pass(how),
         seeds(draws),
         computed(computed_rows(tokens_read.tokens(), how.precision, device)),
-        rows{how.training, tokens_read.tokens()} {}
+        rows{how.training, tokens_read.tokens(), how.dropout_seed, draws.first_token()} {}
 
   // The way of a branch, which begins where a head leaves the stack: with draws of its own, and
   // nothing of it is captured.
@@ -44,8 +54,10 @@ struct Run {
         distance_bias(stack.distance_bias),
         memory(stack.memory),
         memory_rows(stack.memory_rows),
-        memory_count(stack.memory_count),
-        prefix(stack.prefix) {}
+        memory_info(stack.memory_info),
+        prefix(stack.prefix),
+        own(stack.own),
+        across(stack.across) {}
 
   const data::Batch& batch;
   const Pass& pass;
@@ -58,7 +70,7 @@ struct Run {
   // What a decoder reads of its encoder: the states, their rows and their number.
   torch::Tensor memory;
   TokenRows memory_rows;
-  int64_t memory_count = -1;
+  Rows memory_info;
   Recorder hidden, attention, cross;
   std::map<size_t, torch::Tensor> kept;  // the states before a layer, for heads that branch off
   // While text is generated: where the tokens' keys and values go, and all that each row sees.
@@ -67,9 +79,7 @@ struct Run {
   TokenRows cached;
   // With keys and values that are plugged in.
   int64_t prefix = 0;
-  torch::Tensor prefix_places;
-  TokenRows prefix_rows;
-  void put_prefix(const torch::Tensor& keys, const torch::Tensor& values, torch::Tensor& pairs);
+  Fronted own, across;
 };
 
 }  // namespace compress::nn

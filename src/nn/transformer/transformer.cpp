@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "attachments/fitting.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/nn/pooling.h"
@@ -37,6 +38,8 @@ Transformer::Transformer(const ModelState& state, const ModelConfig& config, uin
     fuse(stack->layers);
   }
   for (HeadModules& head : more_heads_) fuse(head.layers);
+  attachments_ = fit_attachments(state, config_, params_, seed);
+  for (const auto& attachment : attachments_) plug(attachment.get());
 }
 
 bool Transformer::reads_table() const {

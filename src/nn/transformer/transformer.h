@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "compress/nn/architecture.h"
+#include "compress/nn/attachment.h"
 #include "compress/nn/decoding.h"
 #include "compress/nn/layers.h"
 #include "compress/nn/plugs.h"
@@ -100,6 +101,11 @@ class Transformer : public Model {
   torch::Tensor feed_forward(const Layer& layer, const torch::Tensor& x, Run& run);
   torch::Tensor plugged(const torch::Tensor& x, const Layer& layer, Sublayer sublayer,
                         const Run& run) const;
+  // Keys and values of all plugs' prefixes; undefined where there are none.
+  std::pair<torch::Tensor, torch::Tensor> prefix(const Layer& layer, Sublayer sublayer,
+                                                 const Rows& rows) const;
+  // The probability of dropout on hidden states.
+  double hidden(double dropout) const;
   // What all layers of the stack share: rows, tables of positions.
   void prepare(StackModules& stack, Run& run);
   torch::Tensor relative_bias(const StackModules& stack, int64_t reach, bool causal) const;
@@ -131,6 +137,7 @@ class Transformer : public Model {
   HeadModules head_;
   std::vector<HeadModules> more_heads_;
   Linear projection_;
+  std::vector<std::unique_ptr<Plugs>> attachments_;
 };
 
 }  // namespace compress::nn

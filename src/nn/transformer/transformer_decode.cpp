@@ -67,11 +67,11 @@ Decoding Transformer::begin_decoding(const data::Batch& batch, int64_t copies, i
         decoding.encoder.length.push_back(first.tokens.length[static_cast<size_t>(row)]);
       }
   }
+  Fronted across;
   for (const Layer& layer : decoder_.layers) {
     Decoding::Layer& kept = decoding.layers.emplace_back();
     const AttentionShape& shape = layer.self.shape;
-    std::pair<Tensor, Tensor> front;
-    if (plugs_ != nullptr) front = plugs_->prefix({layer.number, Sublayer::attention});
+    const std::pair<Tensor, Tensor> front = prefix(layer, Sublayer::attention, first.rows);
     decoding.prefix = front.first.defined() ? front.first.size(0) : 0;
     const int64_t places = decoding.prefix + capacity;
     kept.self = torch::empty({decoding.rows() * places, 2 * shape.keys() * shape.width},
@@ -80,7 +80,18 @@ Decoding Transformer::begin_decoding(const data::Batch& batch, int64_t copies, i
       kept.self.view({decoding.rows(), places, -1})
           .narrow(1, 0, decoding.prefix)
           .copy_(torch::cat({front.first, front.second}, 1));
-    if (memory.defined()) kept.across = layer.across.inputs(memory, first.rows);
+    if (!memory.defined()) continue;
+    kept.across = layer.across.inputs(memory, first.rows);
+    const auto further = prefix(layer, Sublayer::cross_attention, first.rows);
+    if (further.first.defined()) across.put(further, first.tokens, kept.across);
+  }
+  if (across.places.defined()) {  // continuation i is of row i / copies
+    for (size_t i = 0; i < decoding.encoder.begin.size(); ++i) {
+      const size_t row = i / static_cast<size_t>(copies);
+      decoding.encoder.begin[i] = across.rows.begin[row];
+      decoding.encoder.length[i] = across.rows.length[row];
+    }
+    decoding.encoder.longest = across.rows.longest;
   }
   return decoding;
 }

@@ -1,5 +1,7 @@
 // The way of a batch through the stacks of a Transformer.
 
+#include <algorithm>
+
 #include "compress/base/error.h"
 #include "compress/base/hash.h"
 #include "compress/base/strings.h"
@@ -53,7 +55,7 @@ Tensor Transformer::relative_bias(const StackModules& stack, int64_t reach, bool
 
 void Transformer::prepare(StackModules& stack, Run& run) {
   run.tokens = TokenRows::of(run.batch);
-  run.prefix_places = Tensor();
+  run.own = run.across = {};
   const int64_t past = run.decoding == nullptr ? 0 : run.decoding->capacity;
   if (plan_.positions == Positions::rotary) {
     const int64_t needed = std::max(run.batch.longest, past);
@@ -64,8 +66,8 @@ void Transformer::prepare(StackModules& stack, Run& run) {
     }
   }
   if (stack.relative_bias == nullptr) return;
-  if (plugs_ != nullptr && run.decoding == nullptr) {
-    const Tensor front = plugs_->prefix({stack.layers.front().number, Sublayer::attention}).first;
+  if (run.decoding == nullptr) {
+    const Tensor front = prefix(stack.layers.front(), Sublayer::attention, run.rows).first;
     run.prefix = front.defined() ? front.size(0) : 0;
   }
   if (run.decoding != nullptr && run.decoding->distance_bias.defined()) {
@@ -81,34 +83,55 @@ Tensor Transformer::embed(const StackModules& stack, Run& run) {
   Tensor x = stack.embeddings(run.batch, run.computed);
   if (stack.embedding_norm.weight != nullptr) x = stack.embedding_norm(x);
   if (plan_.embedding_dropout > 0 || stack.embedding_norm.weight != nullptr)
-    x = drop(x, plan_.embedding_dropout, run.seeds, run.seeds.first_token());
+    x = drop(x, hidden(plan_.embedding_dropout), run.seeds, run.seeds.first_token());
   if (stack.projection.weight != nullptr) x = stack.projection(x, run.rows);
   return x.to(dtype(run.pass.precision));
 }
 
 Tensor Transformer::plugged(const Tensor& x, const Layer& layer, Sublayer sublayer,
                             const Run& run) const {
-  return plugs_ == nullptr ? x : plugs_->sublayer_output(x, {layer.number, sublayer}, run.rows);
+  Tensor y = x;
+  for (Plugs* plugs : plugs_) y = plugs->sublayer_output(y, {layer.number, sublayer}, run.rows);
+  return y;
 }
 
-// Keys and values of each row behind those of the prefix.
-void Run::put_prefix(const Tensor& keys, const Tensor& values, Tensor& pairs) {
-  const Tensor front = torch::cat({keys, values}, 1).to(pairs.scalar_type());
+std::pair<Tensor, Tensor> Transformer::prefix(const Layer& layer, Sublayer sublayer,
+                                              const Rows& rows) const {
+  std::vector<Tensor> keys, values;
+  for (Plugs* plugs : plugs_) {
+    auto [own_keys, own_values] = plugs->prefix({layer.number, sublayer}, rows);
+    if (!own_keys.defined()) continue;
+    keys.push_back(std::move(own_keys));
+    values.push_back(std::move(own_values));
+  }
+  if (keys.empty()) return {};
+  if (keys.size() == 1) return {keys.front(), values.front()};
+  return {torch::cat(keys), torch::cat(values)};
+}
+
+double Transformer::hidden(double dropout) const {
+  const bool drops = std::all_of(plugs_.begin(), plugs_.end(),
+                                 [](const Plugs* plugs) { return plugs->drops_hidden(); });
+  return drops ? dropout : 0;
+}
+
+void Fronted::put(const std::pair<Tensor, Tensor>& prefix, const TokenRows& tokens, Tensor& pairs) {
+  const Tensor front = torch::cat({prefix.first, prefix.second}, 1).to(pairs.scalar_type());
   const int64_t count = front.size(0);
-  if (!prefix_places.defined()) {
+  if (!places.defined()) {
     std::vector<int64_t> order;
-    prefix_rows = {};
-    for (int64_t row = 0; row < tokens.rows(); ++row) {
-      prefix_rows.begin.push_back(static_cast<int64_t>(order.size()));
+    rows = {};
+    for (size_t row = 0; row < tokens.begin.size(); ++row) {
+      rows.begin.push_back(static_cast<int64_t>(order.size()));
       for (int64_t i = 0; i < count; ++i) order.push_back(i);
       for (int64_t i = 0; i < tokens.length[row]; ++i)
         order.push_back(count + tokens.begin[row] + i);
-      prefix_rows.length.push_back(count + tokens.length[row]);
+      rows.length.push_back(count + tokens.length[row]);
     }
-    prefix_rows.longest = count + tokens.longest;
-    prefix_places = torch::tensor(order).to(pairs.device());
+    rows.longest = count + tokens.longest;
+    places = torch::tensor(order).to(pairs.device());
   }
-  pairs = torch::cat({front, pairs}).index_select(0, prefix_places);
+  pairs = torch::cat({front, pairs}).index_select(0, places);
 }
 
 Tensor Transformer::self_attention(const Layer& layer, const StackModules& stack, const Tensor& x,
@@ -130,13 +153,11 @@ Tensor Transformer::self_attention(const Layer& layer, const StackModules& stack
     input.pairs = run.decoding->layers[run.index].self;
     input.pairs.index_copy_(0, run.places, run.rows.of(qkv).narrow(1, queries, both));
     input.key_rows = &run.cached;
-  } else if (plugs_ != nullptr) {
-    const auto [keys, values] = plugs_->prefix({layer.number, Sublayer::attention});
-    if (keys.defined()) {
-      input.pairs = qkv.narrow(1, queries, both);
-      run.put_prefix(keys, values, input.pairs);
-      input.key_rows = &run.prefix_rows;
-    }
+  } else if (const auto front = prefix(layer, Sublayer::attention, run.rows);
+             front.first.defined()) {
+    input.pairs = qkv.narrow(1, queries, both);
+    run.own.put(front, run.tokens, input.pairs);
+    input.key_rows = &run.own.rows;
   }
   Tensor scores;
   const auto layer_index = static_cast<int64_t>(run.index);
@@ -158,8 +179,13 @@ Tensor Transformer::cross_attention(const Layer& layer, const Tensor& x, Run& ru
     input.pairs = run.decoding->layers[run.index].across;
     input.key_rows = &run.decoding->encoder;
   } else {
-    input.pairs = modules.inputs(run.memory, {run.rows.training, run.memory_count});
+    input.pairs = modules.inputs(run.memory, run.memory_info);
     input.key_rows = &run.memory_rows;
+    if (const auto front = prefix(layer, Sublayer::cross_attention, run.rows);
+        front.first.defined()) {
+      run.across.put(front, run.memory_rows, input.pairs);
+      input.key_rows = &run.across.rows;
+    }
   }
   Tensor scores;
   const auto layer_index = static_cast<int64_t>(run.index);
@@ -189,7 +215,7 @@ Tensor Transformer::run(StackModules& stack, Run& run) {
 Tensor Transformer::run_layers(const StackModules& stack, const std::vector<Layer>& layers,
                                const Norm& final_norm, size_t from, Tensor x, Run& run) {
   const bool pre = plan_.pre_norm;
-  const double p = config_.hidden_dropout;
+  const double p = hidden(config_.hidden_dropout);
   Tensor normed = pre ? layers.front().self.norm(x) : x;
   // A sub-layer's output joins the residual; `next` is the norm of what reads the sum.
   auto add = [&](const Tensor& output, const Norm& own, const Norm& next) {
@@ -206,17 +232,20 @@ Tensor Transformer::run_layers(const StackModules& stack, const std::vector<Laye
     const bool last = i + 1 == layers.size();
     run.index = from + i;
     if (const auto kept = run.kept.find(run.index); kept != run.kept.end()) kept->second = x;
-    if (plugs_ != nullptr) {
-      const Tensor changed = plugs_->before_layer(x, layer.number, run.rows);
-      if (!changed.is_same(x)) {
-        x = changed;
-        normed = pre ? layer.self.norm(x) : x;
-      }
-    }
     const Norm& inner = layer.feed_forward.norm;
+    // `next` is the norm of what reads the state.
+    auto change = [&](auto place, const Norm& next) {
+      Tensor changed = x;
+      for (Plugs* plugs : plugs_) changed = (plugs->*place)(changed, layer.number, run.rows);
+      if (changed.is_same(x)) return;
+      x = changed;
+      normed = pre ? next(x) : x;
+    };
+    change(&Plugs::before_layer, layer.self.norm);
     add(self_attention(layer, stack, normed, run), layer.self.norm,
         layer.crosses ? layer.across.norm : inner);
     if (layer.crosses) add(cross_attention(layer, normed, run), layer.across.norm, inner);
+    change(&Plugs::before_feed_forward, inner);
     add(feed_forward(layer, normed, run), inner, last ? final_norm : layers[i + 1].self.norm);
     if (last && plan_.final_dropout) normed = drop(normed, p, run.seeds, run.seeds.first_token());
     run.hidden.put(static_cast<int64_t>(run.index) + 1, run.rows.of(last ? normed : x));
@@ -259,7 +288,7 @@ Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, c
   Run second(read, pass, others, device());
   second.memory = first_states;
   second.memory_rows = first.tokens;
-  second.memory_count = first.rows.count;
+  second.memory_info = first.rows;
   const auto writes = static_cast<int64_t>(decoder_.layers.size());
   second.hidden.open(capture.decoder_hidden, out.decoder_hidden, writes + 1);
   second.attention.open(capture.decoder_attention, out.decoder_attention, writes);

@@ -1,12 +1,12 @@
 #include <ATen/Parallel.h>
 
-#include <array>
 #include <cmath>
 #include <memory>
 #include <unordered_map>
 
 #include "components.h"
 #include "compress/nn/device.h"
+#include "groups.h"
 #include "optimizer/late_rows.h"
 
 namespace compress::optim {
@@ -19,6 +19,7 @@ struct AdamWOptions {
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 0.01;
+  std::vector<GroupOptions> groups;
 
   static const recipe::Options<AdamWOptions>& options() {
     static const auto description =
@@ -34,6 +35,9 @@ struct AdamWOptions {
             .field("weight_decay", &AdamWOptions::weight_decay,
                    "decoupled decay of matrices and embeddings")
             .at_least(0)
+            .field("groups", &AdamWOptions::groups,
+                   "parameters with a rate or a decay of their own; the first group that names a "
+                   "parameter counts")
             .shorthand("lr");
     return description;
   }
@@ -43,17 +47,20 @@ struct AdamWOptions {
 // embeddings with row gradients move in the rows that are read. Elsewhere PyTorch's fused kernel.
 class AdamW final : public Optimizer {
  public:
-  explicit AdamW(const AdamWOptions& options) : options_(options) {}
+  explicit AdamW(const AdamWOptions& options)
+      : options_(options), rates_({options.lr, options.weight_decay}, options.groups) {}
 
   void bind(const roles::Scene& scene) override {
     slots_.clear();
     index_.clear();
     const kernels::AdamConstants constants = this->constants();
+    rates_.bind(scene.trained());
     for (nn::Parameter* parameter : scene.trained()) {
       index_[parameter] = slots_.size();
       const auto options = parameter->latent.options().requires_grad(false);
       Slot& slot = slots_.emplace_back();
       slot.parameter = parameter;
+      slot.rate = rates_.of(*parameter);
       slot.mean = torch::zeros_like(parameter->latent, options);
       slot.square = torch::zeros_like(parameter->latent, options);
       if (parameter->row_gradient && in_own_pass(*parameter) && parameter->latent.dim() == 2)
@@ -84,7 +91,9 @@ class AdamW final : public Optimizer {
     torch::NoGradGuard no_grad;
     if (left_out(step)) return;
     std::vector<Piece> pieces;
-    std::array<Lists, 2> groups;
+    std::vector<Lists> groups(rates_.list().size());
+    std::vector<kernels::AdamStep> steps;
+    for (const Rate& rate : rates_.list()) steps.push_back(scalars(rate, factor, step));
     std::vector<Slot*> rest;
     for (Slot& slot : slots_) {
       const torch::Tensor& gradient = slot.parameter->latent.grad();
@@ -92,27 +101,27 @@ class AdamW final : public Optimizer {
         snapshot(slot, step);
         continue;
       }
-      const bool decay = decays(*slot.parameter);
       if (slot.late) {
-        slot.late->update(scalars(factor, step, decay), touched_rows(*slot.parameter), gradient);
+        slot.late->update(steps[slot.rate], touched_rows(*slot.parameter), gradient);
       } else if (in_own_pass(*slot.parameter) && gradient.is_contiguous()) {
-        cut(slot, gradient, decay, pieces);
+        cut(slot, gradient, pieces);
       } else {
-        groups[decay].add(slot, gradient);
+        groups[slot.rate].add(slot, gradient);
         rest.push_back(&slot);
       }
     }
-    run(pieces, {scalars(factor, step, false), scalars(factor, step, true)});
+    run(pieces, steps);
     const torch::Tensor counted = rest.empty() ? torch::Tensor() : count(step);
-    for (size_t decay = 0; decay < groups.size(); ++decay) {
-      Lists& lists = groups[decay];
+    for (size_t group = 0; group < groups.size(); ++group) {
+      Lists& lists = groups[group];
+      const Rate& rate = rates_.list()[group];
       if (lists.weights.empty()) continue;
       const std::vector<torch::Tensor> counts(lists.weights.size(), counted);
       const std::optional<torch::Tensor> found =
           found_.defined() ? std::optional<torch::Tensor>(found_) : std::nullopt;
       at::_fused_adamw_(lists.weights, lists.gradients, lists.means, lists.squares, {}, counts,
-                        options_.lr * factor, options_.beta1, options_.beta2,
-                        decay != 0 ? options_.weight_decay : 0.0, options_.eps,
+                        rate.lr * factor, options_.beta1, options_.beta2, rate.weight_decay,
+                        options_.eps,
                         /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, found);
     }
     for (Slot* slot : rest) snapshot(*slot, step);
@@ -148,6 +157,7 @@ class AdamW final : public Optimizer {
     nn::Parameter* parameter = nullptr;
     torch::Tensor mean, square;
     std::unique_ptr<LateRows> late;
+    size_t rate = 0;        // its number in rates_
     bool followed = false;  // its average is kept here
   };
   // A stretch of one parameter, for one thread.
@@ -155,7 +165,7 @@ class AdamW final : public Optimizer {
     float *w, *m, *v, *average;
     const float* g;
     int64_t count;
-    bool decay;
+    size_t rate;
   };
   struct Lists {
     std::vector<torch::Tensor> weights, gradients, means, squares;
@@ -177,12 +187,12 @@ class AdamW final : public Optimizer {
             static_cast<float>(options_.eps)};
   }
 
-  kernels::AdamStep scalars(double factor, int64_t step, bool decay) const {
-    const double rate = options_.lr * factor, updates = static_cast<double>(step + 1) - left_out_;
+  kernels::AdamStep scalars(const Rate& own, double factor, int64_t step) const {
+    const double rate = own.lr * factor, updates = static_cast<double>(step + 1) - left_out_;
     const double mean = 1 - std::pow(options_.beta1, updates);
     const double square = 1 - std::pow(options_.beta2, updates);
-    return {static_cast<float>(1 - (decay ? rate * options_.weight_decay : 0)),
-            static_cast<float>(rate / mean), static_cast<float>(1 / std::sqrt(square)),
+    return {static_cast<float>(1 - rate * own.weight_decay), static_cast<float>(rate / mean),
+            static_cast<float>(1 / std::sqrt(square)),
             snapshots_ != nullptr ? static_cast<float>(snapshots_->share(step + 1)) : 0.0f};
   }
 
@@ -209,7 +219,7 @@ class AdamW final : public Optimizer {
       average.lerp_(slot.parameter->latent, share);
   }
 
-  void cut(Slot& slot, const torch::Tensor& gradient, bool decay, std::vector<Piece>& pieces) {
+  void cut(Slot& slot, const torch::Tensor& gradient, std::vector<Piece>& pieces) {
     constexpr int64_t longest = 1 << 14;
     float* w = slot.parameter->latent.mutable_data_ptr<float>();
     float* m = slot.mean.mutable_data_ptr<float>();
@@ -220,15 +230,15 @@ class AdamW final : public Optimizer {
     const int64_t count = slot.parameter->numel();
     for (int64_t at = 0; at < count; at += longest)
       pieces.push_back({w + at, m + at, v + at, average == nullptr ? nullptr : average + at, g + at,
-                        std::min(longest, count - at), decay});
+                        std::min(longest, count - at), slot.rate});
   }
 
-  void run(const std::vector<Piece>& pieces, const std::array<kernels::AdamStep, 2>& steps) const {
+  void run(const std::vector<Piece>& pieces, const std::vector<kernels::AdamStep>& steps) const {
     const kernels::AdamConstants constants = this->constants();
     at::parallel_for(0, static_cast<int64_t>(pieces.size()), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Piece& piece = pieces[static_cast<size_t>(i)];
-        kernels::adam_update(constants, steps[piece.decay], piece.w, piece.g, piece.m, piece.v,
+        kernels::adam_update(constants, steps[piece.rate], piece.w, piece.g, piece.m, piece.v,
                              piece.average, piece.count);
       }
     });
@@ -244,6 +254,7 @@ class AdamW final : public Optimizer {
   }
 
   AdamWOptions options_;
+  Rates rates_;
   std::vector<Slot> slots_;
   std::unordered_map<const nn::Parameter*, size_t> index_;
   torch::Tensor count_;

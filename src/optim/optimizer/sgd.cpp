@@ -1,7 +1,7 @@
-#include <array>
 #include <unordered_map>
 
 #include "components.h"
+#include "groups.h"
 
 namespace compress::optim {
 
@@ -12,6 +12,7 @@ struct SgdOptions {
   double momentum = 0.9;
   bool nesterov = false;
   double weight_decay = 0;
+  std::vector<GroupOptions> groups;
 
   static const recipe::Options<SgdOptions>& options() {
     static const auto description =
@@ -25,6 +26,9 @@ struct SgdOptions {
             .field("weight_decay", &SgdOptions::weight_decay,
                    "added to the gradient of matrices and embeddings, times the weight")
             .at_least(0)
+            .field("groups", &SgdOptions::groups,
+                   "parameters with a rate or a decay of their own; the first group that names a "
+                   "parameter counts")
             .shorthand("lr")
             .check([](const SgdOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
               if (o.nesterov && o.momentum == 0)
@@ -36,14 +40,16 @@ struct SgdOptions {
 
 class Sgd final : public Optimizer {
  public:
-  explicit Sgd(const SgdOptions& options) : options_(options) {}
+  explicit Sgd(const SgdOptions& options)
+      : options_(options), rates_({options.lr, options.weight_decay}, options.groups) {}
 
   void bind(const roles::Scene& scene) override {
     slots_.clear();
     index_.clear();
+    rates_.bind(scene.trained());
     for (nn::Parameter* parameter : scene.trained()) {
       index_[parameter] = slots_.size();
-      Slot& slot = slots_.emplace_back(Slot{parameter, {}});
+      Slot& slot = slots_.emplace_back(Slot{parameter, {}, rates_.of(*parameter)});
       if (options_.momentum > 0)
         slot.direction =
             torch::zeros_like(parameter->latent, parameter->latent.options().requires_grad(false));
@@ -52,24 +58,24 @@ class Sgd final : public Optimizer {
 
   void step(double factor, int64_t) override {
     torch::NoGradGuard no_grad;
-    std::array<Lists, 2> groups;
+    std::vector<Lists> groups(rates_.list().size());
     const std::optional<torch::Tensor> found =
         found_.defined() ? std::optional<torch::Tensor>(found_) : std::nullopt;
     for (Slot& slot : slots_) {
       const torch::Tensor& gradient = slot.parameter->latent.grad();
       if (!gradient.defined()) continue;
-      Lists& lists = groups[decays(*slot.parameter)];
+      Lists& lists = groups[slot.rate];
       lists.weights.push_back(slot.parameter->latent);
       lists.gradients.push_back(gradient);
       if (slot.direction.defined()) lists.directions.push_back(slot.direction);
     }
-    for (size_t decay = 0; decay < groups.size(); ++decay) {
-      Lists& lists = groups[decay];
+    for (size_t group = 0; group < groups.size(); ++group) {
+      Lists& lists = groups[group];
+      const Rate& rate = rates_.list()[group];
       if (lists.weights.empty()) continue;
       // Directions start at zero, which makes the first update the same as any other.
-      at::_fused_sgd_(lists.weights, lists.gradients, lists.directions,
-                      decay != 0 ? options_.weight_decay : 0.0, options_.momentum,
-                      options_.lr * factor, /*dampening=*/0.0, options_.nesterov,
+      at::_fused_sgd_(lists.weights, lists.gradients, lists.directions, rate.weight_decay,
+                      options_.momentum, rate.lr * factor, /*dampening=*/0.0, options_.nesterov,
                       /*maximize=*/false, /*is_first_step=*/false, /*grad_scale=*/{}, found);
     }
   }
@@ -99,11 +105,13 @@ class Sgd final : public Optimizer {
   struct Slot {
     nn::Parameter* parameter;
     torch::Tensor direction;  // undefined without momentum
+    size_t rate;              // its number in rates_
   };
   struct Lists {
     std::vector<torch::Tensor> weights, gradients, directions;
   };
   SgdOptions options_;
+  Rates rates_;
   std::vector<Slot> slots_;
   std::unordered_map<const nn::Parameter*, size_t> index_;
 };

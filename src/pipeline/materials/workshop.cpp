@@ -4,6 +4,7 @@
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/delta.h"
 #include "compress/data/texts.h"
 #include "compress/surgery/surgery.h"
 #include "stage.h"
@@ -52,7 +53,7 @@ const text::Tokenizer& StageWorkshop::tokenizer(const recipe::Mark&) {
 }
 
 fs::path StageWorkshop::tokenizer_folder(const recipe::Mark&) {
-  if (checkpoint::gguf_file(source_).empty()) return source_;
+  if (checkpoint::gguf_file(source_).empty()) return checkpoint::tokenizer_home(source_);
   const auto folder = make_work_folder();
   checkpoint::copy_tokenizer(source_, folder->path());
   source_ = folder->path();

@@ -4,6 +4,7 @@
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/delta.h"
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/pipeline/run.h"
 #include "recipe/configs.h"
@@ -50,7 +51,7 @@ void Planning::leave_model(const std::string& stage, const std::string& from, nn
 }
 
 void Planning::warn_of_gaps(const std::string& stage, const nn::ModelConfig& config) {
-  const std::string& folder = roots_.at(stage);
+  const std::string folder = checkpoint::tokenizer_home(roots_.at(stage)).string();
   if (checkpoint::gguf_file(folder).empty() && checkpoint::tokenizer_files(folder).empty()) return;
   auto& tokenizer = tokenizers_[folder];
   if (!tokenizer) tokenizer = checkpoint::load_tokenizer(folder);

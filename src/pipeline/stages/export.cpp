@@ -1,11 +1,13 @@
 // The kind of stage that writes a finished model in formats of the ecosystem.
 
+#include <algorithm>
 #include <chrono>
 
 #include "compress/base/clock.h"
 #include "compress/base/log.h"
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
+#include "compress/checkpoint/delta.h"
 #include "compress/export/export.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"
@@ -16,12 +18,18 @@ namespace compress::pipeline {
 
 namespace {
 
+bool is_known(const std::string& format) {
+  const std::vector<std::string> known = exports::formats();
+  return std::find(known.begin(), known.end(), format) != known.end();
+}
+
 struct ExportOptions {
   recipe::ModelReference model;
   std::vector<std::string> formats = {"huggingface"};
-  recipe::DataReference data;  // compared on; default: the data of the stage that made the model
-  int64_t rows = 256;          // rows compared
-  double tolerance = 1e-4;     // of the logits, relative to the largest
+  recipe::ModelReference base;  // of a delta
+  recipe::DataReference data;   // compared on; default: the data of the stage that made the model
+  int64_t rows = 256;           // rows compared
+  double tolerance = 1e-4;      // of the logits, relative to the largest
 
   static const recipe::Options<ExportOptions>& options() {
     static const auto description =
@@ -30,13 +38,22 @@ struct ExportOptions {
             .required()
             .field("formats", &ExportOptions::formats, "what to write")
             .one_of(exports::formats())
+            .field("base", &ExportOptions::base,
+                   "model that readers of a delta have already: a folder, or an earlier stage")
             .field("data", &ExportOptions::data,
                    "data set to compare on; default: the one that the model's stage used")
             .field("rows", &ExportOptions::rows, "rows compared")
             .range(1, 1e9)
             .field("tolerance", &ExportOptions::tolerance,
                    "largest difference of logits, relative to the largest logit")
-            .above(0);
+            .above(0)
+            .check(
+                [](const ExportOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
+                  for (const std::string& format : o.formats)
+                    if (o.base.empty() && is_known(format) && exports::needs_base(format))
+                      problems.add(mark, "the format " + format + " needs a `base`",
+                                   "name the model that its readers have already");
+                });
     return description;
   }
 };
@@ -61,6 +78,7 @@ class ExportStage : public StageKind {
       if (model.quantised)
         with_place(options_.model.mark.text(),
                    [&] { exports::check_format(format, *model.quantised); });
+    if (!options_.base.empty()) check_base(configs, config);
     const recipe::DataReference data = compared_on(configs.recipe().options);
     if (data.empty() || config.head != nn::HeadKind::classification) return;
     if (configs.recipe().dataset(data).task == "classification")
@@ -89,6 +107,13 @@ class ExportStage : public StageKind {
   }
 
  private:
+  // A stage's model is a dense folder, which any model of its family may stand on.
+  void check_base(Configs& configs, const nn::ModelConfig& config) const {
+    const std::string& base = options_.base;
+    if (configs.recipe().stage(base) == nullptr)
+      with_place(options_.base.mark.text(), [&] { checkpoint::check_base(base, config); });
+  }
+
   // The data set that was named, or that of the stage that made the model; at the place that says
   // so.
   recipe::DataReference compared_on(const RecipeOptions& recipe) const {
@@ -117,7 +142,7 @@ class ExportStage : public StageKind {
              const std::filesystem::path& folder, const data::Split* check,
              StageResult& result) const {
     exports::Report report = exports::write(format, model, folder, bench.folder / format, check,
-                                            bench.provenance, options_.tolerance);
+                                            bench.provenance, options_.tolerance, base_of(bench));
     log::info(str(bench.name(), ": ", format, "  ",
                   human_bytes(static_cast<double>(report.weight_bytes)),
                   " of weights on disk, re-read: largest logit difference ",
@@ -125,6 +150,10 @@ class ExportStage : public StageKind {
                   " ", fixed(report.ours.value, 4), " and ", fixed(report.reread.value, 4)));
     result.bytes = report.weight_bytes;
     result.exports.push_back(std::move(report));
+  }
+
+  std::filesystem::path base_of(Bench& bench) const {
+    return options_.base.empty() ? std::filesystem::path() : bench.work.folder(options_.base);
   }
 
   const ExportOptions& options_;

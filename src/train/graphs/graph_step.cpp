@@ -4,6 +4,7 @@
 #include "compress/base/strings.h"
 #include "compress/nn/architecture.h"
 #include "compress/nn/device.h"
+#include "compress/nn/plugs.h"
 
 namespace compress::train {
 
@@ -23,6 +24,8 @@ GraphFacts facts_of(const Job& job, const Binding& binding) {
   facts.pooling = job.student->config().pooling;
   for (const Keyed& keyed : binding.parts())
     if (facts.parts.empty()) facts.parts = keyed.part->unrecordable();
+  for (const nn::Plugs* plugs : job.student->plugs())
+    if (facts.parts.empty()) facts.parts = plugs->unrecordable();
   return facts;
 }
 

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "compress/base/error.h"
 #include "compress/nn/decoding.h"
 #include "support.h"
@@ -52,7 +54,7 @@ struct Recorder : Plugs {
     places.emplace_back(place.layer, place.sublayer);
     return after == 0 ? x : x + after;
   }
-  std::pair<Tensor, Tensor> prefix(Place) override {
+  std::pair<Tensor, Tensor> prefix(Place, const Rows&) override {
     if (!front.defined()) return {};
     return {front, front * 0.5};
   }
@@ -138,7 +140,7 @@ TEST(Plugs, PrefixesAreSeenByEveryToken) {
                                 state.tensors["h.0.attn.c_attn.bias"]);
   struct Front : Plugs {
     Tensor keys, values;
-    std::pair<Tensor, Tensor> prefix(Place) override { return {keys, values}; }
+    std::pair<Tensor, Tensor> prefix(Place, const Rows&) override { return {keys, values}; }
   } plugs;
   plugs.keys = qkv.narrow(1, 16, 16);
   plugs.values = qkv.narrow(1, 32, 16);
@@ -155,6 +157,87 @@ TEST(Plugs, PrefixesGetGradients) {
     model->plug(&plugs);
     model->forward(rows_of({{5, 6, 7}, {8, 9}}), {}, {}).token_logits.square().sum().backward();
     EXPECT_GT(plugs.front.grad().abs().min().item<float>(), 0) << state.config.family;
+  }
+}
+
+// Several plugs act one after the other, and their prefixes lie one behind the other.
+TEST(Plugs, MayBeSeveral) {
+  for (const ModelState& state : {tiny_bert(HeadKind::masked_lm), tiny_gpt2(2), tiny_t5(1)}) {
+    const int64_t width = state.config.family == "bert" ? 32 : 16;
+    auto model = built(state);
+    const data::Batch batch = rows_of({{5, 6, 7}, {8, 9}});
+    const Tensor plain = all_logits(*model, batch);
+    Recorder one, two, both;
+    one.front = torch::full({1, width}, 0.3);
+    two.front = torch::full({2, width}, -0.2);
+    both.front = torch::cat({one.front, two.front});
+    one.before = 0.25;
+    two.before = 0.5;
+    both.before = 0.75;
+    model->plug(&one);
+    model->plug(&two);
+    const Tensor seen = all_logits(*model, batch);
+    EXPECT_EQ(one.layers.size(), two.layers.size());
+    model->unplug(&one);
+    model->unplug(&two);
+    EXPECT_TRUE(torch::equal(all_logits(*model, batch), plain)) << state.config.family;
+    model->plug(&both);
+    EXPECT_TRUE(torch::allclose(all_logits(*model, batch), seen, 1e-4, 1e-5))
+        << state.config.family;
+  }
+}
+
+// What a plug changes between attention and the feed-forward unit is what attention would have
+// added: the bias of its output, where norms come first.
+TEST(Plugs, BeforeTheFeedForwardUnitActsOnTheResidual) {
+  ModelState state = tiny_gpt2(1);
+  auto model = built(state);
+  struct Between : Plugs {
+    Tensor before_feed_forward(const Tensor& x, int64_t, const Rows&) override { return x + 0.25; }
+  } plugs;
+  model->plug(&plugs);
+  const data::Batch batch = rows_of({{5, 6, 7}, {8, 9}});
+  const Tensor shifted = all_logits(*model, batch);
+  state.tensors["h.0.attn.c_proj.bias"] += 0.25;
+  EXPECT_TRUE(torch::allclose(all_logits(*built(state), batch), shifted, 1e-5, 1e-6));
+}
+
+TEST(Plugs, MayTurnDropoutOnHiddenStatesOff) {
+  ModelState state = tiny_bert(HeadKind::masked_lm);
+  state.config.hidden_dropout = 0.5;
+  state.config.attention_dropout = 0;
+  struct Quiet : Plugs {
+    bool drops_hidden() const override { return false; }
+  } quiet;
+  auto model = built(state);
+  const data::Batch batch = rows_of({{5, 6, 7}, {8, 9}});
+  torch::NoGradGuard no_grad;
+  const Tensor still = model->forward(batch, {}, {}).token_logits;
+  const Pass training{true, 3, Precision::float32};
+  EXPECT_FALSE(torch::allclose(model->forward(batch, {}, training).token_logits, still));
+  model->plug(&quiet);
+  EXPECT_TRUE(torch::equal(model->forward(batch, {}, training).token_logits, still));
+}
+
+// The laws: mean and variance of many draws; each element by itself; parts as the whole.
+TEST(Noise, FollowsItsLaw) {
+  const Tensor like = torch::zeros({2000, 31});
+  const Tensor normal = noise(like, Law::normal, 5, 0), uniform = noise(like, Law::uniform, 5, 0);
+  EXPECT_NEAR(normal.mean().item<double>(), 0, 4 / std::sqrt(62000.0));
+  EXPECT_NEAR(normal.var().item<double>(), 1, 0.03);
+  EXPECT_NEAR(normal.pow(4).mean().item<double>(), 3, 0.2);
+  EXPECT_NEAR(normal.abs().lt(1).to(torch::kFloat).mean().item<double>(), 0.6827, 0.01);
+  EXPECT_NEAR(uniform.mean().item<double>(), 0.5, 0.01);
+  EXPECT_NEAR(uniform.var().item<double>(), 1 / 12.0, 0.002);
+  EXPECT_GE(uniform.min().item<double>(), 0);
+  EXPECT_LT(uniform.max().item<double>(), 1);
+  // Neighbours that share a counter are independent.
+  const Tensor flat = normal.reshape({-1, 2});
+  EXPECT_NEAR((flat.select(1, 0) * flat.select(1, 1)).mean().item<double>(), 0, 0.03);
+  for (Law law : {Law::normal, Law::uniform}) {
+    const Tensor all = noise(like, law, 5, 0);
+    EXPECT_TRUE(torch::equal(noise(like.narrow(0, 0, 700), law, 5, 13), all.narrow(0, 13, 700)));
+    EXPECT_FALSE(torch::equal(noise(like, law, 6, 0), all));
   }
 }
 

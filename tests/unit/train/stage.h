@@ -7,6 +7,7 @@
 #include "compress/base/random.h"
 #include "compress/objective/objective.h"
 #include "compress/optim/optim.h"
+#include "compress/surgery/surgery.h"
 #include "compress/train/train.h"
 #include "unit/augment/words.h"
 #include "unit/nn/support.h"
@@ -44,7 +45,7 @@ inline TrainOptions options_from(const std::string& yaml) {
   return options;
 }
 
-inline constexpr const char* head = "model: none\ndata: none\nprecision: float32\nbatch: 8\n";
+inline constexpr const char* head = "data: none\nprecision: float32\nbatch: 8\n";
 
 // Where a stage runs, and in what.
 struct Place {
@@ -85,7 +86,15 @@ inline nn::ModelState model_for(const std::string& yaml) {
                                                      : nn::tiny_bert(nn::HeadKind::classification);
 }
 
-// One run of a stage on fresh models; the student's latents afterwards.
+// The model of the options: the tiny one with their edits.
+inline std::unique_ptr<nn::Model> student_of(const TrainOptions& options, nn::ModelState state) {
+  surgery::Workshop workshop(4);
+  surgery::apply(options.model.surgery, state, workshop);
+  return nn::build(state, 1);
+}
+
+// One run of a stage on fresh models; the student's latents afterwards. `yaml` may name a model:
+// `model: {from: none, lora: {}}`.
 struct Bench {
   data::Split split = make_split(50);
   augment::Words words;
@@ -97,7 +106,9 @@ struct Bench {
   explicit Bench(const std::string& yaml, Place place = {})
       : Bench(yaml, reads_teacher(yaml), place) {}
   Bench(const std::string& yaml, bool with_teacher, Place place = {})
-      : student(nn::build(model_for(yaml), 1)), options(options_from(head + yaml)) {
+      : options(options_from(
+            str(yaml.find("model:") == std::string::npos ? "model: none\n" : "", head, yaml))) {
+    student = student_of(options, model_for(yaml));
     if (with_teacher) {
       std::unique_ptr<nn::Model> model = nn::build(model_for(yaml), 9);
       model->to(place.device);

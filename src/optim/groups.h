@@ -1,0 +1,42 @@
+#pragma once
+// Groups of parameters with a rate and a decay of their own: the option `groups` of optimizers.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compress/optim/optim.h"
+
+namespace compress::optim {
+
+// `{match: [head], lr: 1e-3, weight_decay: 0}`
+struct GroupOptions {
+  std::vector<std::string> match;  // selectors of nn::selects()
+  std::optional<double> lr, weight_decay;
+  recipe::Mark mark;
+  static const recipe::Options<GroupOptions>& options();
+};
+
+// How a parameter moves.
+struct Rate {
+  double lr = 0, weight_decay = 0;
+};
+
+// The rates of a stage's parameters. A parameter belongs to the first group that names it, or to
+// none; norms and biases never decay.
+class Rates {
+ public:
+  // `plain` is that of parameters in no group.
+  Rates(Rate plain, const std::vector<GroupOptions>& groups);
+  // Error{recipe} at a group whose selector matches none of `trained`.
+  void bind(const std::vector<nn::Parameter*>& trained) const;
+  const std::vector<Rate>& list() const { return rates_; }
+  // A parameter's number in list().
+  size_t of(const nn::Parameter& parameter) const;
+
+ private:
+  std::vector<GroupOptions> groups_;
+  std::vector<Rate> rates_;  // of each group, then of no group: without decay, with it
+};
+
+}  // namespace compress::optim
