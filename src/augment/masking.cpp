@@ -4,6 +4,8 @@
 #include "compress/base/error.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
+#include "compress/roles/row_store.h"
+#include "tokens.h"
 
 namespace compress::augment {
 
@@ -14,7 +16,6 @@ class Masking : public Augment {
   explicit Masking(const MaskingOptions& options) : options_(options) {}
 
   void bind(const roles::Scene& scene) override {
-    detected_ = tells_changed(scene.student);
     if (scene.tokenizer == nullptr) return;
     const text::Tokenizer& tokenizer = *scene.tokenizer;
     const int64_t rows = scene.embedded_tokens();
@@ -28,29 +29,38 @@ class Masking : public Augment {
                   str("the mask token is number ", mask_, " of the tokenizer's ", tokens,
                       ", but the model's embedding has ", rows, " rows"),
                   {}, "give the embedding a row for each token: resize_vocabulary");
-    vocabulary_ = std::min(tokens, rows);
-    special_.assign(static_cast<size_t>(tokens), false);
-    const text::SpecialIds& ids = tokenizer.special_ids();
-    for (int32_t id : {ids.pad, ids.unk, ids.cls, ids.sep, ids.mask})
-      if (id >= 0 && id < tokens) special_[static_cast<size_t>(id)] = true;
+    words_ = Vocabulary(scene);
+    if (!options_.sets || !scene.left) return;
+    const std::filesystem::path folder = scene.left(*options_.sets);
+    if (folder.empty()) return;
+    sets_.emplace(scene.rows);
+    sets_->open(folder, hard_tokens);
+    const torch::Tensor kind = sets_->get(hard_tokens, {}).values;
+    if (kind.scalar_type() != torch::kInt32 || kind.dim() != 1)
+      throw Error(ErrorKind::model, "sets of hard tokens are lists of whole numbers", folder,
+                  "run the stage that leaves them again");
   }
 
   void apply(data::Batch& batch, uint64_t seed) const override {
-    // In the kind of memory that the batch is in, so that it moves to a device without a wait.
-    const auto options = batch.token_ids.options().pinned_memory(batch.token_ids.is_pinned());
-    torch::Tensor ids = torch::empty(batch.token_ids.sizes(), options).copy_(batch.token_ids);
-    torch::Tensor labels = torch::empty(ids.sizes(), options).fill_(-100);
-    const torch::Tensor original = batch.token_ids;
-    auto* id = ids.mutable_data_ptr<int64_t>();
-    auto* label = labels.mutable_data_ptr<int64_t>();
+    Changed changed(batch, words_.detected);
+    int64_t *id = changed.id(), *label = changed.label();
+    roles::RowStore::Values sets;
+    if (sets_) sets = sets_->get(hard_tokens, batch.example_ids);
+    const auto* position = sets_ ? sets.values.const_data_ptr<int32_t>() : nullptr;
     std::vector<int64_t> candidates;
     for (int64_t row = 0; row < batch.rows(); ++row) {
       const auto example = static_cast<uint64_t>(batch.example_ids[static_cast<size_t>(row)]);
       Random random(stream_seed(seed, "row", example));
+      if (sets_) {
+        const int64_t count = sets.counts[static_cast<size_t>(row)];
+        hide(batch, row, position, count, id, label, random);
+        position += count;
+        continue;
+      }
       candidates.clear();
       bool any = false;
       for (int64_t t = batch.row_offsets[row]; t < batch.row_offsets[row + 1]; ++t) {
-        if (special_[static_cast<size_t>(id[t])]) continue;
+        if (words_.special[static_cast<size_t>(id[t])]) continue;
         candidates.push_back(t);
         if (random.uniform() >= options_.probability.value) continue;
         replace(id, label, t, random);
@@ -59,33 +69,26 @@ class Masking : public Augment {
       if (!any && !candidates.empty())
         replace(id, label, candidates[random.below(candidates.size())], random);
     }
-    batch.token_ids = ids;
-    batch.targets.token_labels = labels;
-    list(label, labels.size(0), options, batch.targets);
-    batch.part.labelled = -1;  // those of other processes are counted later
-    if (detected_)
-      batch.targets.changed = torch::empty(ids.sizes(), options).copy_(ids.ne(original));
+    changed.put(batch);
   }
 
   bool fixed() const override { return options_.fixed; }
 
  private:
-  // Whether a head says of each token if it was changed.
-  static bool tells_changed(const nn::ModelConfig& config) {
-    return config.head == nn::HeadKind::replaced_token ||
-           std::any_of(config.more_heads.begin(), config.more_heads.end(),
-                       [](const auto& head) { return head.kind == nn::HeadKind::replaced_token; });
-  }
-
-  static void list(const int64_t* label, int64_t tokens, const torch::TensorOptions& options,
-                   data::Targets& targets) {
-    targets.labelled.clear();
-    for (int64_t t = 0; t < tokens; ++t)
-      if (label[t] != -100) targets.labelled.push_back(t);
-    const auto count = static_cast<int64_t>(targets.labelled.size());
-    targets.token_index = torch::empty({count}, options);
-    std::copy(targets.labelled.begin(), targets.labelled.end(),
-              targets.token_index.mutable_data_ptr<int64_t>());
+  // The tokens of a row that an earlier stage named, as `count` positions in it.
+  void hide(const data::Batch& batch, int64_t row, const int32_t* position, int64_t count,
+            int64_t* id, int64_t* label, Random& random) const {
+    const int64_t begin = batch.row_offsets[row], length = batch.row_offsets[row + 1] - begin;
+    for (int64_t i = 0; i < count; ++i) {
+      if (position[i] < 0 || position[i] >= length)
+        throw Error(
+            ErrorKind::model,
+            str("the set of hard tokens of row ", batch.example_ids[static_cast<size_t>(row)],
+                " names token ", position[i], " of ", length),
+            mark_.text(), "measure the data as this stage reads it");
+      if (!words_.special[static_cast<size_t>(id[begin + position[i]])])
+        replace(id, label, begin + position[i], random);
+    }
   }
 
   void replace(int64_t* id, int64_t* label, int64_t t, Random& random) const {
@@ -94,14 +97,14 @@ class Masking : public Augment {
     if (draw < options_.masked.value) {
       id[t] = mask_;
     } else if (draw < options_.masked.value + options_.random.value) {
-      id[t] = static_cast<int64_t>(random.below(static_cast<uint64_t>(vocabulary_)));
+      id[t] = static_cast<int64_t>(random.below(static_cast<uint64_t>(words_.tokens)));
     }
   }
 
   MaskingOptions options_;
-  int64_t mask_ = -1, vocabulary_ = 0;
-  bool detected_ = false;
-  std::vector<bool> special_;
+  int64_t mask_ = -1;
+  Vocabulary words_;
+  std::optional<roles::RowStore> sets_;
 };
 
 }  // namespace
@@ -120,6 +123,9 @@ const recipe::Options<MaskingOptions>& MaskingOptions::options() {
           .field("fixed", &MaskingOptions::fixed,
                  "the same tokens of a row in every epoch, stage and run, drawn by its number in "
                  "the data set alone; what a teacher says of them can then be cached")
+          .field("sets", &MaskingOptions::sets,
+                 "an earlier stage that measured `hard_tokens` of the same data: these are chosen, "
+                 "whatever `probability`")
           .check([](const MaskingOptions& options, const recipe::Mark& mark,
                     recipe::Problems& problems) {
             if (options.masked.value + options.random.value > 1)

@@ -17,6 +17,22 @@ const recipe::RegistryOf<Maker>& augments() {
                 return make_masking(component.as<MaskingOptions>());
               });
     list->add(hidden_noise_info(), make_hidden_noise);
+    list->add(
+        recipe::describe<ReplacementOptions>(
+            "augment", "self_replacement",
+            "replaces tokens by what the model said in their place an epoch ago",
+            "x~_t = a draw of softmax(z_t / T) of the last epoch at chosen places t, x_t "
+            "elsewhere; "
+            "label_t = x_t at chosen places",
+            "Fei et al. 2022, arXiv 2106.07176",
+            "The places of a row are drawn once, by its number; in the first epoch their tokens "
+            "are drawn evenly from all tokens, where the published code draws by how often they "
+            "occur. Every pass over a row draws the next epoch's tokens from the same logits as "
+            "the loss. Draws at the true token stay labelled. Needs a model with the head "
+            "masked_lm."),
+        [](const recipe::Component& component) {
+          return make_replacement(component.as<ReplacementOptions>());
+        });
     return list;
   }();
   return *registry;

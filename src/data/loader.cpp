@@ -15,12 +15,13 @@ namespace compress::data {
 
 struct Loader::State {
   const Split& split;
+  const std::vector<const Split*> views;
   const SamplerOptions options;
   const bool pin;
   const size_t depth;
   std::mutex mutex;
   std::condition_variable changed;  // of everything below
-  std::deque<Batch> ready;
+  std::deque<std::vector<Batch>> ready;
   std::exception_ptr failure;
   bool stop = false;
   std::thread thread;
@@ -32,7 +33,7 @@ struct Loader::State {
       for (int64_t epoch = step / steps, first = step % steps;; ++epoch, first = 0) {
         const Batches batches = epoch_batches(split, options, epoch);
         for (int64_t i = first; i < steps; ++i)
-          if (!hand_over(share(batches[static_cast<size_t>(i)]))) return;
+          if (!hand_over(packed(batches[static_cast<size_t>(i)]))) return;
       }
     } catch (...) {
       std::lock_guard lock(mutex);
@@ -41,9 +42,16 @@ struct Loader::State {
     }
   }
 
+  std::vector<Batch> packed(std::span<const int64_t> rows) const {
+    std::vector<Batch> all;
+    all.push_back(share(split, rows));
+    for (const Split* view : views) all.push_back(share(*view, rows));
+    return all;
+  }
+
   // This process's share of a batch.
-  Batch share(std::span<const int64_t> rows) const {
-    if (options.world == 1) return pack(split, rows, pin);
+  Batch share(const Split& view, std::span<const int64_t> rows) const {
+    if (options.world == 1) return pack(view, rows, pin);
     const auto count = static_cast<int64_t>(rows.size());
     int64_t begin = count * options.rank / options.world,
             end = count * (options.rank + 1) / options.world;
@@ -53,8 +61,8 @@ struct Loader::State {
       begin = 0;
       end = 1;
     }
-    part.first_row = begin * split.choices;
-    part.rows = count * split.choices;
+    part.first_row = begin * view.choices;
+    part.rows = count * view.choices;
     part.tokens = 0;
     target = part;
     part.labelled = 0;
@@ -64,15 +72,15 @@ struct Loader::State {
         part.first_token = part.tokens;
         target.first_token = target.tokens;
       }
-      const bool writes = split.task == Task::sequence_to_sequence;
-      const int64_t all = split.length(row), read = writes ? split.first_lengths[row] : all;
+      const bool writes = view.task == Task::sequence_to_sequence;
+      const int64_t all = view.length(row), read = writes ? view.first_lengths[row] : all;
       part.tokens += read;
       target.tokens += all - read;
-      const int64_t labels = labelled_tokens(split, row);
+      const int64_t labels = labelled_tokens(view, row);
       part.labelled = labels < 0 ? -1 : part.labelled + labels;
     }
-    Batch batch = pack(
-        split, rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), pin);
+    Batch batch =
+        pack(view, rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), pin);
     batch.part = part;
     if (batch.decoder != nullptr) {
       auto decoder = std::make_shared<Batch>(*batch.decoder);
@@ -83,7 +91,7 @@ struct Loader::State {
   }
 
   // Queues a batch once there is room; false when the loader is being destroyed.
-  bool hand_over(Batch batch) {
+  bool hand_over(std::vector<Batch> batch) {
     std::unique_lock lock(mutex);
     changed.wait(lock, [this] { return stop || ready.size() < depth; });
     if (stop) return false;
@@ -94,10 +102,18 @@ struct Loader::State {
 };
 
 Loader::Loader(const Split& split, SamplerOptions options, int64_t first_step, bool pin, int depth)
+    : Loader(split, {}, options, first_step, pin, depth) {}
+
+Loader::Loader(const Split& split, std::vector<const Split*> views, SamplerOptions options,
+               int64_t first_step, bool pin, int depth)
     : state_(new State{.split = split,
+                       .views = std::move(views),
                        .options = options,
                        .pin = pin,
                        .depth = static_cast<size_t>(std::max(depth, 1))}) {
+  for (const Split* view : state_->views)
+    if (view->rows() != split.rows())
+      throw Error(ErrorKind::internal, "a view of other rows", view->file.string());
   if (split.rows() < 1) throw Error(ErrorKind::data, "a split without rows", split.file.string());
   if (options.batch < 1 || first_step < 0 || options.rank < 0 || options.rank >= options.world)
     throw Error(ErrorKind::internal,
@@ -115,10 +131,14 @@ Loader::~Loader() {
 }
 
 Batch Loader::next() {
+  return std::move(next_views().front());
+}
+
+std::vector<Batch> Loader::next_views() {
   std::unique_lock lock(state_->mutex);
   state_->changed.wait(lock, [this] { return !state_->ready.empty() || state_->failure; });
   if (state_->ready.empty()) std::rethrow_exception(state_->failure);
-  Batch batch = std::move(state_->ready.front());
+  std::vector<Batch> batch = std::move(state_->ready.front());
   state_->ready.pop_front();
   state_->changed.notify_all();
   return batch;

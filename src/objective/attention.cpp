@@ -13,6 +13,7 @@ struct AttentionOptions {
   std::string layers = "uniform";
   LayerMap map;
   recipe::Ramp weight = 1;
+  std::optional<recipe::Reference> teacher;
 
   static const recipe::Options<AttentionOptions>& options() {
     static const auto description =
@@ -28,7 +29,8 @@ struct AttentionOptions {
                    "for some layers of the student alone ({4: 12}); holds for each stack")
             .at_least(1)
             .field("weight", &AttentionOptions::weight, weight_doc)
-            .at_least(0);
+            .at_least(0)
+            .field("teacher", &AttentionOptions::teacher, teacher_doc);
     return description;
   }
 };
@@ -37,12 +39,13 @@ class Attention final : public Objective {
  public:
   explicit Attention(const AttentionOptions& options) : options_(options) {
     weight_ = options.weight;
+    named_teacher_ = options.teacher;
   }
 
   // Scores of the paired layers alone: those of one layer have heads * longest^2 numbers a row.
   roles::Needs needs() const override {
     roles::Needs needs;
-    nn::Capture& theirs = needs.teacher.emplace().capture;
+    nn::Capture& theirs = needs.teachers[teacher()].capture;
     for (const Pair& pair : pairs_) {
       (pair.decoder ? needs.student.decoder_attention : needs.student.attention)
           .add(pair.student - 1);
@@ -53,7 +56,7 @@ class Attention final : public Objective {
 
   void bind(const roles::Scene& scene) override {
     Objective::bind(scene);
-    const nn::ModelConfig &student = scene.student, &teacher = *scene.teacher();
+    const nn::ModelConfig &student = scene.student, &teacher = *taught(scene);
     pairs_ = pair_layers({options_.stack, options_.layers, options_.map}, student, teacher, *this);
     for (const Pair& pair : pairs_) {
       const int64_t ours = pair.decoder ? student.decoder_heads : student.attention_heads,

@@ -18,6 +18,8 @@ void add_attention(ObjectiveRegistry& registry);
 void add_contrastive(ObjectiveRegistry& registry);
 
 inline constexpr const char* weight_doc = "weight of the term: a number, or a ramp over the stage";
+inline constexpr const char* teacher_doc =
+    "which of the stage's `teachers` it reads; default: the only one";
 
 inline constexpr const char* head_doc =
     "the head that the term is about, one of the model's `heads`; left out: the model's own";
@@ -50,8 +52,8 @@ class ComparedHeads {
   // tokenizer what follows in the larger table is padding.
   void bind(const nn::ModelConfig& student, const nn::ModelConfig& teacher, const std::string& term,
             const recipe::Mark& mark);
-  // What the term reads of both, where `asked` is what it reads of a teacher's own head.
-  roles::Needs needs(roles::Asked asked) const;
+  // What the term reads of both, where `needs` is what it reads of a teacher's own head.
+  roles::Needs of(roles::Needs needs) const;
   nn::HeadKind kind() const { return kind_; }
   // The outputs that are compared, with the classes in the student's order.
   torch::Tensor student(const nn::Outputs& outputs) const;

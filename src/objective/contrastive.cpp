@@ -20,6 +20,7 @@ struct ContrastiveOptions {
   int64_t bank = 0;
   std::string projection = "auto";
   recipe::Ramp weight = 1;
+  std::optional<recipe::Reference> teacher;
 
   static const recipe::Options<ContrastiveOptions>& options() {
     static const auto description =
@@ -36,7 +37,8 @@ struct ContrastiveOptions {
             .field("projection", &ContrastiveOptions::projection, projection_doc)
             .one_of({"auto", "always", "never"})
             .field("weight", &ContrastiveOptions::weight, weight_doc)
-            .at_least(0);
+            .at_least(0)
+            .field("teacher", &ContrastiveOptions::teacher, teacher_doc);
     return description;
   }
 };
@@ -54,10 +56,13 @@ class Contrastive final : public Objective {
  public:
   explicit Contrastive(const ContrastiveOptions& options) : options_(options) {
     weight_ = options.weight;
+    named_teacher_ = options.teacher;
   }
 
   roles::Needs needs() const override {
-    return {.student = {.pooled = true}, .teacher = roles::Asked{.capture = {.pooled = true}}};
+    roles::Needs needs = reads({.capture = {.pooled = true}});
+    needs.student.pooled = true;
+    return needs;
   }
   bool whole_batch() const override { return true; }
   std::string unrecordable() const override {
@@ -71,15 +76,15 @@ class Contrastive final : public Objective {
   void bind(const roles::Scene& scene) override {
     Objective::bind(scene);
     processes_ = scene.processes;
-    for (const nn::ModelConfig* config : {&scene.student, scene.teacher()})
+    for (const nn::ModelConfig* config : {&scene.student, taught(scene)})
       if (pooled_width(*config) == 0)
         throw Error(ErrorKind::recipe,
                     str("objective 'contrastive' compares one vector a row, but the head of the ",
                         config == &scene.student ? "student" : "teacher", " is ",
                         nn::head_name(config->head), ", which has none"),
                     mark_.text(), "set head: embedding on the model");
-    projection_.bind(options_.projection, pooled_width(scene.student),
-                     pooled_width(*scene.teacher()), scene, *this);
+    projection_.bind(options_.projection, pooled_width(scene.student), pooled_width(*taught(scene)),
+                     scene, *this);
     if (!options_.learn_temperature) return;
     std::string name = "contrastive.scale";
     for (int copy = 2; scene.helpers.find(name) != nullptr; ++copy)

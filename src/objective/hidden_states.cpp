@@ -16,6 +16,7 @@ struct HiddenStatesOptions {
   std::string loss = "mse";
   std::string projection = "auto";
   recipe::Ramp weight = 1;
+  std::optional<recipe::Reference> teacher;
 
   static const recipe::Options<HiddenStatesOptions>& options() {
     static const auto description =
@@ -39,7 +40,8 @@ struct HiddenStatesOptions {
             .field("projection", &HiddenStatesOptions::projection, projection_doc)
             .one_of({"auto", "always", "never"})
             .field("weight", &HiddenStatesOptions::weight, weight_doc)
-            .at_least(0);
+            .at_least(0)
+            .field("teacher", &HiddenStatesOptions::teacher, teacher_doc);
     return description;
   }
 };
@@ -48,12 +50,13 @@ class HiddenStates final : public Objective {
  public:
   explicit HiddenStates(const HiddenStatesOptions& options) : options_(options) {
     weight_ = options.weight;
+    named_teacher_ = options.teacher;
   }
 
   // The states of the layers that are paired.
   roles::Needs needs() const override {
     roles::Needs needs;
-    nn::Capture& theirs = needs.teacher.emplace().capture;
+    nn::Capture& theirs = needs.teachers[teacher()].capture;
     for (const Pair& pair : pairs_) {
       (pair.decoder ? needs.student.decoder_hidden : needs.student.hidden).add(pair.student);
       (pair.decoder ? theirs.decoder_hidden : theirs.hidden).add(pair.teacher);
@@ -63,7 +66,7 @@ class HiddenStates final : public Objective {
 
   void bind(const roles::Scene& scene) override {
     Objective::bind(scene);
-    const nn::ModelConfig &student = scene.student, *teacher = scene.teacher();
+    const nn::ModelConfig &student = scene.student, *teacher = taught(scene);
     pairs_ =
         pair_layers({options_.stack, options_.layers, options_.map, options_.include_embeddings},
                     student, *teacher, *this);

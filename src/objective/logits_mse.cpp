@@ -10,6 +10,7 @@ struct LogitsMseOptions {
   std::string reduction = "mean";
   std::string head;
   recipe::Ramp weight = 1;
+  std::optional<recipe::Reference> teacher;
 
   static const recipe::Options<LogitsMseOptions>& options() {
     static const auto description =
@@ -19,7 +20,8 @@ struct LogitsMseOptions {
             .one_of({"mean", "sum"})
             .field("head", &LogitsMseOptions::head, head_doc)
             .field("weight", &LogitsMseOptions::weight, weight_doc)
-            .at_least(0);
+            .at_least(0)
+            .field("teacher", &LogitsMseOptions::teacher, teacher_doc);
     return description;
   }
 };
@@ -29,9 +31,10 @@ class LogitsMse final : public Objective {
   explicit LogitsMse(const LogitsMseOptions& options)
       : sum_(options.reduction == "sum"), of_(options.head), heads_(options.head) {
     weight_ = options.weight;
+    named_teacher_ = options.teacher;
   }
 
-  roles::Needs needs() const override { return heads_.needs({.logits = true}); }
+  roles::Needs needs() const override { return heads_.of(reads({.logits = true})); }
 
   void bind(const roles::Scene& scene) override {
     Objective::bind(scene);
@@ -41,7 +44,7 @@ class LogitsMse final : public Objective {
                   str("objective 'logits_mse' compares logits, but the student's head is ",
                       nn::head_name(head)),
                   mark_.text(), "use hidden_states for a model without logits");
-    heads_.bind(scene.student, *scene.teacher(), name_, mark_);
+    heads_.bind(scene.student, *taught(scene), name_, mark_);
   }
 
   // A token has two logits with a span head; else each row or labelled token has one a class.

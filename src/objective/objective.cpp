@@ -29,10 +29,30 @@ double Signals::at(const recipe::Ramp& ramp) const {
   return numbers == nullptr ? ramp.at(progress) : numbers->read(ramp, progress);
 }
 
-void Objective::bind(const roles::Scene& scene) {
-  if (needs().teacher && scene.teacher() == nullptr)
+std::string Objective::choose_teacher(const std::vector<std::string>& names) const {
+  if (names.empty())
     throw Error(ErrorKind::recipe, "objective '" + name_ + "' needs a teacher", mark_.text(),
                 "add `teacher:` to this stage, naming an earlier stage or a model folder");
+  if (!named_teacher_) {
+    if (names.size() == 1) return names.front();
+    throw Error(ErrorKind::recipe,
+                "objective '" + name_ + "' does not say which of the stage's teachers it reads",
+                mark_.text(), "set `teacher:` on it: " + join(names, ", "));
+  }
+  const std::string& name = *named_teacher_;
+  if (std::find(names.begin(), names.end(), name) == names.end())
+    throw Error(
+        ErrorKind::recipe,
+        "objective '" + name_ + "' reads the teacher '" + name + "', which the stage does not have",
+        named_teacher_->mark.text(), "its teachers: " + join(names, ", "));
+  return name;
+}
+
+void Objective::bind(const roles::Scene& scene) {
+  if (needs().teachers.empty()) return;
+  std::vector<std::string> names;
+  for (const roles::Voice& voice : scene.teachers) names.push_back(voice.name);
+  teacher_ = choose_teacher(names);
 }
 
 std::unique_ptr<Objective> make(const recipe::Component& component) {
@@ -105,15 +125,14 @@ void ComparedHeads::bind(const nn::ModelConfig& student, const nn::ModelConfig& 
   if (!match.in_order()) order_ = torch::tensor(match.order);
 }
 
-roles::Needs ComparedHeads::needs(roles::Asked asked) const {
-  roles::Needs needs;
-  if (!name_.empty()) {
-    needs.student.heads.insert(name_);
+roles::Needs ComparedHeads::of(roles::Needs needs) const {
+  if (name_.empty()) return needs;
+  needs.student.heads.insert(name_);
+  for (auto& [teacher, asked] : needs.teachers) {
     asked.capture.heads.insert(name_);
     asked.logits = false;
     asked.top_tokens = false;
   }
-  needs.teacher = std::move(asked);
   return needs;
 }
 

@@ -16,6 +16,7 @@ struct SoftLabelsOptions {
   bool scale_t2 = true;
   std::string head;
   recipe::Ramp weight = 1;
+  std::optional<recipe::Reference> teacher;
 
   static const recipe::Options<SoftLabelsOptions>& options() {
     static const auto description =
@@ -27,7 +28,8 @@ struct SoftLabelsOptions {
                    "multiplies by T^2, so that gradients keep their size whatever T is")
             .field("head", &SoftLabelsOptions::head, head_doc)
             .field("weight", &SoftLabelsOptions::weight, weight_doc)
-            .at_least(0);
+            .at_least(0)
+            .field("teacher", &SoftLabelsOptions::teacher, teacher_doc);
     return description;
   }
 };
@@ -40,9 +42,12 @@ class SoftLabels final : public Objective {
         of_(options.head),
         heads_(options.head) {
     weight_ = options.weight;
+    named_teacher_ = options.teacher;
   }
 
-  roles::Needs needs() const override { return heads_.needs({.logits = true, .top_tokens = true}); }
+  roles::Needs needs() const override {
+    return heads_.of(reads({.logits = true, .top_tokens = true}));
+  }
 
   void bind(const roles::Scene& scene) override {
     Objective::bind(scene);
@@ -56,7 +61,7 @@ class SoftLabels final : public Objective {
                   mark_.text(),
                   head_ == HeadKind::regression ? "use logits_mse for regression"
                                                 : "use hidden_states for a model without classes");
-    heads_.bind(scene.student, *scene.teacher(), name_, mark_);
+    heads_.bind(scene.student, *taught(scene), name_, mark_);
   }
 
   Losses compute(const Signals& signals) override {

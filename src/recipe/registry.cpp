@@ -99,6 +99,20 @@ void read_components(const Registry& registry, const Node& node, std::vector<Com
   }
 }
 
+void read_named_components(const Registry& registry, const Node& node,
+                           std::vector<Named<Component>>& list, Problems& problems) {
+  list.clear();
+  if (node.kind != Node::Kind::map) {
+    problems.add(node.mark, "expected a map of names to one " + registry.role() + " each");
+    return;
+  }
+  for (const Node::Entry& entry : node.entries) {
+    Named<Component> named{entry.key, entry.mark, {}};
+    registry.read(entry.value, named.value, problems);
+    if (named.value) list.push_back(std::move(named));
+  }
+}
+
 Node write_components(const std::vector<Component>& list) {
   if (list.empty()) return {};
   Node node = Node::list();

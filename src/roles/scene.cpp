@@ -4,9 +4,16 @@
 
 namespace compress::roles {
 
+const nn::ModelConfig* Scene::teacher(const std::string& name) const {
+  for (const Voice& voice : teachers)
+    if (voice.name == name) return voice.config;
+  return nullptr;
+}
+
 int64_t Scene::embedded_tokens() const {
   int64_t tokens = student.vocab_size;
-  for (const Voice& voice : teachers) tokens = std::min(tokens, voice.config->vocab_size);
+  for (const Voice& voice : teachers)
+    if (!voice.own_tokens) tokens = std::min(tokens, voice.config->vocab_size);
   return tokens;
 }
 

@@ -2,8 +2,6 @@
 
 #include "compress/teacher/answers.h"
 
-#include <cstring>
-
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
@@ -23,26 +21,6 @@ bool finite(const Tensor& values) {
   int found = 0;
   for (int64_t i = 0; i < count; ++i) found |= (bits[i] & 0x7C00) == 0x7C00;
   return found == 0;
-}
-
-// Rows starts[i] .. + counts[i] of a tensor, one run after the other. Runs are copied whole: rows
-// of a split lie together.
-Tensor runs_of(const Tensor& whole, const std::vector<int64_t>& starts,
-               const std::vector<int64_t>& counts) {
-  std::vector<int64_t> shape = whole.sizes().vec();
-  shape[0] = 0;
-  for (int64_t count : counts) shape[0] += count;
-  Tensor rows = torch::empty(shape, whole.options());
-  if (rows.numel() == 0) return rows;
-  const size_t bytes = rows.nbytes() / static_cast<size_t>(shape[0]);
-  const auto* from = static_cast<const char*>(whole.const_data_ptr());
-  auto* to = static_cast<char*>(rows.mutable_data_ptr());
-  for (size_t i = 0; i < starts.size(); ++i) {
-    const size_t length = static_cast<size_t>(counts[i]) * bytes;
-    std::memcpy(to, from + static_cast<size_t>(starts[i]) * bytes, length);
-    to += length;
-  }
-  return rows;
 }
 
 Tensor joined(const std::vector<Piece>& pieces, Tensor Piece::*field) {
@@ -69,40 +47,54 @@ class Remembered final : public Teacher {
   std::shared_ptr<const Answers> answers_;
 };
 
+// The parts of top tokens, kept apart.
+constexpr const char* positions_name = "positions";
+constexpr const char* ids_name = "ids";
+constexpr const char* log_probs_name = "log_probs";
+constexpr const char* tail_name = "tail";
+
+Tensor offsets_of(const data::Split& split) {
+  return torch::from_blob(const_cast<int64_t*>(split.offsets.data()), {split.rows() + 1},
+                          torch::kInt64);
+}
+
 }  // namespace
 
 Answers::Answers(const Questions& questions, const std::vector<Piece>& pieces)
-    : questions_(questions) {
-  logits_ = joined(pieces, &Piece::logits);
-  pooled_ = joined(pieces, &Piece::pooled);
-  for (int64_t layer : questions.wanted.hidden) {
+    : questions_(questions), values_(questions.split->rows()) {
+  const Wanted& wanted = questions.wanted;
+  if (wanted.logits) values_.adopt(files::logits, joined(pieces, &Piece::logits));
+  if (wanted.pooled) values_.adopt(files::pooled, joined(pieces, &Piece::pooled));
+  for (int64_t layer : wanted.hidden) {
     std::vector<Tensor> parts;
     for (const Piece& piece : pieces) parts.push_back(piece.hidden.at(layer));
-    hidden_[layer] = at::cat(parts);
+    values_.adopt(files::hidden(layer), at::cat(parts), offsets_of(*questions.split));
   }
-  if (questions.wanted.top_k == 0) return;
-  predicted_ =
+  if (wanted.top_k == 0) return;
+  const Tensor offsets =
       at::cat({torch::zeros({1}, torch::kInt64), joined(pieces, &Piece::counts).cumsum(0)});
-  positions_ = joined(pieces, &Piece::positions);
-  ids_ = joined(pieces, &Piece::ids);
-  log_probs_ = joined(pieces, &Piece::log_probs);
-  tail_ = joined(pieces, &Piece::tail);
+  values_.adopt(positions_name, joined(pieces, &Piece::positions), offsets);
+  values_.adopt(ids_name, joined(pieces, &Piece::ids), offsets);
+  values_.adopt(log_probs_name, joined(pieces, &Piece::log_probs), offsets);
+  values_.adopt(tail_name, joined(pieces, &Piece::tail), offsets);
 }
 
 Answers::Answers(const Questions& questions, const std::filesystem::path& entry,
                  const std::string& key)
-    : questions_(questions), entry_(entry) {
+    : questions_(questions), entry_(entry), values_(questions.split->rows()) {
   const data::Split& split = *questions.split;
   const Wanted& wanted = questions.wanted;
   if (wanted.logits)
-    logits_ =
-        kept(files::logits, key, files::logits, torch::kFloat32, {split.rows(), questions.classes});
+    values_.adopt(files::logits, kept(files::logits, key, files::logits, torch::kFloat32,
+                                      {split.rows(), questions.classes}));
   if (wanted.pooled)
-    pooled_ =
-        kept(files::pooled, key, files::pooled, torch::kFloat16, {split.rows(), questions.width});
+    values_.adopt(files::pooled, kept(files::pooled, key, files::pooled, torch::kFloat16,
+                                      {split.rows(), questions.width}));
   for (int64_t layer : wanted.hidden)
-    hidden_[layer] = kept(files::hidden(layer), key, files::hidden(layer), torch::kFloat16,
-                          {split.offsets.back(), questions.width});
+    values_.adopt(files::hidden(layer),
+                  kept(files::hidden(layer), key, files::hidden(layer), torch::kFloat16,
+                       {split.offsets.back(), questions.width}),
+                  offsets_of(split));
   if (wanted.top_k > 0) open_top_tokens(key);
 }
 
@@ -128,22 +120,28 @@ void Answers::open_top_tokens(const std::string& key) {
   auto tensor = [&](const char* name, torch::ScalarType type, const std::vector<int64_t>& shape) {
     return kept(files::top_tokens, key, name, type, shape);
   };
-  predicted_ = tensor("row_offsets", torch::kInt64, {rows + 1});
-  const auto* offsets = predicted_.const_data_ptr<int64_t>();
-  bool rising = offsets[0] == 0;
-  for (int64_t row = 0; row < rows; ++row) rising = rising && offsets[row] <= offsets[row + 1];
+  const Tensor offsets = tensor("row_offsets", torch::kInt64, {rows + 1});
+  const auto* at = offsets.const_data_ptr<int64_t>();
+  bool rising = at[0] == 0;
+  for (int64_t row = 0; row < rows; ++row) rising = rising && at[row] <= at[row + 1];
   if (!rising) files::refuse(entry_, files::top_tokens, "row offsets that do not rise from 0");
-  const int64_t count = offsets[rows];
-  positions_ = tensor("positions", torch::kInt32, {count});
-  ids_ = tensor("ids", torch::kInt32, {count, -1});
-  log_probs_ = tensor("log_probs", torch::kFloat16, {count, ids_.size(1)});
-  tail_ = tensor("tail", torch::kFloat32, {count});
-  if (ids_.size(1) < questions_.wanted.top_k)
-    files::refuse(entry_, files::top_tokens, str(ids_.size(1), " tokens a position"));
+  const int64_t count = at[rows];
+  values_.adopt(positions_name, tensor(positions_name, torch::kInt32, {count}), offsets);
+  const Tensor ids = tensor(ids_name, torch::kInt32, {count, -1});
+  values_.adopt(ids_name, ids, offsets);
+  values_.adopt(log_probs_name, tensor(log_probs_name, torch::kFloat16, {count, ids.size(1)}),
+                offsets);
+  values_.adopt(tail_name, tensor(tail_name, torch::kFloat32, {count}), offsets);
+  if (ids.size(1) < questions_.wanted.top_k)
+    files::refuse(entry_, files::top_tokens, str(ids.size(1), " tokens a position"));
+}
+
+Tensor Answers::rows_of(const std::string& signal, const data::Batch& batch) const {
+  return values_.get(signal, batch.example_ids).values;
 }
 
 nn::Outputs Answers::signals(const data::Batch& batch, const nn::Capture& capture) const {
-  if (capture.any_attention() || (capture.pooled && !pooled_.defined()))
+  if (capture.any_attention() || (capture.pooled && !values_.has(files::pooled)))
     throw Error(ErrorKind::internal, "the teacher's answers do not keep what is captured");
   const torch::Device device = batch.token_ids.device();
   auto given = [&](const Tensor& rows, const std::string& file) {
@@ -153,33 +151,21 @@ nn::Outputs Answers::signals(const data::Batch& batch, const nn::Capture& captur
         .to(device, /*non_blocking=*/true)
         .to(torch::kFloat32);
   };
-  const std::vector<int64_t>& rows = batch.example_ids;
-  const std::vector<int64_t> ones(rows.size(), 1);
   nn::Outputs outputs;
-  if (logits_.defined()) outputs.logits = given(runs_of(logits_, rows, ones), files::logits);
-  if (capture.pooled) outputs.pooled = given(runs_of(pooled_, rows, ones), files::pooled);
+  if (values_.has(files::logits))
+    outputs.logits = given(rows_of(files::logits, batch), files::logits);
+  if (capture.pooled) outputs.pooled = given(rows_of(files::pooled, batch), files::pooled);
   if (capture.hidden) {
-    std::vector<int64_t> starts, lengths;
-    for (int64_t row : rows) {
-      starts.push_back(questions_.split->offsets[row]);
-      lengths.push_back(questions_.split->length(row));
-    }
     outputs.hidden.resize(static_cast<size_t>(questions_.layers + 1));
-    for (const auto& [layer, states] : hidden_)
+    for (int64_t layer : questions_.wanted.hidden)
       outputs.hidden.at(static_cast<size_t>(layer)) =
-          given(runs_of(states, starts, lengths), files::hidden(layer));
+          given(rows_of(files::hidden(layer), batch), files::hidden(layer));
   }
-  if (ids_.defined()) add_top_tokens(batch, outputs);
+  if (values_.has(ids_name)) add_top_tokens(batch, outputs);
   return outputs;
 }
 
 void Answers::add_top_tokens(const data::Batch& batch, nn::Outputs& outputs) const {
-  const auto* offsets = predicted_.const_data_ptr<int64_t>();
-  std::vector<int64_t> starts, counts;
-  for (int64_t row : batch.example_ids) {
-    starts.push_back(offsets[row]);
-    counts.push_back(offsets[row + 1] - offsets[row]);
-  }
   const torch::Device device = batch.token_ids.device();
   const Tensor& labels = batch.targets.token_labels;
   if (batch.targets.token_index.defined())
@@ -189,12 +175,12 @@ void Answers::add_top_tokens(const data::Batch& batch, nn::Outputs& outputs) con
   else
     outputs.token_index = torch::arange(batch.predicted().tokens(), batch.token_ids.options());
   const Tensor at = batch.predicted().positions.index_select(0, outputs.token_index);
-  const Tensor kept_at = runs_of(positions_, starts, counts).to(device).to(torch::kInt64);
+  const Tensor kept_at = rows_of(positions_name, batch).to(device).to(torch::kInt64);
   if (!at.equal(kept_at)) files::refuse(entry_, files::top_tokens, "other predicted positions");
 
   const int64_t k = questions_.wanted.top_k;
-  const Tensor ids = runs_of(ids_, starts, counts), log_probs = runs_of(log_probs_, starts, counts),
-               tail = runs_of(tail_, starts, counts);
+  const Tensor ids = rows_of(ids_name, batch), log_probs = rows_of(log_probs_name, batch),
+               tail = rows_of(tail_name, batch);
   if (ids.numel() > 0 &&
       (ids.min().item<int32_t>() < 0 || ids.max().item<int32_t>() >= questions_.vocabulary))
     files::refuse(entry_, files::top_tokens, "ids outside the vocabulary");

@@ -1,9 +1,10 @@
 #include <algorithm>
 
+#include "components.h"
 #include "compress/base/error.h"
+#include "compress/base/random.h"
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
-#include "compress/teacher/teacher.h"
 
 namespace compress::teacher {
 
@@ -48,15 +49,25 @@ class Frozen final : public Teacher {
  public:
   // `vocabulary`: of logits over one, as many as are kept.
   Frozen(std::unique_ptr<nn::Model> model, nn::Precision precision, bool needs_logits,
-         const std::vector<int64_t>& order, int64_t vocabulary)
+         const std::vector<int64_t>& order, int64_t vocabulary, bool dropout)
       : model_(std::move(model)),
         precision_(precision),
         needs_logits_(needs_logits),
-        vocabulary_(vocabulary) {
+        vocabulary_(vocabulary),
+        dropout_(dropout) {
     model_->freeze();
     model_->params().refresh(precision_);
     model_->params().release_latents();
     if (!order.empty()) order_ = torch::tensor(order, torch::kLong).to(model_->device());
+  }
+
+  void bind(const roles::Scene& scene) override { seed_ = scene.seed; }
+  bool before_update(const Progress& progress) override {
+    step_ = static_cast<uint64_t>(progress.step);
+    return false;
+  }
+  std::string unrecordable() const override {
+    return dropout_ ? "dropout of a teacher is drawn apart" : "";
   }
 
   // Without gradients, not in inference mode: a loss saves these tensors for the student's backward
@@ -65,6 +76,8 @@ class Frozen final : public Teacher {
     torch::NoGradGuard no_grad;
     nn::Pass pass;
     pass.precision = precision_;
+    pass.training = dropout_;
+    if (dropout_) pass.dropout_seed = stream_seed(seed_, "dropout of " + name(), step_, 0);
     nn::Outputs all = model_->forward(batch, capture, pass);
     nn::Outputs kept;
     if (needs_logits_) {
@@ -103,15 +116,18 @@ class Frozen final : public Teacher {
   nn::Precision precision_;
   bool needs_logits_;
   int64_t vocabulary_;
-  torch::Tensor order_;  // undefined: the student's order already
+  bool dropout_;
+  uint64_t seed_ = 0, step_ = 0;  // of the update's draws
+  torch::Tensor order_;           // undefined: the student's order already
 };
 
 }  // namespace
 
 std::vector<int64_t> check_fit(const nn::ModelConfig& student, const nn::ModelConfig& teacher,
-                               bool needs_logits, int64_t tokens, const recipe::Mark& mark) {
+                               bool needs_logits, int64_t tokens, const recipe::Mark& mark,
+                               bool own_tokens) {
   const int64_t read = tokens > 0 ? std::min(tokens, student.vocab_size) : student.vocab_size;
-  if (teacher.vocab_size < read)
+  if (!own_tokens && teacher.vocab_size < read)
     throw Error(
         ErrorKind::recipe,
         str("the teacher knows ", teacher.vocab_size, " tokens and the student ",
@@ -121,18 +137,124 @@ std::vector<int64_t> check_fit(const nn::ModelConfig& student, const nn::ModelCo
         "resize_vocabulary");
   if (!needs_logits) return {};
   require_same_head(student, teacher, mark);
-  if (nn::predicts_tokens(student.head)) require_shared_tokens(student, teacher, tokens, mark);
+  if (nn::predicts_tokens(student.head) && !own_tokens)
+    require_shared_tokens(student, teacher, tokens, mark);
   const bool classes = nn::has_labels(student.head) && student.head != HeadKind::regression;
   return classes ? class_order(student, teacher, mark) : std::vector<int64_t>();
 }
 
+void check_own_tokens(const roles::Asked& asked, const nn::ModelConfig& student,
+                      const std::string& term, const std::string& teacher,
+                      const recipe::Mark& mark) {
+  const nn::Capture& seen = asked.capture;
+  std::string what;
+  if (seen.hidden || seen.decoder_hidden) what = "hidden states of tokens";
+  if (seen.any_attention()) what = "attention scores";
+  auto see = [&](HeadKind head) {
+    const nn::Prediction::Over over = nn::prediction(head).over;
+    const bool of_rows = over == nn::Prediction::Over::rows || over == nn::Prediction::Over::choices;
+    // Words have one label each, whatever tokens they are cut into.
+    if (!of_rows && head != HeadKind::token_classification)
+      what = str("the logits of a ", nn::head_name(head), " head");
+  };
+  if (asked.logits) see(student.head);
+  for (const std::string& head : seen.heads) see(nn::with_head(student, head).head);
+  if (what.empty()) return;
+  throw Error(ErrorKind::recipe,
+              str("objective '", term, "' compares ", what, ", but the teacher '", teacher,
+                  "' reads other tokens than the student"),
+              mark.text(),
+              "compare outputs of rows or of words, or use a teacher with the "
+              "student's tokenizer");
+}
+
 std::unique_ptr<Teacher> frozen(std::unique_ptr<nn::Model> model, const nn::ModelConfig& student,
                                 bool needs_logits, nn::Precision precision,
-                                const recipe::Mark& mark, int64_t tokens) {
+                                const recipe::Mark& mark, int64_t tokens, Manner manner) {
   const std::vector<int64_t> order =
-      check_fit(student, model->config(), needs_logits, tokens, mark);
+      check_fit(student, model->config(), needs_logits, tokens, mark, manner.own_tokens);
   return std::make_unique<Frozen>(std::move(model), precision, needs_logits, order,
-                                  student.vocab_size);
+                                  student.vocab_size, manner.dropout);
+}
+
+// --- what a recipe says
+
+View TeacherOptions::reads() const {
+  if (own_tokens()) return View::own;
+  return view == "unmasked" ? View::unmasked : View::student;
+}
+
+const recipe::Options<CacheOptions>& CacheOptions::options() {
+  static const auto description =
+      recipe::Options<CacheOptions>("cache")
+          .field("folder", &CacheOptions::folder, "shared by any stages, runs and jobs")
+          .required()
+          .field("hidden", &CacheOptions::hidden,
+                 "layers whose hidden states are kept where objectives read some: auto, those that "
+                 "they read; all, for stages with other maps")
+          .one_of({"auto", "all"})
+          .field("top_k", &CacheOptions::top_k,
+                 "of logits over a vocabulary: this many most probable tokens a position and the "
+                 "probability of all others together")
+          .range(1, 65536)
+          .field("missing", &CacheOptions::missing,
+                 "where the folder lacks an answer: compute and keep it, or refuse to run")
+          .one_of({"compute", "refuse"})
+          .mark(&CacheOptions::mark)
+          .shorthand("folder");
+  return description;
+}
+
+const recipe::Options<TeacherOptions>& TeacherOptions::options() {
+  static const auto description =
+      recipe::Options<TeacherOptions>("teacher")
+          .field("from", &TeacherOptions::from, "an earlier stage, or a folder")
+          .required()
+          .field("floor", &TeacherOptions::floor,
+                 "refuse a teacher whose validation score is below")
+          .field("metric", &TeacherOptions::metric,
+                 "metric of the floor; default: the one that selects checkpoints")
+          .field("remember", &TeacherOptions::remember,
+                 "compute its logits once a row before training, where objectives need nothing "
+                 "else and rows never change")
+          .field("cache", &TeacherOptions::cache,
+                 "folder that keeps what objectives read of it between runs and jobs; default: "
+                 "none")
+          .field("tokenizer", &TeacherOptions::tokenizer,
+                 "own: it reads the same rows as tokens of its own tokenizer; default: same, that "
+                 "of the student")
+          .one_of({"same", "own"})
+          .field("view", &TeacherOptions::view, view_doc)
+          .one_of({"student", "unmasked"})
+          .field("dropout", &TeacherOptions::dropout,
+                 "dropout stays on in it, as in reference code that forgets to turn it off; such "
+                 "answers are never kept; default: off")
+          .mark(&TeacherOptions::mark)
+          .check([](const TeacherOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
+            if (o.cache && !o.remember)
+              problems.add(mark, "a cache needs remembered answers", "remove `remember: false`");
+            if (o.cache && o.drops())
+              problems.add(mark,
+                           "what a teacher with dropout says changes in every update, so it "
+                           "cannot be cached",
+                           "remove `cache`, or `dropout: true`");
+            if (o.own_tokens() && o.view)
+              problems.add(mark, "a teacher with its own tokenizer reads rows without augments",
+                           "remove `view`");
+          })
+          .shorthand("from");
+  return description;
+}
+
+void add_model(TeacherRegistry& registry) {
+  registry.add(
+      recipe::describe<TeacherOptions>(
+          "teacher", "model", "a frozen model, in evaluation mode", "z_T = f_T(x; w_T),  w_T fixed",
+          "Hinton, Vinyals & Dean 2015, arXiv 1503.02531, section 2",
+          "`{model: big}` is short for `{model: {from: big}}`. With `tokenizer: own` it packs the "
+          "same rows as its own tokens: outputs of rows are compared row by row, those of labelled "
+          "words word by word, and what belongs to other tokens is refused."),
+      Maker());
 }
 
 }  // namespace compress::teacher

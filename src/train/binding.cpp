@@ -26,10 +26,45 @@ Progress length_of(const Job& job) {
 }
 
 std::vector<roles::Voice> voices_of(const Job& job) {
-  const nn::ModelConfig* config = job.teacher != nullptr ? &job.teacher->config() : job.taught_by;
-  if (config == nullptr) return {};
-  const std::optional<TeacherOptions>& named = job.options->teacher;
-  return {{named ? std::string(named->from) : "teacher", config}};
+  std::vector<roles::Voice> voices;
+  for (const Given& given : job.given)
+    voices.push_back({given.name, given.config != nullptr ? given.config : &given.teacher->config(),
+                      given.view == teacher::View::own});
+  return voices;
+}
+
+// Those that are made of the student speak with its configuration.
+void make_teachers(const TrainOptions& options, roles::Scene& scene, Roles& roles) {
+  for (const auto& named : options.teachers) {
+    std::unique_ptr<teacher::Teacher> made = teacher::make(named.value);
+    if (made == nullptr) continue;
+    made->called(named.name, named.mark);
+    scene.teachers.push_back({named.name, &scene.student});
+    roles.teachers.push_back(std::move(made));
+  }
+}
+
+// Each is read, and what is read of one with tokens of its own has a counterpart.
+void check_teachers(const Job& job, const Binding& binding) {
+  const TrainOptions& options = *job.options;
+  const roles::Scene& scene = binding.scene();
+  for (const roles::Voice& voice : scene.teachers) {
+    if (!binding.needs().teachers.contains(voice.name)) {
+      recipe::Mark mark = options.mark;
+      for (const auto& named : teachers_of(options))
+        if (named.name == voice.name) mark = named.mark;
+      throw Error(
+          ErrorKind::recipe,
+          str("stage '", job.stage, "' has a teacher '", voice.name, "' that no objective uses"),
+          mark.text(), "add an objective that reads a teacher, or remove the teacher");
+    }
+    if (!voice.own_tokens) continue;
+    for (const auto& objective : binding.roles().objectives)
+      for (const auto& [name, asked] : objective->needs().teachers)
+        if (name == voice.name)
+          teacher::check_own_tokens(asked, scene.student, objective->name(), name,
+                                    objective->mark());
+  }
 }
 
 // Freezes what the recipe does not train.
@@ -58,6 +93,7 @@ void freeze(const ModelOptions& model, nn::ParamTable& weights) {
 
 Binding::Binding(const Job& job)
     : student_(*job.student),
+      values_(job.rows),
       scene_{.student = job.student->config(),
              .weights = job.student->params(),
              .helpers = helpers_,
@@ -68,15 +104,21 @@ Binding::Binding(const Job& job)
              .accumulate = job.options->accumulate,
              .seed = job.seed,
              .precision = job.precision,
-             .moments = [this](const nn::Parameter& parameter) {
-               return roles_.optimizer->moments(parameter);
-             }} {
+             .moments =
+                 [this](const nn::Parameter& parameter) {
+                   return roles_.optimizer->moments(parameter);
+                 },
+             .model = job.student,
+             .rows = job.rows,
+             .values = job.data != nullptr ? &values_ : nullptr,
+             .left = job.left} {
   prepare_device(job.device);
   if (job.data != nullptr) job.student->to(job.device);
   // Finding the rows that a batch touches would wait for a device; there every row has a gradient.
   if (nn::reading_waits(job.device))
     for (nn::Parameter& parameter : weights().list()) parameter.row_gradient = false;
   freeze(job.options->model, weights());
+  make_teachers(*job.options, scene_, roles_);
   roles_.augments = std::make_shared<augment::Augments>();
   for (const recipe::Component& component : job.options->augment) {
     augment::Augments& list = *roles_.augments;
@@ -84,8 +126,11 @@ Binding::Binding(const Job& job)
     add(str("augment", list.size() - 1), *list.back());
   }
   bind_objectives(job);
+  check_teachers(job, *this);
   bind_constraints(*job.options);
   bind_optimizer(job);
+  // Behind constraints and the optimizer, whose weights theirs follow.
+  for (const auto& made : roles_.teachers) add("teacher." + made->name(), *made);
   check_order(job);
 }
 
@@ -136,11 +181,6 @@ void Binding::bind_objectives(const Job& job) {
                       "computed in parts",
                   objective->mark().text(), "remove `accumulate`, or use a smaller batch");
   if (job.data != nullptr) helpers_.to(job.device);
-  if (scene_.teacher() != nullptr && !needs_.teacher)
-    throw Error(ErrorKind::recipe,
-                str("stage '", job.stage, "' has a teacher that no objective uses"),
-                job.options->teacher ? job.options->teacher->mark.text() : job.options->mark.text(),
-                "add an objective that reads a teacher, or remove `teacher`");
 }
 
 void Binding::bind_constraints(const TrainOptions& options) {
@@ -208,6 +248,8 @@ Plan plan(const Job& job, const Binding& binding) {
     plan.notes.push_back("objective " + objective->label() +
                          (summary.empty() ? "" : ": " + summary));
   }
+  for (const auto& teacher : roles.teachers)
+    plan.notes.push_back("teacher '" + teacher->name() + "': " + teacher->summary());
   for (const auto& constraint : roles.constraints)
     for (constraint::Match& match : constraint->matches()) {
       plan.state_bytes += match.count;

@@ -121,7 +121,8 @@ data::Loader Loop::loader() const {
     order.rank = job_.processes->rank();
     order.world = job_.processes->world();
   }
-  return data::Loader(*job_.data, order, standing_.progress.step, job_.device.is_cuda());
+  return data::Loader(*job_.data, Teachers::views_of(job_), order, standing_.progress.step,
+                      job_.device.is_cuda());
 }
 
 Tick Loop::tick_of(int64_t every_score, int64_t every_save) const {
@@ -155,9 +156,9 @@ Result Loop::run() {
   if (progress.step == 0 && job_.evaluate && options.evaluate.before) score();
   while (progress.step < progress.total_steps && !selection_.finished()) {
     const auto began = std::chrono::steady_clock::now();
-    const data::Batch batch = rows.next();
+    const std::vector<data::Batch> packed = rows.next_views();
     const double rate = binding_.roles().optimizer->learning_rate() * step.rate_factor(progress);
-    const bool agreed = step.update(batch, progress);
+    const bool agreed = step.update(packed, progress);
     if (job_.after_update) job_.after_update(progress.step);
     const Tick tick = tick_of(every_score, every_save);
     // Where updates are only queued, their time is that until a reading, which comes before other
@@ -165,9 +166,10 @@ Result Loop::run() {
     if (nn::reading_waits(job_.device) && (tick.log || tick.score || tick.save))
       (void)step.losses();
     training += seconds_since(began);
-    samples += batch.update_examples();
+    const int64_t examples = packed.front().update_examples();
+    samples += examples;
 
-    reporter.update(progress, tick, batch.update_examples(), rate, seconds());
+    reporter.update(progress, tick, examples, rate, seconds());
     if (tick.compare) exchange_.check_equal(when());
     if (tick.score) score();
     const bool stop = stop_wanted(agreed);

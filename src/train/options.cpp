@@ -4,6 +4,7 @@
 #include "compress/objective/objective.h"
 #include "compress/optim/optim.h"
 #include "compress/surgery/surgery.h"
+#include "compress/teacher/teacher.h"
 
 namespace compress::train {
 
@@ -50,51 +51,6 @@ const recipe::Options<ModelOptions>& ModelOptions::options() {
   return description;
 }
 
-const recipe::Options<CacheOptions>& CacheOptions::options() {
-  static const auto description =
-      recipe::Options<CacheOptions>("cache")
-          .field("folder", &CacheOptions::folder, "shared by any stages, runs and jobs")
-          .required()
-          .field("hidden", &CacheOptions::hidden,
-                 "layers whose hidden states are kept where objectives read some: auto, those that "
-                 "they read; all, for stages with other maps")
-          .one_of({"auto", "all"})
-          .field("top_k", &CacheOptions::top_k,
-                 "of logits over a vocabulary: this many most probable tokens a position and the "
-                 "probability of all others together")
-          .range(1, 65536)
-          .field("missing", &CacheOptions::missing,
-                 "where the folder lacks an answer: compute and keep it, or refuse to run")
-          .one_of({"compute", "refuse"})
-          .mark(&CacheOptions::mark)
-          .shorthand("folder");
-  return description;
-}
-
-const recipe::Options<TeacherOptions>& TeacherOptions::options() {
-  static const auto description =
-      recipe::Options<TeacherOptions>("teacher")
-          .field("from", &TeacherOptions::from, "an earlier stage, or a folder")
-          .required()
-          .field("floor", &TeacherOptions::floor,
-                 "refuse a teacher whose validation score is below")
-          .field("metric", &TeacherOptions::metric,
-                 "metric of the floor; default: the one that selects checkpoints")
-          .field("remember", &TeacherOptions::remember,
-                 "compute its logits once a row before training, where objectives need nothing "
-                 "else and rows never change")
-          .field("cache", &TeacherOptions::cache,
-                 "folder that keeps what objectives read of it between runs and jobs; default: "
-                 "none")
-          .mark(&TeacherOptions::mark)
-          .check([](const TeacherOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
-            if (o.cache && !o.remember)
-              problems.add(mark, "a cache needs remembered answers", "remove `remember: false`");
-          })
-          .shorthand("from");
-  return description;
-}
-
 const recipe::Options<EvaluationOptions>& EvaluationOptions::options() {
   static const auto description =
       recipe::Options<EvaluationOptions>("evaluate")
@@ -127,12 +83,39 @@ const recipe::Options<CheckpointOptions>& CheckpointOptions::options() {
   return description;
 }
 
+namespace {
+
+// Rows with tokens of the teacher's own have no augments.
+bool caches_augmented(const TrainOptions& options) {
+  for (const auto& named : teachers_of(options)) {
+    const TeacherOptions* model = teacher::model_of(named.value);
+    if (model != nullptr && model->cache && !model->own_tokens()) return true;
+  }
+  return false;
+}
+
+void check_caches(const TrainOptions& options, recipe::Problems& problems) {
+  if (!caches_augmented(options)) return;
+  for (const recipe::Component& component : options.augment)
+    if (component && !augment::make(component)->fixed())
+      problems.add(component.mark,
+                   component.name() +
+                       " changes rows in every epoch anew, so the teacher's answers "
+                       "cannot be cached",
+                   "set `fixed: true`, or remove the teacher's `cache`");
+}
+
+}  // namespace
+
 const recipe::Options<TrainOptions>& TrainOptions::options() {
   static const auto description =
       recipe::Options<TrainOptions>("train")
           .field("model", &TrainOptions::model, "the model that is trained")
           .required()
           .field("teacher", &TrainOptions::teacher, "a frozen model that objectives imitate")
+          .named_components("teachers", &TrainOptions::teachers, teacher::teachers,
+                            "several teachers, or one of another kind, under names that objectives "
+                            "choose from")
           .field("data", &TrainOptions::data, "name of a data set")
           .required()
           .field("for", &TrainOptions::length, "length of the stage")
@@ -176,16 +159,23 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
             if (o.accumulate > o.batch)
               problems.add(mark, "accumulate is larger than batch",
                            "a batch is split into that many parts");
-            if (!o.teacher || !o.teacher->cache) return;
-            for (const recipe::Component& component : o.augment)
-              if (component && !augment::make(component)->fixed())
-                problems.add(component.mark,
-                             component.name() +
-                                 " changes rows in every epoch anew, so the teacher's answers "
-                                 "cannot be cached",
-                             "set `fixed: true`, or remove the teacher's `cache`");
+            if (o.teacher && !o.teachers.empty())
+              problems.add(o.teacher->mark, "`teacher` beside `teachers`",
+                           "name all of them under `teachers`");
+            check_caches(o, problems);
           });
   return description;
+}
+
+std::vector<recipe::Named<recipe::Component>> teachers_of(const TrainOptions& options) {
+  if (!options.teacher) return options.teachers;
+  return {{teacher::only_teacher, options.teacher->mark, teacher::only(*options.teacher)}};
+}
+
+std::vector<std::string> teacher_names(const TrainOptions& options) {
+  std::vector<std::string> names;
+  for (const auto& teacher : teachers_of(options)) names.push_back(teacher.name);
+  return names;
 }
 
 }  // namespace compress::train

@@ -50,6 +50,8 @@ void StateFile::save(const Standing& standing) {
   put_weights(state.tensors, "auxiliary/", binding_.helpers(), binding_);
   for (const Keyed& keyed : binding_.parts())
     put(state.tensors, keyed.key + "/", keyed.part->state());
+  binding_.scene().values->share(job_.processes);
+  put(state.tensors, "values/", binding_.scene().values->state());
   if (scale_ != nullptr) put(state.tensors, "loss_scale/", scale_->state());
   put(state.tensors, "best/", selection_.weights());
   nn::Json json = {{"step", standing.progress.step},
@@ -84,6 +86,7 @@ std::optional<Standing> StateFile::load() {
   take_weights(state.tensors, "auxiliary/", binding_.helpers(), binding_, file);
   for (const Keyed& keyed : binding_.parts())
     keyed.part->load_state(take(state.tensors, keyed.key + "/"));
+  binding_.scene().values->load_state(take(state.tensors, "values/"));
   if (scale_ != nullptr) scale_->load_state(take(state.tensors, "loss_scale/"));
   selection_.weights() = take(state.tensors, "best/");
   selection_.load_numbers(json);

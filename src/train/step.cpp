@@ -32,13 +32,14 @@ Step::Step(const Job& job, Binding& binding, Exchange& exchange, LossScale* scal
       binding_(binding),
       exchange_(exchange),
       scale_(scale),
-      graphs_(std::move(graphs)) {}
+      graphs_(std::move(graphs)),
+      teachers_(job, binding) {}
 
-bool Step::update(const data::Batch& batch, Progress& progress) {
+bool Step::update(const std::vector<data::Batch>& packed, Progress& progress) {
   Roles& roles = binding_.roles();
-  begin(batch, progress);
+  begin(packed, progress);
   roles.mover->gradients(progress, *this);
-  answers_.clear();
+  teachers_.end();
   if (scale_ != nullptr) exchange_.largest(scale_->found());
   const bool stop = check_finite();
   if (job_.options->clip > 0) optim::clip_gradients(binding_.trained(), job_.options->clip);
@@ -46,17 +47,20 @@ bool Step::update(const data::Batch& batch, Progress& progress) {
   if (scale_ != nullptr) scale_->update();
   ++progress.step;
   for (const Keyed& keyed : binding_.parts()) keyed.part->after_update(progress);
+  if (progress.step % progress.steps_per_epoch == 0)
+    binding_.scene().values->settle(job_.processes);
   clear_gradients();
   return stop;
 }
 
-void Step::begin(const data::Batch& batch, const Progress& progress) {
+void Step::begin(const std::vector<data::Batch>& packed, const Progress& progress) {
   progress_ = progress;
-  data::Batch host = batch;  // augments write to the host's memory
+  data::Batch host = packed.front();  // augments write to the host's memory
   augment::apply_all(*binding_.roles().augments, host, job_.seed, progress.step);
   exchange_.count_labels(host);
   for (const Keyed& keyed : binding_.parts())
     if (keyed.part->before_update(progress) && graphs_) graphs_->forget();
+  teachers_.begin(packed, host, progress);
   batch_ = graphs_ ? graphs_->place(host, numbers_, progress) : host.to(job_.device);
   losses_ = {};
   place_ = Place::own;
@@ -99,30 +103,32 @@ PassLosses Step::run(int64_t index, const Ask& ask, bool overlap, bool add) {
     const auto [begin, end] = rows_of(batch_, index, parts());
     of_part.weights = ask.weights.narrow(0, begin, end - begin);
   }
-  if (!graphs_ || !graphs_->staged()) return compute(batch, of_part, nullptr, overlap, add);
-  nn::Outputs answers;
-  const bool kept = binding_.needs().teacher && job_.teacher->by_example();
+  if (!graphs_ || !graphs_->staged()) return compute(index, batch, of_part, nullptr, overlap, add);
+  Teachers::Said answers;
+  const bool kept = teachers_.answers_by_example();
   if (kept) {
-    answers = ask_teacher(batch);
-    answers.logits = graphs_->stage(answers.logits, "teacher logits");
+    answers = ask_teachers(index, batch);
+    answers.front().logits = graphs_->stage(answers.front().logits, "teacher logits");
   }
   return graphs_->run(dropout_seed(job_.seed, progress_), [&] {
-    return compute(batch, of_part, kept ? &answers : nullptr, overlap, add);
+    return compute(index, batch, of_part, kept ? &answers : nullptr, overlap, add);
   });
 }
 
-PassLosses Step::compute(const data::Batch& part, const Ask& ask, const nn::Outputs* answers,
-                         bool overlap, bool add) {
+PassLosses Step::compute(int64_t index, const data::Batch& part, const Ask& ask,
+                         const Teachers::Said* answers, bool overlap, bool add) {
   torch::AutoGradMode with_gradients(ask.gradient);
   const nn::Pass how{true, dropout_seed(job_.seed, progress_), job_.precision};
-  const roles::Needs& needs = binding_.needs();
-  nn::Outputs teacher;
-  if (needs.teacher) teacher = answers != nullptr ? *answers : ask_teacher(part);
-  const nn::Outputs student = job_.student->forward(part, needs.student, how);
-  const objective::Signals signals{part, student, needs.teacher ? &teacher : nullptr, progress_,
-                                   &numbers_};
+  const Teachers::Said said = answers != nullptr ? *answers : ask_teachers(index, part);
+  const nn::Outputs student = job_.student->forward(part, binding_.needs().student, how);
+  if (index == reported_ && place_ == Place::own && !ask.weights.defined()) {
+    torch::NoGradGuard no_grad;
+    for (const Keyed& keyed : binding_.parts()) keyed.part->after_pass(part, student);
+  }
   PassLosses losses;
-  for (const auto& objective : binding_.roles().objectives) {
+  for (size_t i = 0; i < binding_.roles().objectives.size(); ++i) {
+    const auto& objective = binding_.roles().objectives[i];
+    const objective::Signals signals{part, student, teachers_.heard(said, i), progress_, &numbers_};
     const double weight = signals.at(objective->weight());
     if (weight == 0) continue;
     const objective::Losses units = objective->compute(signals);
@@ -158,15 +164,11 @@ void Step::report(int64_t index, const PassLosses& losses) {
   }
 }
 
-// A pass that reads the same part again does not ask the teacher again. A graph asks it each time
-// that it is played.
-nn::Outputs Step::ask_teacher(const data::Batch& part) {
-  const roles::Asked& asked = *binding_.needs().teacher;
-  const bool kept = binding_.roles().mover->repeats() && !(graphs_ && graphs_->staged());
-  if (!kept) return job_.teacher->signals(part, asked.capture);
-  auto [known, fresh] = answers_.try_emplace(part.part.first_row);
-  if (fresh) known->second = job_.teacher->signals(part, asked.capture);
-  return known->second;
+Teachers::Said Step::ask_teachers(int64_t index, const data::Batch& part) {
+  if (!teachers_.any()) return {};
+  const auto [begin, end] = rows_of(batch_, index, parts());
+  return teachers_.ask(part, parts() == 1, begin * batch_.choices, end * batch_.choices,
+                       graphs_ && graphs_->staged());
 }
 
 double Step::rate_factor(const Progress& progress) const {

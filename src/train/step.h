@@ -2,7 +2,6 @@
 // One update of a stage: augments, the passes that its mover asks for, clipping, the optimizer, and
 // what follows an update.
 
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "exchange.h"
 #include "graphs/graph_step.h"
 #include "loss_scale.h"
+#include "teachers.h"
 
 namespace compress::train {
 
@@ -21,9 +21,10 @@ class Step final : public optim::Passes {
   Step(const Job& job, Binding& binding, Exchange& exchange, LossScale* scale,
        std::unique_ptr<GraphStep> graphs);
 
-  // One update on a batch in host memory. Error{diverged} where a loss is not finite. True when
+  // One update on a batch in host memory, the first of `packed`; behind it are its rows in the
+  // further views that teachers read. Error{diverged} where a loss is not finite. True when
   // all processes are to stop.
-  bool update(const data::Batch& batch, Progress& progress);
+  bool update(const std::vector<data::Batch>& packed, Progress& progress);
   // The last update's losses over all processes: the weighted sum, then each term by its label.
   // Reading waits for the device.
   NamedValues losses() const;
@@ -41,13 +42,13 @@ class Step final : public optim::Passes {
   // the update's own at its own weights.
   enum class Place { own, moved, restored };
 
-  void begin(const data::Batch& batch, const Progress& progress);
+  void begin(const std::vector<data::Batch>& packed, const Progress& progress);
   data::Batch part(int64_t index) const;
   // Forward and backward pass on a part; `add`: the gradients are added to those of parts before.
   PassLosses run(int64_t index, const Ask& ask, bool overlap, bool add);
-  PassLosses compute(const data::Batch& part, const Ask& ask, const nn::Outputs* answers,
-                     bool overlap, bool add);
-  nn::Outputs ask_teacher(const data::Batch& part);
+  PassLosses compute(int64_t index, const data::Batch& part, const Ask& ask,
+                     const Teachers::Said* answers, bool overlap, bool add);
+  Teachers::Said ask_teachers(int64_t index, const data::Batch& part);
   void report(int64_t index, const PassLosses& losses);
   // True when all are to stop.
   bool check_finite();
@@ -62,8 +63,8 @@ class Step final : public optim::Passes {
   Place place_ = Place::own;
   int64_t reported_ = 0;  // parts whose losses are in losses_
   objective::Numbers numbers_;
-  PassLosses losses_;                       // of the update, summed over its parts
-  std::map<int64_t, nn::Outputs> answers_;  // of the teacher in it, by the part's first row
+  PassLosses losses_;  // of the update, summed over its parts
+  Teachers teachers_;
 };
 
 }  // namespace compress::train

@@ -4,8 +4,12 @@
 #include <c10/cuda/CUDAFunctions.h>
 #endif
 
+#include <numeric>
+
+#include "compress/train/binding.h"
 #include "gpu.h"
 #include "graphs/graph.h"
+#include "unit/augment/words.h"
 
 namespace compress::train {
 namespace {
@@ -52,6 +56,37 @@ double apart(const nn::TensorMap& a, const nn::TensorMap& b, const nn::TensorMap
 const std::string plain_steps =
     "for: 8 steps\nobjectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}]\n"
     "optimizer: {sgd: {lr: 0.05}}\n";
+
+// The student's average and the student itself as teachers; a stage with them records no graph.
+TEST_F(OnCard, TheStudentTeachesAsOnTheCpu) {
+  const std::string yaml =
+      "for: 8 steps\nteachers: {old: {average: {decay: 0.8}}, self: student}\nobjectives: [labels: "
+      "{}, soft_labels: {teacher: old}, logits_mse: {teacher: self, weight: 0.1}]\n"
+      "optimizer: {sgd: {lr: 0.05}}\n";
+  EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), untrained()), 1e-4);
+  need_flash();
+  trained(yaml, {card_, nn::Precision::bf16});
+}
+
+// What the model says on the card is read by rows an epoch later.
+TEST_F(OnCard, WordsOfAnEpochAreReadInTheNext) {
+  const augment::Words words;
+  Bench bench(
+      "for: 15 steps\nobjectives: [labels: {}]\naugment: [self_replacement: {}]\n"
+      "optimizer: {sgd: {lr: 0.05}}\n",
+      {card_});
+  bench.student = nn::build(masked_lm(), 1);
+  bench.job.student = bench.student.get();
+  bench.job.tokenizer = &words;
+  Binding binding(bench.job);
+  run(bench.job, binding);
+  std::vector<int64_t> rows(50);
+  std::iota(rows.begin(), rows.end(), 0);
+  const roles::RowStore::Values said = binding.scene().values->get("self_replacement", rows);
+  for (int64_t count : said.counts) EXPECT_GT(count, 0);
+  const Tensor drawn = said.values.select(1, 1);
+  EXPECT_TRUE(drawn.ge(0).logical_and(drawn.lt(50)).all().item<bool>());
+}
 
 TEST_F(OnCard, TrainsAsTheCpuDoes) {
   for (const char* more :

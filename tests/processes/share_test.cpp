@@ -1,6 +1,7 @@
 // Processes that share each batch train the model that one process trains on the whole of it.
 
 #include "compress/base/strings.h"
+#include "compress/train/binding.h"
 #include "processes/together.h"
 #include "unit/augment/words.h"
 #include "unit/train/stage.h"
@@ -64,6 +65,9 @@ INSTANTIATE_TEST_SUITE_P(
                     "objectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}]\n"
                     "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\n",
                     "objectives: [labels: {}]\naccumulate: 2\n",
+                    "teachers: {old: {average: {decay: 0.8}}, self: student}\n"
+                    "objectives: [labels: {}, soft_labels: {teacher: old}, logits_mse: {teacher: "
+                    "self, weight: 0.1}]\naccumulate: 2\n",
                     "objectives: [soft_labels: {}]\naccumulate: 2\nsharpness: {asam: {rho: 0.5}}\n",
                     "objectives: [logits_mse: {}, hidden_states: {projection: always}]\n"
                     "averaging: {ema: {start: 5 steps}}\n",
@@ -108,8 +112,10 @@ INSTANTIATE_TEST_SUITE_P(
 
 // How many tokens of the whole update are masked is known to no process alone; each row masks
 // another number of them.
-TEST(ShareMasked, EqualsTheWholeBatch) {
-  const std::string yaml = std::string(sgd) + "objectives: [labels: {}]\naugment: [masking: {}]\n";
+class ShareMasked : public testing::TestWithParam<std::string> {};
+
+TEST_P(ShareMasked, EqualsTheWholeBatch) {
+  const std::string yaml = sgd + GetParam();
   const augment::Words words;
   auto trained = [&](Processes* processes) {
     Bench bench(yaml);
@@ -129,6 +135,70 @@ TEST(ShareMasked, EqualsTheWholeBatch) {
     expect_equal(ranks[0], ranks[1]);
     EXPECT_LT(largest_difference(ranks[0], whole), 2e-6) << world << " processes";
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Recipes, ShareMasked,
+    testing::Values("objectives: [labels: {}]\naugment: [masking: {}]\n",
+                    // The student's words on unmasked rows; its own words of the epoch before,
+                    // which every process reads whoever drew them (an epoch is seven updates).
+                    "teachers: {self: student}\nobjectives: [labels: {}, soft_labels: {}]\n"
+                    "augment: [masking: {}]\naccumulate: 2\n",
+                    "objectives: [labels: {}]\naugment: [self_replacement: {}]\n"));
+
+// A teacher that reads the same rows as tokens of its own.
+TEST(ShareViews, EqualsTheWholeBatch) {
+  const std::string yaml = std::string(sgd) + "objectives: [soft_labels: {}]\naccumulate: 2\n";
+  auto trained = [&](Processes* processes) {
+    Bench bench(yaml, false);
+    data::Split view = make_split(50);
+    for (int32_t& id : view.ids.edit()) id = (id + 7) % 50;
+    std::unique_ptr<nn::Model> model = nn::build(nn::tiny_bert(nn::HeadKind::classification), 9);
+    const auto teacher =
+        teacher::frozen(std::move(model), bench.student->config(), true, nn::Precision::float32, {},
+                        0, {.dropout = true, .own_tokens = true});
+    bench.job.given = {{.teacher = teacher.get(), .view = teacher::View::own, .rows = &view}};
+    bench.job.processes = processes;
+    run(bench.job);
+    return bench.weights();
+  };
+  const nn::TensorMap whole = trained(nullptr);
+  for (int world : {2, 3}) {
+    std::vector<nn::TensorMap> ranks(static_cast<size_t>(world));
+    parallel::all_together(world, [&](Processes& processes) {
+      ranks[static_cast<size_t>(processes.rank())] = trained(&processes);
+    });
+    expect_equal(ranks[0], ranks[1]);
+    EXPECT_LT(largest_difference(ranks[0], whole), 2e-6) << world << " processes";
+  }
+}
+
+// What each process keeps of its rows is known to all once an epoch is over, and in a saved state.
+TEST(ShareRows, AreKnownToAllProcesses) {
+  using Rows = std::vector<int64_t>;
+  parallel::all_together(3, [&](Processes& processes) {
+    const int rank = processes.rank();
+    roles::RowStore store(7);
+    store.add("words", torch::kInt32);
+    // Rank 2 has nothing to say.
+    if (rank < 2)
+      store.put("words", Rows{rank, rank + 3}, torch::tensor({rank, 10, 11}, torch::kInt32),
+                Rows{1, 2});
+    store.share(&processes);
+    roles::RowStore resumed(7);
+    resumed.add("words", torch::kInt32);
+    resumed.load_state(store.state());
+    if (rank == 2)
+      for (roles::RowStore* each : {&store, &resumed})
+        each->put("words", Rows{6}, torch::tensor({6}, torch::kInt32));
+    for (roles::RowStore* each : {&store, &resumed}) {
+      each->settle(&processes);
+      const roles::RowStore::Values found = each->get("words", Rows{0, 1, 2, 3, 4, 5, 6});
+      EXPECT_EQ(found.counts, (Rows{1, 1, 0, 2, 2, 0, 1}));
+      EXPECT_TRUE(
+          torch::equal(found.values, torch::tensor({0, 1, 10, 11, 10, 11, 6}, torch::kInt32)));
+    }
+  });
 }
 
 TEST(ShareAdam, EqualsTheWholeBatchWhereGradientsAreNotTiny) {

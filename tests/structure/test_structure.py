@@ -22,8 +22,9 @@ LEVEL = {module: level for level, modules in enumerate(LEVELS) for module in mod
 
 # The roles of components, and names of theirs that are words of recipes, models or metrics as well.
 ROLES = ["objective", "augment", "pruning", "quantization", "optimizer", "schedule", "sharpness",
-         "averaging", "surgery"]
-OTHER_MEANINGS = {"attention", "constant", "labels", "linear", "projection", "quantization"}
+         "averaging", "surgery", "teacher"]
+OTHER_MEANINGS = {"attention", "average", "constant", "labels", "linear", "model", "projection",
+                  "quantization", "student"}
 
 
 def classes(text):

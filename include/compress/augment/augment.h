@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "compress/data/batch.h"
@@ -35,21 +36,36 @@ using Augments = std::vector<std::unique_ptr<Augment>>;
 void apply_all(const Augments& list, data::Batch& batch, uint64_t seed, int64_t step);
 
 using Maker = std::function<std::unique_ptr<Augment>(const recipe::Component&)>;
-const recipe::RegistryOf<Maker>& augments();  // masking, hidden_noise
+const recipe::RegistryOf<Maker>& augments();  // masking, hidden_noise, self_replacement
 std::unique_ptr<Augment> make(const recipe::Component& component);
 
 // Masked language modelling as in BERT (Devlin et al. 2019, arXiv 1810.04805, section 3.1): of all
 // tokens that are not special, each is chosen with `probability`; a chosen one becomes [MASK]
 // (`masked`), a random token (`random`) or stays. token_labels holds the original at chosen
 // positions and -100 elsewhere. A row without a chosen token gets one. With `fixed` the draws are a
-// function of the row's number in the data set alone.
+// function of the row's number in the data set alone. With `sets` the tokens are those that an
+// earlier stage measured as hard, and a row without any hides none.
 struct MaskingOptions {
   recipe::Fraction probability{0.15};
   recipe::Fraction masked{0.8};
   recipe::Fraction random{0.1};
   bool fixed = false;
+  std::optional<recipe::StoreReference> sets;  // unset: drawn
   static const recipe::Options<MaskingOptions>& options();
 };
 std::unique_ptr<Augment> make_masking(const MaskingOptions& options);
+
+// The values of rows that name tokens by their positions in the row, int32: what `measure` leaves
+// and masking reads.
+inline constexpr const char* hard_tokens = "hard_tokens";
+
+// Replacement by the model's own words, as in SAS (Fei et al. 2022, arXiv 2106.07176): see its
+// description.
+struct ReplacementOptions {
+  recipe::Fraction probability{0.15};
+  double temperature = 1;
+  static const recipe::Options<ReplacementOptions>& options();
+};
+std::unique_ptr<Augment> make_replacement(const ReplacementOptions& options);
 
 }  // namespace compress::augment

@@ -82,8 +82,13 @@ class Loader {
  public:
   Loader(const Split& split, SamplerOptions options, int64_t first_step, bool pin = false,
          int depth = 4);
+  // The same with further views: splits that hold the same rows as other tokens (data/views.h).
+  Loader(const Split& split, std::vector<const Split*> views, SamplerOptions options,
+         int64_t first_step, bool pin = false, int depth = 4);
   ~Loader();
   Batch next();
+  // The batch and, of the same rows, that of each further view.
+  std::vector<Batch> next_views();
 
  private:
   struct State;

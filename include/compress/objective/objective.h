@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,7 @@ class Numbers {
   std::vector<const recipe::Ramp*> seen_;
 };
 
-// What a term may look at. `teacher` is null unless the term needs one.
+// What a term may look at. `teacher` is the one that the term reads; null unless it needs one.
 struct Signals {
   const data::Batch& batch;
   const nn::Outputs& student;
@@ -40,7 +41,7 @@ struct Signals {
 class Objective : public roles::Part {
  public:
   // Besides what roles::Part says: a term adds trained helpers (projections) to `scene.helpers`.
-  // This one refuses a stage without a teacher where needs() has one.
+  // This one finds the teacher that the term reads, and refuses a stage without it.
   void bind(const roles::Scene& scene) override;
   // The term's losses on a batch, which may be a part of an update: never a mean, for only the step
   // knows how many units the update has.
@@ -49,6 +50,12 @@ class Objective : public roles::Part {
   // not be computed in parts.
   virtual bool whole_batch() const { return false; }
 
+  // Of the teachers of a stage, the one that the term reads: the named one, or the only one.
+  // Error{recipe} where that is none of them, or cannot be told.
+  std::string choose_teacher(const std::vector<std::string>& names) const;
+  // Its name, once it is bound; "" for a term that reads none.
+  const std::string& teacher() const { return teacher_; }
+
   const recipe::Ramp& weight() const { return weight_; }
   // What the term is called where a stage's terms are listed: its name, or "labels_2" for the
   // second of that name.
@@ -56,10 +63,15 @@ class Objective : public roles::Part {
   void listed_as(std::string label) { label_ = std::move(label); }
 
  protected:
+  // For needs() and bind(): what is read of the teacher, and its configuration.
+  roles::Needs reads(roles::Asked asked) const { return {{}, {{teacher_, std::move(asked)}}}; }
+  const nn::ModelConfig* taught(const roles::Scene& scene) const { return scene.teacher(teacher_); }
+
   recipe::Ramp weight_;
+  std::optional<recipe::Reference> named_teacher_;  // the option `teacher` of terms that read one
 
  private:
-  std::string label_;
+  std::string label_, teacher_;
 };
 
 using Maker = std::function<std::unique_ptr<Objective>(const recipe::Component&)>;

@@ -143,6 +143,36 @@ class Options {
     return *this;
   }
 
+  // Components under names of the recipe's choice, in file order: `{big: {model: x}, own:
+  // student}`.
+  template <std::derived_from<Registry> R>
+  Options& named_components(std::string key, std::vector<Named<Component>> T::*member,
+                            const R& (*registry)(), std::string doc) {
+    Field field;
+    field.key = key;
+    field.keys = {key};
+    field.type = "map of names to one " + registry().role();
+    field.doc = std::move(doc);
+    field.schema = [registry] {
+      return Json{{"type", "object"}, {"additionalProperties", registry().schema()}};
+    };
+    field.read = [member, registry](const Node& node, void* object, Problems& problems) {
+      read_named_components(registry(), node, static_cast<T*>(object)->*member, problems);
+    };
+    field.write = [member](const void* object) {
+      Node map = Node::map();
+      for (const Named<Component>& each : static_cast<const T*>(object)->*member)
+        if (each.value) map.add(each.name, Registry::write(each.value));
+      return map.entries.empty() ? Node() : map;
+    };
+    field.references = [member](const void* object, const std::string& path, auto& found) {
+      for (const Named<Component>& each : static_cast<const T*>(object)->*member)
+        add_references(each.value, path + "." + each.name, found);
+    };
+    info_.fields.push_back(std::move(field));
+    return *this;
+  }
+
   // Components as keys of this struct itself (`drop_layers: {...}` beside `from:`), applied in
   // registration order.
   template <std::derived_from<Registry> R>

@@ -220,6 +220,9 @@ void restrict_field_names(Field& field, std::vector<std::string> names);
 void read_components(const Registry& registry, const Node& node, std::vector<Component>& list,
                      Problems& problems);
 Node write_components(const std::vector<Component>& list);  // null when empty
+// A map of names to one component each.
+void read_named_components(const Registry& registry, const Node& node,
+                           std::vector<Named<Component>>& list, Problems& problems);
 Json components_schema(const Registry& registry);
 
 }  // namespace compress::recipe

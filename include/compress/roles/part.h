@@ -1,8 +1,8 @@
 #pragma once
 // The base of everything that a recipe puts into a training stage: objectives, augments,
-// constraints, optimizers, schedules, movers and averages live one life.
+// teachers, constraints, optimizers, schedules, movers and averages live one life.
 
-#include <optional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,12 +20,14 @@ struct Asked {
   bool logits = false;
   // Logits over a vocabulary may come as Outputs::top_tokens, which a cache can keep.
   bool top_tokens = false;
+  // Both are read.
+  Asked& operator|=(const Asked& other);
 };
 
 // What is read in an update besides the batch.
 struct Needs {
   nn::Capture student;
-  std::optional<Asked> teacher;  // set: a teacher is read
+  std::map<std::string, Asked> teachers;  // that are read, by name
   Needs& operator|=(const Needs& other);
 };
 
@@ -57,6 +59,12 @@ class Part {
   virtual bool before_update(const Progress& progress) {
     (void)progress;
     return false;
+  }
+  // What the student says of a part of the update, once for each part and update: at the update's
+  // own weights, without gradients. Not called while a CUDA graph is played (see unrecordable()).
+  virtual void after_pass(const data::Batch& part, const nn::Outputs& student) {
+    (void)part;
+    (void)student;
   }
   // Once an update was made (never for a pass that is repeated); progress.step counts it already.
   virtual void after_update(const Progress& progress) { (void)progress; }

@@ -13,6 +13,7 @@
 
 #include "compress/data/dataset.h"
 #include "compress/nn/model.h"
+#include "compress/roles/row_store.h"
 #include "compress/storage/safetensors.h"
 #include "compress/teacher/teacher.h"
 
@@ -88,10 +89,12 @@ class Answers {
   void open_top_tokens(const std::string& key);
   void add_top_tokens(const data::Batch& batch, nn::Outputs& outputs) const;
 
+  // A signal's rows for a batch, as they are kept.
+  torch::Tensor rows_of(const std::string& signal, const data::Batch& batch) const;
+
   Questions questions_;
   std::filesystem::path entry_;  // empty: in memory
-  torch::Tensor logits_, pooled_, predicted_, positions_, ids_, log_probs_, tail_;
-  std::map<int64_t, torch::Tensor> hidden_;
+  roles::RowStore values_;       // by the names of files.h
   std::map<std::string, std::unique_ptr<storage::SafetensorsReader>> readers_;  // what tensors view
 };
 

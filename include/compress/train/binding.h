@@ -10,6 +10,7 @@
 #include "compress/constraint/constraint.h"
 #include "compress/objective/objective.h"
 #include "compress/optim/optim.h"
+#include "compress/roles/row_store.h"
 #include "compress/train/train.h"
 
 namespace compress::train {
@@ -18,6 +19,7 @@ namespace compress::train {
 struct Roles {
   std::shared_ptr<augment::Augments> augments;  // shared with what asks the teacher
   std::vector<std::unique_ptr<objective::Objective>> objectives;
+  std::vector<std::unique_ptr<teacher::Teacher>> teachers;  // made of the student
   std::vector<std::unique_ptr<constraint::Constraint>> constraints;
   std::unique_ptr<optim::Averaging> averaging;  // null without one; outlives the optimizer
   std::unique_ptr<optim::Optimizer> optimizer;
@@ -65,6 +67,7 @@ class Binding {
   nn::Model& student_;
   Roles roles_;
   nn::ParamTable helpers_;
+  roles::RowStore values_;
   roles::Scene scene_;
   roles::Needs needs_;
   std::vector<Keyed> parts_;

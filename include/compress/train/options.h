@@ -8,6 +8,7 @@
 
 #include "compress/constraint/constraint.h"
 #include "compress/recipe/options.h"
+#include "compress/teacher/options.h"
 
 namespace compress::train {
 
@@ -31,28 +32,8 @@ struct ModelOptions {
   static const recipe::Options<ModelOptions>& options();
 };
 
-// `cache: FOLDER`, or `cache: {folder: ..., hidden: all, top_k: 128}`.
-struct CacheOptions {
-  std::string folder;
-  std::string hidden = "auto";      // auto | all
-  int64_t top_k = 64;               // tokens a position, of outputs over a vocabulary
-  std::string missing = "compute";  // compute | refuse
-  recipe::Mark mark;
-  static const recipe::Options<CacheOptions>& options();
-};
-
-// `teacher: teacher`, or `teacher: {from: ..., floor: 0.85}`.
-struct TeacherOptions {
-  recipe::ModelReference from;
-  // Refused when its score on the validation part is below.
-  std::optional<recipe::Placed<double>> floor;
-  recipe::MetricReference metric;     // of the floor; "" = the stage's
-  std::optional<CacheOptions> cache;  // keeps its answers between runs
-  bool remember = true;  // logits are computed once a training row, before training, where nothing
-                         // else is asked for
-  recipe::Mark mark;
-  static const recipe::Options<TeacherOptions>& options();
-};
+using teacher::CacheOptions;
+using teacher::TeacherOptions;
 
 struct EvaluationOptions {
   recipe::Placed<std::string> head;              // that is scored; "" = the model's own
@@ -73,7 +54,8 @@ struct CheckpointOptions {
 
 struct TrainOptions {
   ModelOptions model;
-  std::optional<TeacherOptions> teacher;
+  std::optional<TeacherOptions> teacher;  // short for one of `teachers` that is a model
+  std::vector<recipe::Named<recipe::Component>> teachers;
   recipe::DataReference data;
   Duration length = Duration::epochs(3);  // key `for`
   int64_t batch = 32;
@@ -94,5 +76,9 @@ struct TrainOptions {
   recipe::Mark mark;
   static const recipe::Options<TrainOptions>& options();
 };
+
+// The teachers of a stage by name, in the order of the recipe.
+std::vector<recipe::Named<recipe::Component>> teachers_of(const TrainOptions& options);
+std::vector<std::string> teacher_names(const TrainOptions& options);
 
 }  // namespace compress::train

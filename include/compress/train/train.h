@@ -27,16 +27,25 @@ struct Score {
   bool higher_is_better = true;
 };
 
+// A teacher that is handed to a stage, under its name in the recipe.
+struct Given {
+  std::string name = teacher::only_teacher;
+  const nn::ModelConfig* config = nullptr;  // what parts bind to; null: that of `teacher`
+  teacher::Teacher* teacher = nullptr;      // may be set between Binding and run()
+  teacher::View view = teacher::View::student;
+  const data::Split* rows = nullptr;  // what it reads where the view is its own; not in a plan
+};
+
 // What a stage is given. Pointers are not owned; those marked optional may be null.
 struct Job {
   std::string stage;
   const TrainOptions* options = nullptr;
   nn::Model* student = nullptr;
-  teacher::Teacher* teacher = nullptr;  // optional; may be set between Binding and run()
-  // The teacher's configuration and its name in the recipe, where `teacher` comes later.
-  const nn::ModelConfig* taught_by = nullptr;
+  std::vector<Given> given;           // teachers that are not made of the student
   const data::Split* data = nullptr;  // optional when only planning
-  int64_t rows = 0;                   // training rows
+  // Optional: the folder of tensors that an earlier stage left.
+  std::function<std::filesystem::path(const recipe::StoreReference&)> left;
+  int64_t rows = 0;  // training rows
   const text::Tokenizer* tokenizer = nullptr;
   uint64_t seed = 0;
   nn::Precision precision = nn::Precision::float32;

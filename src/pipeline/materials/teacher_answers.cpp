@@ -8,6 +8,7 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/base/work_line.h"
+#include "compress/data/views.h"
 #include "compress/objective/objective.h"
 #include "materials/workbench.h"
 
@@ -19,41 +20,65 @@ std::string augment_text(const train::TrainOptions& options) {
   return options.augment.empty() ? "" : recipe::to_yaml(recipe::write_components(options.augment));
 }
 
+// "" for the student's own rows.
+std::string view_text(const train::TeacherOptions& options) {
+  switch (options.reads()) {
+    case teacher::View::own:
+      return "own";
+    case teacher::View::unmasked:
+      return "unmasked";
+    case teacher::View::student:
+      break;
+  }
+  return {};
+}
+
 // Tokens that logits over a vocabulary are of: those that both have.
 int64_t shared_tokens(const nn::ModelConfig& student, const nn::ModelConfig& teacher) {
   return std::min(student.vocab_size, teacher.vocab_size);
 }
 
-teacher::Questions questions_for(const train::TrainOptions& options, const Prepared& prepared) {
-  const nn::ModelConfig& taught = prepared.teacher->config();
+// The rows that it reads: those of its own view, where it has one.
+const data::Split& rows_of(const Prepared& prepared, const Taught& taught) {
+  for (const train::Given& given : prepared.job.given)
+    if (given.name == taught.name && given.rows != nullptr) return *given.rows;
+  return *prepared.job.data;
+}
+
+teacher::Questions questions_for(const train::TrainOptions& options, const Prepared& prepared,
+                                 const Taught& taught) {
+  const nn::ModelConfig& config = taught.teacher->config();
   teacher::Questions questions;
-  questions.split = prepared.job.data;
+  questions.split = &rows_of(prepared, taught);
   questions.classes = prepared.student->config().outputs();
-  questions.width = taught.hidden_size;
-  questions.layers = taught.layers;
-  questions.vocabulary = shared_tokens(prepared.student->config(), taught);
-  questions.wanted = wanted_answers(options, *prepared.binding);
-  if (!options.augment.empty())
-    questions.pack = [split = prepared.job.data,
-                      list = prepared.binding->roles().augments](std::span<const int64_t> rows) {
-      data::Batch batch = data::pack(*split, rows);
+  questions.width = config.hidden_size;
+  questions.layers = config.layers;
+  questions.vocabulary = shared_tokens(prepared.student->config(), config);
+  questions.wanted = wanted_answers(*taught.options, taught.name, *prepared.binding);
+  const teacher::View view = taught.options->reads();
+  if (!options.augment.empty() && view != teacher::View::own)
+    questions.pack = [split = questions.split, list = prepared.binding->roles().augments,
+                      view](std::span<const int64_t> rows) {
+      const data::Batch before = data::pack(*split, rows);
+      data::Batch batch = before;
       augment::apply_all(*list, batch, 0, 0);
-      return batch;
+      return view == teacher::View::unmasked ? data::before_changes(before, batch) : batch;
     };
   return questions;
 }
 
 // On disk everything is kept, in memory logits alone; either way a row must be the same in every
 // epoch.
-bool can_be_remembered(const train::TrainOptions& options, const Prepared& prepared,
+bool can_be_remembered(const Prepared& prepared, const Taught& taught,
                        const teacher::Wanted& wanted) {
-  for (const auto& augment : *prepared.binding->roles().augments)
-    if (!augment->fixed()) return false;
+  if (!taught.options->own_tokens())
+    for (const auto& augment : *prepared.binding->roles().augments)
+      if (!augment->fixed()) return false;
   if (prepared.job.data->choices > 1) return false;
-  const nn::Capture& seen = prepared.binding->needs().teacher->capture;
+  const nn::Capture& seen = prepared.binding->needs().teachers.at(taught.name).capture;
   const bool states = seen.hidden || seen.decoder_hidden || seen.any_attention() || seen.pooled ||
                       !seen.heads.empty();
-  return options.teacher->cache ? !wanted.nothing() : wanted.logits && !states;
+  return taught.options->cache ? !wanted.nothing() : wanted.logits && !states;
 }
 
 // The pieces of all ranges in memory, which hold logits alone. Several processes share the asking.
@@ -98,29 +123,43 @@ std::string unkept(const roles::Asked& asked, const nn::ModelConfig& student) {
 
 }  // namespace
 
-bool reads_teacher_logits(const train::TrainOptions& options) {
+std::vector<std::pair<std::string, const train::TeacherOptions*>> model_teachers(
+    const train::TrainOptions& options) {
+  if (options.teacher) return {{teacher::only_teacher, &*options.teacher}};
+  std::vector<std::pair<std::string, const train::TeacherOptions*>> models;
+  for (const auto& named : options.teachers)
+    if (const train::TeacherOptions* model = teacher::model_of(named.value))
+      models.emplace_back(named.name, model);
+  return models;
+}
+
+bool reads_teacher_logits(const train::TrainOptions& options, const std::string& teacher) {
+  const std::vector<std::string> names = train::teacher_names(options);
   for (const recipe::Component& component : options.objectives) {
-    const roles::Needs needs = objective::make(component)->needs();
-    if (needs.teacher && needs.teacher->logits) return true;
+    const std::unique_ptr<objective::Objective> term = objective::make(component);
+    for (const auto& [unbound, asked] : term->needs().teachers)
+      if (asked.logits && term->choose_teacher(names) == teacher) return true;
   }
   return false;
 }
 
-teacher::Wanted wanted_answers(const train::TrainOptions& options, const train::Binding& binding) {
-  const std::optional<train::CacheOptions>& cache = options.teacher->cache;
+teacher::Wanted wanted_answers(const train::TeacherOptions& options, const std::string& name,
+                               const train::Binding& binding) {
+  const std::optional<train::CacheOptions>& cache = options.cache;
   const nn::ModelConfig& student = binding.scene().student;
-  const nn::ModelConfig& teacher = *binding.scene().teacher();
+  const nn::ModelConfig& teacher = *binding.scene().teacher(name);
   if (cache)
     for (const auto& term : binding.roles().objectives) {
       const roles::Needs needs = term->needs();
-      const std::string lacking = needs.teacher ? unkept(*needs.teacher, student) : "";
+      const auto read = needs.teachers.find(name);
+      const std::string lacking = read != needs.teachers.end() ? unkept(read->second, student) : "";
       if (!lacking.empty())
         throw Error(ErrorKind::recipe,
                     str("objective '", term->name(), "' reads the teacher's ", lacking,
                         ", which no cache keeps"),
                     term->mark().text(), "remove the teacher's `cache`, or use another objective");
     }
-  const roles::Asked& asked = *binding.needs().teacher;
+  const roles::Asked& asked = binding.needs().teachers.at(name);
   const bool of_tokens = nn::predicts_tokens(student.head);
   teacher::Wanted wanted;
   wanted.logits = asked.logits && !of_tokens && !has_other_outputs(student.head);
@@ -135,28 +174,30 @@ teacher::Wanted wanted_answers(const train::TrainOptions& options, const train::
 }
 
 // Everything that a teacher's answers are a function of.
-nn::Json Workbench::cache_key(const train::TrainOptions& options, const Prepared& prepared) {
+nn::Json Workbench::cache_key(const train::TrainOptions& options, const Prepared& prepared,
+                              const Taught& taught) {
   const train::Job& job = prepared.job;
   nn::Json key = {{"format", 2},  // raised when the program's forward pass changes
-                  {"teacher", content_hash(folder_(options.teacher->from))},
+                  {"teacher", content_hash(folder_(taught.options->from))},
                   {"data", data::source_hash(recipe_.dataset(options.data), "train")},
-                  {"tokenizer", job.tokenizer->hash()},
+                  {"tokenizer", tokenizer(taught.tokenizer).hash()},
                   {"labels", job.data->labels},
                   {"rows", job.rows},
                   {"augment", augment_text(options)},
                   {"precision", nn::precision_name(job.precision)},
                   {"device", job.device.is_cpu() ? "cpu" : "cuda"}};
-  const nn::ModelConfig &student = prepared.student->config(),
-                        &teacher = prepared.teacher->config();
+  const nn::ModelConfig &student = prepared.student->config(), &teacher = taught.teacher->config();
+  if (taught.options->reads() != teacher::View::student) key["view"] = view_text(*taught.options);
   if (nn::predicts_tokens(teacher.head) && student.vocab_size < teacher.vocab_size)
     key["tokens"] = student.vocab_size;
   return key;
 }
 
-void Workbench::remember(const train::TrainOptions& options, Prepared& prepared) {
+void Workbench::remember(const train::TrainOptions& options, Prepared& prepared, Taught& taught) {
   const train::Job& job = prepared.job;
-  const teacher::Questions questions = questions_for(options, prepared);
-  if (!can_be_remembered(options, prepared, questions.wanted)) return;
+  const train::TeacherOptions& how = *taught.options;
+  const teacher::Questions questions = questions_for(options, prepared, taught);
+  if (!can_be_remembered(prepared, taught, questions.wanted)) return;
   check_stop("stage '" + job.stage + "'");
   double seconds = 0;
   WorkLine progress(job.stage + "  teacher answers", job.rows);
@@ -164,7 +205,7 @@ void Workbench::remember(const train::TrainOptions& options, Prepared& prepared)
     if (processes_ == nullptr)
       check_stop("stage '" + job.stage + "'");  // else all would have to ask
     const auto started = std::chrono::steady_clock::now();
-    teacher::Piece piece = teacher::answer(*prepared.teacher, asked, range);
+    teacher::Piece piece = teacher::answer(*taught.teacher, asked, range);
     seconds += seconds_since(started);
     progress.update(range.end);
     return piece;
@@ -174,10 +215,11 @@ void Workbench::remember(const train::TrainOptions& options, Prepared& prepared)
               (seconds > 0 ? ", answered in " + human_seconds(seconds) : ""));
   };
   std::shared_ptr<const teacher::Answers> answers;
-  if (const auto& cache = options.teacher->cache) {
+  if (const auto& cache = how.cache) {
     auto open = [&](teacher::Missing missing) {
-      answers = teacher::cached(cache->folder, cache_key(options, prepared), questions, missing,
-                                ask, [&](const std::string& line) { told("cache: " + line); });
+      answers =
+          teacher::cached(cache->folder, cache_key(options, prepared, taught), questions, missing,
+                          ask, [&](const std::string& line) { told("cache: " + line); });
     };
     const bool refuse = cache->missing == "refuse";
     // The first of several processes fills the cache, and the others read what it wrote.
@@ -186,19 +228,20 @@ void Workbench::remember(const train::TrainOptions& options, Prepared& prepared)
     if (!answers) open(teacher::Missing::refuse);
   } else {
     std::shared_ptr<const teacher::Answers>& kept = remembered_[str(
-        identity_(options.teacher->from), "/", options.data, "/", nn::precision_name(job.precision),
-        "/", join(job.data->labels, ","), "/", augment_text(options))];
+        identity_(how.from), "/", options.data, "/", nn::precision_name(job.precision), "/",
+        join(job.data->labels, ","), "/", augment_text(options), view_text(how))];
     if (!kept) {
       kept =
           std::make_shared<const teacher::Answers>(questions, ask_all(questions, processes_, ask));
-      told(str("'", options.teacher->from, "': ", questions.wanted.text(), " of ",
-               with_commas(job.rows), " rows kept in memory"));
+      told(str("'", how.from, "': ", questions.wanted.text(), " of ", with_commas(job.rows),
+               " rows kept in memory"));
     }
     answers = kept;
   }
   // From here on the teacher's weights are in nobody's way.
-  prepared.teacher = teacher::remembered(prepared.teacher->config(), std::move(answers));
-  prepared.teacher_quantization.reset();
+  taught.teacher = teacher::remembered(taught.teacher->config(), std::move(answers));
+  taught.teacher->called(taught.name, how.mark);
+  taught.quantization.reset();
 }
 
 }  // namespace compress::pipeline

@@ -9,6 +9,7 @@
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/data/classes.h"
+#include "compress/data/views.h"
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
 #include "compress/surgery/surgery.h"
@@ -92,7 +93,8 @@ void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer
 void refuse_teacher(const std::string& name, const recipe::Mark& mark) {
   throw Error(ErrorKind::recipe,
               str("the teacher '", name, "' has another tokenizer than the student"), mark.text(),
-              "teacher and student must read the same tokens");
+              "teacher and student must read the same tokens, or the teacher its own: set "
+              "`tokenizer: own` on it");
 }
 
 namespace {
@@ -232,10 +234,12 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   prepared.student = nn::build(state, job.seed);
   job.student = prepared.student.get();
   check_vocabulary(stage, prepared);
-  if (options.teacher)
-    add_teacher(stage, check, prepared);
-  else
-    prepared.binding = std::make_unique<train::Binding>(job);
+  job.left = [this](const recipe::StoreReference& left) {
+    return folder_(left).parent_path() / store_name;
+  };
+  load_teachers(stage, check, prepared);
+  prepared.binding = std::make_unique<train::Binding>(job);
+  freeze_teachers(stage, check, prepared);
   return prepared;
 }
 
@@ -255,33 +259,58 @@ void Workbench::check_vocabulary(const StageOptions& stage, const Prepared& prep
       eval::check_rows(split(name, part, prepared.source), config, job.tokenizer);
 }
 
-void Workbench::add_teacher(const StageOptions& stage, TeacherCheck check, Prepared& prepared) {
+void Workbench::load_teachers(const StageOptions& stage, TeacherCheck check, Prepared& prepared) {
   const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
   train::Job& job = prepared.job;
   const nn::ModelConfig& student = prepared.student->config();
-  const std::filesystem::path from = folder_(options.teacher->from);
-  const recipe::Mark& mark = options.teacher->from.mark;
-  require_one_tokenizer(*job.tokenizer, tokenizer(from), options.teacher->from, mark);
-  exports::LoadedModel loaded = load_teacher(from, student, check);
-  prepared.teacher_quantization = std::move(loaded.quantization);
-  std::unique_ptr<nn::Model> model = std::move(loaded.model);
-  eval::check_rows(*job.data, model->config(), job.tokenizer);
-  model->to(job.device);
-  job.taught_by = &model->config();
-  prepared.binding = std::make_unique<train::Binding>(job);
-  if (check == TeacherCheck::score) score_teacher(*model, stage, prepared);
-  prepared.teacher =
-      teacher::frozen(std::move(model), student, prepared.binding->needs().teacher->logits,
-                      job.precision, mark, job.tokenizer->vocabulary_size());
-  if (options.teacher->remember) remember(options, prepared);
-  job.teacher = prepared.teacher.get();
+  for (const auto& [name, how] : model_teachers(options)) {
+    Taught taught{.name = name, .options = how, .tokenizer = prepared.source};
+    const std::filesystem::path from = folder_(how->from);
+    const data::Split* rows = job.data;
+    if (how->own_tokens()) {
+      taught.tokenizer = from;
+      rows = &split(options.data, "train", from);
+      with_place(how->mark.text(), [&] { data::require_same_rows(*job.data, *rows); });
+      if (student.head == nn::HeadKind::token_classification)
+        with_place(how->mark.text(), [&] { data::require_same_labels(*job.data, *rows); });
+    } else {
+      require_one_tokenizer(*job.tokenizer, tokenizer(from), how->from, how->from.mark);
+    }
+    exports::LoadedModel loaded = load_teacher(from, student, check);
+    taught.quantization = std::move(loaded.quantization);
+    taught.model = std::move(loaded.model);
+    eval::check_rows(*rows, taught.model->config(), &tokenizer(taught.tokenizer));
+    taught.model->to(job.device);
+    taught.config = std::make_shared<const nn::ModelConfig>(taught.model->config());
+    job.given.push_back(
+        {name, taught.config.get(), nullptr, how->reads(), how->own_tokens() ? rows : nullptr});
+    prepared.teachers.push_back(std::move(taught));
+  }
+}
+
+void Workbench::freeze_teachers(const StageOptions& stage, TeacherCheck check, Prepared& prepared) {
+  const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
+  const train::Job& job = prepared.job;
+  for (size_t i = 0; i < prepared.teachers.size(); ++i) {
+    Taught& taught = prepared.teachers[i];
+    const train::TeacherOptions& how = *taught.options;
+    if (check == TeacherCheck::score) score_teacher(taught, stage, prepared);
+    const bool logits = prepared.binding->needs().teachers.at(taught.name).logits;
+    taught.teacher = teacher::frozen(std::move(taught.model), prepared.student->config(), logits,
+                                     job.precision, how.from.mark, job.tokenizer->vocabulary_size(),
+                                     {.dropout = how.drops(), .own_tokens = how.own_tokens()});
+    taught.teacher->called(taught.name, how.mark);
+    if (how.remember && !how.drops()) remember(options, prepared, taught);
+    prepared.job.given[i].teacher = taught.teacher.get();
+  }
 }
 
 // The teacher is scored before anything is trained: a wrong one (not fine-tuned, labels in another
 // order) shows here.
-void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage, Prepared& prepared) {
+void Workbench::score_teacher(const Taught& taught, const StageOptions& stage, Prepared& prepared) {
   const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
-  const nn::ModelConfig& config = teacher.config();
+  const train::TeacherOptions& asked = *taught.options;
+  const nn::ModelConfig& config = taught.model->config();
   const data::DatasetOptions& data = recipe_.dataset(options.data);
   if (!scores_teacher(config, data, prepared.job.data->labels)) return;
   eval::EvaluateOptions how;
@@ -289,28 +318,25 @@ void Workbench::score_teacher(nn::Model& teacher, const StageOptions& stage, Pre
   how.batch = 64;
   how.stop = stop_;
   how.processes = processes_;
-  how.tokenizer = prepared.job.tokenizer;
+  how.tokenizer = &tokenizer(taught.tokenizer);
   how.progress = stage.name + "  teacher";
-  std::string select =
-      !options.teacher->metric.empty() ? options.teacher->metric : options.evaluate.select;
+  std::string select = !asked.metric.empty() ? asked.metric : options.evaluate.select;
   how.metrics = select.empty() ? eval::default_metrics(config) : std::vector<std::string>{select};
   eval::Evaluation found =
-      eval::evaluate(teacher, split(options.data, "validation", prepared.source), how);
+      eval::evaluate(*taught.model, split(options.data, "validation", taught.tokenizer), how);
   const Metric& metric = found.metrics.front();
-  prepared.teacher_score =
-      str("teacher '", options.teacher->from, "' on validation: ", title(metric), " ",
-          fixed(metric.value, 4), "  n ", metric.n);
-  log::info(str(stage.name, "  ", prepared.teacher_score));
-  if (!options.teacher->floor) return;
-  bool good = higher_is_better(metric.name) ? metric.value >= *options.teacher->floor
-                                            : metric.value <= *options.teacher->floor;
+  prepared.teacher_scores.push_back(str("teacher '", asked.from, "' on validation: ", title(metric),
+                                        " ", fixed(metric.value, 4), "  n ", metric.n));
+  log::info(str(stage.name, "  ", prepared.teacher_scores.back()));
+  if (!asked.floor) return;
+  bool good =
+      higher_is_better(metric.name) ? metric.value >= *asked.floor : metric.value <= *asked.floor;
   if (!good)
-    throw Error(ErrorKind::recipe,
-                str("the teacher '", options.teacher->from, "' scores ", title(metric), " ",
-                    fixed(metric.value, 4), " on validation, and the recipe's floor is ",
-                    shortest(*options.teacher->floor)),
-                options.teacher->floor->mark.text(),
-                "train the teacher on this task first, or check its labels");
+    throw Error(
+        ErrorKind::recipe,
+        str("the teacher '", asked.from, "' scores ", title(metric), " ", fixed(metric.value, 4),
+            " on validation, and the recipe's floor is ", shortest(*asked.floor)),
+        asked.floor->mark.text(), "train the teacher on this task first, or check its labels");
 }
 
 }  // namespace compress::pipeline

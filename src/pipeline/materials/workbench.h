@@ -5,6 +5,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "compress/constraint/constraint.h"
 #include "compress/data/dataset.h"
@@ -17,18 +20,27 @@
 
 namespace compress::pipeline {
 
+// A teacher that is a model of its own.
+struct Taught {
+  std::string name;                                      // in the recipe
+  const train::TeacherOptions* options = nullptr;        // of the recipe
+  std::filesystem::path tokenizer;                       // folder of the one whose tokens it reads
+  std::unique_ptr<constraint::Constraint> quantization;  // what parameters of a quantised one read
+  std::shared_ptr<const nn::ModelConfig> config;         // what the stage's parts bound to
+  std::unique_ptr<nn::Model> model;                      // until `teacher` takes it
+  std::unique_ptr<teacher::Teacher> teacher;
+};
+
 // A training stage before its first update. The job points to the models and to data of the
 // workbench that made it; keep both while it runs.
 struct Prepared {
   std::unique_ptr<nn::Model> student;
   std::unique_ptr<train::Binding> binding;  // ends before the student is used for anything else
-  // What the parameters of a quantised teacher point to.
-  std::unique_ptr<constraint::Constraint> teacher_quantization;
-  std::unique_ptr<teacher::Teacher> teacher;  // null without one
-  std::string teacher_score;                  // in words; empty where it was not scored
-  std::vector<std::string> notes;             // what became of the head, rows left out
-  std::filesystem::path source;               // folder of the student's tokenizer
-  std::shared_ptr<const void> written;        // holds that folder where an edit wrote it
+  std::vector<Taught> teachers;             // of kinds that are models of their own
+  std::vector<std::string> teacher_scores;  // in words, of those that were scored
+  std::vector<std::string> notes;           // what became of the head, rows left out
+  std::filesystem::path source;             // folder of the student's tokenizer
+  std::shared_ptr<const void> written;      // holds that folder where an edit wrote it
   train::Job job;  // options, models, data, device, precision and seed are set
 };
 
@@ -64,11 +76,13 @@ class Workbench {
 
  private:
   void check_vocabulary(const StageOptions& stage, const Prepared& prepared);
-  void add_teacher(const StageOptions& stage, TeacherCheck check, Prepared& prepared);
-  void score_teacher(nn::Model& teacher, const StageOptions& stage, Prepared& prepared);
-  // Replaces the teacher by its answers where a row's are the same in every epoch (remember.cpp).
-  void remember(const train::TrainOptions& options, Prepared& prepared);
-  nn::Json cache_key(const train::TrainOptions& options, const Prepared& prepared);
+  void load_teachers(const StageOptions& stage, TeacherCheck check, Prepared& prepared);
+  void freeze_teachers(const StageOptions& stage, TeacherCheck check, Prepared& prepared);
+  void score_teacher(const Taught& taught, const StageOptions& stage, Prepared& prepared);
+  // Replaces a teacher by its answers where a row's are the same in every epoch (remember.cpp).
+  void remember(const train::TrainOptions& options, Prepared& prepared, Taught& taught);
+  nn::Json cache_key(const train::TrainOptions& options, const Prepared& prepared,
+                     const Taught& taught);
 
   const Recipe& recipe_;
   Folder folder_;
@@ -99,10 +113,14 @@ void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer
 // Hash of the names and contents of the files in a folder.
 std::string content_hash(const std::filesystem::path& folder);
 
-// Whether an objective of a stage reads the teacher's logits, not its states alone.
-bool reads_teacher_logits(const train::TrainOptions& options);
-// The answers that a stage's objectives read, as a cache keeps them. Error{recipe} for an objective
-// that reads what no cache keeps.
-teacher::Wanted wanted_answers(const train::TrainOptions& options, const train::Binding& binding);
+// The teachers of a stage that are models of their own, by name. Pointers into the options.
+std::vector<std::pair<std::string, const train::TeacherOptions*>> model_teachers(
+    const train::TrainOptions& options);
+// Whether an objective of a stage reads the logits of a teacher, not its states alone.
+bool reads_teacher_logits(const train::TrainOptions& options, const std::string& teacher);
+// The answers of a teacher that a stage's objectives read, as a cache keeps them. Error{recipe} for
+// an objective that reads what no cache keeps.
+teacher::Wanted wanted_answers(const train::TeacherOptions& options, const std::string& teacher,
+                               const train::Binding& binding);
 
 }  // namespace compress::pipeline

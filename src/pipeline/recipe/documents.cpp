@@ -7,16 +7,16 @@
 #include "compress/optim/optim.h"
 #include "compress/pipeline/recipe.h"
 #include "compress/surgery/surgery.h"
+#include "compress/teacher/teacher.h"
 #include "compress/train/options.h"
 
 namespace compress::pipeline {
 
 std::vector<const recipe::ComponentInfo*> all_components() {
   const std::initializer_list<const recipe::Registry*> all = {
-      &surgery::edits(),           &augment::augments(),
-      &objective::objectives(),    &constraint::pruning(),
-      &constraint::quantization(), &optim::optimizers(),
-      &optim::schedules(),         &optim::movers(),
+      &surgery::edits(),        &teacher::teachers(),   &augment::augments(),
+      &objective::objectives(), &constraint::pruning(), &constraint::quantization(),
+      &optim::optimizers(),     &optim::schedules(),    &optim::movers(),
       &optim::averagings()};
   std::vector<const recipe::ComponentInfo*> list;
   for (const recipe::Registry* registry : all)
@@ -53,7 +53,10 @@ ComponentInfo data_section() {
 ComponentInfo teacher_section() {
   return describe<train::TeacherOptions>(
       "section", "teacher", "`teacher:` of a training stage: a frozen model to imitate", "", "",
-      "`teacher: big` is short for `teacher: {from: big}`. It is scored on the validation part "
+      "`teacher: big` is short for `teacher: {from: big}`, and for `teachers: {teacher: {model: "
+      "big}}`: a stage with several teachers, or with one of another kind, names them under "
+      "`teachers:`, and objectives choose one by its name (`soft_labels: {teacher: old}`). It is "
+      "scored on the validation part "
       "before anything is trained; its classes are matched to the student's by name, "
       "placeholders "
       "(LABEL_1, 1) by number. Where the tables of embeddings are padded to different sizes, "

@@ -6,12 +6,14 @@
 #include <chrono>
 #include <cmath>
 
+#include "compress/augment/augment.h"
 #include "compress/base/clock.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"
+#include "compress/roles/row_store.h"
 #include "compress/storage/safetensors.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"
@@ -57,6 +59,24 @@ Joined join_rows(const Tensor& rows, const Tensor& counts, const Tensor& values)
   return joined;
 }
 
+Sets hard_tokens_of(const Tensor& logits, const data::Batch& batch, double above,
+                    const std::vector<int64_t>& special) {
+  const Tensor ids = batch.token_ids;
+  Tensor hard = above < 0 ? logits.argmax(1).ne(ids)
+                          : at::cross_entropy_loss(logits, ids, {}, at::Reduction::None).gt(above);
+  Tensor ordinary = torch::ones_like(hard);
+  for (int64_t id : special) ordinary = ordinary.logical_and(ids.ne(id));
+  hard = hard.logical_and(ordinary).cpu();
+  Sets sets;
+  sets.ordinary = ordinary.sum().item<int64_t>();
+  const Tensor places = hard.nonzero().squeeze(1);
+  sets.positions = batch.positions.cpu().index_select(0, places).to(torch::kInt32);
+  for (size_t row = 0; row + 1 < batch.row_offsets.size(); ++row)
+    sets.counts.push_back(
+        hard.slice(0, batch.row_offsets[row], batch.row_offsets[row + 1]).sum().item<int64_t>());
+  return sets;
+}
+
 namespace {
 
 struct MeasureOptions : AskOptions {
@@ -64,6 +84,8 @@ struct MeasureOptions : AskOptions {
   std::string part = "validation";
   std::string what = "contribution";
   std::string token = "first";
+  std::string rule = "wrong";
+  double above = 0.1;
 
   static const recipe::Options<MeasureOptions>& options() {
     static const auto description = [] {
@@ -74,11 +96,17 @@ struct MeasureOptions : AskOptions {
           .one_of({"train", "validation", "test"});
       o.field(
            "what", &MeasureOptions::what,
-           "how much each layer changes its input, or the loss of each token of a language model")
-          .one_of({"contribution", "token_losses"});
+           "how much each layer changes its input, the loss of each token of a language model, or "
+           "which tokens a masked language model has not learnt")
+          .one_of({"contribution", "token_losses", augment::hard_tokens});
       o.field("token", &MeasureOptions::token,
               "contribution: of each row's first token ([CLS]), of its last, or of all tokens")
           .one_of({"first", "last", "all"});
+      o.field("rule", &MeasureOptions::rule,
+              "hard_tokens: those that the model reads and takes for another (wrong), or whose "
+              "loss is above `above` (loss)")
+          .one_of({"wrong", "loss"});
+      o.field("above", &MeasureOptions::above, "hard_tokens: loss in nats").at_least(0);
       add_asking(o);
       return o;
     }();
@@ -103,7 +131,7 @@ class MeasureStage : public StageKind {
   explicit MeasureStage(const StageOptions& stage)
       : StageKind(stage), options_(stage.kind.as<MeasureOptions>()) {}
 
-  Leaves leaves() const override { return {.store = losses(), .numbers = true}; }
+  Leaves leaves() const override { return {.store = losses() || sets(), .numbers = true}; }
   std::vector<std::vector<std::string>> indifferent() const override {
     return {{"batch"}, {"device"}};
   }
@@ -116,6 +144,12 @@ class MeasureStage : public StageKind {
   void check_models(Configs& configs) const override {
     const nn::ModelConfig& config = configs.model(options_.model).config;
     const data::Task task = data::task_of(configs.recipe().dataset(options_.data));
+    if (sets() && (config.head != nn::HeadKind::masked_lm || task != data::Task::unlabelled))
+      throw Error(ErrorKind::recipe,
+                  str("a model with the head '", nn::head_name(config.head),
+                      "' does not say which tokens of data set '", options_.data, "' are hard"),
+                  options_.model.mark.text(),
+                  "hard_tokens needs a masked_lm and data with `task: unlabelled`");
     if (!losses() || (writes(config.head) && eval::can_score(config.head, task))) return;
     throw Error(ErrorKind::recipe,
                 str("a model with the head '", nn::head_name(config.head),
@@ -129,7 +163,7 @@ class MeasureStage : public StageKind {
     const nn::ModelConfig& config = planning.model(options_.model).config;
     planning.line(str("measure ", options_.what, " of ", options_.model, " on ", options_.data,
                       " (", options_.part, ")"));
-    if (!losses() && !planning.is_open(options_.model))
+    if (!losses() && !sets() && !planning.is_open(options_.model))
       planning.line(str("leaves        ", numbers_name, ": layers.0 to layers.",
                         std::max<int64_t>(config.layers, 1) - 1));
   }
@@ -141,6 +175,7 @@ class MeasureStage : public StageKind {
     result.census = nn::census(asked.model());
     const data::Split& split = bench.work.split(options_.data, options_.part, asked.folder());
     result.numbers = losses() ? measure_losses(bench, asked, split, result)
+                     : sets() ? measure_sets(bench, asked, split, result)
                               : measure_layers(bench, asked, split);
     result.numbers["rows"] = split.rows();
     parallel::first_only(bench.processes, [&] {
@@ -155,6 +190,7 @@ class MeasureStage : public StageKind {
 
  private:
   bool losses() const { return options_.what == "token_losses"; }
+  bool sets() const { return options_.what == augment::hard_tokens; }
 
   nn::Json measure_layers(Bench& bench, Asked& asked, const data::Split& split) const {
     Tensor sums, tokens = torch::zeros({1}, torch::kFloat64);
@@ -210,6 +246,43 @@ class MeasureStage : public StageKind {
     return {{"loss", mean}, {"perplexity", std::exp(mean)}, {"tokens", joined.values.numel()}};
   }
 
+  // The model reads the rows as they are; its special tokens are never hard.
+  nn::Json measure_sets(Bench& bench, Asked& asked, const data::Split& split,
+                        StageResult& result) const {
+    roles::RowStore store(split.rows());
+    store.add(augment::hard_tokens, torch::kInt32);
+    Tensor counted = torch::zeros({2}, torch::kInt64);  // ordinary tokens, and the hard ones
+    const std::vector<int64_t> special = special_ids(asked.tokenizer());
+    asked.each(
+        split, share_of(split.rows(), bench.processes), {},
+        [&](const std::vector<int64_t>& rows, const data::Batch& batch, const nn::Outputs& out) {
+          Sets found = hard_tokens_of(out.token_logits, batch,
+                                      options_.rule == "wrong" ? -1 : options_.above, special);
+          store.put(augment::hard_tokens, rows, found.positions, found.counts);
+          counted[0] += found.ordinary;
+          counted[1] += found.positions.numel();
+        });
+    if (bench.processes != nullptr) bench.processes->sum(counted);
+    store.settle(bench.processes);
+    parallel::first_only(bench.processes, [&] { store.save(bench.folder / store_name); });
+    result.made.push_back(store_name);
+    const auto ordinary = counted[0].item<int64_t>(), hard = counted[1].item<int64_t>();
+    if (hard == 0)
+      throw Error(ErrorKind::diverged, "the model finds no token of the data hard",
+                  options_.model.mark.text(), "use `rule: loss` with a lower `above`");
+    return {{"tokens", ordinary},
+            {"hard", hard},
+            {"share", static_cast<double>(hard) / static_cast<double>(ordinary)}};
+  }
+
+  static std::vector<int64_t> special_ids(const text::Tokenizer& tokenizer) {
+    const text::SpecialIds& ids = tokenizer.special_ids();
+    std::vector<int64_t> list;
+    for (int32_t id : {ids.pad, ids.unk, ids.cls, ids.sep, ids.mask})
+      if (id >= 0) list.push_back(id);
+    return list;
+  }
+
   // Predicted tokens of each row of a batch.
   static void add_counts(const data::Batch& batch, const std::vector<int64_t>& labelled,
                          std::vector<int64_t>& counts) {
@@ -237,6 +310,9 @@ class MeasureStage : public StageKind {
     if (losses())
       return str("loss of a token ", fixed(numbers.at("loss").get<double>(), 4), ", of ",
                  with_commas(numbers.at("tokens").get<int64_t>()), " tokens");
+    if (sets())
+      return str(with_commas(numbers.at("hard").get<int64_t>()), " of ",
+                 with_commas(numbers.at("tokens").get<int64_t>()), " tokens are hard");
     std::vector<std::string> parts;
     for (const nn::Json& number : numbers.at("layers"))
       parts.push_back(fixed(number.get<double>(), 4));
@@ -252,8 +328,12 @@ void add_measure(StageRegistry& registry) {
   add_kind<MeasureStage, MeasureOptions>(
       registry, "measure", "measures a model over data, for later stages",
       "contribution: c_l = mean over tokens of cos(state before layer l, state after layer l)\n"
-      "token_losses: -log p(token | those before it), of each predicted token",
-      "Sajjad et al. 2023, arXiv 2004.03844, section 3 (contribution)",
+      "token_losses: -log p(token | those before it), of each predicted token\n"
+      "hard_tokens: the t with argmax z_t != x_t (wrong), or -log softmax(z_t)[x_t] > above "
+      "(loss), "
+      "z = f(x) of rows that hide nothing",
+      "Sajjad et al. 2023, arXiv 2004.03844, section 3 (contribution); Zhong et al. 2022, arXiv "
+      "2212.01853 (hard_tokens)",
       "It leaves `numbers.json`: of `contribution` \"layers\", a list with a number for each layer "
       "of "
       "the encoder (or of the one stack), the first one first; a number near 1 says that the layer "
@@ -262,7 +342,10 @@ void add_measure(StageRegistry& registry) {
       "Of "
       "`token_losses`: \"loss\", \"perplexity\", and in `store/token_losses.safetensors` "
       "\"losses\" "
-      "[M] and \"offsets\" [rows + 1]: those of row r are offsets[r] to offsets[r + 1]. `expect:` "
+      "[M] and \"offsets\" [rows + 1]: those of row r are offsets[r] to offsets[r + 1]. Of "
+      "`hard_tokens`: \"tokens\" (without special ones), \"hard\", \"share\", and in "
+      "`store/hard_tokens.safetensors` \"values\" [M] int32, positions in the row, with "
+      "\"offsets\"; `masking: {sets: STAGE}` hides them. `expect:` "
       "reads numbers by `number: layers.0`.");
 }
 

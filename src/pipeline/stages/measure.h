@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "compress/data/batch.h"
+
 namespace compress::pipeline {
 
 // Sums over tokens of the cosine of a layer's input and output: [L] float64 on the CPU, of hidden
@@ -24,5 +26,16 @@ struct Joined {
 };
 Joined join_rows(const torch::Tensor& rows, const torch::Tensor& counts,
                  const torch::Tensor& values);
+
+// The tokens of a batch that a masked language model has not learnt, of logits [T, V] at all of its
+// tokens: where the most probable token is another (`above` < 0), or whose loss is above `above`.
+// Tokens of `special` are none.
+struct Sets {
+  torch::Tensor positions;      // [M] int32 on the CPU, in the row
+  std::vector<int64_t> counts;  // of each row
+  int64_t ordinary = 0;         // tokens that could be hard
+};
+Sets hard_tokens_of(const torch::Tensor& logits, const data::Batch& batch, double above,
+                    const std::vector<int64_t>& special);
 
 }  // namespace compress::pipeline

@@ -31,6 +31,15 @@ std::vector<std::string> metric_list(const train::EvaluationOptions& options,
   return names;
 }
 
+// Where a stage's options say of each teacher that is a model of its own how it is used.
+std::vector<KeyPath> teacher_paths(const train::TrainOptions& options) {
+  std::vector<KeyPath> paths = {{"teacher"}};
+  for (const auto& named : options.teachers)
+    if (teacher::model_of(named.value) != nullptr)
+      paths.push_back({"teachers", named.name, named.value.name()});
+  return paths;
+}
+
 // Scores the student on the validation part with the weights that it has.
 std::function<train::Score()> scorer(Bench& bench, const train::TrainOptions& options,
                                      const Prepared& prepared,
@@ -70,13 +79,14 @@ void complete(train::Job& job, const Bench& bench) {
 }  // namespace
 
 std::vector<std::vector<std::string>> TrainStage::indifferent() const {
-  return {{"checkpoint"},
-          {"device"},
-          {"seed"},
-          {"evaluate", "batch"},
-          {"teacher", "cache", "folder"},
-          {"teacher", "cache", "missing"},
-          {"teacher", "cache", "hidden"}};
+  std::vector<std::vector<std::string>> keys = {
+      {"checkpoint"}, {"device"}, {"seed"}, {"evaluate", "batch"}};
+  for (const KeyPath& teacher : teacher_paths(options()))
+    for (const char* key : {"folder", "missing", "hidden"}) {
+      keys.push_back(teacher);
+      keys.back().insert(keys.back().end(), {"cache", key});
+    }
+  return keys;
 }
 
 // Device and precision as they are here; without the test part and the teacher's floor, which are
@@ -84,8 +94,14 @@ std::vector<std::vector<std::string>> TrainStage::indifferent() const {
 bool TrainStage::describe_updates(recipe::Node& node, const parallel::Processes* processes) const {
   const train::EvaluationOptions& scoring = options().evaluate;
   erase_key(node, {"data", "test"});
-  erase_key(node, {train_name, "teacher", "floor"});
-  erase_key(node, {train_name, "teacher", "metric"});
+  for (KeyPath teacher : teacher_paths(options())) {
+    teacher.insert(teacher.begin(), train_name);
+    for (const char* key : {"floor", "metric"}) {
+      teacher.emplace_back(key);
+      erase_key(node, teacher);
+      teacher.pop_back();
+    }
+  }
   erase_key(node, {train_name, "evaluate", "metrics"});
   if (scoring.select.empty() && !scoring.metrics.empty())
     set_key(node, {train_name, "evaluate", "select"}, scoring.metrics.front());
@@ -118,7 +134,7 @@ StageResult TrainStage::run(Bench& bench) const {
   result.samples_per_second = trained.samples_per_second;
   result.best_step = trained.best_step;
   result.notes = prepared.notes;
-  if (!prepared.teacher_score.empty()) result.notes.push_back(prepared.teacher_score);
+  for (const std::string& score : prepared.teacher_scores) result.notes.push_back(score);
   result.notes.insert(result.notes.end(), trained.notes.begin(), trained.notes.end());
   result.quantized = !trained.scheme.is_null();
   result.census = nn::census(*prepared.student);

@@ -26,7 +26,8 @@ class TrainStage : public StageKind {
 
  private:
   const train::TrainOptions& options() const { return stage_.kind.as<train::TrainOptions>(); }
-  void check_teacher(Configs& configs, const Known& student) const;
+  void check_teacher(Configs& configs, const Known& student, const std::string& name,
+                     const train::TeacherOptions& how) const;
 };
 
 }  // namespace compress::pipeline

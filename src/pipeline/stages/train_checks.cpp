@@ -1,5 +1,7 @@
 // What is wrong with a training stage before anything is read of its weights.
 
+#include <set>
+
 #include "compress/augment/augment.h"
 #include "compress/base/error.h"
 #include "compress/base/place.h"
@@ -16,19 +18,28 @@ namespace compress::pipeline {
 
 namespace {
 
-void check_use_of_teacher(const train::TrainOptions& options, recipe::Problems& problems) {
-  bool used = false;
+// Every term finds its teacher, and every teacher is read.
+void check_use_of_teachers(const train::TrainOptions& options, recipe::Problems& problems) {
+  const std::vector<std::string> names = train::teacher_names(options);
+  std::set<std::string> used;
+  bool good = true;
   for (const recipe::Component& component : options.objectives) {
     if (!component) continue;  // a problem already
-    const bool needs = objective::make(component)->needs().teacher.has_value();
-    used = used || needs;
-    if (needs && !options.teacher)
-      problems.add(component.mark, "objective '" + component.name() + "' needs a teacher",
-                   "add `teacher:` to the stage");
+    const std::unique_ptr<objective::Objective> term = objective::make(component);
+    if (term->needs().teachers.empty()) continue;
+    try {
+      used.insert(term->choose_teacher(names));
+    } catch (const Error& error) {
+      good = false;
+      problems.add(component.mark, error.message(), error.hint());
+    }
   }
-  if (options.teacher && !used)
-    problems.add(options.teacher->mark, "no objective uses the teacher",
-                 "add an objective that reads a teacher, or remove `teacher`");
+  for (const auto& named : train::teachers_of(options))
+    if (good && !used.contains(named.name))
+      problems.add(named.mark,
+                   options.teacher ? "no objective uses the teacher"
+                                   : "no objective uses the teacher '" + named.name + "'",
+                   "add an objective that reads a teacher, or remove `teacher`");
 }
 
 exports::Quantised quantised_by(const train::TrainOptions& options) {
@@ -49,6 +60,15 @@ void check_augments(const train::TrainOptions& options, const Known& student) {
     with_place(component.mark.text(), [&] { augment::make(component)->bind(scene); });
 }
 
+// What is cut into rows by tokens has other rows with other tokens.
+void check_own_view(const data::DatasetOptions& data, const train::TeacherOptions& how) {
+  if (data.concatenate || data::task_of(data) == data::Task::span)
+    throw Error(ErrorKind::recipe,
+                str("the rows of this data are cut by tokens, so the teacher '", how.from,
+                    "' cannot read the same rows as tokens of its own"),
+                how.mark.text(), "use a teacher with the student's tokenizer");
+}
+
 // Tokens of the tokenizer that both have.
 int64_t common_tokens(const Known& teacher, const Known& student, const recipe::Reference& from) {
   const std::unique_ptr<text::Tokenizer> theirs = checkpoint::load_tokenizer(teacher.folder),
@@ -61,7 +81,7 @@ int64_t common_tokens(const Known& teacher, const Known& student, const recipe::
 
 void TrainStage::check(const RecipeOptions& recipe, recipe::Problems& problems) const {
   const train::TrainOptions& options = this->options();
-  check_use_of_teacher(options, problems);
+  check_use_of_teachers(options, problems);
   if (!train::is_device(options.device))
     problems.add(options.device.mark, "unknown device '" + options.device.value + "'",
                  train::device_names);
@@ -69,9 +89,9 @@ void TrainStage::check(const RecipeOptions& recipe, recipe::Problems& problems) 
   if (data == nullptr) return;
   if (data->train.empty())
     problems.add(options.data.mark, "data set '" + options.data.name + "' has no training part");
-  if (data->validation.empty() && options.teacher && options.teacher->floor)
-    problems.add(options.teacher->floor->mark,
-                 "a floor needs a validation part to score the teacher on");
+  for (const auto& [name, teacher] : model_teachers(options))
+    if (data->validation.empty() && teacher->floor)
+      problems.add(teacher->floor->mark, "a floor needs a validation part to score the teacher on");
 }
 
 void TrainStage::check_models(Configs& configs) const {
@@ -94,35 +114,40 @@ void TrainStage::check_models(Configs& configs) const {
   configs.check_metrics(options.evaluate.metrics, scored, options.data);
   configs.check_metric(options.evaluate.select, scored, options.data);
   check_augments(options, student);
-  if (options.teacher) check_teacher(configs, student);
+  for (const auto& [name, teacher] : model_teachers(options))
+    check_teacher(configs, student, name, *teacher);
   student.quantised = quantised_by(options);
   configs.leave(stage_.name, std::move(student));
 }
 
-void TrainStage::check_teacher(Configs& configs, const Known& student) const {
+void TrainStage::check_teacher(Configs& configs, const Known& student, const std::string& name,
+                               const train::TeacherOptions& how) const {
   const train::TrainOptions& options = this->options();
-  const recipe::ModelReference& from = options.teacher->from;
+  const recipe::ModelReference& from = how.from;
   const Known& teacher = configs.model(from);
   int64_t tokens = 0;
-  if (teacher.tokenizer != student.tokenizer) refuse_teacher(from, from.mark);
-  if (teacher.folder != student.folder) tokens = common_tokens(teacher, student, from);
+  const bool own = how.own_tokens();
+  if (own) check_own_view(configs.recipe().dataset(options.data), how);
+  if (!own && teacher.tokenizer != student.tokenizer) refuse_teacher(from, from.mark);
+  if (!own && teacher.folder != student.folder) tokens = common_tokens(teacher, student, from);
   nn::ModelConfig taught = teacher.config;
   if (teacher.resized || student.resized)
     taught.vocab_size = student.config.vocab_size;  // it shows when the models are built
-  else if (tokens == 0 && taught.vocab_size != student.config.vocab_size)
+  else if (!own && tokens == 0 && taught.vocab_size != student.config.vocab_size)
     tokens = checkpoint::load_tokenizer(student.folder)->vocabulary_size();
-  teacher::check_fit(student.config, taught, reads_teacher_logits(options), tokens, from.mark);
+  teacher::check_fit(student.config, taught, reads_teacher_logits(options, name), tokens, from.mark,
+                     own);
   const data::DatasetOptions& data = configs.recipe().dataset(options.data);
   const bool scored = scores_teacher(teacher.config, data, configs.classes(options.data));
-  if (scored) configs.check_metric(options.teacher->metric, teacher.config, options.data);
-  if (!scored && options.teacher->floor)
+  if (scored) configs.check_metric(how.metric, teacher.config, options.data);
+  if (!scored && how.floor)
     throw Error(
         ErrorKind::recipe,
         str("a floor needs a teacher that can be scored on the data; this one "
             "has the head '",
             nn::head_name(teacher.config.head), "'",
             teacher.config.labels.empty() ? "" : " of " + data::class_list(teacher.config.labels)),
-        options.teacher->floor->mark.text(), "remove `floor`");
+        how.floor->mark.text(), "remove `floor`");
 }
 
 }  // namespace compress::pipeline

@@ -1,6 +1,7 @@
 // What a training stage would do: the model before and after, updates, matches, memory.
 
 #include <algorithm>
+#include <deque>
 
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
@@ -101,9 +102,11 @@ class TrainPlan {
                          "', which are known when that has run"));
       return true;
     });
-    return edited_.surgery.size() < options_.model.surgery.size() ||
-           planning_.is_open(options_.model.from) ||
-           (options_.teacher && planning_.is_open(options_.teacher->from));
+    bool open = edited_.surgery.size() < options_.model.surgery.size() ||
+                planning_.is_open(options_.model.from);
+    for (const auto& [name, teacher] : model_teachers(options_))
+      open = open || planning_.is_open(teacher->from);
+    return open;
   }
 
   void tell_open() {
@@ -120,28 +123,31 @@ class TrainPlan {
     job_.device = train::resolve_device(options_.device, nullptr, options_.device.mark.text());
     job_.precision = train::resolve_precision(options_.precision, job_.device);
     if (!data_.validation.empty()) job_.evaluate = [] { return train::Score(); };
-    std::unique_ptr<nn::Model> teacher;
-    if (options_.teacher) {
-      teacher = fitting_teacher();
-      job_.taught_by = &teacher->config();
+    for (const auto& [name, options] : model_teachers(options_)) {
+      teachers_.push_back({name, options, fitting_teacher(name, *options), {}});
+      job_.given.push_back(
+          {name, &teachers_.back().model->config(), nullptr, options->reads(), nullptr});
     }
     const train::Binding binding(job_);
-    if (options_.teacher && options_.teacher->cache)
-      kept_ = wanted_answers(options_, binding).text();
+    for (Teacher& teacher : teachers_)
+      if (teacher.options->cache)
+        teacher.kept = wanted_answers(*teacher.options, teacher.name, binding).text();
     if (planning_.tells()) tell(train::plan(job_, binding));
   }
 
-  std::unique_ptr<nn::Model> fitting_teacher() {
-    const recipe::ModelReference& from = options_.teacher->from;
+  std::unique_ptr<nn::Model> fitting_teacher(const std::string& name,
+                                             const train::TeacherOptions& how) {
+    const recipe::ModelReference& from = how.from;
     const nn::ModelConfig& student = student_->config();
     std::unique_ptr<nn::Model> model = nn::build(planning_.model(from), 0);
-    teacher_parameters_ = model->params().numel();
+    teacher_parameters_ += model->params().numel();
     // Tokens of the tokenizer matter where the teacher has another number of embeddings.
     int64_t tokens = 0;
-    if (model->config().vocab_size != student.vocab_size)
+    if (!how.own_tokens() && model->config().vocab_size != student.vocab_size)
       tokens = checkpoint::load_tokenizer(planning_.tokenizer_folder(options_.model.from))
                    ->vocabulary_size();
-    teacher::check_fit(student, model->config(), reads_teacher_logits(options_), tokens, from.mark);
+    teacher::check_fit(student, model->config(), reads_teacher_logits(options_, name), tokens,
+                       from.mark, how.own_tokens());
     return model;
   }
 
@@ -169,11 +175,16 @@ class TrainPlan {
     planning_.line("model after   " + model_line(config, student_->params().numel()));
     for (const std::string& edit : student_->history()) planning_.line("  " + edit);
     for (const std::string& head : heads_) planning_.line("  " + head);
-    if (!options_.teacher) return;
-    planning_.line(str("teacher       ", options_.teacher->from, ": ",
-                       with_commas(teacher_parameters_), " parameters, frozen"));
-    if (options_.teacher->cache)
-      planning_.line(str("its cache     ", options_.teacher->cache->folder, ": ", kept_));
+    for (const Teacher& teacher : teachers_) {
+      const train::TeacherOptions& how = *teacher.options;
+      planning_.line(str("teacher       ", how.from, ": ",
+                         with_commas(teacher.model->params().numel()), " parameters, frozen",
+                         options_.teacher ? "" : ", as '" + teacher.name + "'",
+                         how.own_tokens() ? ", with its own tokenizer" : "",
+                         how.reads() == teacher::View::unmasked ? ", on unmasked rows" : "",
+                         how.drops() ? ", with dropout" : ""));
+      if (how.cache) planning_.line(str("its cache     ", how.cache->folder, ": ", teacher.kept));
+    }
   }
 
   void tell_matches(const train::Plan& plan) {
@@ -213,8 +224,14 @@ class TrainPlan {
   Planning& planning_;
   train::ModelOptions edited_;  // without surgery that cannot be done yet
   std::vector<std::string> labels_;
-  std::vector<std::string> heads_;  // what became of them
-  std::string kept_;                // what a teacher's cache keeps
+  struct Teacher {
+    std::string name;
+    const train::TeacherOptions* options;
+    std::unique_ptr<nn::Model> model;
+    std::string kept;  // what its cache keeps
+  };
+  std::deque<Teacher> teachers_;
+  std::vector<std::string> heads_;  // what became of the model's heads
   std::unique_ptr<nn::Model> student_;
   train::Job job_;
   int64_t teacher_parameters_ = 0;

@@ -26,6 +26,12 @@ GraphFacts facts_of(const Job& job, const Binding& binding) {
     if (facts.parts.empty()) facts.parts = keyed.part->unrecordable();
   for (const nn::Plugs* plugs : job.student->plugs())
     if (facts.parts.empty()) facts.parts = plugs->unrecordable();
+  if (binding.needs().teachers.size() > 1) facts.parts = "several teachers are asked";
+  for (const Given& given : job.given) {
+    if (given.view != teacher::View::student) facts.parts = "a teacher reads rows of its own";
+    if (given.teacher != nullptr && facts.parts.empty())
+      facts.parts = given.teacher->unrecordable();
+  }
   return facts;
 }
 

@@ -57,8 +57,8 @@ TEST(Attention, KeepsTheScoresOfTheMappedLayersAlone) {
   Bound term("attention: {map: {2: 6}}", bert(3, 2), bert(6, 2));
   EXPECT_EQ(term.term->summary(), "student 2<-6");
   EXPECT_THAT(term.term->needs().student.attention.below(3), ElementsAre(1));
-  EXPECT_THAT(term.term->needs().teacher->capture.attention.below(6), ElementsAre(5));
-  EXPECT_FALSE(term.term->needs().teacher->logits);
+  EXPECT_THAT(term.term->needs().teachers.at("teacher").capture.attention.below(6), ElementsAre(5));
+  EXPECT_FALSE(term.term->needs().teachers.at("teacher").logits);
   // TinyBERT's four layers of twelve: attention of the layers 3, 6, 9, 12, counted from 1.
   EXPECT_EQ(Bound("attention", bert(4, 2), bert(12, 2)).term->summary(),
             "student 1<-3, 2<-6, 3<-9, 4<-12");

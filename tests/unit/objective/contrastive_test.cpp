@@ -94,8 +94,8 @@ TEST(Contrastive, SaysWhatItNeeds) {
   auto term = made("contrastive: {bank: 8}");
   EXPECT_TRUE(term->whole_batch());
   EXPECT_TRUE(term->needs().student.pooled);
-  EXPECT_TRUE(term->needs().teacher->capture.pooled);
-  EXPECT_FALSE(term->needs().teacher->logits);
+  EXPECT_TRUE(term->needs().teachers.at("").capture.pooled);
+  EXPECT_FALSE(term->needs().teachers.at("").logits);
   EXPECT_THAT(term->unrecordable(), HasSubstr("grows"));
   EXPECT_EQ(made("contrastive")->unrecordable(), "");
   EXPECT_THAT(

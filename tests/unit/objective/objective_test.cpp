@@ -215,10 +215,11 @@ std::string layer_map(const std::string& text, int64_t ours, int64_t theirs) {
 TEST(HiddenStates, TellTheTeachersLayersThatTheyRead) {
   const auto student = model(HeadKind::classification, 2, 2), teacher = model(HeadKind::none, 0, 6);
   Bound term("hidden_states: {layers: uniform, include_embeddings: true}", student, teacher);
-  EXPECT_THAT(term.term->needs().teacher->capture.hidden.below(7), ElementsAre(0, 3, 6));
+  EXPECT_THAT(term.term->needs().teachers.at("teacher").capture.hidden.below(7),
+              ElementsAre(0, 3, 6));
   EXPECT_THAT(term.term->needs().student.hidden.below(3), ElementsAre(0, 1, 2));
   Bound soft("soft_labels", student, student);
-  EXPECT_FALSE(bool(soft.term->needs().teacher->capture.hidden));
+  EXPECT_FALSE(bool(soft.term->needs().teachers.at("teacher").capture.hidden));
 }
 
 TEST(HiddenStates, LayerMaps) {
@@ -326,13 +327,13 @@ TEST(Objectives, MakeSetsNameWeightAndNeeds) {
   auto term = made("soft_labels: {weight: {from: 1, to: 0}}");
   EXPECT_EQ(term->name(), "soft_labels");
   EXPECT_EQ(term->weight().at({5, 10, 0}), 0.5);
-  ASSERT_TRUE(term->needs().teacher);
-  EXPECT_TRUE(term->needs().teacher->top_tokens);
+  ASSERT_TRUE(term->needs().teachers.contains(""));
+  EXPECT_TRUE(term->needs().teachers.at("").top_tokens);
   EXPECT_FALSE(bool(term->needs().student.hidden));
-  ASSERT_TRUE(made("hidden_states")->needs().teacher);
-  EXPECT_FALSE(made("hidden_states")->needs().teacher->logits);
+  ASSERT_TRUE(made("hidden_states")->needs().teachers.contains(""));
+  EXPECT_FALSE(made("hidden_states")->needs().teachers.at("").logits);
   EXPECT_EQ(made("labels: {weight: 0.25}")->weight().at({}), 0.25);
-  EXPECT_FALSE(made("labels")->needs().teacher);
+  EXPECT_TRUE(made("labels")->needs().teachers.empty());
   EXPECT_THAT(objectives().names(), ElementsAre("labels", "soft_labels", "logits_mse",
                                                 "hidden_states", "attention", "contrastive"));
   for (const auto& info : objectives().list()) EXPECT_FALSE(info->equation.empty()) << info->name;

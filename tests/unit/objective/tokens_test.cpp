@@ -198,8 +198,8 @@ TEST(Heads, TermsReadTheirOwn) {
   Bound soft("soft_labels: {head: next}", config, config);
   EXPECT_NEAR(soft(batch, student, &teacher).item<double>(), 0.25 * std::log(4.0 / 3), 1e-6);
   const roles::Needs needs = soft.term->needs();
-  EXPECT_THAT(needs.teacher->capture.heads, testing::ElementsAre("next"));
-  EXPECT_FALSE(needs.teacher->logits);
+  EXPECT_THAT(needs.teachers.at("teacher").capture.heads, testing::ElementsAre("next"));
+  EXPECT_FALSE(needs.teachers.at("teacher").logits);
   Bound mse("logits_mse: {head: next}", config, config);
   EXPECT_NEAR(mse(batch, student, &teacher).item<double>(), std::pow(std::log(3.0), 2) / 4, 1e-6);
   // A teacher that has the classes in another order is read in the student's.

@@ -146,6 +146,63 @@ TEST_F(Runs, AnswersThatAreKeptAreTheTeachers) {
               HasSubstr("the teacher cache lacks logits"));
 }
 
+// One teacher reads the student's tokens, the other its own of the same rows: "film" is two of
+// them.
+TEST_F(Runs, TeachersByNameMayReadTheirOwnTokens) {
+  nn::TensorMap tensors = tiny::tensors();
+  for (auto& [name, tensor] : tensors) tensor = tensor * 0.9;
+  tiny::write(root_ / "other", tensors);
+  std::string vocabulary = read_file(root_ / "base/vocab.txt");
+  for (const auto& [from, to] : {std::pair{"film\n", "fi\n"}, {"and\n", "##lm\n"}})
+    vocabulary.replace(vocabulary.find(from), std::string(from).size(), to);
+  tiny::write_tokenizer(root_ / "other");
+  write_file(root_ / "other/vocab.txt", vocabulary);
+  const std::string other = (root_ / "other").string();
+  auto taught = [&](const std::string& big, const std::string& own, const std::string& terms) {
+    return stage("a", base(), 4,
+                 ", teachers: {big: {model: {from: " + base() + big + "}}, other: {model: {from: " +
+                     other + own + "}}}, objectives: [" + terms + "]");
+  };
+  const std::string both = "soft_labels: {teacher: big, weight: 0.5}, logits_mse: {teacher: other}";
+  auto made = [&](const std::string& big, const std::string& own) {
+    fs::remove_all(root_ / "run");
+    run_it(load(text(taught(big, own, both))));
+    return checkpoint::load_model(stage_folder("a") / "model").tensors;
+  };
+  const std::string own = ", tokenizer: own";
+  const nn::TensorMap kept = made("", own);
+  EXPECT_THAT(read_file(root_ / "run/log.txt"),
+              HasSubstr("a  teacher '" + other + "': logits of 24 rows kept in memory"));
+  EXPECT_THAT(read_file(root_ / "run/log.txt"),
+              HasSubstr("a  teacher '" + other + "' on validation"));
+  const nn::TensorMap asked = made(", remember: false", own + ", remember: false");
+  for (const auto& [name, value] : asked)
+    EXPECT_TRUE(torch::allclose(value, kept.at(name), 1e-4, 1e-6)) << name;
+  const std::string cache = ", cache: " + (root_ / "cache").string();
+  for (const nn::TensorMap& again : {made(cache, own + cache), made(cache, own + cache)})
+    for (const auto& [name, value] : kept) EXPECT_TRUE(torch::equal(value, again.at(name))) << name;
+  size_t entries = 0;
+  for (const auto& entry : fs::directory_iterator(root_ / "cache")) entries += entry.is_directory();
+  EXPECT_EQ(entries, 2U);  // one a teacher
+
+  EXPECT_THAT(tiny::error_of(ErrorKind::recipe, [&] { load(text(taught("", "", both))); }),
+              HasSubstr("has another tokenizer than the student"));
+  const std::string refused = tiny::error_of(ErrorKind::recipe, [&] {
+    plan_text(load(text(taught("", own,
+                               "soft_labels: {teacher: big}, hidden_states: {teacher: "
+                               "other}"))));
+  });
+  EXPECT_THAT(refused, HasSubstr("compares hidden states of tokens, but the teacher 'other' reads "
+                                 "other tokens"));
+  EXPECT_THAT(refused, HasSubstr("objectives[1]"));
+  EXPECT_THAT(
+      tiny::error_of(ErrorKind::recipe,
+                     [&] { load(text(taught("", own, "soft_labels: {}, logits_mse: {}"))); }),
+      HasSubstr("which of the stage's teachers it reads"));
+  const std::string plan = plan_text(load(text(taught("", own, both))));
+  EXPECT_THAT(plan, HasSubstr("as 'other', with its own tokenizer"));
+}
+
 TEST_F(Runs, ACacheHoldsWhatObjectivesRead) {
   auto options = [&](const std::string& more) {
     return load(text(stage("a", base(), 1,
@@ -157,16 +214,16 @@ TEST_F(Runs, ACacheHoldsWhatObjectivesRead) {
         ->kind.as<train::TrainOptions>();
   };
   const train::TrainOptions both = options("[soft_labels: {}, hidden_states: {}]");
-  EXPECT_TRUE(reads_teacher_logits(both));
-  EXPECT_FALSE(reads_teacher_logits(options("[hidden_states: {}]")));
+  EXPECT_TRUE(reads_teacher_logits(both, "teacher"));
+  EXPECT_FALSE(reads_teacher_logits(options("[hidden_states: {}]"), "teacher"));
   const std::unique_ptr<nn::Model> model = nn::build(tiny::state(), 1);
   train::Job job;
   job.options = &both;
   job.student = model.get();
-  job.taught_by = &model->config();
+  job.given = {{.config = &model->config()}};
   job.rows = 24;
   const train::Binding binding(job);
-  const teacher::Wanted wanted = wanted_answers(both, binding);
+  const teacher::Wanted wanted = wanted_answers(*both.teacher, "teacher", binding);
   EXPECT_TRUE(wanted.logits);
   EXPECT_EQ(wanted.hidden, (std::vector<int64_t>{0, 1, 2}));
   EXPECT_THROW(options("[labels: {}]"), Error);  // a teacher that nothing reads

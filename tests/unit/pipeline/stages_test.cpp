@@ -46,6 +46,31 @@ TEST(Measuring, LossesOfRowsAreJoinedInTheOrderOfRows) {
   EXPECT_TRUE(torch::equal(joined.offsets, torch::tensor({0, 2, 2, 3})));
 }
 
+TEST(Measuring, HardTokensAreThoseThatAModelTakesForOthers) {
+  data::Batch batch;
+  batch.token_ids = torch::tensor({0, 1, 2, 1, 2});
+  batch.positions = torch::tensor({0, 1, 2, 0, 1});
+  batch.row_offsets = {0, 3, 5};
+  batch.example_ids = {4, 5};
+  const float two = std::log(2.0F);
+  // The tokens' probabilities: a special one's, 2 / 4, 2 / 4, 1 / 4 (another has 2 / 4), 2 / 4.
+  const Tensor logits = torch::tensor({{0.0F, two, 0.0F},
+                                       {0.0F, two, 0.0F},
+                                       {0.0F, 0.0F, two},
+                                       {0.0F, 0.0F, two},
+                                       {0.0F, 0.0F, two}});
+  const Sets wrong = hard_tokens_of(logits, batch, -1, {0});
+  EXPECT_THAT(wrong.counts, ElementsAre(0, 1));
+  EXPECT_TRUE(torch::equal(wrong.positions, torch::tensor({0}, torch::kInt32)));
+  EXPECT_EQ(wrong.ordinary, 4);
+  // Losses: log 2 of the tokens that are found, log 4 of the other.
+  const Sets all = hard_tokens_of(logits, batch, 0.69, {0});
+  EXPECT_THAT(all.counts, ElementsAre(2, 2));
+  EXPECT_TRUE(torch::equal(all.positions, torch::tensor({1, 2, 0, 1}, torch::kInt32)));
+  EXPECT_THAT(hard_tokens_of(logits, batch, 0.70, {0}).counts, ElementsAre(0, 1));
+  EXPECT_THAT(hard_tokens_of(logits, batch, -1, {}).counts, ElementsAre(1, 1));
+}
+
 TEST(Annotating, SoftLabelsAreProbabilitiesAtATemperature) {
   const Tensor logits = torch::tensor({{0.0, std::log(9.0)}});
   EXPECT_TRUE(torch::allclose(soft_labels_of(logits, 1), torch::tensor({{0.1, 0.9}})));
@@ -141,6 +166,48 @@ TEST_F(Stages, LossesOfTokensMakeThePerplexity) {
                                    "model: " + base() + ", data: films, what: token_losses"))));
                              }),
               testing::AllOf(HasSubstr("has no losses of tokens"), HasSubstr("recipe.yaml:")));
+}
+
+// Self-evolution: what a masked LM has not learnt is hidden, and what it says of the whole row is
+// a part of the target.
+TEST_F(Stages, HardTokensAreWhatALaterStageHides) {
+  const std::string words = "  words: {train: " + (root_ / "train.tsv").string() +
+                            ", text: text, task: unlabelled, max_length: 12}\n";
+  const std::string measured = "model: lm, data: words, part: train, what: hard_tokens";
+  auto chain = [&](const std::string& data) {
+    return text(
+        a_stage("lm", "train",
+                "model: {from: " + base() + ", head: masked_lm}, data: words, for: 3 steps, " +
+                    common + ", augment: [masking: {}]") +
+            a_stage("hard", "measure", measured) +
+            a_stage("evolved", "train",
+                    "model: lm, data: " + data + ", for: 8 steps, " + common +
+                        ", augment: [masking: {sets: hard, masked: 1, random: 0}], teachers: "
+                        "{self: student}, objectives: [labels: {weight: 0.9}, soft_labels: "
+                        "{teacher: self, weight: 0.1}]"),
+        words + "  few: {train: " + (root_ / "train.tsv").string() +
+            ", text: text, task: unlabelled, limit: 20, max_length: 12}\n"
+            "expect:\n  - {stage: hard, number: share, at_least: 0.01}\n");
+  };
+  EXPECT_THAT(plan_text(load(chain("words"))), HasSubstr("teacher 'self': the student itself"));
+  const RunResult result = run_it(load(chain("words")));
+  EXPECT_TRUE(result.held());
+  EXPECT_THAT(recorded("hard"), ElementsAre("numbers.json", "store/hard_tokens.safetensors"));
+  const nn::Json numbers = nn::Json::parse(read_file(stage_folder("hard") / "numbers.json"));
+  const storage::SafetensorsReader store(stage_folder("hard") / "store/hard_tokens.safetensors");
+  EXPECT_EQ(store.at("values").shape, (std::vector<int64_t>{numbers.at("hard").get<int64_t>()}));
+  EXPECT_EQ(store.at("offsets").shape, (std::vector<int64_t>{25}));
+  EXPECT_GT(numbers.at("tokens").get<int64_t>(), numbers.at("hard").get<int64_t>());
+  // Sets of other rows fit none.
+  EXPECT_THAT(tiny::error_of(ErrorKind::model, [&] { run_it(load(chain("few"))); }),
+              HasSubstr("values of 24 rows, and the data has 20"));
+  EXPECT_THAT(
+      tiny::error_of(ErrorKind::recipe,
+                     [&] {
+                       load(text(a_stage("hard", "measure",
+                                         "model: " + base() + ", data: films, what: hard_tokens")));
+                     }),
+      HasSubstr("hard_tokens needs a masked_lm"));
 }
 
 TEST_F(Stages, AnnotatedRowsAreADataSetOfTheirOwn) {

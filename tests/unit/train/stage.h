@@ -53,7 +53,9 @@ struct Place {
   nn::Precision precision = nn::Precision::float32;
 };
 
+// Of a teacher that the stage is handed; a recipe with `teachers` says itself what it has.
 inline bool reads_teacher(const std::string& yaml) {
+  if (yaml.find("teachers:") != std::string::npos) return false;
   for (const char* term : {"soft_labels", "logits_mse", "attention", "contrastive"})
     if (yaml.find(term) != std::string::npos) return true;
   return false;
@@ -120,7 +122,7 @@ struct Bench {
     job.options = &options;
     job.student = student.get();
     if (!options.augment.empty()) job.tokenizer = &words;
-    job.teacher = teacher.get();
+    if (teacher) job.given = {{.teacher = teacher.get()}};
     job.data = &split;
     job.rows = split.rows();
     job.seed = 4;

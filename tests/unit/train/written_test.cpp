@@ -50,7 +50,8 @@ void set_up(Bench& bench, Task task, int64_t length) {
 nn::TensorMap trained(const std::string& yaml, Task task, int64_t length = 0) {
   Bench bench("for: 12 steps\noptimizer: {sgd: {lr: 0.1}}\n" + yaml, false);
   set_up(bench, task, length);
-  if (yaml.find("soft_labels") != std::string::npos) bench.job.teacher = bench.teacher.get();
+  if (yaml.find("soft_labels") != std::string::npos)
+    bench.job.given = {{.teacher = bench.teacher.get()}};
   run(bench.job);
   return bench.weights();
 }

@@ -1,0 +1,19 @@
+#pragma once
+// The kinds of teachers, one a file.
+
+#include <string>
+
+#include "compress/teacher/teacher.h"
+
+namespace compress::teacher {
+
+using TeacherRegistry = recipe::RegistryOf<Maker>;
+
+void add_model(TeacherRegistry& registry);    // frozen.cpp
+void add_average(TeacherRegistry& registry);  // average.cpp
+void add_student(TeacherRegistry& registry);  // student.cpp
+
+inline constexpr const char* view_doc =
+    "the rows that it reads: the student's batch, or that before augments changed it (unmasked)";
+
+}  // namespace compress::teacher
