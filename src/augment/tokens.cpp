@@ -36,6 +36,7 @@ void Changed::put(data::Batch& batch) const {
   if (told_) targets.changed = torch::empty(ids_.sizes(), options_).copy_(ids_.ne(batch.token_ids));
   batch.token_ids = ids_;
   targets.token_labels = labels_;
+  targets.marks.clear();
   batch.part.labelled = -1;  // those of other processes are counted later
 }
 

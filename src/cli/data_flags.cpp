@@ -7,32 +7,18 @@
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/cli/commands.h"
+#include "compress/data/task.h"
 #include "compress/pipeline/recipe.h"
 
 namespace compress::cli {
 
 namespace {
 
-// What a head can be scored on.
+// What a head can be scored on. A masked model reads texts alone.
 std::string task_of(const nn::ModelConfig& config) {
-  switch (config.head) {
-    case nn::HeadKind::regression:
-      return "regression";
-    case nn::HeadKind::masked_lm:
-      return "unlabelled";
-    case nn::HeadKind::causal_lm:
-      return "language_model";
-    case nn::HeadKind::seq2seq_lm:
-      return "sequence_to_sequence";
-    case nn::HeadKind::token_classification:
-      return "token_classification";
-    case nn::HeadKind::span:
-      return "span";
-    case nn::HeadKind::multiple_choice:
-      return "multiple_choice";
-    default:
-      return "classification";
-  }
+  if (config.head == nn::HeadKind::masked_lm) return data::facts_of(data::Task::unlabelled).name;
+  const data::TaskFacts* facts = data::task_of_head(nn::head_name(config.head));
+  return facts != nullptr ? facts->name : data::facts_of(data::Task::classification).name;
 }
 
 }  // namespace
@@ -62,6 +48,9 @@ void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("LABELS");
+  sub.add_option("--group", group,
+                 "Column that the rows of one query share, for metrics that rank (map, mrr)")
+      ->type_name("COL");
   sub.add_option("--positive", positive,
                  "The class that f1 is about; default: positive, 1, true, yes and the like")
       ->type_name("CLASS");
@@ -116,6 +105,7 @@ data::DatasetOptions DataFlags::options(const nn::ModelConfig& config) const {
   add("task", "--task", recipe::Node::text(chosen_task));
   if (!format.empty()) add("format", "--format", recipe::Node::text(format));
   if (!pair.empty()) add("pair", "--pair", recipe::Node::text(pair));
+  if (!group.empty()) add("group", "--group", recipe::Node::text(group));
   if (!target.empty() || chosen_task == "sequence_to_sequence")
     add("target", "--target", recipe::Node::text(target.empty() ? "target" : target));
   if (max_target_length > 0)

@@ -17,7 +17,7 @@ class App;
 namespace compress::cli {
 
 struct DataFlags {
-  std::string file, format, text = "text", pair, label, target, answer, answer_start, task;
+  std::string file, format, text = "text", pair, group, label, target, answer, answer_start, task;
   std::string positive;
   std::vector<std::string> choices, skip_labels;
   std::string recipe, dataset, split = "test";

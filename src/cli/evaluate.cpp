@@ -12,6 +12,7 @@
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/cli/commands.h"
 #include "compress/eval/evaluate.h"
+#include "compress/eval/metric.h"
 #include "compress/export/export.h"
 #include "compress/train/train.h"
 #include "data_flags.h"
@@ -31,11 +32,10 @@ struct EvaluateFlags {
 };
 
 void check_names(const std::vector<std::string>& names) {
-  const std::vector<std::string> known = metric_names();
   for (const std::string& name : names)
-    if (std::find(known.begin(), known.end(), name) == known.end())
+    if (!eval::is_metric(name))
       throw Error(ErrorKind::recipe, "unknown metric '" + name + "'", "--metrics",
-                  suggestion(name, known, "metrics"));
+                  suggestion(name, metric_names(), "metrics"));
 }
 
 void check_head(const nn::ModelConfig& config, const std::string& folder) {
@@ -128,8 +128,9 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
       !gap.empty())
     log::warn(flags.model + ": " + gap);
   const data::Split split = flags.data.load(scored, *tokenizer);
-  with_place("--metrics",
-             [&] { eval::check_metrics(flags.metrics, scored, !split.positive.empty()); });
+  with_place("--metrics", [&] {
+    eval::check_metrics(flags.metrics, scored, !split.positive.empty(), !split.groups.empty());
+  });
   loaded.model->to(device);
   eval::EvaluateOptions how;
   how.metrics = flags.metrics;

@@ -31,6 +31,9 @@ void slice_targets(const Batch& batch, int64_t begin, int64_t end, Batch& part) 
       rows_of(all.distribution, begin / batch.choices, rows / batch.choices);
   part.targets.values = rows_of(all.values, begin, rows);
   part.targets.spans = rows_of(all.spans, begin, rows);
+  part.targets.weights = rows_of(all.weights, begin / batch.choices, rows / batch.choices);
+  part.targets.groups = rows_of(all.groups, begin / batch.choices, rows / batch.choices);
+  part.sources = rows_of(batch.sources, begin / batch.choices, rows / batch.choices);
   part.targets.token_labels = rows_of(all.token_labels, token, tokens);
   part.targets.changed = rows_of(all.changed, token, tokens);
   if (!all.token_index.defined()) return;
@@ -39,9 +42,18 @@ void slice_targets(const Batch& batch, int64_t begin, int64_t end, Batch& part) 
   for (auto it = first; it != last; ++it) part.targets.labelled.push_back(*it - token);
   part.targets.token_index =
       all.token_index.narrow(0, first - all.labelled.begin(), last - first) - token;
+  for (const TokenMark& mark : all.marks)
+    part.targets.marks.push_back(
+        {mark.name, mark.among.narrow(0, first - all.labelled.begin(), last - first), mark.update});
 }
 
 }  // namespace
+
+const TokenMark* Targets::mark(const std::string& name) const {
+  for (const TokenMark& mark : marks)
+    if (mark.name == name) return &mark;
+  return nullptr;
+}
 
 Batch Batch::to(torch::Device device) const {
   Batch moved = *this;
@@ -50,8 +62,10 @@ Batch Batch::to(torch::Device device) const {
     moved.*field = move(this->*field, device);
   for (torch::Tensor Targets::*field :
        {&Targets::distribution, &Targets::values, &Targets::token_labels, &Targets::spans,
-        &Targets::token_index, &Targets::changed})
+        &Targets::token_index, &Targets::changed, &Targets::weights, &Targets::groups})
     moved.targets.*field = move(targets.*field, device);
+  for (TokenMark& mark : moved.targets.marks) mark.among = move(mark.among, device);
+  moved.sources = move(sources, device);
   moved.present = move(present, device);
   moved.ends = move(ends, device);
   if (device.is_cuda() && !moved.ends.defined()) moved.ends = moved.offsets.to(torch::kInt32);

@@ -7,9 +7,10 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
+#include "compress/data/mixture.h"
 #include "compress/data/passages.h"
 #include "rows/row_stream.h"
-#include "tasks/labels.h"
+#include "tasks/task.h"
 #include "tokens/token_cache.h"
 #include "tokens/token_layout.h"
 
@@ -45,6 +46,8 @@ void load_into_memory(Source& source, const DatasetOptions& options,
   join(&Split::values, parts, split);
   join(&Split::soft, parts, split);
   join(&Split::lines, parts, split);
+  join(&Split::weights, parts, split);
+  join(&Split::groups, parts, split);
   std::vector<int64_t>& offsets = split.offsets.edit();
   offsets.reserve(static_cast<size_t>(count) + 1);
   offsets.push_back(0);
@@ -54,48 +57,26 @@ void load_into_memory(Source& source, const DatasetOptions& options,
   }
 }
 
-void update(Sha256& hash, std::string_view part) {
-  hash.update(str(part.size(), ":"));  // so that parts cannot run into each other
-  hash.update(part);
-}
-
-void update(Sha256& hash, const std::vector<std::string>& parts) {
-  update(hash, str(parts.size()));
-  for (const std::string& part : parts) update(hash, part);
-}
-
 std::string identity(const std::string& content, const std::filesystem::path& file,
                      const DatasetOptions& options) {
   Format format = format_of(options, file);
   bool quoting = options.quoting.value_or(format == Format::csv);
-  Sha256 hash;
-  update(hash, str("readers ", token_file_version));
-  update(hash, content);
-  update(hash, {options.text, options.pair, options.label, options.task});
-  update(hash, options.labels);
-  update(hash, options.soft_labels);
-  update(hash, str(static_cast<int>(format), " ", options.header, " ", quoting, " ",
-                   options.max_length, " ", options.limit.value_or(-1)));
+  IdentityHash hash;
+  hash.add(str("readers ", token_file_version));
+  hash.add(content);
+  hash.add({options.text, options.pair, options.label, options.task});
+  hash.add(options.labels);
+  hash.add(options.soft_labels);
+  hash.add(str(static_cast<int>(format), " ", options.header, " ", quoting, " ", options.max_length,
+               " ", options.limit.value_or(-1)));
   if (!options.skip_labels.empty()) {
-    update(hash, "skip");
-    update(hash, options.skip_labels);
+    hash.add("skip");
+    hash.add(options.skip_labels);
   }
-  switch (task_of(options)) {  // those above know nothing of what follows
-    case Task::language_model:
-      update(hash, str("end ", options.append_end, " blocks ", options.concatenate));
-      break;
-    case Task::sequence_to_sequence:
-      update(hash, {options.target, str(options.max_target_length)});
-      break;
-    case Task::span:
-      update(hash, {options.answer, options.answer_start, str(options.stride.value_or(-1))});
-      break;
-    case Task::multiple_choice:
-      update(hash, options.choices);
-      break;
-    default:
-      break;
-  }
+  for (const auto& [name, column] :
+       {std::pair("weight", &options.weight), {"group", &options.group}})
+    if (!column->empty()) hash.add({name, *column});
+  kind_of(options).identify(options, hash);
   return hash.hex();
 }
 
@@ -125,18 +106,22 @@ void read_rows(const std::optional<std::filesystem::path>& folder, const Fingerp
 
 std::string content_identity(const std::string& content, const DatasetOptions& options,
                              const Split& split, const text::Tokenizer& tokenizer) {
-  Sha256 hash;
-  update(hash, identity(content, split.file, options));
-  update(hash, tokenizer.hash());
-  update(hash, split.labels);
+  IdentityHash hash;
+  hash.add(identity(content, split.file, options));
+  hash.add(tokenizer.hash());
+  hash.add(split.labels);
   if (split.task == Task::language_model && options.append_end)
-    update(hash, str(tokenizer.special_ids().eos));
+    hash.add(str(tokenizer.special_ids().eos));
   return hash.hex();
 }
 
 }  // namespace
 
 std::string Split::place(int64_t row) const {
+  if (mixture != nullptr) {
+    const Mixture::Place at = mixture->at(row);
+    return mixture->sources[at.source].split->place(at.row);
+  }
   return str(file.string(), ":", lines[row * choices]);
 }
 
@@ -147,9 +132,11 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   split.name = name;
   split.file = split_file(options, name);
   split.task = task_of(options);
-  if (has_class_names(split.task)) split.labels = labels.empty() ? label_names(options) : labels;
+  if (facts_of(split.task).class_names)
+    split.labels = labels.empty() ? label_names(options) : labels;
   if (split.task == Task::multiple_choice)
     split.choices = static_cast<int64_t>(options.choices.size());
+  split.answers = !marks_of(options).empty();
   const auto folder = cache_folder(options, split.file);
   const Fingerprint source = fingerprint(split.file, folder);
   split.content_hash = content_identity(source.sha256, options, split, tokenizer);
@@ -180,12 +167,12 @@ std::string source_hash(const DatasetOptions& options, const std::string& name) 
 
 int64_t count_rows(const DatasetOptions& options, const std::string& name) {
   Source source(split_file(options, name));
-  const bool judged = leaves_out_empty(task_of(options));
+  const bool judged = facts_of(options).leaves_out_empty && options.target.empty();
   std::vector<Column> columns;
   if (judged) columns.push_back({options.text, true});
   if (judged && !options.pair.empty()) columns.push_back({options.pair, true});
   const ClassIndex skipped(options.skip_labels);
-  const bool skips = !judged && !skipped.empty() && task_of(options) != Task::token_classification;
+  const bool skips = !judged && !skipped.empty() && kind_of(options).text_kind() != CellKind::words;
   if (skips) columns.push_back({options.label, false});
   auto reader = open_reader(source, options, std::move(columns));
   Record record;

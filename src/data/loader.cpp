@@ -29,7 +29,7 @@ struct Loader::State {
   // The worker: packs the batches from `step` on until it is told to stop or one fails.
   void work(int64_t step) {
     try {
-      int64_t steps = steps_per_epoch(split.rows(), options.batch);
+      int64_t steps = steps_per_epoch(split.epoch_rows(), options.batch);
       for (int64_t epoch = step / steps, first = step % steps;; ++epoch, first = 0) {
         const Batches batches = epoch_batches(split, options, epoch);
         for (int64_t i = first; i < steps; ++i)
@@ -64,6 +64,7 @@ struct Loader::State {
     part.first_row = begin * view.choices;
     part.rows = count * view.choices;
     part.tokens = 0;
+    int64_t answers = 0;
     target = part;
     part.labelled = 0;
     for (int64_t i = 0; i < count; ++i) {
@@ -72,16 +73,17 @@ struct Loader::State {
         part.first_token = part.tokens;
         target.first_token = target.tokens;
       }
-      const bool writes = view.task == Task::sequence_to_sequence;
-      const int64_t all = view.length(row), read = writes ? view.first_lengths[row] : all;
+      const int64_t all = view.length(row), read = source_tokens(view, row);
       part.tokens += read;
       target.tokens += all - read;
       const int64_t labels = labelled_tokens(view, row);
       part.labelled = labels < 0 ? -1 : part.labelled + labels;
+      answers += answer_tokens(view, row);
     }
     Batch batch =
         pack(view, rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), pin);
     batch.part = part;
+    for (TokenMark& mark : batch.targets.marks) mark.update = answers;
     if (batch.decoder != nullptr) {
       auto decoder = std::make_shared<Batch>(*batch.decoder);
       decoder->part = target;

@@ -6,6 +6,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/data/mixture.h"
 
 namespace compress::data {
 
@@ -14,8 +15,35 @@ namespace {
 // Which tokens of a row: all, or of a sequence-to-sequence split one of its texts.
 enum class Side { all, source, target };
 
+// A row of a batch and where it is read from: a split that is no mixture.
+struct Place {
+  const Split* split;
+  int64_t row;         // of that split
+  int64_t id;          // of the split that is packed
+  int64_t source = 0;  // of a mixture
+};
+
+std::vector<Place> places_of(const Split& split, std::span<const int64_t> rows) {
+  std::vector<Place> places;
+  places.reserve(rows.size());
+  for (int64_t row : rows) {
+    if (row < 0 || row >= split.rows())
+      throw Error(ErrorKind::internal,
+                  str("row ", row, " of a split with ", split.rows(), " rows"));
+    if (split.mixture == nullptr) {
+      places.push_back({&split, row, row});
+      continue;
+    }
+    const Mixture::Place at = split.mixture->at(row);
+    places.push_back(
+        {split.mixture->sources[at.source].split, at.row, row, static_cast<int64_t>(at.source)});
+  }
+  return places;
+}
+
 // Tokens of a split that become one row of a batch; the first `first` have segment 0.
 struct Run {
+  const Split* split;
   int64_t begin, length, first;
 };
 
@@ -25,9 +53,10 @@ Run run_of(const Split& split, int64_t row, int64_t text, Side side) {
   if (length < 0 || split.offsets[text + 1] > static_cast<int64_t>(split.ids.size()) ||
       (side != Side::all && (first < 0 || first > length)))
     throw Error(ErrorKind::internal, str("the offsets of row ", row, " lie outside its split"));
-  if (side == Side::source) return {begin, first, first};
-  if (side == Side::target) return {begin + first, length - first, length - first};
-  return {begin, length, first};
+  if (side == Side::source) return {&split, begin, first, first};
+  if (side == Side::target) return {&split, begin + first, length - first, length - first};
+  if (split.answers) return {&split, begin, length, length};  // one text for the model
+  return {&split, begin, length, first};
 }
 
 // Lays the rows' offsets out.
@@ -41,16 +70,17 @@ void lay_out(const std::vector<Run>& runs, Batch& batch) {
 }
 
 // The tokens of a mapped split are held below the vocabulary: an embedding reads where they say.
-void fill_tokens(const Split& split, const std::vector<Run>& runs, Batch& batch) {
+void fill_tokens(const std::vector<Run>& runs, Batch& batch) {
   auto* ids = batch.token_ids.data_ptr<int64_t>();
   auto* segments = batch.segment_ids.data_ptr<int64_t>();
   auto* positions = batch.positions.data_ptr<int64_t>();
   auto* slots = batch.slots.data_ptr<int64_t>();
   std::copy(batch.row_offsets.begin(), batch.row_offsets.end(), batch.offsets.data_ptr<int64_t>());
   int64_t slot = 0;
-  uint32_t highest = 0;
   for (const Run& run : runs) {
+    const Split& split = *run.split;
     const int32_t* from = split.ids.data() + run.begin;
+    uint32_t highest = 0;
     for (int64_t i = 0; i < run.length; ++i) {
       highest = std::max(highest, static_cast<uint32_t>(from[i]));
       *ids++ = from[i];
@@ -59,29 +89,25 @@ void fill_tokens(const Split& split, const std::vector<Run>& runs, Batch& batch)
       *slots++ = slot + i;
     }
     slot += batch.longest;
+    if (split.vocabulary > 0 && highest >= split.vocabulary)
+      throw Error(ErrorKind::data, "tokenised rows are damaged: a token outside the vocabulary",
+                  split.cache.string(), "delete the file, and it is made again");
   }
-  if (split.vocabulary > 0 && highest >= split.vocabulary)
-    throw Error(ErrorKind::data, "tokenised rows are damaged: a token outside the vocabulary",
-                split.cache.string(), "delete the file, and it is made again");
 }
 
 // The rows as one side of the split has them, without targets.
-Batch tokens_of(const Split& split, std::span<const int64_t> rows, Side side,
+Batch tokens_of(const Split& split, const std::vector<Place>& places, Side side,
                 const torch::TensorOptions& longs) {
   Batch batch;
   std::vector<Run> runs;
   batch.choices = split.choices;
-  batch.example_ids.reserve(rows.size() * static_cast<size_t>(split.choices));
-  runs.reserve(rows.size() * static_cast<size_t>(split.choices));
-  for (int64_t row : rows) {
-    if (row < 0 || row >= split.rows())
-      throw Error(ErrorKind::internal,
-                  str("row ", row, " of a split with ", split.rows(), " rows"));
+  batch.example_ids.reserve(places.size() * static_cast<size_t>(split.choices));
+  runs.reserve(places.size() * static_cast<size_t>(split.choices));
+  for (const auto& [from, row, id, source] : places)
     for (int64_t text = row * split.choices; text < (row + 1) * split.choices; ++text) {
-      runs.push_back(run_of(split, row, text, side));
-      batch.example_ids.push_back(row);
+      runs.push_back(run_of(*from, row, text, side));
+      batch.example_ids.push_back(id);
     }
-  }
   lay_out(runs, batch);
   const int64_t tokens = batch.tokens();
   batch.token_ids = torch::empty({tokens}, longs);
@@ -89,31 +115,62 @@ Batch tokens_of(const Split& split, std::span<const int64_t> rows, Side side,
   batch.positions = torch::empty({tokens}, longs);
   batch.slots = torch::empty({tokens}, longs);
   batch.offsets = torch::empty({batch.rows() + 1}, longs);
-  fill_tokens(split, runs, batch);
+  fill_tokens(runs, batch);
   return batch;
 }
 
-void fill_targets(const Split& split, std::span<const int64_t> rows,
+// All rows of a batch have the same kind of targets (mix() sees to it).
+void fill_targets(const Split& split, const std::vector<Place>& places,
                   const torch::TensorOptions& floats, Targets& targets) {
-  auto count = static_cast<int64_t>(rows.size()),
+  auto count = static_cast<int64_t>(places.size()),
        classes = static_cast<int64_t>(split.labels.size());
-  if (!split.values.empty()) {
+  const Split& first = split.mixture != nullptr ? *split.mixture->sources[0].split : split;
+  if (!first.values.empty()) {
     targets.values = torch::empty({count}, floats);
     auto* out = targets.values.data_ptr<float>();
-    for (int64_t row : rows) *out++ = split.values[row];
+    for (const Place& place : places) *out++ = place.split->values[place.row];
   }
-  if (split.classes.empty() && split.soft.empty()) return;
+  if (first.classes.empty() && first.soft.empty()) return;
   targets.distribution = torch::empty({count, classes}, floats);
   auto* out = targets.distribution.data_ptr<float>();
-  for (int64_t row : rows) {
-    if (!split.soft.empty()) {
-      std::copy_n(split.soft.data() + row * classes, classes, out);
+  for (const Place& place : places) {
+    if (!place.split->soft.empty()) {
+      std::copy_n(place.split->soft.data() + place.row * classes, classes, out);
     } else {
       std::fill_n(out, classes, 0.f);
-      out[split.classes[row * split.choices]] = 1;
+      out[place.split->classes[place.row * split.choices]] = 1;
     }
     out += classes;
   }
+}
+
+// What rows of any task may have. In a mixture, a source without weights weighs 1; groups are those
+// of all sources or of none.
+void fill_columns(const Split& split, const std::vector<Place>& places,
+                  const torch::TensorOptions& floats, Batch& batch) {
+  const auto longs = floats.dtype(torch::kInt64);
+  const auto count = static_cast<int64_t>(places.size());
+  bool weights = !split.weights.empty(), groups = !split.groups.empty();
+  if (split.mixture != nullptr) {
+    const auto& sources = split.mixture->sources;
+    weights = std::any_of(sources.begin(), sources.end(),
+                          [](const auto& source) { return !source.split->weights.empty(); });
+    groups = std::all_of(sources.begin(), sources.end(),
+                         [](const auto& source) { return !source.split->groups.empty(); });
+    batch.sources = torch::empty({count}, longs);
+    auto* out = batch.sources.data_ptr<int64_t>();
+    for (const Place& place : places) *out++ = place.source;
+  }
+  if (weights) {
+    batch.targets.weights = torch::empty({count}, floats);
+    auto* out = batch.targets.weights.data_ptr<float>();
+    for (const Place& place : places)
+      *out++ = place.split->weights.empty() ? 1.f : place.split->weights[place.row * split.choices];
+  }
+  if (!groups) return;
+  batch.targets.groups = torch::empty({count}, longs);
+  auto* out = batch.targets.groups.data_ptr<int64_t>();
+  for (const Place& place : places) *out++ = place.split->groups[place.row * split.choices];
 }
 
 // Lists the tokens with a label.
@@ -141,31 +198,79 @@ void label_next_tokens(const torch::TensorOptions& longs, Batch& batch) {
   list_labelled(longs, batch.targets);
 }
 
+// Of the tokens with a label those whose label, the token behind them, is of the row's target.
+void mark_answers(const std::vector<Place>& places, const torch::TensorOptions& floats,
+                  Batch& batch) {
+  TokenMark mark{answer_mark,
+                 torch::zeros({static_cast<int64_t>(batch.targets.labelled.size())}, floats), 0};
+  auto* among = mark.among.data_ptr<float>();
+  size_t label = 0;
+  for (size_t row = 0; row < places.size(); ++row) {
+    const Split& split = *places[row].split;
+    const int64_t first =
+        split.answers ? split.first_lengths[places[row].row] : split.length(places[row].row);
+    for (; label < batch.targets.labelled.size() &&
+           batch.targets.labelled[label] < batch.row_offsets[row + 1];
+         ++label) {
+      if (batch.targets.labelled[label] + 1 - batch.row_offsets[row] < first) continue;
+      among[label] = 1;
+      ++mark.update;
+    }
+  }
+  batch.targets.marks.push_back(std::move(mark));
+}
+
 // The classes of words, at the words' first tokens.
-void label_words(const Split& split, std::span<const int64_t> rows,
-                 const torch::TensorOptions& longs, Batch& batch) {
+void label_words(const std::vector<Place>& places, const torch::TensorOptions& longs,
+                 Batch& batch) {
   torch::Tensor labels = torch::empty({batch.tokens()}, longs);
   auto* out = labels.data_ptr<int64_t>();
-  for (int64_t row : rows)
-    out = std::copy(split.token_classes.begin() + split.offsets[row],
-                    split.token_classes.begin() + split.offsets[row + 1], out);
+  for (const Place& place : places) {
+    const Split& split = *place.split;
+    out = std::copy(split.token_classes.begin() + split.offsets[place.row],
+                    split.token_classes.begin() + split.offsets[place.row + 1], out);
+  }
   batch.targets.token_labels = labels;
   list_labelled(longs, batch.targets);
 }
 
-void fill_spans(const Split& split, std::span<const int64_t> rows,
-                const torch::TensorOptions& longs, Targets& targets) {
-  targets.spans = torch::empty({static_cast<int64_t>(rows.size()), 2}, longs);
+void fill_spans(const std::vector<Place>& places, const torch::TensorOptions& longs,
+                Targets& targets) {
+  targets.spans = torch::empty({static_cast<int64_t>(places.size()), 2}, longs);
   auto* out = targets.spans.data_ptr<int64_t>();
-  for (int64_t row : rows) {
-    *out++ = split.spans[2 * row];
-    *out++ = split.spans[2 * row + 1];
+  for (const Place& place : places) {
+    *out++ = place.split->spans[2 * place.row];
+    *out++ = place.split->spans[2 * place.row + 1];
   }
 }
 
 }  // namespace
 
+bool has_answers(const Split& split) {
+  if (split.mixture == nullptr) return split.answers;
+  const auto& sources = split.mixture->sources;
+  return std::any_of(sources.begin(), sources.end(),
+                     [](const auto& source) { return source.split->answers; });
+}
+
+int64_t answer_tokens(const Split& split, int64_t row) {
+  const Place place = places_of(split, {&row, 1})[0];
+  if (!place.split->answers) return 0;
+  const int64_t length = split.length(row), first = place.split->first_lengths[place.row];
+  return std::min(length - first, length - 1);
+}
+
+int64_t source_tokens(const Split& split, int64_t row) {
+  const Place place = places_of(split, {&row, 1})[0];
+  return split.task == Task::sequence_to_sequence ? place.split->first_lengths[place.row]
+                                                  : split.length(row);
+}
+
 int64_t labelled_tokens(const Split& split, int64_t row) {
+  if (split.mixture != nullptr) {
+    const Mixture::Place at = split.mixture->at(row);
+    return labelled_tokens(*split.mixture->sources[at.source].split, at.row);
+  }
   const int64_t begin = split.offsets[row], end = split.offsets[row + 1];
   if (split.task == Task::language_model) return std::max<int64_t>(0, end - begin - 1);
   if (split.task == Task::sequence_to_sequence) return end - begin - split.first_lengths[row];
@@ -175,6 +280,11 @@ int64_t labelled_tokens(const Split& split, int64_t row) {
 }
 
 void check_longest(const Split& split, int64_t tokens) {
+  if (split.mixture != nullptr) {
+    for (const Mixture::Source& source : split.mixture->sources)
+      check_longest(*source.split, tokens);
+    return;
+  }
   const bool writes = split.task == Task::sequence_to_sequence;
   for (int64_t text = 0; text < split.texts(); ++text) {
     const int64_t all = split.offsets[text + 1] - split.offsets[text];
@@ -195,13 +305,17 @@ Batch pack(const Split& split, std::span<const int64_t> rows, bool pin) {
   const auto floats = torch::TensorOptions().dtype(torch::kFloat32).pinned_memory(pinned);
   const auto longs = floats.dtype(torch::kInt64);
   const bool writes = split.task == Task::sequence_to_sequence;
-  Batch batch = tokens_of(split, rows, writes ? Side::source : Side::all, longs);
-  fill_targets(split, rows, floats, batch.targets);
+  const std::vector<Place> places = places_of(split, rows);
+  Batch batch = tokens_of(split, places, writes ? Side::source : Side::all, longs);
+  fill_targets(split, places, floats, batch.targets);
+  fill_columns(split, places, floats, batch);
   if (split.task == Task::language_model) label_next_tokens(longs, batch);
-  if (!split.token_classes.empty()) label_words(split, rows, longs, batch);
-  if (!split.spans.empty()) fill_spans(split, rows, longs, batch.targets);
+  if (has_answers(split)) mark_answers(places, floats, batch);
+  const Split& first = split.mixture != nullptr ? *split.mixture->sources[0].split : split;
+  if (!first.token_classes.empty()) label_words(places, longs, batch);
+  if (!first.spans.empty()) fill_spans(places, longs, batch.targets);
   if (writes) {
-    batch.decoder = std::make_shared<const Batch>(tokens_of(split, rows, Side::target, longs));
+    batch.decoder = std::make_shared<const Batch>(tokens_of(split, places, Side::target, longs));
     batch.targets.token_labels = batch.decoder->token_ids;
     list_labelled(longs, batch.targets);
   }

@@ -7,6 +7,7 @@
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
 #include "compress/data/loader.h"
+#include "compress/data/mixture.h"
 
 namespace compress::data {
 
@@ -23,12 +24,22 @@ std::vector<uint32_t> first_numbers(int64_t count) {
   return numbers;
 }
 
-std::vector<uint32_t> all_rows(const Split& split, int64_t batch) {
+void check_numbers(const Split& split, int64_t batch) {
   if (batch < 1) throw Error(ErrorKind::internal, str("batches of ", batch, " rows"));
   if (split.rows() > std::numeric_limits<uint32_t>::max())
     throw Error(ErrorKind::data, str("a split of ", with_commas(split.rows()), " rows"),
                 split.file.string(), "divide the file over several data sets");
+}
+
+std::vector<uint32_t> all_rows(const Split& split, int64_t batch) {
+  check_numbers(split, batch);
   return first_numbers(split.rows());
+}
+
+std::vector<uint32_t> rows_of_epoch(const Split& split, const SamplerOptions& options,
+                                    int64_t epoch) {
+  check_numbers(split, options.batch);
+  return mixed_rows(*split.mixture, options.seed, options.shuffle, epoch);
 }
 
 // Sorts rows by length, equal ones as they stand. A length is looked up once: rows lie anywhere in
@@ -64,7 +75,8 @@ std::vector<int64_t> Batches::operator[](size_t i) const {
 }
 
 Batches epoch_batches(const Split& split, const SamplerOptions& options, int64_t epoch) {
-  std::vector<uint32_t> rows = all_rows(split, options.batch);
+  std::vector<uint32_t> rows = split.mixture == nullptr ? all_rows(split, options.batch)
+                                                        : rows_of_epoch(split, options, epoch);
   if (!options.shuffle) return Batches(std::move(rows), options.batch);
   Random random(stream_seed(options.seed, "data", static_cast<uint64_t>(epoch)));
   permute(rows, random);

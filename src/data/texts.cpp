@@ -5,7 +5,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "files/annotated.h"
-#include "tasks/labels.h"
+#include "tasks/task.h"
 
 namespace compress::data {
 
@@ -53,7 +53,7 @@ bool TextReader::next(TextRow& row) {
 void read_texts(const DatasetOptions& options, const std::string& split,
                 const std::function<void(std::string_view)>& take) {
   const Layout layout = layout_of(options);
-  const Task task = facts_of(options).task;
+  const bool tagged = kind_of(options).text_kind() == CellKind::words;
   Source source(split_file(options, split));
   const std::unique_ptr<Reader> reader = open_reader(source, options, layout.columns);
   const int64_t wanted = options.limit.value_or(std::numeric_limits<int64_t>::max());
@@ -67,7 +67,7 @@ void read_texts(const DatasetOptions& options, const std::string& split,
       continue;
     }
     for (size_t cell = 0; cell < layout.targets && cell < record.cells.size(); ++cell) {
-      if (task != Task::token_classification) {
+      if (!tagged) {
         take(record.cells[cell]);
         continue;
       }

@@ -8,6 +8,8 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
+#include "compress/data/mixture.h"
+#include "compress/data/task.h"
 #include "compress/nn/architecture.h"
 #include "compress/nn/packed.h"
 #include "scorers.h"
@@ -78,6 +80,29 @@ void judge_classes(const data::Split& split, Evaluation& result, Predictions& pr
   result.loss = at::cross_entropy_loss(result.logits, labels).item<double>();
 }
 
+// The rows of queries: a classifier's by the log-odds of the positive class, which order as its
+// probability and stay apart where that is 1, a regressor's by their scores.
+void rank_rows(const Scoring& s, const Evaluation& result, RankedRows& ranked) {
+  if (s.split.groups.empty() || s.split.choices > 1) return;
+  const int64_t count = result.rows, classes = result.logits.size(1);
+  ranked.groups.assign(s.split.groups.begin(), s.split.groups.begin() + count);
+  if (s.config.head == HeadKind::regression) {
+    ranked.scores = s.predictions.values;
+    ranked.relevance = s.predictions.targets;
+    return;
+  }
+  const Tensor logits = result.logits.to(torch::kFloat64);
+  const int64_t positive = s.predictions.positive_class;
+  std::vector<int64_t> others;
+  for (int64_t c = 0; c < classes; ++c)
+    if (c != positive) others.push_back(c);
+  const Tensor odds = (logits.select(1, positive) -
+                       at::logsumexp(logits.index_select(1, torch::tensor(others)), {1}))
+                          .contiguous();
+  ranked.scores.assign(odds.const_data_ptr<double>(), odds.const_data_ptr<double>() + count);
+  for (int64_t label : s.predictions.labels) ranked.relevance.push_back(label == positive);
+}
+
 // Classes, choices and scores of rows. Says how long the warm-up took.
 std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& result) {
   const std::vector<int64_t> columns = columns_of(s.config, s.split);
@@ -94,6 +119,7 @@ std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& res
   if (s.options.processes != nullptr) s.options.processes->sum(result.logits);  // others hold zeros
   if (s.config.head != HeadKind::regression) {
     judge_classes(s.split, result, s.predictions);
+    rank_rows(s, result, s.predictions.ranked);
     return warming;
   }
   for (int64_t row = 0; row < count; ++row) {
@@ -101,6 +127,7 @@ std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& res
     s.predictions.targets.push_back(s.split.values[static_cast<size_t>(row)]);
   }
   result.loss = mean_squared_error(s.predictions.values, s.predictions.targets).value;
+  rank_rows(s, result, s.predictions.ranked);
   return warming;
 }
 
@@ -115,26 +142,7 @@ nn::HeadOutputs Scoring::outputs(const data::Batch& batch) const {
 }
 
 bool can_score(HeadKind head, data::Task task) {
-  switch (head) {
-    case HeadKind::classification:
-      return task == data::Task::classification;
-    case HeadKind::regression:
-      return task == data::Task::regression;
-    case HeadKind::masked_lm:
-      return true;
-    case HeadKind::causal_lm:
-      return task == data::Task::language_model;
-    case HeadKind::seq2seq_lm:
-      return task == data::Task::sequence_to_sequence;
-    case HeadKind::token_classification:
-      return task == data::Task::token_classification;
-    case HeadKind::span:
-      return task == data::Task::span;
-    case HeadKind::multiple_choice:
-      return task == data::Task::multiple_choice;
-    default:
-      return false;
-  }
+  return head == HeadKind::masked_lm || data::facts_of(task).head == nn::head_name(head);
 }
 
 void check_task(const nn::ModelConfig& config, const std::string& place) {
@@ -151,6 +159,11 @@ void check_task(const nn::ModelConfig& config, const std::string& place) {
 
 void check_rows(const data::Split& split, const nn::ModelConfig& config,
                 const text::Tokenizer* tokenizer) {
+  if (split.mixture != nullptr) {
+    for (const data::Mixture::Source& source : split.mixture->sources)
+      check_rows(*source.split, config, tokenizer);
+    return;
+  }
   if (const auto places = nn::learned_places(config)) data::check_longest(split, *places);
   // Only a tokenizer with more tokens can have written such an id; large files are not read for it.
   if (tokenizer != nullptr && tokenizer->vocabulary_size() <= config.vocab_size) return;
@@ -218,19 +231,23 @@ MetricTask metric_task(HeadKind head) {
 }  // namespace
 
 void check_metrics(std::span<const std::string> names, const nn::ModelConfig& config,
-                   bool one_is_named) {
+                   bool one_is_named, bool groups) {
   const bool entities = are_entity_tags(config.labels);
   for (const std::string& name : names) {
-    check_metric(name, metric_task(config.head), entities);
+    check_metric(name, metric_task(config.head), entities,
+                 groups && config.head != HeadKind::multiple_choice);
     if (name == "f1" && !one_is_named && nn::has_labels(config.head) && config.outputs() != 2)
       f1_needs_two(config.outputs());
   }
 }
 
 std::vector<std::string> default_metrics(const nn::ModelConfig& config) {
-  if (config.head == HeadKind::multiple_choice) return {"accuracy"};
-  return default_metric_names(metric_task(config.head), config.outputs(),
-                              are_entity_tags(config.labels));
+  const data::TaskFacts* task = data::task_of_head(nn::head_name(config.head));
+  if (task == nullptr) return data::facts_of(data::Task::unlabelled).metrics;
+  if (!task->metrics_of_two.empty() && config.outputs() == 2) return task->metrics_of_two;
+  if (!task->metrics_of_entities.empty() && are_entity_tags(config.labels))
+    return task->metrics_of_entities;
+  return task->metrics;
 }
 
 Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOptions& options) {

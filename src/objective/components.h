@@ -32,6 +32,23 @@ Unit unit_of(nn::HeadKind head, const data::Batch& batch);
 // token, not a few of them, has one.
 bool needs_chunks(nn::HeadKind head);
 
+// Over which labelled tokens a term is: all of them, or those of a mark.
+inline constexpr const char* all_tokens = "all";
+inline constexpr const char* tokens_doc =
+    "of heads on tokens: all labelled tokens, or those of a mark, over which the mean then is "
+    "(answer: the target behind a language model's text)";
+// Error{recipe} at `place` for a mark where the head's losses are not of labelled tokens.
+void check_tokens(const std::string& tokens, nn::HeadKind head, const recipe::Mark& place);
+// Losses [M] of the labelled tokens, of which the mean over the update's labelled tokens is to be
+// that over the mark's: 0 for the others, and the rest scaled. Error{data} at `place` for a batch
+// without the mark.
+torch::Tensor of_mark(const torch::Tensor& values, const data::Batch& batch,
+                      const std::string& tokens, const recipe::Mark& place);
+// Needs::mark of a term over these tokens.
+std::string mark_of(const std::string& tokens);
+// Part::unrecordable of it.
+std::string mark_refusal(const std::string& tokens);
+
 // What becomes of token logits of a span head, [T, 2] of B rows: logits over the tokens of each
 // row, [2 B, longest], first the B rows' first tokens; -inf where a row is shorter.
 torch::Tensor over_row_tokens(const torch::Tensor& token_logits, const data::Batch& batch);

@@ -12,6 +12,7 @@ using nn::HeadKind;
 struct LabelsOptions {
   double label_smoothing = 0;
   std::string head;
+  std::string tokens = all_tokens;
   recipe::Ramp weight = 1;
 
   static const recipe::Options<LabelsOptions>& options() {
@@ -21,6 +22,7 @@ struct LabelsOptions {
                    "share of the target that is spread evenly over all classes")
             .range(0, 0.999)
             .field("head", &LabelsOptions::head, head_doc)
+            .field("tokens", &LabelsOptions::tokens, tokens_doc)
             .field("weight", &LabelsOptions::weight, weight_doc)
             .at_least(0);
     return description;
@@ -30,7 +32,7 @@ struct LabelsOptions {
 class Labels final : public Objective {
  public:
   explicit Labels(const LabelsOptions& options)
-      : smoothing_(options.label_smoothing), of_(options.head) {
+      : smoothing_(options.label_smoothing), of_(options.head), tokens_(options.tokens) {
     weight_ = options.weight;
   }
 
@@ -49,16 +51,18 @@ class Labels final : public Objective {
                   str("label_smoothing has no meaning for ",
                       head_ == HeadKind::regression ? "regression" : nn::head_name(head_)),
                   mark_.text(), "remove it");
+    check_tokens(tokens_, head_, mark_);
   }
 
   roles::Needs needs() const override {
-    roles::Needs needs;
+    roles::Needs needs{.mark = mark_of(tokens_)};
     if (!of_.empty()) needs.student.heads.insert(of_);
     return needs;
   }
+  std::string unrecordable() const override { return mark_refusal(tokens_); }
 
   Losses compute(const Signals& signals) override {
-    return {values(signals), unit_of(head_, signals.batch)};
+    return {of_mark(values(signals), signals.batch, tokens_, mark_), unit_of(head_, signals.batch)};
   }
 
  private:
@@ -122,6 +126,7 @@ class Labels final : public Objective {
 
   double smoothing_;
   std::string of_;
+  std::string tokens_;
   HeadKind head_ = HeadKind::none;
 };
 

@@ -33,6 +33,10 @@ Tensor rows_of(Unit unit, const data::Batch& batch) {
   return batch.choices == 1 ? rows : rows.floor_divide(batch.choices);
 }
 
+Tensor both(const Tensor& one, const Tensor& other) {
+  return !one.defined() ? other : !other.defined() ? one : one * other;
+}
+
 }  // namespace
 
 void Losses::add(Tensor values, Unit unit) {
@@ -45,13 +49,14 @@ void Losses::add(Tensor values, Unit unit) {
 }
 
 Tensor Losses::share(const data::Batch& batch, const Tensor& row_weights) const {
+  const Tensor weights = both(batch.targets.weights, row_weights);
   Tensor total;
   for (const UnitLosses& losses : list_) {
     Tensor values = losses.values;
-    if (row_weights.defined())
+    if (weights.defined())
       values = values * (losses.unit == Unit::rows
-                             ? row_weights
-                             : row_weights.index_select(0, rows_of(losses.unit, batch)));
+                             ? weights
+                             : weights.index_select(0, rows_of(losses.unit, batch)));
     const Tensor mean = values.sum() / count_of(losses.unit, batch, values);
     total = total.defined() ? total + mean : mean;
   }
@@ -71,6 +76,7 @@ Tensor Losses::of_rows(const data::Batch& batch) const {
             (all / count_of(losses.unit, batch, own));
     rows = rows.defined() ? rows + own : own;
   }
+  if (batch.targets.weights.defined()) rows = rows * batch.targets.weights;
   return batch.part.counts ? rows : torch::zeros_like(rows);
 }
 

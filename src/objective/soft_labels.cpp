@@ -15,6 +15,7 @@ struct SoftLabelsOptions {
   recipe::Ramp temperature = 1;
   bool scale_t2 = true;
   std::string head;
+  std::string tokens = all_tokens;
   recipe::Ramp weight = 1;
   std::optional<recipe::Reference> teacher;
 
@@ -27,6 +28,7 @@ struct SoftLabelsOptions {
             .field("scale_t2", &SoftLabelsOptions::scale_t2,
                    "multiplies by T^2, so that gradients keep their size whatever T is")
             .field("head", &SoftLabelsOptions::head, head_doc)
+            .field("tokens", &SoftLabelsOptions::tokens, tokens_doc)
             .field("weight", &SoftLabelsOptions::weight, weight_doc)
             .at_least(0)
             .field("teacher", &SoftLabelsOptions::teacher, teacher_doc);
@@ -40,14 +42,18 @@ class SoftLabels final : public Objective {
       : temperature_(options.temperature),
         scale_t2_(options.scale_t2),
         of_(options.head),
+        over_(options.tokens),
         heads_(options.head) {
     weight_ = options.weight;
     named_teacher_ = options.teacher;
   }
 
   roles::Needs needs() const override {
-    return heads_.of(reads({.logits = true, .top_tokens = true}));
+    roles::Needs needs = heads_.of(reads({.logits = true, .top_tokens = true}));
+    needs.mark = mark_of(over_);
+    return needs;
   }
+  std::string unrecordable() const override { return mark_refusal(over_); }
 
   void bind(const roles::Scene& scene) override {
     Objective::bind(scene);
@@ -62,6 +68,7 @@ class SoftLabels final : public Objective {
                   head_ == HeadKind::regression ? "use logits_mse for regression"
                                                 : "use hidden_states for a model without classes");
     heads_.bind(scene.student, *taught(scene), name_, mark_);
+    check_tokens(over_, head_, mark_);
   }
 
   Losses compute(const Signals& signals) override {
@@ -76,7 +83,9 @@ class SoftLabels final : public Objective {
             : from_logits(student, heads_.teacher(*signals.teacher), signals.batch, temperature);
     if (unit == Unit::tokens && signals.batch.present.defined())
       divergence = divergence * signals.batch.present.squeeze(1);
-    return {scale_t2_ ? divergence * (temperature * temperature) : divergence, unit};
+    return {of_mark(scale_t2_ ? divergence * (temperature * temperature) : divergence,
+                    signals.batch, over_, mark_),
+            unit};
   }
 
  private:
@@ -138,6 +147,7 @@ class SoftLabels final : public Objective {
   recipe::Ramp temperature_;
   bool scale_t2_;
   std::string of_;
+  std::string over_;  // which tokens
   HeadKind head_ = HeadKind::none;
   ComparedHeads heads_;
 };

@@ -25,6 +25,11 @@ Progress length_of(const Job& job) {
   return length;
 }
 
+// Rows that examples are of, whatever an epoch of a mixture takes of them.
+int64_t rows_of(const Job& job) {
+  return job.data != nullptr ? job.data->rows() : job.rows;
+}
+
 std::vector<roles::Voice> voices_of(const Job& job) {
   std::vector<roles::Voice> voices;
   for (const Given& given : job.given)
@@ -93,7 +98,7 @@ void freeze(const ModelOptions& model, nn::ParamTable& weights) {
 
 Binding::Binding(const Job& job)
     : student_(*job.student),
-      values_(job.rows),
+      values_(rows_of(job)),
       scene_{.student = job.student->config(),
              .weights = job.student->params(),
              .helpers = helpers_,
@@ -109,7 +114,7 @@ Binding::Binding(const Job& job)
                    return roles_.optimizer->moments(parameter);
                  },
              .model = job.student,
-             .rows = job.rows,
+             .rows = rows_of(job),
              .values = job.data != nullptr ? &values_ : nullptr,
              .left = job.left} {
   prepare_device(job.device);

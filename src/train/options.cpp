@@ -116,7 +116,8 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
           .named_components("teachers", &TrainOptions::teachers, teacher::teachers,
                             "several teachers, or one of another kind, under names that objectives "
                             "choose from")
-          .field("data", &TrainOptions::data, "name of a data set")
+          .field("data", &TrainOptions::data,
+                 "name of a data set, or {mix: {NAME: WEIGHT, ...}}, several of them")
           .required()
           .field("for", &TrainOptions::length, "length of the stage")
           .above(0)

@@ -145,6 +145,18 @@ TEST_F(OnCard, SeveralHeadsTrainAsOnTheCpu) {
   EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), Bench(yaml).weights()), 1e-3);
 }
 
+// Rows with weights of two data sets, in steps and in graphs.
+TEST_F(OnCard, MixturesTrainAsOnTheCpu) {
+  const std::string yaml = mixed + plain_steps;
+  EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), untrained()), 1e-4);
+  const Place place{card_, nn::Precision::bf16};
+  const std::string steps = mixed + ("for: 18 steps\n" + distillation);
+  const Distance seen =
+      distance(trained(steps + "graphs: false\n", place), trained(steps, place), untrained());
+  EXPECT_GT(seen.moved, 1e-3);
+  EXPECT_LT(seen.between, seen.moved / 4);
+}
+
 // An activation near the middle of two integers may round either way: a step of 1 / 127 of its
 // row's largest value, in few of them. On the CPU alone, weights that differ by 1e-7 end 0.01
 // apart.

@@ -26,6 +26,9 @@ nlohmann::json score(const nlohmann::json& line) {
   p.nll_sum = line.value("nll_sum", p.nll_sum);
   p.tokens = line.value("tokens", p.tokens);
   p.positive_class = line.value("positive_class", p.positive_class);
+  p.ranked.groups = line.value("groups", p.ranked.groups);
+  p.ranked.scores = line.value("scores", p.ranked.scores);
+  p.ranked.relevance = line.value("relevance", p.ranked.relevance);
   auto names = line.at("names").get<std::vector<std::string>>();
   nlohmann::json out = nlohmann::json::array();
   for (const compress::Metric& m : compress::compute_metrics(names, p))

@@ -6,9 +6,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace compress::data {
+
+// The mark of a target's tokens behind a language model's prompt.
+inline constexpr const char* answer_mark = "answer";
+
+// Some of the tokens with a label, under a name: those of an answer, say, beside all of a row.
+struct TokenMark {
+  std::string name;
+  torch::Tensor among;  // [M] float32, in the order of token_index: 1 for the tokens it has, else 0
+  int64_t update = 0;   // tokens that it has in the whole update
+};
 
 // What is to be predicted. A field is undefined where the task has none of it.
 struct Targets {
@@ -24,6 +35,15 @@ struct Targets {
   // and empty where nobody did.
   torch::Tensor token_index;
   std::vector<int64_t> labelled;
+  std::vector<TokenMark> marks;
+  // [examples] float32, not negative: what the losses of an example are multiplied by before the
+  // mean over the update's units, which are counted, not weighed. A weight is so the example's own
+  // affair: it means the same whatever else is in the batch, however the update is cut, and the
+  // expected gradient is that of sum_i w_i loss_i / N. Undefined: 1.
+  torch::Tensor weights;
+  torch::Tensor groups;  // [examples] int64, the same for the rows of one query (Split::groups)
+
+  const TokenMark* mark(const std::string& name) const;
 };
 
 // Where a batch lies in its update when it is not all of it: a micro-batch, the share of one of
@@ -52,6 +72,7 @@ struct Batch {
   // Rows of one example, which lie next to each other (multiple choice); example_ids name it once
   // a row, and targets count examples.
   int64_t choices = 1;
+  torch::Tensor sources;  // [examples] int64: which data set of a mixture; undefined without one
   Targets targets;
   Part part;
   // The rows that a sequence-to-sequence batch asks to be written, as many as rows(). The decoder

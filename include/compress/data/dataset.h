@@ -61,6 +61,8 @@ struct DatasetOptions {
   recipe::Reference positive;            // the class that `f1` is about; "" = see classes.h
   std::string answer, answer_start;  // span: columns of the answer and of its place, in characters
   std::vector<std::string> choices;  // multiple_choice: columns of the second texts
+  std::string weight;  // column of what a row's losses are multiplied by in training, "" = none
+  std::string group;   // column whose text is the same for the rows of one query, "" = none
   bool header = true;
   std::optional<bool> quoting;      // default: csv yes, tsv no
   int64_t max_length = 128;         // tokens a row, special ones included
@@ -80,6 +82,7 @@ struct DatasetOptions {
 std::vector<std::pair<std::string, const Origin*>> parts_of(const DatasetOptions& options);
 
 struct PassageSource;
+struct Mixture;
 Task task_of(const DatasetOptions& options);  // Error{recipe} for an unknown one
 
 // One split, tokenised: T tokens of N rows packed one after the other, in memory or in a mapped
@@ -99,11 +102,16 @@ struct Split {
   Array<int32_t> spans;          // [2 N] span: first and last token of the answer, in the row
   Array<float> values;           // [N] regression targets, or empty
   Array<float> soft;             // [N * C] soft labels, or empty
-  Array<int64_t> lines;          // [N] 1-based line of each row in its file
-  int64_t blank_lines = 0;       // skipped
-  int64_t empty_rows = 0;        // rows without text that were left out
-  int64_t skipped = 0;           // rows of the file with one of the options' skip_labels
-  std::string positive;          // as in the options
+  Array<float> weights;          // [N] Targets::weights, or empty
+  Array<int64_t> groups;         // [N] group_number() of the row's group, or empty
+  // language_model: whether rows are a text with its target behind it. first_lengths then count the
+  // text's tokens, and those of the target have the mark "answer".
+  bool answers = false;
+  Array<int64_t> lines;     // [N] 1-based line of each row in its file
+  int64_t blank_lines = 0;  // skipped
+  int64_t empty_rows = 0;   // rows without text that were left out
+  int64_t skipped = 0;      // rows of the file with one of the options' skip_labels
+  std::string positive;     // as in the options
   // SHA-256 of the file's content, the options that decide what is read from it (max_length too),
   // the class names and the tokenizer: two splits with the same hash hold the same tokens and
   // targets.
@@ -115,14 +123,22 @@ struct Split {
   // multiple_choice: so many texts make one row, the arrays above say N for rows() times that.
   int64_t choices = 1;
   std::shared_ptr<PassageSource> passages;  // span: what it was read from; see passages.h
+  // The splits that it is a mixture of; of its own it then has offsets alone. See mixture.h.
+  std::shared_ptr<const Mixture> mixture;
 
   int64_t texts() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int64_t rows() const { return texts() / choices; }
   int64_t length(int64_t row) const {
     return offsets[(row + 1) * choices] - offsets[row * choices];
   }
+  // Rows that an epoch of training has: rows(), or what a mixture says.
+  int64_t epoch_rows() const;
   std::string place(int64_t row) const;  // "data/movies/train.tsv:17"
 };
+
+// The number of a group: 63 bits of the SHA-256 of its text, so that no table of names has to be
+// kept, whatever reads the file in whatever order. Spaces around it do not count.
+int64_t group_number(std::string_view text);
 
 // Reads and tokenises one split ("train", "validation", "test") in `threads` threads (0 = one a
 // processor).
@@ -140,14 +156,19 @@ struct Split {
 // the tokenizer has one and did not write it itself (append_end). With `concatenate`, the rows of
 // the split are not those of the file: all texts are one sequence, cut into rows of max_length
 // tokens, the last one shorter, and a row's line is that in which it begins. For
-// sequence_to_sequence, both texts have the special tokens of a single text.
+// sequence_to_sequence, both texts have the special tokens of a single text. A language model's
+// target follows its text: special tokens are those of the text alone (an end-of-text token that
+// the tokenizer puts behind it is taken away), the end-of-text token stands behind the target, and
+// each of the two is cut for itself (max_length, max_target_length).
 //
 // For classification, `labels` are the class names: empty = as label_names() says. A row's label is
 // found among them by name, or by number where all of them are placeholders (classes.h). Rows whose
 // label is one of `skip_labels` are left out and counted; a tagged word with such a label has no
 // class. Class names that look like "no class" are warned about with the training split. Soft
 // labels become probabilities with sum 1 (a sum within 1e-3 of 1 is accepted) in the order of
-// `labels`, matched by name.
+// `labels`, matched by name. A weight is a finite number, not negative; a group any text or number
+// (its column may be one of the texts). All windows of a passage and choices of an example have
+// those of their row.
 //
 // The file is read in pieces of some megabytes. With a cache (options.cache; auto: for files above
 // 64 MB, in `tokenised/` of $COMPRESS_CACHE, $XDG_CACHE_HOME/compress or ~/.cache/compress), the
@@ -160,10 +181,10 @@ struct Split {
 // column that is not there (with the nearest name), NUL bytes, a row above 16 MB; and, all bad rows
 // counted and the first five listed with their lines: bad UTF-8, short or long rows, unclosed
 // quotes, bad JSON, empty or unknown labels (with the nearest name), scores that are not finite
-// numbers, soft labels that are no distribution, texts (and targets) without a token.
-// Errors{recipe}: no such file in the options, unknown format, no label column for a labelled task,
-// a `positive` that is no class.
-// Error{disk} when a folder named in options.cache cannot be written.
+// numbers, soft labels that are no distribution, negative weights, empty groups, texts (and
+// targets) without a token. Errors{recipe}: no such file in the options, unknown format, no label
+// column for a labelled task, a `positive` that is no class. Error{disk} when a folder named in
+// options.cache cannot be written.
 Split load_split(const DatasetOptions& options, const std::string& name,
                  const text::Tokenizer& tokenizer, const std::vector<std::string>& labels = {},
                  int threads = 0);
@@ -191,7 +212,8 @@ int64_t count_rows(const DatasetOptions& options, const std::string& name);
 
 // Packs rows of a split into a batch on the CPU, in the given order (in pinned memory when `pin`
 // and there is a GPU). Class indices become one-hot rows of Targets::distribution. For a language
-// model's split token_labels are the next tokens; for a sequence-to-sequence split the targets go
+// model's split token_labels are the next tokens, and the mark "answer" is those that are of a
+// row's target, where rows have one; for a sequence-to-sequence split the targets go
 // to Batch::decoder and, all of them, to token_labels. Error{data} for ids of a mapped split that
 // lie outside the vocabulary.
 Batch pack(const Split& split, std::span<const int64_t> rows, bool pin = false);

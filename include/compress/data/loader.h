@@ -62,8 +62,9 @@ class Batches {
 
 // The batches of one epoch as row numbers: a seeded permutation of all rows, windows of `window`
 // batches sorted by length (ties stay as permuted) and cut, then the batches permuted. A pure
-// function of (lengths, options, epoch), drawn from the stream "data". Every row once;
-// steps_per_epoch batches, of which at most one is partial. Error{data} above 4,294,967,295 rows.
+// function of (lengths, options, epoch), drawn from the stream "data". Every row once, and of a
+// mixture the rows that mixed_rows() names; steps_per_epoch batches, of which at most one is
+// partial. Error{data} above 4,294,967,295 rows.
 Batches epoch_batches(const Split& split, const SamplerOptions& options, int64_t epoch);
 // Updates in one epoch.
 int64_t steps_per_epoch(int64_t rows, int64_t batch);

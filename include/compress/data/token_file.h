@@ -3,8 +3,8 @@
 //
 // Little-endian: a header of 4,096 bytes, then the arrays of data::Split, each from a multiple of
 // 4,096 bytes on: ids, offsets, first_lengths, lines, classes (or token_classes, or spans), values,
-// soft. Rows are Split::texts(). The header's counts
-// say where each array lies and how long the file is; nothing else in it is a position.
+// soft, weights, groups. Rows are Split::texts(). The header's counts say where each array lies and
+// how long the file is; nothing else in it is a position.
 
 #include <cstdint>
 #include <filesystem>
@@ -23,7 +23,8 @@ struct TokenFileKey {
   std::string content_hash;  // Split::content_hash
   int64_t vocabulary = 0;    // ids are 0 .. vocabulary - 1
   RowTargets targets = RowTargets::none;
-  int64_t classes = 0;  // number of classes (classes, soft, token_classes), else 0
+  int64_t classes = 0;                   // number of classes (classes, soft, token_classes), else 0
+  bool weights = false, groups = false;  // whether its rows have them
 };
 
 enum class TokenCheck {

@@ -71,8 +71,9 @@ std::string labels_differ(std::span<const std::string> data, std::span<const std
 // The default metric names of a model's task.
 std::vector<std::string> default_metrics(const nn::ModelConfig& config);
 // Error{recipe} for the first of `names` that a model of this configuration has no numbers for,
-// told before it is run. `one_is_named`: the data set says which class `f1` is about.
+// told before it is run. `one_is_named`: the data set says which class `f1` is about; `groups`: its
+// rows are of queries, which can be ranked.
 void check_metrics(std::span<const std::string> names, const nn::ModelConfig& config,
-                   bool one_is_named);
+                   bool one_is_named, bool groups = false);
 
 }  // namespace compress::eval

@@ -32,6 +32,13 @@ struct AnswerSums {
   int64_t questions = 0;
 };
 
+// Rows of queries, which are ranked within their query by their scores, the highest first.
+struct RankedRows {
+  std::vector<int64_t> groups;    // which query a row is of
+  std::vector<double> scores;     // finite
+  std::vector<double> relevance;  // finite, from 0; relevant: above 0
+};
+
 // What an evaluator gathered over a split. A classifier fills classes and labels, a regressor
 // values and targets, a language model nll_sum and tokens. A tagger fills classes and labels of all
 // words and, where its classes are tags of entities, entities; a model that finds answers fills
@@ -47,6 +54,7 @@ struct Predictions {
   bool positive_is_given = false;  // by the data set: `f1` then fits any number of classes
   std::optional<EntityCounts> entities;
   AnswerSums answers;
+  RankedRows ranked;  // of a split with groups
 };
 
 // Every function below throws Error{data} when there is nothing to score, Error{diverged} when a
@@ -77,6 +85,17 @@ Metric mean_squared_error(std::span<const double> values, std::span<const double
 // exp(nll_sum / tokens). Infinity with a note when the exponential overflows.
 Metric perplexity(double nll_sum, int64_t tokens);
 
+// Means over the queries that have a relevant row; the note counts the others. Rows with equal
+// scores: the mean over all orders of them (McSherry and Najork 2008, Computing information
+// retrieval performance measures efficiently in the presence of tied scores). 0 with a note where
+// no query has a relevant row. `at` is the k of "@k", 0 = whole rankings. n counts the queries.
+Metric mean_average_precision(const RankedRows& ranked);
+Metric mean_reciprocal_rank(const RankedRows& ranked, int64_t at = 0);
+Metric precision_at(const RankedRows& ranked, int64_t at);
+Metric recall_at(const RankedRows& ranked, int64_t at);
+// With the relevance as the gain and log2(rank + 1) as the discount.
+Metric normalised_discounted_gain(const RankedRows& ranked, int64_t at = 0);
+
 // Whether the class names are tags of entities: "O", and "B-<type>", "I-<type>" and so on of one of
 // the schemes IO, IOB1, IOB2, IOBES (E ends an entity, S is one word), BILOU (L, U) and BMES (M);
 // also without types ("B", "I", "O").
@@ -103,20 +122,16 @@ struct AnswerScore {
 };
 AnswerScore compare_answer(std::string_view predicted, std::span<const std::string> answers);
 
-// What a split is scored by when the recipe names no metrics.
+// What an evaluator gathers numbers of.
 enum class MetricTask { classification, regression, language_model, tagging, answers };
 
 // accuracy, f1, f1_macro, matthews, pearson, spearman, mse, perplexity, entity_f1,
-// entity_precision, entity_recall, exact_match, answer_f1.
+// entity_precision, entity_recall, exact_match, answer_f1, map, mrr, mrr@k, precision@k, recall@k,
+// ndcg, ndcg@k; see metric.h.
 std::vector<std::string> metric_names();
-// classification: accuracy, f1_macro, and with two classes f1 and matthews; regression: pearson,
-// spearman, mse; language_model: perplexity; tagging: entity_f1, entity_precision, entity_recall
-// (where there are entities) and accuracy; answers: answer_f1, exact_match.
-std::vector<std::string> default_metric_names(MetricTask task, int64_t num_classes,
-                                              bool entities = false);
 // Error{recipe} where the metric is unknown or needs numbers that the task does not give;
-// `entities`: the classes are tags of entities.
-void check_metric(const std::string& name, MetricTask task, bool entities);
+// `entities`: the classes are tags of entities; `groups`: the rows are of queries.
+void check_metric(const std::string& name, MetricTask task, bool entities, bool groups = false);
 // Throws the Error{recipe} of `f1` where no class is named and there are not two.
 [[noreturn]] void f1_needs_two(int64_t classes);
 // False for mse and perplexity. Throws Error{recipe} with the nearest name when `name` is unknown.

@@ -32,11 +32,12 @@ class Losses {
   const std::vector<UnitLosses>& list() const { return list_; }
 
   // The batch's share of the update's loss: for each unit the sum of its values over the number of
-  // such units in the whole update. A scalar float32. `row_weights` [rows or examples] multiplies
-  // each unit's loss by its row's weight; undefined: 1.
+  // such units in the whole update. A scalar float32. Each unit's loss is multiplied by the weight
+  // of its example: that of the data (Targets::weights) and `row_weights` [examples], each 1 where
+  // it is undefined.
   torch::Tensor share(const data::Batch& batch, const torch::Tensor& row_weights = {}) const;
-  // The loss of each row (or example) [B]: their mean over the update is the loss. Without
-  // gradients.
+  // The loss of each row (or example) [B], times its weight in the data: their mean over the update
+  // is the loss. Without gradients.
   torch::Tensor of_rows(const data::Batch& batch) const;
 
  private:

@@ -28,6 +28,7 @@ struct Asked {
 struct Needs {
   nn::Capture student;
   std::map<std::string, Asked> teachers;  // that are read, by name
+  std::string mark;  // of tokens that the data has to have (Targets::marks), or ""
   Needs& operator|=(const Needs& other);
 };
 

@@ -52,11 +52,31 @@ struct CheckpointOptions {
   static const recipe::Options<CheckpointOptions>& options();
 };
 
+// `data: {mix: {mnli: 2, qnli: 1}, temperature: 2, cap: 20000, epoch: 100000}`: several data sets
+// as one (data/mixture.h).
+struct MixOptions {
+  std::vector<recipe::Named<double>> mix;  // weights by the names of data sets
+  std::optional<double> temperature;
+  std::optional<int64_t> cap, epoch;
+  recipe::DataReference validation;  // whose validation part scores; "" = the first
+  recipe::Mark mark;
+  static const recipe::Options<MixOptions>& options();
+};
+
+// `data: mnli`, or a mixture. As a reference it is the data set that tells task and classes, and
+// whose validation and test parts are scored.
+struct TrainingData : recipe::DataReference {
+  std::optional<MixOptions> mixture;
+  using recipe::DataReference::DataReference;
+  // The data sets that are trained on, with their places.
+  std::vector<recipe::DataReference> sources() const;
+};
+
 struct TrainOptions {
   ModelOptions model;
   std::optional<TeacherOptions> teacher;  // short for one of `teachers` that is a model
   std::vector<recipe::Named<recipe::Component>> teachers;
-  recipe::DataReference data;
+  TrainingData data;
   Duration length = Duration::epochs(3);  // key `for`
   int64_t batch = 32;
   int64_t accumulate = 1;
@@ -82,3 +102,13 @@ std::vector<recipe::Named<recipe::Component>> teachers_of(const TrainOptions& op
 std::vector<std::string> teacher_names(const TrainOptions& options);
 
 }  // namespace compress::train
+
+template <>
+struct compress::recipe::Type<compress::train::TrainingData> {
+  static std::string name();
+  static Json schema();
+  static bool read(const Node& node, train::TrainingData& value, Problems& problems);
+  static Node write(const train::TrainingData& value);
+  static void references(const train::TrainingData& value, const std::string& path,
+                         std::vector<Referred>& found);
+};

@@ -145,13 +145,19 @@ void RowStream::tokenise_passages() {
       rows[i] = ask(options_, tokenizer_, first_[i], second_[i], answers_[i], places_[i]);
     });
   });
-  const std::vector<int64_t> lines = chunk_.lines.edit();
+  const std::vector<int64_t> lines = chunk_.lines.edit(), groups = chunk_.groups.edit();
+  const std::vector<float> weights = chunk_.weights.edit();
   chunk_.lines.clear();
+  chunk_.groups.clear();
+  chunk_.weights.clear();
   chunk_.offsets = {0};
   for (size_t i = 0; i < rows.size(); ++i) {
     if (!rows[i].problem.empty()) unusable_.add(lines[i], rows[i].problem, rows[i].hint);
-    for (size_t window = 0; window < rows[i].windows.starts.size(); ++window)
+    for (size_t window = 0; window < rows[i].windows.starts.size(); ++window) {
       add_window(rows[i].windows, window, rows[i].answer, lines[i], chunk_);
+      if (!weights.empty()) chunk_.weights.push_back(weights[i]);
+      if (!groups.empty()) chunk_.groups.push_back(groups[i]);
+    }
   }
 }
 

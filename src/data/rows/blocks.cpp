@@ -25,22 +25,54 @@ void append_token(text::PackedIds& packed, int32_t token, int64_t max_length) {
   packed.ids = std::move(ids);
 }
 
-int64_t drop_empty(text::PackedIds& packed, int64_t special, Array<int64_t>& lines) {
+void drop_ends(text::PackedIds& packed, int32_t token) {
+  std::vector<int32_t> ids;
+  ids.reserve(packed.ids.size());
+  int64_t begin = 0;
+  for (int64_t row = 0; row < packed.count(); ++row) {
+    const int64_t behind = packed.offsets[static_cast<size_t>(row) + 1];
+    int64_t end = behind;
+    if (token >= 0 && end - begin > 1 && packed.ids[static_cast<size_t>(end) - 1] == token) --end;
+    ids.insert(ids.end(), packed.ids.begin() + begin, packed.ids.begin() + end);
+    int64_t& first = packed.first_lengths[static_cast<size_t>(row)];
+    first = std::min(first, end - begin);
+    packed.offsets[static_cast<size_t>(row) + 1] = static_cast<int64_t>(ids.size());
+    begin = behind;
+  }
+  packed.ids = std::move(ids);
+}
+
+namespace {
+
+template <class T>
+void keep_rows(const std::vector<size_t>& rows, Array<T>& column) {
+  if (column.empty()) return;
+  std::vector<T> kept;
+  kept.reserve(rows.size());
+  for (size_t row : rows) kept.push_back(column[row]);
+  column = std::move(kept);
+}
+
+}  // namespace
+
+int64_t drop_empty(text::PackedIds& packed, int64_t special, Split& chunk) {
   text::PackedIds kept;
   kept.offsets.push_back(0);
-  std::vector<int64_t> places;
+  std::vector<size_t> rows;
   for (int64_t row = 0; row < packed.count(); ++row) {
     const std::span<const int32_t> ids = packed.text(row);
     if (static_cast<int64_t>(ids.size()) <= special) continue;
     kept.ids.insert(kept.ids.end(), ids.begin(), ids.end());
     kept.offsets.push_back(static_cast<int64_t>(kept.ids.size()));
     kept.first_lengths.push_back(packed.first_lengths[static_cast<size_t>(row)]);
-    places.push_back(lines[static_cast<size_t>(row)]);
+    rows.push_back(static_cast<size_t>(row));
   }
   const int64_t dropped = packed.count() - kept.count();
   if (dropped == 0) return 0;
   packed = std::move(kept);
-  lines = std::move(places);
+  keep_rows(rows, chunk.lines);
+  keep_rows(rows, chunk.weights);
+  keep_rows(rows, chunk.groups);
   return dropped;
 }
 

@@ -18,6 +18,7 @@ Split without_rows(const Split& head) {
   split.task = head.task;
   split.labels = head.labels;
   split.choices = head.choices;
+  split.answers = head.answers;
   return split;
 }
 
@@ -31,7 +32,8 @@ RowStream::RowStream(Source& source, const DatasetOptions& options,
       header_(options.header),
       pair_(layout_of(options).pair || head.choices > 1),
       target_(layout_of(options).target),
-      drops_(leaves_out_empty(head.task)),
+      placed_(layout_of(options).places),
+      drops_(facts_of(head.task).leaves_out_empty && !target_),
       max_length_(options.concatenate ? 0 : options.max_length),
       max_target_length_(options.max_target_length),
       end_(head.task == Task::language_model && options.append_end ? tokenizer.special_ids().eos
@@ -47,7 +49,7 @@ RowStream::RowStream(Source& source, const DatasetOptions& options,
 const Split* RowStream::next() {
   while (read()) {
     if (unusable_.any()) continue;
-    tokenise();
+    kind_of(chunk_.task).tokenise(*this);
     if (!empty_.any() && chunk_.rows() > 0) return &chunk_;
   }
   raise();
@@ -63,8 +65,8 @@ bool RowStream::read() {
   for (Array<int32_t>* array :
        {&chunk_.ids, &chunk_.first_lengths, &chunk_.classes, &chunk_.token_classes, &chunk_.spans})
     array->clear();
-  for (Array<float>* array : {&chunk_.values, &chunk_.soft}) array->clear();
-  for (Array<int64_t>* array : {&chunk_.offsets, &chunk_.lines}) array->clear();
+  for (Array<float>* array : {&chunk_.values, &chunk_.soft, &chunk_.weights}) array->clear();
+  for (Array<int64_t>* array : {&chunk_.offsets, &chunk_.lines, &chunk_.groups}) array->clear();
   first_.clear();
   second_.clear();
   answers_.clear();
@@ -110,26 +112,31 @@ size_t RowStream::take_texts() {
   if (pair_ || target_) take(second_, cells[1]);
   if (chunk_.task == Task::span) {
     take(answers_, cells[2]);
-    take(places_, cells.size() > 3 ? cells[3] : "");
+    take(places_, placed_ ? cells[3] : "");
   }
   return bytes;
 }
 
-void RowStream::tokenise() {
-  if (chunk_.task == Task::token_classification) return tokenise_words();
-  if (chunk_.task == Task::span) return tokenise_passages();
+void RowStream::tokenise_texts() {
   text::PackedIds packed =
       encode(first_, pair_ ? std::span(second_) : std::span(second_).first(0), max_length_);
   if (drops_)
-    dropped_ += drop_empty(packed, special(max_length_), chunk_.lines);
+    dropped_ += drop_empty(packed, special(max_length_), chunk_);
   else
     find_empty(packed, special(max_length_), "text");
-  if (target_) {
+  if (target_ && chunk_.answers) {
+    drop_ends(packed, tokenizer_.special_ids().eos);
+    text::PackedIds targets = encode(second_, {}, max_target_length_, /*special=*/false);
+    find_empty(targets, 0, "target");
+    if (end_ >= 0) append_token(targets, end_, max_target_length_);
+    packed = alternated(packed, targets);
+  } else if (target_) {
     const text::PackedIds targets = encode(second_, {}, max_target_length_);
     find_empty(targets, special(max_target_length_), "target");
     packed = alternated(packed, targets);
+  } else if (end_ >= 0) {
+    append_token(packed, end_, max_length_);
   }
-  if (end_ >= 0) append_token(packed, end_, max_length_);
   chunk_.ids = std::move(packed.ids);
   chunk_.offsets = std::move(packed.offsets);
   chunk_.first_lengths.edit().assign(packed.first_lengths.begin(), packed.first_lengths.end());
@@ -149,10 +156,11 @@ void RowStream::find_empty(const text::PackedIds& packed, int64_t special, const
 }
 
 text::PackedIds RowStream::encode(std::span<const std::string_view> first,
-                                  std::span<const std::string_view> second,
-                                  int64_t max_length) const {
+                                  std::span<const std::string_view> second, int64_t max_length,
+                                  bool special) const {
   text::EncodeOptions how;
   how.max_length = max_length;
+  how.add_special_tokens = special;
   try {
     return text::encode_all(tokenizer_, first, second, how, threads_);
   } catch (const Error&) {

@@ -7,16 +7,18 @@
 #include <vector>
 
 #include "compress/text/batch.h"
-#include "tasks/labels.h"
+#include "tasks/task.h"
 
 namespace compress::data {
 
 // Puts a token behind each text that has fewer than `max_length` (0 = no limit) and does not end
 // with it.
 void append_token(text::PackedIds& packed, int32_t token, int64_t max_length);
-// Leaves out the texts that have no tokens but `special` ones, with their `lines`. How many they
-// were.
-int64_t drop_empty(text::PackedIds& packed, int64_t special, Array<int64_t>& lines);
+// Takes away a token that ends a text, of those that have others.
+void drop_ends(text::PackedIds& packed, int32_t token);
+// Leaves out the texts that have no tokens but `special` ones, with what `chunk` holds of their
+// rows (lines, weights, groups). How many they were.
+int64_t drop_empty(text::PackedIds& packed, int64_t special, Split& chunk);
 // Each text of `first`, followed by that of `second`; first_lengths are those of `first`.
 text::PackedIds alternated(const text::PackedIds& first, const text::PackedIds& second);
 
@@ -52,14 +54,17 @@ class RowStream {
   int64_t skipped() const { return skipped_; }     // with one of `skip_labels`, left out
   double fraction() const;                         // of the file that was read
 
+  // Ways to make tokens of the texts at hand, for TaskKind::tokenise.
+  void tokenise_texts();
+  void tokenise_words();
+  void tokenise_passages();
+
  private:
   size_t take_texts();
   bool read();  // fills chunk_, first_ and second_; false where nothing is left
-  void tokenise();
   text::PackedIds encode(std::span<const std::string_view> first,
-                         std::span<const std::string_view> second, int64_t max_length) const;
-  void tokenise_words();
-  void tokenise_passages();
+                         std::span<const std::string_view> second, int64_t max_length,
+                         bool special = true) const;
   // Special tokens that every text has; -1 where a row has no room for others.
   int64_t special(int64_t max_length) const;
   void find_empty(const text::PackedIds& packed, int64_t special, const char* what);
@@ -71,7 +76,7 @@ class RowStream {
   Source& source_;
   const text::Tokenizer& tokenizer_;
   const DatasetOptions& options_;
-  const bool header_, pair_, target_, drops_;  // drops_: rows without text are left out
+  const bool header_, pair_, target_, placed_, drops_;  // drops_: rows without text are left out
   const int64_t max_length_, max_target_length_;
   const int32_t end_;  // behind each text; -1 = none
   const int threads_;

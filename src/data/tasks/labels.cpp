@@ -6,10 +6,11 @@
 #include <unordered_set>
 
 #include "compress/base/error.h"
+#include "compress/base/hash.h"
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
-#include "compress/text/python.h"
 #include "files/annotated.h"
+#include "tasks/task.h"
 #include "tokens/token_cache.h"
 
 namespace compress::data {
@@ -37,9 +38,9 @@ struct TextHash {
 // The distinct labels of the training file.
 std::vector<std::string> found_names(const DatasetOptions& options, Examine examine) {
   Source source(split_file(options, "train"), examine);
-  const bool words = task_of(options) == Task::token_classification;
-  auto reader = open_reader(source, options,
-                            {{options.label, false, words ? CellKind::words : CellKind::one}});
+  const bool words = kind_of(options).text_kind() == CellKind::words;
+  auto reader =
+      open_reader(source, options, {{options.label, false, kind_of(options).text_kind()}});
   std::unordered_set<std::string, TextHash, std::equal_to<>> distinct;
   const ClassIndex skipped(options.skip_labels);
   BadRows bad;
@@ -79,15 +80,9 @@ std::vector<std::string> found_names(const DatasetOptions& options, Examine exam
 }  // namespace
 
 std::vector<std::string> label_names(const DatasetOptions& options) {
-  const Task task = task_of(options);
-  if (!has_class_names(task)) return {};
-  if (!options.labels.empty()) return options.labels;
-  if (task == Task::multiple_choice) {
-    std::vector<std::string> numbers;
-    for (size_t i = 0; i < options.choices.size(); ++i) numbers.push_back(str(i));
-    return numbers;
-  }
-  if (!options.soft_labels.empty()) return options.soft_labels;
+  const TaskKind& kind = kind_of(options);
+  if (!kind.facts().class_names) return {};
+  if (std::vector<std::string> names = kind.given_names(options); !names.empty()) return names;
   if (options.train.file.empty())
     throw Error(ErrorKind::recipe,
                 options.train.empty() ? "the classes are not known without a training file"
@@ -100,73 +95,43 @@ std::vector<std::string> label_names(const DatasetOptions& options) {
                       [&] { return found_names(options, Examine::done_before); });
 }
 
-const std::vector<TaskFacts>& tasks() {
-  static const std::vector<TaskFacts> list = {
-      {"classification", Task::classification, true},
-      {"regression", Task::regression, true},
-      {"unlabelled", Task::unlabelled, false},
-      {"language_model", Task::language_model, false},
-      {"sequence_to_sequence", Task::sequence_to_sequence, false},
-      {"token_classification", Task::token_classification, true},
-      {"span", Task::span, false},
-      {"multiple_choice", Task::multiple_choice, true},
+namespace {
+
+void add_label_columns(const DatasetOptions& options, CellKind kind, Layout& layout) {
+  for (const std::string& column : options.soft_labels) layout.columns.push_back({column, false});
+  if (!options.soft_labels.empty()) return;
+  if (options.label.empty())
+    throw Error(ErrorKind::recipe, str("a data set for ", options.task, " needs `label`"), {},
+                "name its column, or set `task: unlabelled`");
+  layout.columns.push_back({options.label, false, kind});
+}
+
+// The columns that rows of any task may have.
+void add_row_columns(const DatasetOptions& options, Layout& layout) {
+  auto add = [&](const std::string& name, std::optional<size_t>& at) {
+    if (name.empty()) return;
+    const auto known = std::find_if(layout.columns.begin(), layout.columns.end(),
+                                    [&](const Column& column) { return column.name == name; });
+    at = static_cast<size_t>(known - layout.columns.begin());
+    if (known == layout.columns.end()) layout.columns.push_back({name, false});
   };
-  return list;
+  add(options.weight, layout.weight);
+  add(options.group, layout.group);
 }
 
-const TaskFacts& facts_of(const DatasetOptions& options) {
-  std::vector<std::string> names;
-  for (const TaskFacts& facts : tasks()) {
-    if (options.task == facts.name) return facts;
-    names.emplace_back(facts.name);
-  }
-  throw Error(ErrorKind::recipe, str("unknown task ", cited(options.task)), {},
-              "the tasks are " + join(names, ", "));
-}
-
-bool has_class_names(Task task) {
-  return task == Task::classification || task == Task::token_classification ||
-         task == Task::multiple_choice;
-}
-
-bool leaves_out_empty(Task task) {
-  return task == Task::language_model || task == Task::unlabelled;
-}
-
-Task task_of(const DatasetOptions& options) {
-  return facts_of(options).task;
-}
+}  // namespace
 
 Layout layout_of(const DatasetOptions& options) {
   if (options.text.empty()) throw Error(ErrorKind::recipe, "the data set names no text column");
   Layout layout;
-  const Task task = task_of(options);
-  const bool words = task == Task::token_classification;
-  layout.columns.push_back({options.text, true, words ? CellKind::words : CellKind::one});
+  const TaskKind& kind = kind_of(options);
+  layout.columns.push_back({options.text, true, kind.text_kind()});
   layout.pair = !options.pair.empty();
   if (layout.pair) layout.columns.push_back({options.pair, true});
-  if (task == Task::sequence_to_sequence) {
-    if (options.target.empty())
-      throw Error(ErrorKind::recipe, "a data set for sequence_to_sequence needs `target`", {},
-                  "name the column of the text to be written");
-    layout.target = true;
-    layout.columns.push_back({options.target, true});
-  }
-  for (const std::string& column : options.choices) layout.columns.push_back({column, true});
-  layout.targets = layout.columns.size();
-  if (task == Task::span) {
-    layout.columns.push_back({options.answer, true, CellKind::texts});
-    layout.places = options.format == "squad" || !options.answer_start.empty();
-    if (layout.places) layout.columns.push_back({options.answer_start, false, CellKind::texts});
-  }
-  if (!facts_of(options).labelled) return layout;
-  for (const std::string& column : options.soft_labels) layout.columns.push_back({column, false});
-  if (options.soft_labels.empty()) {
-    if (options.label.empty())
-      throw Error(ErrorKind::recipe, str("a data set for ", options.task, " needs `label`"), {},
-                  "name its column, or set `task: unlabelled`");
-    layout.columns.push_back({options.label, false, words ? CellKind::words : CellKind::one});
-  }
+  kind.add_columns(options, layout);
+  if (layout.targets == 0) layout.targets = layout.columns.size();
+  if (kind.facts().labelled) add_label_columns(options, kind.text_kind(), layout);
+  add_row_columns(options, layout);
   return layout;
 }
 
@@ -216,11 +181,19 @@ std::optional<double> parse_number(std::string_view cell) {
   return value;
 }
 
+int64_t group_number(std::string_view text) {
+  const std::string hex = sha256(trim(text)).substr(0, 16);
+  return static_cast<int64_t>(std::stoull(hex, nullptr, 16) >> 1);
+}
+
 TargetReader::TargetReader(const DatasetOptions& options, Split& split)
     : split_(split),
+      kind_(kind_of(split.task)),
       classes_(split.labels),
       skipped_(options.skip_labels),
-      first_(layout_of(options).targets) {
+      first_(layout_of(options).targets),
+      weight_(layout_of(options).weight),
+      group_(layout_of(options).group) {
   if (split.task != Task::classification || options.soft_labels.empty()) return;
   // The caller's classes may be in another order than the columns; they are matched by name.
   std::vector<std::string> names = label_names(options);
@@ -239,86 +212,39 @@ TargetReader::TargetReader(const DatasetOptions& options, Split& split)
 }
 
 bool TargetReader::skips(const Record& record) const {
-  return !skipped_.empty() && split_.task != Task::token_classification &&
-         skipped_.names(trim(record.cells[first_]));
+  return !skipped_.empty() && kind_.text_kind() != CellKind::words &&
+         skipped_.names(trim(cell(record)));
 }
 
 void TargetReader::row(const Record& record, BadRows& bad) {
-  if (!soft_.empty()) return add_soft(record, bad);
-  switch (split_.task) {
-    case Task::classification:
-    case Task::multiple_choice:
-      return add_class(record, trim(record.cells[first_]), bad);
-    case Task::token_classification:
-      return add_words(record, bad);
-    case Task::regression:
-      return add_value(record, record.cells[first_], bad);
-    default:
-      return;
-  }
+  if (weight_) add_weight(record, record.cells[*weight_], bad);
+  if (group_) add_group(record, record.cells[*group_], bad);
+  kind_.read(record, *this, bad);
 }
 
-// One class a word.
-void TargetReader::add_words(const Record& record, BadRows& bad) {
-  const std::vector<std::string_view> labels = list_items(record.cells[first_]);
-  const std::vector<std::string_view> words = list_items(record.cells[0]);
-  std::vector<int32_t>& classes = words_.emplace_back();
-  if (labels.size() != words.size())
-    return bad.add(record.line, str(labels.size(), " labels for ", words.size(), " words"),
-                   "each word has a label");
-  if (words.empty())
-    return bad.add(record.line, "the text has no words", "remove rows without text");
-  for (size_t i = 0; i < words.size(); ++i)
-    if (text::is_blank(words[i]))
-      return bad.add(record.line, str("word ", i, " is empty or white space"),
-                     "no token has its label: remove it with its label");
-  for (std::string_view label : labels) {
-    const bool without = skipped_.names(trim(label));
-    classes.push_back(without ? no_class : classes_.find(trim(label)));
-    if (!without && classes.back() < 0)
-      return bad.add(record.line, bad.listing() ? classes_.unknown(trim(label)) : "",
-                     classes_.hint(trim(label)));
-  }
-}
-
-void TargetReader::add_class(const Record& record, std::string_view cell, BadRows& bad) {
-  int32_t index = classes_.find(cell);
+void TargetReader::add_class(const Record& record, BadRows& bad) {
+  const std::string_view label = trim(cell(record));
+  const int32_t index = classes_.find(label);
   for (int64_t choice = 0; choice < split_.choices; ++choice) split_.classes.push_back(index);
-  if (cell.empty())
+  if (label.empty())
     add_empty(record, bad);
   else if (index < 0)
-    bad.add(record.line, bad.listing() ? classes_.unknown(cell) : "", classes_.hint(cell));
+    bad.add(record.line, bad.listing() ? classes_.unknown(label) : "", classes_.hint(label));
 }
 
-void TargetReader::add_value(const Record& record, std::string_view cell, BadRows& bad) {
-  auto value = parse_number(cell);
-  float stored = static_cast<float>(value.value_or(0));
-  split_.values.push_back(stored);
+void TargetReader::add_weight(const Record& record, std::string_view cell, BadRows& bad) {
+  const std::optional<double> value = parse_number(cell);
+  const auto stored = static_cast<float>(value.value_or(0));
+  for (int64_t choice = 0; choice < split_.choices; ++choice) split_.weights.push_back(stored);
+  if (!value || !std::isfinite(stored) || stored < 0)
+    bad.add(record.line, str("the weight ", cited(cell), " is not a number from 0"));
+}
+
+void TargetReader::add_group(const Record& record, std::string_view cell, BadRows& bad) {
+  for (int64_t choice = 0; choice < split_.choices; ++choice)
+    split_.groups.push_back(group_number(cell));
   if (trim(cell).empty())
-    bad.add(record.line, "an empty score");
-  else if (!value || !std::isfinite(stored))
-    bad.add(record.line, str("score ", cited(cell), " is not a finite number"),
-            "for class names set `task: classification`");
-}
-
-void TargetReader::add_soft(const Record& record, BadRows& bad) {
-  constexpr const char* hint = "soft labels are probabilities: none negative, with sum 1";
-  probabilities_.clear();
-  double sum = 0;
-  std::string problem;
-  for (size_t column : soft_) {
-    std::string_view cell = record.cells[column];
-    auto value = parse_number(cell);
-    if (problem.empty() && !value)
-      problem = str("probability ", cited(cell), " is not a finite number");
-    if (problem.empty() && *value < 0) problem = str("probability ", cited(cell), " is negative");
-    sum += value.value_or(0);
-    probabilities_.push_back(value.value_or(0));
-  }
-  if (problem.empty() && std::abs(sum - 1) > 1e-3)
-    problem = str("the probabilities' sum is ", shortest(sum));
-  if (!problem.empty()) return bad.add(record.line, problem, hint);
-  for (double p : probabilities_) split_.soft.push_back(static_cast<float>(p / sum));
+    bad.add(record.line, "an empty group", "rows of one query have the same text there");
 }
 
 }  // namespace compress::data

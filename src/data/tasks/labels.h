@@ -10,15 +10,7 @@
 
 namespace compress::data {
 
-struct TaskFacts {
-  const char* name;  // in DatasetOptions::task
-  Task task;
-  bool labelled;  // needs `label` (or, for classification, `soft_labels`)
-};
-const std::vector<TaskFacts>& tasks();
-const TaskFacts& facts_of(const DatasetOptions& options);  // Error{recipe} for an unknown task
-bool has_class_names(Task task);
-bool leaves_out_empty(Task task);  // whether rows without text are left out, not refused
+class TaskKind;
 
 // The columns that a split is read from, in the order of Record::cells: text, [pair or target or
 // choices], then the label, the soft labels, or the answers [and their places] where the task has
@@ -27,6 +19,7 @@ struct Layout {
   std::vector<Column> columns;
   size_t targets = 0;  // index of the first target column
   bool pair = false, target = false, places = false;
+  std::optional<size_t> weight, group;  // index of their column, which for groups may be a text's
 };
 Layout layout_of(const DatasetOptions& options);
 
@@ -72,17 +65,24 @@ class TargetReader {
   // (token_classification).
   std::vector<std::vector<int32_t>>& words() { return words_; }
 
+  // For the tasks, which read the row's targets (TaskKind::read).
+  Split& split() { return split_; }
+  const ClassIndex& classes() const { return classes_; }
+  const ClassIndex& skipped() const { return skipped_; }
+  const std::vector<size_t>& soft() const { return soft_; }  // column of each class's probability
+  std::string_view cell(const Record& record) const { return record.cells[first_]; }
+  void add_class(const Record& record, BadRows& bad);
+
  private:
-  void add_words(const Record& record, BadRows& bad);
-  void add_class(const Record& record, std::string_view cell, BadRows& bad);
-  void add_value(const Record& record, std::string_view cell, BadRows& bad);
-  void add_soft(const Record& record, BadRows& bad);
+  void add_weight(const Record& record, std::string_view cell, BadRows& bad);
+  void add_group(const Record& record, std::string_view cell, BadRows& bad);
 
   Split& split_;
+  const TaskKind& kind_;
   ClassIndex classes_, skipped_;
-  size_t first_;                       // the first target column
-  std::vector<size_t> soft_;           // the column of each class's probability
-  std::vector<double> probabilities_;  // of the row at hand
+  size_t first_;  // the first target column
+  std::optional<size_t> weight_, group_;
+  std::vector<size_t> soft_;
   std::vector<std::vector<int32_t>> words_;
 };
 

@@ -1,7 +1,9 @@
+#include <algorithm>
+#include <map>
 #include <set>
 
 #include "compress/base/strings.h"
-#include "tasks/labels.h"
+#include "tasks/task.h"
 
 namespace compress::data {
 
@@ -50,7 +52,22 @@ void check_columns(const DatasetOptions& o, const Mark& mark, Problems& problems
   use("answer_start", o.answer_start);
   for (const std::string& column : o.choices) use("choices", column);
   use("label", o.label);
+  use("weight", o.weight);
+  // The question that rows answer may itself tell which they are.
+  if (o.group != o.text && o.group != o.pair) use("group", o.group);
   for (const std::string& column : o.soft_labels) use("soft_labels", column);
+}
+
+// Columns of rows, which files of words and of passages do not have.
+void check_row_columns(const DatasetOptions& o, const Mark& mark, Problems& problems) {
+  for (const auto& [key, column] : {std::pair("weight", &o.weight), {"group", &o.group}}) {
+    if (column->empty()) continue;
+    if (o.format == "conll" || o.format == "squad")
+      problems.add(at(mark, key), str("a ", o.format, " file has no columns of rows"),
+                   "write the rows as jsonl");
+    if (o.concatenate)
+      problems.add(at(mark, key), "`concatenate` makes rows of its own", "leave one of them out");
+  }
 }
 
 void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems) {
@@ -66,12 +83,8 @@ void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems)
                  "name its column, or set `task: unlabelled`");
   if (!classes && !o.soft_labels.empty())
     problems.add(at(mark, "soft_labels"), "soft labels need `task: classification`");
-  if (!has_class_names(task.task) && !o.labels.empty())
+  if (!task.class_names && !o.labels.empty())
     problems.add(at(mark, "labels"), "class names need `task: classification`");
-  if (task.task == Task::multiple_choice && !o.labels.empty() &&
-      o.labels.size() != o.choices.size())
-    problems.add(at(mark, "labels"),
-                 str(o.labels.size(), " names of choices for ", o.choices.size(), " columns"));
   if (!o.label.empty() && !o.soft_labels.empty())
     problems.add(at(mark, "soft_labels"), "a data set has `label` or `soft_labels`, not both");
   if (o.soft_labels.size() == 1)
@@ -82,7 +95,7 @@ void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems)
   if (o.labels.size() > most_classes) problems.add(at(mark, "labels"), "more than 10,000 classes");
   if (!o.skip_labels.empty() && (!labelled || o.label.empty()))
     problems.add(at(mark, "skip_labels"), "`skip_labels` needs `label`", "remove it");
-  if (!o.positive.empty() && !has_class_names(task.task))
+  if (!o.positive.empty() && !task.class_names)
     problems.add(at(mark, "positive"), "`positive` names a class, and this task has none",
                  "remove it");
   else if (!o.positive.empty() && !o.labels.empty() &&
@@ -101,48 +114,26 @@ void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems)
   }
 }
 
-// What only some tasks have.
+// What only some tasks have, and what this one needs.
 void check_task(const DatasetOptions& o, const Mark& mark, Problems& problems) {
-  const DatasetOptions defaults;
-  auto only = [&](bool given, const char* key, const char* task) {
-    if (given && o.task != task)
-      problems.add(at(mark, key), str("`", key, "` needs `task: ", task, "`"));
-  };
-  only(!o.target.empty(), "target", "sequence_to_sequence");
-  only(o.max_target_length != defaults.max_target_length, "max_target_length",
-       "sequence_to_sequence");
-  only(o.append_end != defaults.append_end, "append_end", "language_model");
-  only(o.concatenate, "concatenate", "language_model");
-  only(!o.answer.empty(), "answer", "span");
-  only(!o.answer_start.empty(), "answer_start", "span");
-  only(o.stride.has_value(), "stride", "span");
-  if (o.stride && *o.stride >= o.max_length)
-    problems.add(
-        at(mark, "stride"),
-        str("a stride of ", *o.stride, " leaves no step in rows of max_length ", o.max_length),
-        "left out, it is a third of `max_length` or less");
-  only(!o.choices.empty(), "choices", "multiple_choice");
-  only(o.format == "squad", "format", "span");
-  const std::set<std::string> single = {"language_model", "sequence_to_sequence",
-                                        "token_classification", "multiple_choice"};
-  if (single.count(o.task) != 0 && !o.pair.empty())
-    problems.add(at(mark, "pair"), str("a data set for ", o.task, " has no second text"),
+  const TaskKind& kind = kind_of(o);
+  TaskRules rules(mark, problems);
+  std::map<std::string, std::vector<std::string>> owners;  // of keys that are given
+  for (const auto& other : tasks())
+    for (const TaskKind::Key& key : other->keys())
+      if (key.given(o)) owners[key.name].emplace_back(other->facts().name);
+  for (const auto& [key, names] : owners)
+    if (std::find(names.begin(), names.end(), o.task) == names.end())
+      rules.refuse(key, str("`", key, "` needs `task: ", join(names, "` or `task: "), "`"));
+  if (kind.facts().one_text && !o.pair.empty())
+    rules.refuse("pair", str("a data set for ", o.task, " has no second text"),
                  "join the texts in the file");
-  auto needed = [&](bool given, const char* task, const char* key, const char* hint) {
-    if (o.task == task && !given)
-      problems.add(mark, str("a data set for ", task, " needs `", key, "`"), hint);
-  };
-  needed(!o.target.empty(), "sequence_to_sequence", "target",
-         "name the column of the text to be written");
-  needed(o.choices.size() > 1, "multiple_choice", "choices", "name two columns or more");
-  if (o.format == "squad") return;
-  needed(!o.pair.empty(), "span", "pair", "name the column of the passage");
-  needed(!o.answer.empty(), "span", "answer", "name the column of the answer's text");
+  kind.check(o, rules);
 }
 
 std::vector<std::string> task_names() {
   std::vector<std::string> names;
-  for (const TaskFacts& facts : tasks()) names.emplace_back(facts.name);
+  for (const TaskFacts* facts : task_facts()) names.emplace_back(facts->name);
   return names;
 }
 
@@ -181,7 +172,10 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
               "choices", &O::choices,
               "columns of the second texts (multiple_choice); `label` is the number of the right "
               "one, from 0, or its name in `labels`")
-          .field("target", &O::target, "column of the text to be written (sequence_to_sequence)")
+          .field(
+              "target", &O::target,
+              "column of the text to be written (sequence_to_sequence), or that follows the text "
+              "(language_model)")
           .field(
               "task", &O::task,
               "what is to be predicted: a class name, a score, nothing; of a language model each "
@@ -200,6 +194,13 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
                  "the class that `f1` is about; left out: positive, pos, 1, LABEL_1, true or yes, "
                  "else the one of two that the other negates (not_x, non-x), else the last when "
                  "sorted")
+          .field("weight", &O::weight,
+                 "column of a number from 0 that a row's losses are multiplied by in training; the "
+                 "mean stays over the number of rows (or tokens), so that a weight of 2 counts as "
+                 "twice the row, whatever its batch; scores do not look at it")
+          .field("group", &O::group,
+                 "column of a text or number that the rows of one query share, for metrics that "
+                 "rank (map, mrr, precision@k, recall@k, ndcg); it may be that of `text` or `pair`")
           .field("header", &O::header, "whether the first row names the columns (tsv, csv)")
           .field("quoting", &O::quoting,
                  "whether \"...\" encloses a cell (RFC 4180); left out, yes for csv and no for tsv")
@@ -207,7 +208,7 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
                  "tokens a row, special ones included; longer rows are cut")
           .range(3, 100000)
           .field("max_target_length", &O::max_target_length,
-                 "the same of the target (sequence_to_sequence)")
+                 "the same of the target (sequence_to_sequence, language_model)")
           .range(1, 100000)
           .field(
               "stride", &O::stride,
@@ -227,6 +228,7 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .mark(&O::mark)
           .check(check_files)
           .check(check_columns)
+          .check(check_row_columns)
           .check(check_labels)
           .check(check_task);
   return description;

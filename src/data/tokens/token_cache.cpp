@@ -12,6 +12,7 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "rows/row_stream.h"
+#include "tasks/task.h"
 #include "tokens/token_layout.h"
 
 namespace compress::data {
@@ -25,13 +26,11 @@ constexpr const char* checked_head = "compress tokens 1\n";
 TokenFileKey key_of(const DatasetOptions& options, const text::Tokenizer& tokenizer,
                     const Split& split) {
   TokenFileKey key{split.content_hash, tokenizer.vocabulary_size(), RowTargets::none, 0};
-  if (split.task == Task::regression) key.targets = RowTargets::values;
-  if (split.task == Task::span) key.targets = RowTargets::spans;
-  if (!has_class_names(split.task)) return key;
-  key.targets = split.task == Task::token_classification ? RowTargets::token_classes
-                : options.soft_labels.empty()            ? RowTargets::classes
-                                                         : RowTargets::soft;
-  key.classes = static_cast<int64_t>(split.labels.size());
+  key.weights = !options.weight.empty();
+  key.groups = !options.group.empty();
+  const TaskKind& kind = kind_of(split.task);
+  key.targets = kind.targets(options);
+  if (kind.facts().class_names) key.classes = static_cast<int64_t>(split.labels.size());
   return key;
 }
 
@@ -145,7 +144,7 @@ std::vector<std::string> cached_names(const fs::path& folder, const DatasetOptio
   nlohmann::json key = {token_file_version, sha256,
                         options.label,      static_cast<int>(format),
                         options.header,     options.quoting.value_or(format == Format::csv)};
-  if (task_of(options) == Task::token_classification) key.push_back("words");
+  if (kind_of(options).text_kind() == CellKind::words) key.push_back("words");
   if (!options.skip_labels.empty()) key.push_back({{"skip", options.skip_labels}});
   const fs::path note = folder / (compress::sha256(dumped(key)).substr(0, 32) + ".classes");
   std::vector<std::string> names = parse_names(read_note(note));

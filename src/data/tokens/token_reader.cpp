@@ -42,6 +42,7 @@ class TokenReader {
   }
 
   void check_targets() const {
+    check_weights();
     if (key_.targets == RowTargets::spans) check_spans();
     if (key_.targets == RowTargets::classes || key_.targets == RowTargets::token_classes)
       check_classes();
@@ -52,6 +53,15 @@ class TokenReader {
           if (!std::isfinite(numbers[i])) refuse(str("target ", i, " is not a finite number"));
       });
     }
+  }
+
+  void check_weights() const {
+    auto weights = section<float>(Section::weights);
+    in_pieces(weights, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i)
+        if (!std::isfinite(weights[i]) || weights[i] < 0)
+          refuse(str("the weight of row ", i, " is not a number from 0"));
+    });
   }
 
   void check_classes() const {
@@ -86,11 +96,12 @@ class TokenReader {
   void check_sums() const {
     for (size_t i = 0; i < section_count; ++i) {
       auto words = section<uint32_t>(static_cast<Section>(i));
+      if (i >= first_sums && words.empty()) continue;
       WordSum sum;
       in_pieces(words, [&](size_t begin, size_t end) {
         sum.update(words.data() + begin, (end - begin) * sizeof(uint32_t));
       });
-      if (sum.value() != header_.sums[i]) refuse(str("the hash of part ", i, " is another"));
+      if (sum.value() != header_.sum_of(i)) refuse(str("the hash of part ", i, " is another"));
     }
   }
 
@@ -104,6 +115,8 @@ class TokenReader {
                                                : split.classes) = shown<int32_t>(Section::classes);
     split.values = shown<float>(Section::values);
     split.soft = shown<float>(Section::soft);
+    split.weights = shown<float>(Section::weights);
+    split.groups = shown<int64_t>(Section::groups);
     split.blank_lines = static_cast<int64_t>(header_.blank_lines);
     split.empty_rows = static_cast<int64_t>(header_.empty_rows);
     split.skipped = static_cast<int64_t>(header_.skipped);
@@ -140,6 +153,7 @@ class TokenReader {
     if (header_.targets != static_cast<uint32_t>(key_.targets) ||
         header_.classes != static_cast<uint64_t>(key_.classes))
       refuse("it holds other targets");
+    if (header_.columns != columns_of(key_)) refuse("its rows have other columns");
     if (header_.vocabulary != static_cast<uint64_t>(key_.vocabulary))
       refuse("it holds tokens of another vocabulary");
     // So that no product of counts below overflows.

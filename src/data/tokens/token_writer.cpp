@@ -128,6 +128,8 @@ void TokenWriter::append(const Split& part) {
     s.add<int32_t>(Section::classes, part.classes, wanted(RowTargets::classes, 1));
   s.add<float>(Section::values, part.values, wanted(RowTargets::values, 1));
   s.add<float>(Section::soft, part.soft, wanted(RowTargets::soft, s.key.classes));
+  s.add<float>(Section::weights, part.weights, s.key.weights ? count : 0);
+  s.add<int64_t>(Section::groups, part.groups, s.key.groups ? count : 0);
   s.rows += part.texts();
   s.tokens += part.offsets.back();
 }
@@ -146,7 +148,10 @@ void TokenWriter::commit(int64_t blank_lines, int64_t empty_rows, int64_t skippe
   header.blank_lines = static_cast<uint64_t>(blank_lines);
   header.empty_rows = static_cast<uint64_t>(empty_rows);
   header.skipped = static_cast<uint64_t>(skipped);
-  for (size_t i = 0; i < section_count; ++i) header.sums[i] = s.sums[i].value();
+  header.columns = columns_of(s.key);
+  for (size_t i = 0; i < first_sums; ++i) header.sums[i] = s.sums[i].value();
+  for (size_t i = first_sums; i < section_count; ++i)
+    if (s.spills[i]) header.column_sums[i - first_sums] = s.sums[i].value();
   header.sum = header_sum(header);
   TokenLayout layout = token_layout(s.key, header.rows, header.tokens);
   for (size_t i = 1; i < section_count; ++i) {

@@ -177,15 +177,17 @@ teacher::Wanted wanted_answers(const train::TeacherOptions& options, const std::
 nn::Json Workbench::cache_key(const train::TrainOptions& options, const Prepared& prepared,
                               const Taught& taught) {
   const train::Job& job = prepared.job;
-  nn::Json key = {{"format", 2},  // raised when the program's forward pass changes
-                  {"teacher", content_hash(folder_(taught.options->from))},
-                  {"data", data::source_hash(recipe_.dataset(options.data), "train")},
-                  {"tokenizer", tokenizer(taught.tokenizer).hash()},
-                  {"labels", job.data->labels},
-                  {"rows", job.rows},
-                  {"augment", augment_text(options)},
-                  {"precision", nn::precision_name(job.precision)},
-                  {"device", job.device.is_cpu() ? "cpu" : "cuda"}};
+  nn::Json key = {
+      {"format", 2},  // raised when the program's forward pass changes
+      {"teacher", content_hash(folder_(taught.options->from))},
+      {"data", options.data.mixture ? job.data->content_hash
+                                    : data::source_hash(recipe_.dataset(options.data), "train")},
+      {"tokenizer", tokenizer(taught.tokenizer).hash()},
+      {"labels", job.data->labels},
+      {"rows", job.data->rows()},
+      {"augment", augment_text(options)},
+      {"precision", nn::precision_name(job.precision)},
+      {"device", job.device.is_cpu() ? "cpu" : "cuda"}};
   const nn::ModelConfig &student = prepared.student->config(), &teacher = taught.teacher->config();
   if (taught.options->reads() != teacher::View::student) key["view"] = view_text(*taught.options);
   if (nn::predicts_tokens(teacher.head) && student.vocab_size < teacher.vocab_size)
@@ -200,7 +202,7 @@ void Workbench::remember(const train::TrainOptions& options, Prepared& prepared,
   if (!can_be_remembered(prepared, taught, questions.wanted)) return;
   check_stop("stage '" + job.stage + "'");
   double seconds = 0;
-  WorkLine progress(job.stage + "  teacher answers", job.rows);
+  WorkLine progress(job.stage + "  teacher answers", job.data->rows());
   auto ask = [&](const teacher::Questions& asked, teacher::Range range) {
     if (processes_ == nullptr)
       check_stop("stage '" + job.stage + "'");  // else all would have to ask
@@ -228,12 +230,13 @@ void Workbench::remember(const train::TrainOptions& options, Prepared& prepared,
     if (!answers) open(teacher::Missing::refuse);
   } else {
     std::shared_ptr<const teacher::Answers>& kept = remembered_[str(
-        identity_(how.from), "/", options.data, "/", nn::precision_name(job.precision), "/",
-        join(job.data->labels, ","), "/", augment_text(options), view_text(how))];
+        identity_(how.from), "/", options.data.mixture ? job.data->content_hash : options.data.name,
+        "/", nn::precision_name(job.precision), "/", join(job.data->labels, ","), "/",
+        augment_text(options), view_text(how))];
     if (!kept) {
       kept =
           std::make_shared<const teacher::Answers>(questions, ask_all(questions, processes_, ask));
-      told(str("'", how.from, "': ", questions.wanted.text(), " of ", with_commas(job.rows),
+      told(str("'", how.from, "': ", questions.wanted.text(), " of ", with_commas(job.data->rows()),
                " rows kept in memory"));
     }
     answers = kept;

@@ -9,10 +9,12 @@
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/data/classes.h"
+#include "compress/data/task.h"
 #include "compress/data/views.h"
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
 #include "compress/surgery/surgery.h"
+#include "materials/mixture.h"
 #include "materials/workshop.h"
 #include "stage.h"
 
@@ -22,17 +24,8 @@ namespace {
 
 // The head that a task asks for; none = any.
 nn::HeadKind head_of(const data::DatasetOptions& data) {
-  static const std::map<std::string, nn::HeadKind> heads = {
-      {"classification", nn::HeadKind::classification},
-      {"regression", nn::HeadKind::regression},
-      {"language_model", nn::HeadKind::causal_lm},
-      {"sequence_to_sequence", nn::HeadKind::seq2seq_lm},
-      {"token_classification", nn::HeadKind::token_classification},
-      {"span", nn::HeadKind::span},
-      {"multiple_choice", nn::HeadKind::multiple_choice},
-  };
-  const auto found = heads.find(data.task);
-  return found == heads.end() ? nn::HeadKind::none : found->second;
+  const std::string head = data::facts_of(data).head;
+  return head.empty() ? nn::HeadKind::none : nn::parse_head(head);
 }
 
 exports::LoadedModel load_teacher(const std::filesystem::path& folder,
@@ -188,13 +181,36 @@ const text::Tokenizer& Workbench::tokenizer(const std::filesystem::path& folder)
   return *kept;
 }
 
+const data::Split& Workbench::training_split(const train::TrainingData& data,
+                                             const std::filesystem::path& tokenizer_folder) {
+  if (!data.mixture) return split(data, "train", tokenizer_folder);
+  const text::Tokenizer& words = tokenizer(tokenizer_folder);
+  const std::string key =
+      recipe::to_yaml(recipe::Type<train::TrainingData>::write(data)) + words.hash();
+  auto it = splits_.find(key);
+  if (it != splits_.end()) return it->second;
+  const std::vector<std::string> labels = data::label_names(recipe_.dataset(data));
+  std::vector<data::Mixture::Source> sources;
+  for (const recipe::DataReference& name : data.sources()) {
+    if (!labels.empty())
+      check_mixed_classes(data, labels, name, data::label_names(recipe_.dataset(name)));
+    sources.push_back({name.name, &split(name, "train", tokenizer_folder, labels)});
+  }
+  data::Split mixed = with_place(data.mixture->mark.text(), [&] {
+    return data::mix(std::move(sources), shares_of(*data.mixture));
+  });
+  return splits_.emplace(key, std::move(mixed)).first->second;
+}
+
 const data::Split& Workbench::split(const std::string& dataset, const std::string& part,
-                                    const std::filesystem::path& tokenizer_folder) {
+                                    const std::filesystem::path& tokenizer_folder,
+                                    const std::vector<std::string>& labels) {
   const text::Tokenizer& words = tokenizer(tokenizer_folder);
   std::string key = dataset + "/" + part + "/" + words.hash();
+  for (const std::string& label : labels) key += "/" + label;
   auto it = splits_.find(key);
   if (it == splits_.end()) {
-    auto load = [&] { return data::load_split(recipe_.dataset(dataset), part, words); };
+    auto load = [&] { return data::load_split(recipe_.dataset(dataset), part, words, labels); };
     it = splits_.emplace(key, with_place(recipe_.dataset(dataset).mark.text(), load)).first;
   }
   return it->second;
@@ -220,8 +236,12 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   prepared.source = workshop.source();
   prepared.written = workshop.folder();
   job.tokenizer = &tokenizer(prepared.source);
-  job.data = &split(options.data, "train", prepared.source);
-  job.rows = job.data->rows();
+  job.data = &training_split(options.data, prepared.source);
+  job.rows = job.data->epoch_rows();
+  if (job.data->mixture != nullptr) {
+    prepared.notes.push_back(mixture_text(*job.data));
+    log::info(stage.name + "  " + prepared.notes.back());
+  }
   job.stop = stop_;
   for (const std::string& head :
        prepare_head(state, options.model, recipe_.dataset(options.data), job.data->labels)) {
@@ -269,7 +289,7 @@ void Workbench::load_teachers(const StageOptions& stage, TeacherCheck check, Pre
     const data::Split* rows = job.data;
     if (how->own_tokens()) {
       taught.tokenizer = from;
-      rows = &split(options.data, "train", from);
+      rows = &training_split(options.data, from);
       with_place(how->mark.text(), [&] { data::require_same_rows(*job.data, *rows); });
       if (student.head == nn::HeadKind::token_classification)
         with_place(how->mark.text(), [&] { data::require_same_labels(*job.data, *rows); });

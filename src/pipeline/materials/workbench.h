@@ -62,8 +62,13 @@ class Workbench {
             parallel::Processes* processes);
 
   const text::Tokenizer& tokenizer(const std::filesystem::path& folder);
+  // `labels`: the class names in the order that is wanted; empty: as the data set has them.
   const data::Split& split(const std::string& dataset, const std::string& part,
-                           const std::filesystem::path& tokenizer_folder);
+                           const std::filesystem::path& tokenizer_folder,
+                           const std::vector<std::string>& labels = {});
+  // The rows that a stage trains on, of one data set or a mixture.
+  const data::Split& training_split(const train::TrainingData& data,
+                                    const std::filesystem::path& tokenizer_folder);
   // What an earlier stage measured: its numbers.json. Error{recipe} at `mark` where there is none.
   nn::Json numbers(const std::string& stage, const recipe::Mark& mark) const;
   // Folder of a model that the recipe names.

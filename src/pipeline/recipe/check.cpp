@@ -4,7 +4,7 @@
 
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
-#include "compress/eval/metrics.h"
+#include "compress/eval/metric.h"
 #include "stage.h"
 
 namespace compress::pipeline {
@@ -162,11 +162,11 @@ class Checker {
   }
 
   void check_metric(const Reference& name) {
-    const std::vector<std::string> known = metric_names();
-    if (std::find(known.begin(), known.end(), name.name) != known.end()) return;
-    const std::string near = nearest(name.name, known);
-    problems_.add(name.mark, "unknown metric '" + name.name + "'",
-                  near.empty() ? "metrics: " + join(known, ", ") : "did you mean '" + near + "'?");
+    try {
+      eval::metric_of(name.name);
+    } catch (const Error& error) {
+      problems_.add(name.mark, "unknown metric '" + name.name + "'", error.hint());
+    }
   }
 
   void check_expectation(const ExpectOptions& expect) {

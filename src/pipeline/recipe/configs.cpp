@@ -63,7 +63,8 @@ void Configs::check_metric(const recipe::Reference& metric, const nn::ModelConfi
   if (metric.empty() || !has_scored_part(dataset)) return;
   const std::vector<std::string> names = {metric.name};
   with_place(metric.mark.text(), [&] {
-    eval::check_metrics(names, config, !recipe_.dataset(dataset).positive.empty());
+    const data::DatasetOptions& data = recipe_.dataset(dataset);
+    eval::check_metrics(names, config, !data.positive.empty(), !data.group.empty());
   });
 }
 
@@ -77,7 +78,8 @@ namespace {
 // Columns that a data set names must be among those that a stage leaves, whose file is not there
 // yet.
 void check_columns(const data::DatasetOptions& data, Configs& configs) {
-  std::vector<std::string> wanted = {data.text, data.pair, data.label, data.target};
+  std::vector<std::string> wanted = {data.text,   data.pair,   data.label,
+                                     data.target, data.weight, data.group};
   wanted.insert(wanted.end(), data.soft_labels.begin(), data.soft_labels.end());
   for (const auto& [part, origin] : data::parts_of(data)) {
     if (origin->stage.empty()) continue;

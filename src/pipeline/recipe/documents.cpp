@@ -3,6 +3,7 @@
 #include "compress/augment/augment.h"
 #include "compress/base/strings.h"
 #include "compress/constraint/constraint.h"
+#include "compress/eval/metric.h"
 #include "compress/objective/objective.h"
 #include "compress/optim/optim.h"
 #include "compress/pipeline/recipe.h"
@@ -17,7 +18,7 @@ std::vector<const recipe::ComponentInfo*> all_components() {
       &surgery::edits(),        &teacher::teachers(),   &augment::augments(),
       &objective::objectives(), &constraint::pruning(), &constraint::quantization(),
       &optim::optimizers(),     &optim::schedules(),    &optim::movers(),
-      &optim::averagings()};
+      &optim::averagings(),     &eval::metrics()};
   std::vector<const recipe::ComponentInfo*> list;
   for (const recipe::Registry* registry : all)
     for (const auto& info : registry->list()) list.push_back(info.get());
@@ -48,6 +49,19 @@ ComponentInfo data_section() {
       "`tokenised/` may be deleted: what is missing or damaged is made again. An unchanged "
       "data file (size, inode, times of modification and change) is not read again to know "
       "its hash. Where auto cannot write, rows stay in memory.");
+}
+
+ComponentInfo mix_section() {
+  return describe<train::MixOptions>(
+      "section", "mix", "`data:` of a training stage: several data sets as one",
+      "share of data set m in an epoch ~ weight_m * min(rows_m, cap)^(1 / temperature)",
+      "Raffel et al. 2020, arXiv 1910.10683, section 3.5.2",
+      "`data: {mix: {mnli: 2, qnli: 1}, epoch: 100000}`. Without `temperature` and `cap` the "
+      "shares "
+      "are the weights'. The data sets have one task and the same class names (in whatever order), "
+      "since one head is trained. A data set's rows are dealt out in a shuffled order until all "
+      "were seen, then in another one; an epoch goes on where the one before it stopped. Scored "
+      "are the validation and test parts of the first data set, or of `validation`.");
 }
 
 ComponentInfo teacher_section() {
@@ -91,6 +105,7 @@ const std::vector<ComponentInfo>& recipe_sections() {
     list.push_back(
         describe<train::ModelOptions>("section", "model", "`model:` of a training stage", "", "",
                                       "`model: teacher` is short for `model: {from: teacher}`."));
+    list.push_back(mix_section());
     list.push_back(teacher_section());
     list.push_back(cache_section());
     list.push_back(describe<train::EvaluationOptions>(

@@ -10,6 +10,7 @@
 #include "compress/data/classes.h"
 #include "compress/objective/objective.h"
 #include "compress/surgery/surgery.h"
+#include "materials/mixture.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "stages/train.h"
@@ -87,8 +88,7 @@ void TrainStage::check(const RecipeOptions& recipe, recipe::Problems& problems) 
                  train::device_names);
   const data::DatasetOptions* data = recipe.dataset(options.data);
   if (data == nullptr) return;
-  if (data->train.empty())
-    problems.add(options.data.mark, "data set '" + options.data.name + "' has no training part");
+  check_mixture(options.data, recipe, problems);
   for (const auto& [name, teacher] : model_teachers(options))
     if (data->validation.empty() && teacher->floor)
       problems.add(teacher->floor->mark, "a floor needs a validation part to score the teacher on");
@@ -101,6 +101,9 @@ void TrainStage::check_models(Configs& configs) const {
   state.config = student.config;
   prepare_head(state, options.model, configs.recipe().dataset(options.data),
                configs.classes(options.data));
+  for (const recipe::DataReference& source : options.data.sources())
+    check_mixed_classes(options.data, configs.classes(options.data), source,
+                        configs.classes(source));
   student.config = std::move(state.config);
   for (const recipe::Component& edit : options.model.surgery) {
     const surgery::Traits traits = surgery::traits(edit);

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <deque>
 
+#include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/data/classes.h"
 #include "compress/nn/architecture.h"
 #include "compress/surgery/surgery.h"
 #include "compress/teacher/teacher.h"
+#include "materials/mixture.h"
 #include "materials/workbench.h"
 #include "materials/workshop.h"
 #include "recipe/planning.h"
@@ -119,7 +121,7 @@ class TrainPlan {
     job_.stage = stage_.name;
     job_.options = &options_;
     job_.student = student_.get();
-    job_.rows = planning_.rows(options_.data, "train");
+    job_.rows = rows_of_epoch();
     job_.device = train::resolve_device(options_.device, nullptr, options_.device.mark.text());
     job_.precision = train::resolve_precision(options_.precision, job_.device);
     if (!data_.validation.empty()) job_.evaluate = [] { return train::Score(); };
@@ -129,10 +131,34 @@ class TrainPlan {
           {name, &teachers_.back().model->config(), nullptr, options->reads(), nullptr});
     }
     const train::Binding binding(job_);
+    check_marks(options_.data, planning_.recipe(), binding);
     for (Teacher& teacher : teachers_)
       if (teacher.options->cache)
         teacher.kept = wanted_answers(*teacher.options, teacher.name, binding).text();
     if (planning_.tells()) tell(train::plan(job_, binding));
+  }
+
+  // Tells a mixture. Its sources' rows are counted without being read.
+  int64_t rows_of_epoch() {
+    if (!options_.data.mixture) return planning_.rows(options_.data, "train");
+    std::vector<std::string> names, parts;
+    std::vector<int64_t> sizes;
+    for (const recipe::DataReference& source : options_.data.sources()) {
+      names.push_back(source.name);
+      sizes.push_back(planning_.rows(source, "train"));
+    }
+    const std::vector<int64_t> counts = with_place(options_.data.mixture->mark.text(), [&] {
+      return data::mixed_counts(names, sizes, shares_of(*options_.data.mixture));
+    });
+    int64_t rows = 0;
+    for (size_t i = 0; i < counts.size(); ++i) {
+      rows += counts[i];
+      parts.push_back(
+          str(with_commas(counts[i]), " of ", names[i], " (", with_commas(sizes[i]), " rows)"));
+    }
+    planning_.line(
+        str("mixture       an epoch has ", join(parts, ", "), "; scored on ", options_.data));
+    return rows;
   }
 
   std::unique_ptr<nn::Model> fitting_teacher(const std::string& name,
@@ -203,7 +229,9 @@ class TrainPlan {
 
   void tell_memory(const train::Plan& plan) {
     const nn::ModelConfig& config = student_->config();
-    const int64_t longest = longest_row(data_, config);
+    int64_t longest = 0;
+    for (const recipe::DataReference& source : options_.data.sources())
+      longest = std::max(longest, longest_row(planning_.recipe().dataset(source), config));
     const double element = job_.precision == nn::Precision::float32 ? 4 : 2;
     const double weights = static_cast<double>(student_->params().numel()) * 4;
     const int64_t tokens = options_.batch * longest / options_.accumulate;

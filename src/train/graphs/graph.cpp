@@ -38,7 +38,8 @@ std::vector<Tensor*> tensors_of(data::Batch& batch) {
           &batch.positions,      &batch.offsets,
           &batch.slots,          &batch.ends,
           &batch.present,        &batch.targets.distribution,
-          &batch.targets.values, &batch.targets.token_labels};
+          &batch.targets.values, &batch.targets.token_labels,
+          &batch.targets.weights};
 }
 
 // `from` is on the host. The copy goes through pinned memory, which its allocator keeps until the

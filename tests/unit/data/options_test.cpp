@@ -70,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"{train: a.tsv, text: s, task: sequence_to_sequence}", "needs `target`"},
         Case{"{train: a.tsv, text: s, task: sequence_to_sequence, target: s}", "used twice"},
         Case{"{train: a.tsv, text: s, label: y, target: t}",
-             "`target` needs `task: sequence_to_sequence`"},
+             "`target` needs `task: language_model` or `task: sequence_to_sequence`"},
         Case{"{train: a.tsv, text: s, task: token_classification}", "needs `label`"},
         Case{"{train: a.tsv, text: s, task: span, pair: p}", "needs `answer`"},
         Case{"{train: a.tsv, text: s, task: span, answer: p}", "needs `pair`"},

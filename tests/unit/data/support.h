@@ -27,7 +27,7 @@ class SpaceTokenizer final : public text::Tokenizer {
               const text::EncodeOptions& options, text::Encoding& out) const override {
     out = {};
     auto mark = [&](int32_t id) {
-      if (special_) add(id, {}, true, out);
+      if (special_ && options.add_special_tokens) add(id, {}, true, out);
     };
     mark(1);
     words(text, out);

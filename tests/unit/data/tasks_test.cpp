@@ -1,3 +1,4 @@
+#include "compress/data/loader.h"
 #include "rows/row_stream.h"
 #include "support.h"
 
@@ -205,6 +206,68 @@ TEST_F(Tasks, OptionsAreInTheHash) {
   written.max_target_length = 128;
   written.target = "1";
   EXPECT_NE(source_hash(written, "train"), before);
+}
+
+// A prompt and its answer in one row: all next tokens have labels, those of the answer a mark.
+class Prompted : public DataTest {
+ protected:
+  DatasetOptions prompted(std::string_view bytes) const {
+    DatasetOptions options = dataset("p.tsv", bytes);
+    options.label.clear();
+    options.task = "language_model";
+    options.target = "answer";
+    return options;
+  }
+};
+
+TEST_F(Prompted, TheTargetFollowsTheText) {
+  const Split split =
+      load_split(prompted("text\tanswer\na b\tc\nd\te f\n"), "train", SpaceTokenizer(false));
+  auto word = [](const char* text) { return SpaceTokenizer::word(text); };
+  EXPECT_THAT(ids_of(split, 0), ElementsAre(word("a"), word("b"), word("c")));
+  EXPECT_THAT(ids_of(split, 1), ElementsAre(word("d"), word("e"), word("f")));
+  EXPECT_THAT(split.first_lengths, ElementsAre(2, 1));
+  EXPECT_TRUE(split.answers);
+  const Batch batch = pack(split, std::vector<int64_t>{0, 1});
+  EXPECT_TRUE(batch.segment_ids.eq(0).all().item<bool>());
+  EXPECT_THAT(batch.targets.labelled, ElementsAre(0, 1, 3, 4));
+  const TokenMark* mark = batch.targets.mark(answer_mark);
+  ASSERT_NE(mark, nullptr);
+  // b is predicted at a, c at b; e at d, f at e.
+  EXPECT_TRUE(torch::equal(mark->among, torch::tensor({0.f, 1.f, 1.f, 1.f})));
+  EXPECT_EQ(mark->update, 3);
+  EXPECT_EQ(batch.targets.mark("question"), nullptr);
+  const Batch second = slice(batch, 1, 2);
+  EXPECT_TRUE(torch::equal(second.targets.mark(answer_mark)->among, torch::tensor({1.f, 1.f})));
+  EXPECT_EQ(second.targets.mark(answer_mark)->update, 3);  // of the whole update
+}
+
+TEST_F(Prompted, SpecialTokensAreThoseOfTheText) {
+  DatasetOptions options = prompted("text\tanswer\na b c\td e f\n");
+  options.max_length = 4;
+  options.max_target_length = 2;
+  const Split split = load(options);
+  auto word = [](const char* text) { return SpaceTokenizer::word(text); };
+  // [1] a b c, cut; the target has no special tokens, and is cut for itself.
+  EXPECT_THAT(ids_of(split, 0),
+              ElementsAre(1, word("a"), word("b"), word("c"), word("d"), word("e")));
+  EXPECT_THAT(split.first_lengths, ElementsAre(4));
+}
+
+TEST_F(Prompted, AreRefusedWithoutATextOrInBlocks) {
+  EXPECT_THAT(error_of(ErrorKind::data, [&] { load(prompted("text\tanswer\na\t\nb\tc\n")); }),
+              HasSubstr("the target has no tokens"));
+  EXPECT_THAT(error_of(ErrorKind::data, [&] { load(prompted("text\tanswer\n\ta\nb\tc\n")); }),
+              HasSubstr("the text has no tokens"));
+}
+
+TEST_F(Prompted, AnswersOfTheWholeBatchAreCountedForEachProcess) {
+  const Split split = load_split(prompted("text\tanswer\na b\tc\nd\te f\ng\th\ni j\tk l m\n"),
+                                 "train", SpaceTokenizer(false));
+  for (int64_t rank : {0, 1, 2}) {
+    Loader loader(split, {.batch = 4, .rank = rank, .world = 3}, 0);
+    EXPECT_EQ(loader.next().targets.mark(answer_mark)->update, 1 + 2 + 1 + 3);
+  }
 }
 
 }  // namespace

@@ -127,6 +127,82 @@ TEST(Evaluate, PlaceholdersAreScoredByNumber) {
   }
 }
 
+// Rows of two queries in turns; the model's answers are read back and ranked by hand.
+TEST(Evaluate, RanksTheRowsOfQueries) {
+  data::Split rows = split(6);
+  rows.groups = {8, 4, 8, 4, 8, 4};
+  rows.classes = {1, 0, 0, 1, 0, 0};
+  auto model = nn::build(nn::tiny_bert(nn::HeadKind::classification), 1);
+  EvaluateOptions options;
+  options.metrics = {"map", "mrr", "precision@1"};
+  for (const char* positive : {"yes", "no"}) {
+    rows.positive = positive;
+    const int64_t index = rows.positive == "yes";
+    const Evaluation found = evaluate(*model, rows, options);
+    const torch::Tensor odds = found.logits.select(1, index) - found.logits.select(1, 1 - index);
+    RankedRows expected;
+    expected.groups.assign(rows.groups.begin(), rows.groups.end());
+    for (int64_t row = 0; row < 6; ++row) {
+      expected.scores.push_back(odds[row].item<double>());
+      expected.relevance.push_back(rows.classes[static_cast<size_t>(row)] == index);
+    }
+    EXPECT_EQ(found.metrics[0].value, mean_average_precision(expected).value);
+    EXPECT_EQ(found.metrics[1].value, mean_reciprocal_rank(expected).value);
+    EXPECT_EQ(found.metrics[2].value, precision_at(expected, 1).value);
+    EXPECT_EQ(found.metrics[0].n, 2);
+  }
+  rows.groups.clear();
+  EXPECT_THROW(evaluate(*model, rows, options), Error);
+}
+
+// A regressor's scores rank, and the true ones are how relevant a row is.
+TEST(Evaluate, RanksByScores) {
+  data::Split rows = split(4);
+  rows.task = data::Task::regression;
+  rows.labels.clear();
+  rows.classes.clear();
+  rows.values = {0, 3, 1, 0};
+  rows.groups = {1, 1, 1, 2};
+  auto model = nn::build(nn::tiny_bert(nn::HeadKind::regression), 1);
+  EvaluateOptions options;
+  options.metrics = {"ndcg"};
+  const Evaluation found = evaluate(*model, rows, options);
+  RankedRows expected{{1, 1, 1}, {}, {0, 3, 1}};
+  for (int64_t row = 0; row < 3; ++row) expected.scores.push_back(found.logits[row].item<double>());
+  EXPECT_EQ(found.metrics[0].value, normalised_discounted_gain(expected).value);
+  EXPECT_EQ(found.metrics[0].n, 1);
+}
+
+TEST(Evaluate, DefaultMetricsFollowTheTask) {
+  nn::ModelConfig config = nn::tiny_bert(nn::HeadKind::classification).config;
+  using Names = std::vector<std::string>;
+  auto names = [&](nn::HeadKind head, Names labels) {
+    config.head = head;
+    config.labels = std::move(labels);
+    return default_metrics(config);
+  };
+  EXPECT_EQ(names(nn::HeadKind::classification, {"a", "b"}),
+            (Names{"accuracy", "f1_macro", "f1", "matthews"}));
+  EXPECT_EQ(names(nn::HeadKind::classification, {"a", "b", "c"}), (Names{"accuracy", "f1_macro"}));
+  EXPECT_EQ(names(nn::HeadKind::regression, {}), (Names{"pearson", "spearman", "mse"}));
+  for (nn::HeadKind head :
+       {nn::HeadKind::causal_lm, nn::HeadKind::masked_lm, nn::HeadKind::seq2seq_lm})
+    EXPECT_EQ(names(head, {}), Names{"perplexity"});
+  EXPECT_EQ(names(nn::HeadKind::token_classification, {"a", "b"}), (Names{"accuracy", "f1_macro"}));
+  EXPECT_EQ(names(nn::HeadKind::token_classification, {"B-x", "O"}),
+            (Names{"entity_f1", "entity_precision", "entity_recall", "accuracy"}));
+  EXPECT_EQ(names(nn::HeadKind::span, {}), (Names{"answer_f1", "exact_match"}));
+  EXPECT_EQ(names(nn::HeadKind::multiple_choice, {}), Names{"accuracy"});
+}
+
+TEST(Evaluate, HeadsAndTasksAreMatchedOnce) {
+  EXPECT_TRUE(can_score(nn::HeadKind::span, data::Task::span));
+  EXPECT_TRUE(can_score(nn::HeadKind::masked_lm, data::Task::classification));
+  EXPECT_FALSE(can_score(nn::HeadKind::classification, data::Task::regression));
+  EXPECT_FALSE(can_score(nn::HeadKind::none, data::Task::unlabelled));
+  EXPECT_FALSE(can_score(nn::HeadKind::embedding, data::Task::unlabelled));
+}
+
 TEST(Evaluate, MetricsAreCheckedByTheHeadAlone) {
   const nn::ModelConfig two = nn::tiny_bert(nn::HeadKind::classification).config;
   EXPECT_NO_THROW(check_metrics(std::vector<std::string>{"f1", "accuracy"}, two, false));

@@ -136,23 +136,12 @@ TEST(Metrics, LengthsMustAgree) {
   EXPECT_EQ(failure([] { pearson(Reals{1, 2, 3}, Reals{1, 0}); }).kind(), ErrorKind::internal);
 }
 
-TEST(MetricNames, DefaultsFollowTheTask) {
-  EXPECT_THAT(default_metric_names(MetricTask::classification, 2),
-              ElementsAre("accuracy", "f1_macro", "f1", "matthews"));
-  EXPECT_THAT(default_metric_names(MetricTask::classification, 3),
-              ElementsAre("accuracy", "f1_macro"));
-  EXPECT_THAT(default_metric_names(MetricTask::regression, 1),
-              ElementsAre("pearson", "spearman", "mse"));
-  EXPECT_THAT(default_metric_names(MetricTask::language_model, 0), ElementsAre("perplexity"));
-  EXPECT_THAT(default_metric_names(MetricTask::tagging, 3), ElementsAre("accuracy", "f1_macro"));
-  EXPECT_THAT(default_metric_names(MetricTask::tagging, 3, true),
-              ElementsAre("entity_f1", "entity_precision", "entity_recall", "accuracy"));
-  EXPECT_THAT(default_metric_names(MetricTask::answers, 0),
-              ElementsAre("answer_f1", "exact_match"));
-  EXPECT_THAT(metric_names(),
-              ElementsAre("accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman", "mse",
-                          "perplexity", "entity_f1", "entity_precision", "entity_recall",
-                          "exact_match", "answer_f1"));
+TEST(MetricNames, StandInTheOrderOfTheRegister) {
+  EXPECT_THAT(
+      metric_names(),
+      ElementsAre("accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman", "mse",
+                  "perplexity", "entity_f1", "entity_precision", "entity_recall", "exact_match",
+                  "answer_f1", "map", "mrr", "mrr@k", "precision@k", "recall@k", "ndcg", "ndcg@k"));
 }
 
 TEST(MetricNames, DirectionAndUnknownNames) {

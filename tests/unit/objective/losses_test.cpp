@@ -46,6 +46,23 @@ TEST(Losses, RowsWeighTheirUnits) {
       13.0f / 3);
 }
 
+TEST(Losses, RowsOfTheDataWeighTheirUnits) {
+  data::Batch batch = three_rows();
+  batch.targets.weights = torch::tensor({1.0f, 0.0f, 2.0f});
+  const Tensor tokens = torch::tensor({1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 9.0f});
+  const Losses losses(tokens, Unit::tokens);
+  // The mean is over the six tokens, whatever they weigh.
+  EXPECT_FLOAT_EQ(losses.share(batch).item<float>(), (3.0f + 2 * 18) / 6);
+  // A mover's weights multiply those of the data.
+  EXPECT_FLOAT_EQ(losses.share(batch, torch::tensor({2.0f, 5.0f, 1.0f})).item<float>(),
+                  (2 * 3.0f + 2 * 18) / 6);
+  EXPECT_FLOAT_EQ(losses.of_rows(batch).mean().item<float>(), losses.share(batch).item<float>());
+  Tensor sum = torch::zeros({});
+  for (const auto& [begin, end, from, to] : {std::tuple{0, 1, 0, 2}, std::tuple{1, 3, 2, 6}})
+    sum += Losses(tokens.slice(0, from, to), Unit::tokens).share(data::slice(batch, begin, end));
+  EXPECT_FLOAT_EQ(sum.item<float>(), losses.share(batch).item<float>());
+}
+
 TEST(Losses, RowLossesHaveTheLossAsTheirMean) {
   const data::Batch batch = three_rows();
   Losses losses(torch::tensor({1.0f, 2.0f, 6.0f}), Unit::rows);

@@ -85,6 +85,35 @@ TEST_F(Recipes, AreCheckedAgainstTheirData) {
       HasSubstr("there is no data set 'movies'"));
 }
 
+TEST_F(Recipes, MixturesAreCheckedWithTheirPlaces) {
+  const std::string at = root_.string() + "/";
+  const std::string more = "  scores: {train: " + at +
+                           "train.tsv, text: text, label: label, task: regression}\n  "
+                           "others: {train: " +
+                           at + "others.tsv, text: text, label: label}\n  untrained: {test: " + at +
+                           "test.tsv, text: text, label: label}\n";
+  write_file(root_ / "others.tsv", "text\tlabel\nthe film\tgood\nthe plot\tbad\n");
+  auto mixed = [&](const std::string& data) {
+    return text(
+        "  - name: a\n    train: {model: " + base() + ", for: 1 step, data: " + data + "}\n", more);
+  };
+  EXPECT_THAT(refused(mixed("{mix: {films: 1, flims: 1}}")), HasSubstr("did you mean 'films'?"));
+  EXPECT_THAT(refused(mixed("{mix: {films: 1}}")), HasSubstr("less than two data sets"));
+  EXPECT_THAT(refused(mixed("{mix: {films: 1, others: 0}}")), HasSubstr("weight 0 is not above 0"));
+  EXPECT_THAT(refused(mixed("{mix: {films: 1, others: 1}, validation: scores}")),
+              HasSubstr("'scores' is no data set of the mixture"));
+  EXPECT_THAT(refused(mixed("{mix: {films: 1, scores: 1}}")),
+              testing::AllOf(HasSubstr("data for classification and for regression"),
+                             HasSubstr("recipe.yaml:9")));
+  EXPECT_THAT(refused(mixed("{mix: {films: 1, untrained: 1}}")),
+              HasSubstr("data set 'untrained' has no training part"));
+  const Recipe recipe = load(mixed("{mix: {films: 1, others: 1}}"));
+  EXPECT_THAT(
+      tiny::error_of(ErrorKind::data, [&] { check_models(recipe); }),
+      testing::AllOf(HasSubstr("'films' has {negative, positive}, 'others' has {bad, good}"),
+                     HasSubstr("recipe.yaml:9")));
+}
+
 TEST_F(Recipes, AreCheckedForMetricsAndExpectations) {
   EXPECT_THAT(refused(text(stage("a", base(), 1, ", evaluate: {metrics: [acuracy]}"))),
               HasSubstr("did you mean 'accuracy'?"));

@@ -66,6 +66,35 @@ TEST_F(Runs, ChainStagesToExports) {
   EXPECT_THAT(read_file(root_ / "run/metrics.jsonl"), HasSubstr("validation/accuracy"));
 }
 
+// Two data sets in one stage: told in the plan, trained, scored on the one that is named.
+TEST_F(Runs, MixDataSets) {
+  write_rows("more.tsv", 60);
+  write_rows("more_dev.tsv", 6);
+  const std::string at = root_.string() + "/";
+  const std::string data = "  more: {train: " + at + "more.tsv, validation: " + at +
+                           "more_dev.tsv, text: text, label: label, max_length: 12}\n";
+  const std::string stages =
+      "  - name: both\n    train: {model: " + base() +
+      ", data: {mix: {films: 2, more: 1}, epoch: 30, validation: more}, for: 2 epochs, " + common +
+      "}\n";
+  const Recipe recipe = load(text(stages, data));
+  EXPECT_THAT(plan_text(recipe),
+              HasSubstr("mixture       an epoch has 20 of films (24 rows), 10 of "
+                        "more (60 rows); scored on more"));
+  const RunResult result = run_it(recipe);
+  ASSERT_EQ(result.stages.size(), 1U);
+  EXPECT_EQ(result.stages[0].steps, 2 * 8);  // 30 rows in batches of 4
+  EXPECT_EQ(result.stages[0].validation.at(0).n, 6);
+  EXPECT_THAT(result.stages[0].notes,
+              testing::Contains(HasSubstr("an epoch has 20 of films (24 rows), 10 of more")));
+  EXPECT_EQ(how(run_it(recipe)), "skipped");
+  // Rows of either data set decide what was trained.
+  write_rows("train.tsv", 26);
+  EXPECT_EQ(how(run_it(recipe)), "ran");
+  const Recipe other = load(text(stages, data), {"stages.both.train.data.mix.films=1"});
+  EXPECT_EQ(how(run_it(other)), "ran");
+}
+
 TEST_F(Runs, StopBetweenStages) {
   std::atomic<bool> stop{true};
   RunOptions options;

@@ -5,6 +5,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/random.h"
+#include "compress/data/mixture.h"
 #include "compress/objective/objective.h"
 #include "compress/optim/optim.h"
 #include "compress/surgery/surgery.h"
@@ -46,6 +47,9 @@ inline TrainOptions options_from(const std::string& yaml) {
 }
 
 inline constexpr const char* head = "data: none\nprecision: float32\nbatch: 8\n";
+
+// A comment in a stage's text: its rows are a mixture.
+inline constexpr const char* mixed = "# mixture\n";
 
 // Where a stage runs, and in what.
 struct Place {
@@ -105,6 +109,8 @@ struct Bench {
   TrainOptions options;
   Job job;
 
+  data::Split large, small;  // of a mixture
+
   explicit Bench(const std::string& yaml, Place place = {})
       : Bench(yaml, reads_teacher(yaml), place) {}
   Bench(const std::string& yaml, bool with_teacher, Place place = {})
@@ -128,6 +134,17 @@ struct Bench {
     job.seed = 4;
     job.identity = "same";
     job.quiet = true;
+    if (yaml.find(mixed) != std::string::npos) mix_rows();
+  }
+  // The rows are then of two data sets, of which the smaller one's have weights.
+  void mix_rows() {
+    large = make_split(40);
+    small = make_split(10);
+    small.file = "small.tsv";
+    for (int64_t row = 0; row < 10; ++row)
+      small.weights.push_back(static_cast<float>(row % 4) * 0.75f);
+    split = data::mix({{"large", &large}, {"small", &small}}, {{1, 1}, 2.0, {}, 46});
+    job.rows = split.epoch_rows();
   }
   nn::TensorMap weights() const {
     nn::TensorMap map;

@@ -4,7 +4,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "compress/eval/metrics.h"
+#include "metrics/checks.h"
 
 namespace compress {
 
@@ -103,4 +103,25 @@ Metric entity_score(EntityScore which, const EntityCounts& counts) {
   return metric;
 }
 
+namespace eval {
+
+void add_entity_metrics(MetricRegistry& registry) {
+  auto add = [&](EntityScore which, auto... story) {
+    add_metric(
+        registry,
+        {Need::entities, true,
+         [which](const Predictions& p, int64_t) { return entity_score(which, *p.entities); }},
+        story..., "Tjong Kim Sang and De Meulder 2003, conlleval",
+        "An entity counts as found with the same words and the same type. 0 with a note "
+        "without entities.");
+  };
+  add(EntityScore::f1, "entity_f1", "F1 of the entities that the words' tags mark",
+      "2 both / (predicted + labelled)");
+  add(EntityScore::precision, "entity_precision", "share of the marked entities that are right",
+      "both / predicted");
+  add(EntityScore::recall, "entity_recall", "share of the entities that were marked",
+      "both / labelled");
+}
+
+}  // namespace eval
 }  // namespace compress

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <map>
 
-#include "compress/eval/metrics.h"
 #include "compress/text/python.h"
+#include "metrics/checks.h"
 
 namespace compress {
 
@@ -78,4 +78,28 @@ AnswerScore compare_answer(std::string_view predicted, std::span<const std::stri
   return best;
 }
 
+namespace eval {
+
+void add_answer_metrics(MetricRegistry& registry) {
+  auto add = [&](double AnswerSums::*sum, auto... story) {
+    add_metric(registry,
+               {Need::texts, true,
+                [sum](const Predictions& p, int64_t) {
+                  return Metric{"",
+                                p.answers.*sum / static_cast<double>(p.answers.questions),
+                                p.answers.questions,
+                                {}};
+                }},
+               story..., "Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1",
+               "As the evaluation script of SQuAD 2.0: lower case, without punctuation, articles "
+               "and extra space; the best over the given answers; where none is given, or nothing "
+               "is left of it, only no answer is right.");
+  };
+  add(&AnswerSums::exact, "exact_match", "share of questions whose answer is a given one",
+      "mean over questions of max_a [answer = a]");
+  add(&AnswerSums::f1, "answer_f1", "F1 of the words that the answer shares with a given one",
+      "mean over questions of max_a 2 common / (words + words of a)");
+}
+
+}  // namespace eval
 }  // namespace compress

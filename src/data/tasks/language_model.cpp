@@ -1,0 +1,59 @@
+// Each token from those before it: its label is the next one of its row.
+
+#include "compress/base/strings.h"
+#include "tasks/task.h"
+
+namespace compress::data {
+
+namespace {
+
+class LanguageModel final : public TaskKind {
+ public:
+  LanguageModel()
+      : TaskKind({.name = "language_model",
+                  .task = Task::language_model,
+                  .summary = "each token from those before it",
+                  .leaves_out_empty = true,
+                  .one_text = true,
+                  .head = "causal_lm",
+                  .metrics = {"perplexity"}}) {}
+
+  std::vector<Key> keys() const override {
+    return {{"append_end", [](const DatasetOptions& o) { return !o.append_end; }},
+            {"concatenate", [](const DatasetOptions& o) { return o.concatenate; }},
+            {"target", [](const DatasetOptions& o) { return !o.target.empty(); }},
+            {"max_target_length", [](const DatasetOptions& o) {
+               return o.max_target_length != DatasetOptions().max_target_length;
+             }}};
+  }
+
+  void check(const DatasetOptions& options, TaskRules& rules) const override {
+    if (!options.target.empty() && options.concatenate)
+      rules.refuse("concatenate", "`concatenate` joins texts, and these have a `target`",
+                   "leave one of them out");
+  }
+
+  // The text to be written for a prompt, which follows it in the row.
+  void add_columns(const DatasetOptions& options, Layout& layout) const override {
+    layout.target = !options.target.empty();
+    if (layout.target) layout.columns.push_back({options.target, true});
+  }
+
+  std::vector<std::string> marks(const DatasetOptions& options) const override {
+    if (options.target.empty()) return {};
+    return {answer_mark};
+  }
+
+  void identify(const DatasetOptions& options, IdentityHash& hash) const override {
+    hash.add(str("end ", options.append_end, " blocks ", options.concatenate));
+    if (!options.target.empty()) hash.add({options.target, str(options.max_target_length)});
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<TaskKind> make_language_model() {
+  return std::make_unique<LanguageModel>();
+}
+
+}  // namespace compress::data

@@ -1,0 +1,91 @@
+#pragma once
+// A task as a component: its keys, columns, checks, reading and targets, in one file of this
+// folder; register.cpp lists them.
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "compress/base/hash.h"
+#include "compress/data/task.h"
+#include "compress/data/token_file.h"
+#include "tasks/labels.h"
+
+namespace compress::data {
+
+class RowStream;
+
+// What decides how rows are read, as a hash.
+class IdentityHash {
+ public:
+  void add(std::string_view part);
+  void add(const std::vector<std::string>& parts);
+  std::string hex() { return hash_.hex(); }
+
+ private:
+  Sha256 hash_;
+};
+
+// Collects what is wrong with a data set.
+class TaskRules {
+ public:
+  TaskRules(const recipe::Mark& mark, recipe::Problems& problems)
+      : mark_(mark), problems_(problems) {}
+  // At the key, which need not be there.
+  void refuse(const std::string& key, std::string what, std::string hint = {});
+  void need(bool given, const char* task, const char* key, const char* hint);
+
+ private:
+  const recipe::Mark& mark_;
+  recipe::Problems& problems_;
+};
+
+class TaskKind {
+ public:
+  explicit TaskKind(TaskFacts facts) : facts_(std::move(facts)) {}
+  virtual ~TaskKind() = default;
+  const TaskFacts& facts() const { return facts_; }
+
+  // A key of the data set that tasks which do not list it refuse.
+  struct Key {
+    const char* name;
+    bool (*given)(const DatasetOptions&);
+  };
+  virtual std::vector<Key> keys() const { return {}; }
+  virtual void check(const DatasetOptions&, TaskRules&) const {}
+  // How the first text is written in its cell.
+  virtual CellKind text_kind() const { return CellKind::one; }
+  // Its columns between the texts and what all tasks share (the labels, weights and groups); sets
+  // what Layout says of them. Error{recipe} where options that came from elsewhere lack one.
+  virtual void add_columns(const DatasetOptions&, Layout&) const {}
+  // Whatever of the options only this task reads.
+  virtual void identify(const DatasetOptions&, IdentityHash&) const {}
+  virtual RowTargets targets(const DatasetOptions&) const { return RowTargets::none; }
+  virtual std::vector<std::string> marks(const DatasetOptions&) const { return {}; }
+  // The class names where no option says them and no file has to be read.
+  virtual std::vector<std::string> given_names(const DatasetOptions& options) const;
+  // The targets of a row, of which TargetReader keeps the columns.
+  virtual void read(const Record&, TargetReader&, BadRows&) const {}
+  // Makes tokens of the texts that the stream has read.
+  virtual void tokenise(RowStream& stream) const;
+
+ private:
+  TaskFacts facts_;
+};
+
+const std::vector<std::unique_ptr<TaskKind>>& tasks();
+const TaskKind& kind_of(Task task);
+const TaskKind& kind_of(const DatasetOptions& options);  // Error{recipe} for an unknown task
+
+// One a file.
+std::unique_ptr<TaskKind> make_classification();
+std::unique_ptr<TaskKind> make_regression();
+std::unique_ptr<TaskKind> make_unlabelled();
+std::unique_ptr<TaskKind> make_language_model();
+std::unique_ptr<TaskKind> make_sequence_to_sequence();
+std::unique_ptr<TaskKind> make_token_classification();
+std::unique_ptr<TaskKind> make_span();
+std::unique_ptr<TaskKind> make_multiple_choice();
+
+}  // namespace compress::data
