@@ -36,6 +36,8 @@ int exit_code(ErrorKind kind) {
       return 9;
     case ErrorKind::process:
       return 10;
+    case ErrorKind::undecided:
+      return 11;
   }
   return 1;
 }
@@ -62,6 +64,8 @@ const char* kind_name(ErrorKind kind) {
       return "device error";
     case ErrorKind::process:
       return "lost process";
+    case ErrorKind::undecided:
+      return "undecided";
   }
   return "error";
 }

@@ -44,16 +44,25 @@ void on_signal(int) {
 std::string expectations_text(const std::vector<pipeline::Expectation>& expectations) {
   std::string text;
   for (const pipeline::Expectation& expectation : expectations)
-    text += str(expectation.held ? "held    " : "MISSED  ", expectation.text, "\n");
+    text += expectation.verdict() + expectation.text + "\n";
   return text;
 }
 
 // After everything was printed: missed numbers are a failure with a code of its own.
 void require_held(const std::vector<pipeline::Expectation>& expectations,
                   const std::string& recipe) {
-  size_t missed = 0;
-  for (const pipeline::Expectation& expectation : expectations) missed += expectation.held ? 0 : 1;
-  if (missed == 0) return;
+  size_t missed = 0, undecided = 0;
+  for (const pipeline::Expectation& expectation : expectations) {
+    missed += expectation.held || expectation.undecided ? 0 : 1;
+    undecided += expectation.undecided ? 1 : 0;
+  }
+  if (missed + undecided == 0) return;
+  if (missed == 0)
+    throw Error(ErrorKind::undecided,
+                str(undecided, " of ", expectations.size(), " expectations could not be decided"),
+                recipe,
+                "the run is complete and its results are kept; more seeds (--seeds) or a larger "
+                "part see smaller differences");
   throw Error(ErrorKind::expectation,
               str(missed, " of ", expectations.size(), " expected numbers did not hold"), recipe,
               "the run is complete and its results are kept; lines marked MISSED tell by how much");

@@ -45,7 +45,8 @@ int with_processes(const std::function<int(parallel::Processes*)>& work) {
     return code;
   } catch (const Error& error) {
     // The others are through as well; whoever ended earlier would look lost to them.
-    if (error.kind() == ErrorKind::expectation) processes->barrier();
+    if (error.kind() == ErrorKind::expectation || error.kind() == ErrorKind::undecided)
+      processes->barrier();
     [[maybe_unused]] auto* kept = processes.release();
     return end(std::current_exception());
   } catch (...) {

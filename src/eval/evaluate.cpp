@@ -294,6 +294,7 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   if (config.head == HeadKind::span) result.loss = predictions.nll_sum;
   result.metrics = compute_metrics(
       options.metrics.empty() ? default_metrics(config) : options.metrics, predictions);
+  result.predictions = std::move(predictions);
   result.seconds = seconds_since(begin);
   return result;
 }

@@ -30,6 +30,10 @@ inline constexpr const char* model_name = "model";
 inline constexpr const char* rows_name = "rows.jsonl";
 inline constexpr const char* store_name = "store";
 inline constexpr const char* numbers_name = "numbers.json";
+// What a scored model said of each row of a part ("test", "validation"); eval/kept.h.
+inline std::string predictions_name(const std::string& part) {
+  return "predictions-" + part + ".jsonl";
+}
 
 // What a stage runs with.
 struct Bench {

@@ -21,7 +21,7 @@ from tests.support.program import BINARY, Case, command
 MODEL = "models/all-MiniLM-L6-v2"
 MOVIES = "data/movies/test.tsv"
 QUICKSTART = "configs/quickstart.yaml"
-SUBCOMMANDS = ["run", "plan", "evaluate", "inspect", "export", "explain", "schema", "bench",
+SUBCOMMANDS = ["run", "plan", "compare", "evaluate", "inspect", "export", "explain", "schema", "bench",
                "tokenizer"]
 
 RECIPE = """\

@@ -18,6 +18,7 @@ enum class ErrorKind {
   disk,         // exit 8: cannot write or no space
   device,       // exit 9: the device or a precision on it is not available
   process,      // exit 10: another process of the run ended or does not answer
+  undecided,    // exit 11: the run finished and a test of an expectation could not tell
 };
 
 int exit_code(ErrorKind kind);

@@ -38,7 +38,8 @@ struct EvaluateOptions {
 
 struct Evaluation {
   std::vector<Metric> metrics;
-  double loss = 0;  // mean cross-entropy or squared error
+  Predictions predictions;  // what they were computed from
+  double loss = 0;          // mean cross-entropy or squared error
   int64_t rows = 0;
   double seconds = 0;  // of everything but the warm-up
   // The time of each full batch's forward pass, until its logits are on the CPU (classification,

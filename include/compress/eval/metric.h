@@ -27,6 +27,9 @@ struct MetricKind {
   // `at` is the number behind @ in its name, 0 for a metric without one. The name that Metric gets
   // is set by the caller.
   std::function<Metric(const Predictions&, int64_t at)> compute;
+  // Of a metric that is a mean over rows: each row's part; empty for others, and where the
+  // predictions are not of the metric's kind.
+  std::vector<double> (*of_rows)(const Predictions&) = nullptr;
 };
 
 // A metric whose name ends in "@k" is asked for with a number: precision@1, recall@10.

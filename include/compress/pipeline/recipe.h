@@ -34,6 +34,9 @@ struct ExpectOptions {
   recipe::StageReference of;            // another stage
   std::optional<double> drop_at_most;   // with `of`: value >= other - drop_at_most
   std::optional<double> gain_at_least;  // with `of`: value >= other + gain_at_least
+  // Tested at level p (eval/paired.h): better than the stage `above`, or than `of` minus `within`.
+  recipe::StageReference above;
+  std::optional<double> within, p;
   recipe::Mark mark;
   static const recipe::Options<ExpectOptions>& options();
 };

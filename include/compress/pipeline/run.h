@@ -49,7 +49,10 @@ struct Expectation {
   ExpectOptions options;
   double value = 0, bound = 0;
   bool held = false;
-  std::string text;  // "student accuracy (test) 0.871 >= 0.850"
+  bool undecided = false;  // a test could not tell
+  std::string text;        // "student accuracy (test) 0.871 >= 0.850"
+  // "held", "MISSED" or "undecided", eight columns wide and two spaces.
+  std::string verdict() const;
 };
 
 struct RunResult {

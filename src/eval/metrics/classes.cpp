@@ -34,6 +34,14 @@ std::map<int64_t, ClassCounts> count_classes(Ids classes, Ids labels) {
   return counts;
 }
 
+// 1 for a row whose class was found, else 0.
+std::vector<double> hits(const Predictions& p) {
+  std::vector<double> found;
+  for (size_t i = 0; i < p.classes.size(); ++i)
+    found.push_back(p.classes[i] == p.labels[i] ? 1 : 0);
+  return found;
+}
+
 }  // namespace
 
 Metric accuracy(Ids classes, Ids labels) {
@@ -100,13 +108,18 @@ Metric matthews(Ids classes, Ids labels) {
 namespace eval {
 
 void add_class_metrics(MetricRegistry& registry) {
-  auto add = [&](Metric (*compute)(const Predictions&), auto... story) {
-    add_metric(
-        registry,
-        {Need::classes, true, [compute](const Predictions& p, int64_t) { return compute(p); }},
-        story...);
+  auto add_rows = [&](std::vector<double> (*of_rows)(const Predictions&),
+                      Metric (*compute)(const Predictions&), auto... story) {
+    add_metric(registry,
+               {Need::classes, true,
+                [compute](const Predictions& p, int64_t) { return compute(p); }, of_rows},
+               story...);
   };
-  add([](const Predictions& p) { return accuracy(p.classes, p.labels); }, "accuracy",
+  auto add = [&](Metric (*compute)(const Predictions&), auto... story) {
+    add_rows(nullptr, compute, story...);
+  };
+  add_rows(
+      hits, [](const Predictions& p) { return accuracy(p.classes, p.labels); }, "accuracy",
       "share of rows whose class was found", "hits / n");
   add(
       [](const Predictions& p) {

@@ -68,6 +68,14 @@ std::vector<double> average_ranks(Reals values) {
   return ranks;
 }
 
+// Each row's squared difference.
+std::vector<double> squares(const Predictions& p) {
+  std::vector<double> found;
+  for (size_t i = 0; i < p.values.size(); ++i)
+    found.push_back((p.values[i] - p.targets[i]) * (p.values[i] - p.targets[i]));
+  return found;
+}
+
 }  // namespace
 
 Metric pearson(Reals values, Reals targets) {
@@ -96,9 +104,11 @@ namespace eval {
 void add_score_metrics(MetricRegistry& registry) {
   auto add = [&](bool higher, Metric (*compute)(std::span<const double>, std::span<const double>),
                  auto... story) {
+    // Correlations are no means over rows.
     add_metric(registry,
                {Need::values, higher,
-                [compute](const Predictions& p, int64_t) { return compute(p.values, p.targets); }},
+                [compute](const Predictions& p, int64_t) { return compute(p.values, p.targets); },
+                higher ? nullptr : squares},
                story...);
   };
   add(true, pearson, "pearson", "product-moment correlation of predicted and true scores",

@@ -171,7 +171,7 @@ class Checker {
 
   void check_expectation(const ExpectOptions& expect) {
     if (!expect.metric.empty()) check_metric(expect.metric);
-    for (const recipe::StageReference* name : {&expect.stage, &expect.of}) {
+    for (const recipe::StageReference* name : {&expect.stage, &expect.of, &expect.above}) {
       if (name->empty()) continue;
       if (expect.number)
         check_left(Refers::numbers, *name);

@@ -1,4 +1,6 @@
 #include "compress/base/strings.h"
+#include "compress/eval/kept.h"
+#include "compress/eval/metric.h"
 #include "compress/pipeline/recipe.h"
 
 namespace compress::pipeline {
@@ -22,10 +24,19 @@ const recipe::Options<StageOptions>& StageOptions::options() {
 namespace {
 
 void check_bounds(const ExpectOptions& e, const recipe::Mark& mark, recipe::Problems& problems) {
-  const bool relative = e.drop_at_most || e.gain_at_least;
-  if (!e.at_least && !e.at_most && !relative)
-    problems.add(mark, "an expectation needs at_least, at_most, drop_at_most or gain_at_least");
-  if (relative == e.of.empty()) problems.add(mark, "`of` goes with drop_at_most or gain_at_least");
+  const bool relative = e.drop_at_most || e.gain_at_least || e.within;
+  const bool tested = !e.above.empty() || e.within;
+  if (!e.at_least && !e.at_most && !relative && !tested)
+    problems.add(mark,
+                 "an expectation needs at_least, at_most, drop_at_most, gain_at_least, above or "
+                 "within");
+  if (relative == e.of.empty())
+    problems.add(mark, "`of` goes with drop_at_most, gain_at_least or within");
+  if (tested != e.p.has_value()) problems.add(mark, "`p` goes with above or within", "add p: 0.05");
+  if (tested && !e.metric.empty() && eval::is_metric(e.metric) &&
+      !eval::is_mean_over_rows(e.metric))
+    problems.add(e.metric.mark, "a test needs a metric that is a mean over rows",
+                 "those that are: " + eval::means_over_rows());
   if (e.metric.empty() != e.number.has_value())
     problems.add(mark, "an expectation is of a metric or of a number",
                  "give exactly one of `metric` and `number`");
@@ -53,6 +64,13 @@ const recipe::Options<ExpectOptions>& ExpectOptions::options() {
           .at_least(0)
           .field("gain_at_least", &ExpectOptions::gain_at_least,
                  "must be higher than `of` by this much")
+          .field("above", &ExpectOptions::above,
+                 "must be better than this stage by a paired test over seeds and rows")
+          .field("within", &ExpectOptions::within,
+                 "must not be worse than `of` by more than this, by the same test")
+          .at_least(0)
+          .field("p", &ExpectOptions::p, "level of the test: its interval has confidence 1 - p")
+          .range(1e-6, 0.5)
           .mark(&ExpectOptions::mark)
           .check(check_bounds);
   return description;

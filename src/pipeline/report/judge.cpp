@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/eval/kept.h"
+#include "compress/eval/paired.h"
 #include "report/result.h"
+#include "stage.h"
 
 namespace compress::pipeline {
 
@@ -31,8 +35,48 @@ double number_at(const nn::Json& numbers, const std::string& path) {
   return at->is_number() ? at->get<double>() : std::nan("");
 }
 
+namespace {
+
+// A relation of two stages that a test decides.
+Expectation tested(const ExpectOptions& options, const std::string& other,
+                   const std::vector<std::filesystem::path>& folders) {
+  const double bound = options.within ? -*options.within : 0;
+  Expectation found{options, std::nan(""), bound, false, true, {}};
+  const std::string relation = options.within
+                                   ? str(" within ", shortest(*options.within), " of ", other)
+                                   : " above " + other;
+  found.text = str(options.stage, " ", options.metric, " (", options.split, ")", relation, ": ");
+  eval::Differences differences;
+  try {
+    for (const std::filesystem::path& folder : folders) {
+      auto kept = [&](const std::string& stage) {
+        return eval::read_predictions(folder / "stages" / stage / predictions_name(options.split));
+      };
+      differences.push_back(
+          eval::row_differences(kept(options.stage), kept(other), options.metric));
+    }
+    const eval::PairedTest test = eval::paired_test(differences, *options.p);
+    const eval::Verdict verdict = eval::above(test, bound);
+    found.value = test.difference;
+    found.held = verdict == eval::Verdict::held;
+    found.undecided = verdict == eval::Verdict::undecided;
+    found.text +=
+        eval::text_of(test) + (test.seeds == 1 ? ", which says nothing of other seeds" : "");
+  } catch (const Error& error) {
+    found.text += error.message();
+  }
+  return found;
+}
+
+}  // namespace
+
+std::string Expectation::verdict() const {
+  return undecided ? "undecided  " : held ? "held    " : "MISSED  ";
+}
+
 std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
-                               const std::vector<StageResult>& stages) {
+                               const std::vector<StageResult>& stages,
+                               const std::vector<std::filesystem::path>& folders) {
   auto value_of = [&](const std::string& stage, const ExpectOptions& options) {
     for (const StageResult& result : stages) {
       if (result.name != stage) continue;
@@ -49,7 +93,7 @@ std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
     const std::string what = options.number.value_or(str(options.metric, " (", options.split, ")"));
     std::string name = str(options.stage, " ", what, " ", fixed(value, 4));
     auto add = [&](double bound, bool held, const std::string& relation) {
-      list.push_back({options, value, bound, held, name + relation});
+      list.push_back({options, value, bound, held, false, name + relation});
     };
     if (options.at_least)
       add(*options.at_least, value >= *options.at_least, " >= " + fixed(*options.at_least, 4));
@@ -57,10 +101,14 @@ std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
       add(*options.at_most, value <= *options.at_most, " <= " + fixed(*options.at_most, 4));
     if (options.drop_at_most)
       add(other - *options.drop_at_most, value >= other - *options.drop_at_most,
-          str(" >= ", options.of, " ", fixed(other, 4), " - ", shortest(*options.drop_at_most)));
+          str(" >= ", options.of, " ", fixed(other, 4), " - ", shortest(*options.drop_at_most),
+              " (not tested)"));
     if (options.gain_at_least)
       add(other + *options.gain_at_least, value >= other + *options.gain_at_least,
-          str(" >= ", options.of, " ", fixed(other, 4), " + ", shortest(*options.gain_at_least)));
+          str(" >= ", options.of, " ", fixed(other, 4), " + ", shortest(*options.gain_at_least),
+              " (not tested)"));
+    if (!options.above.empty()) list.push_back(tested(options, options.above, folders));
+    if (options.within) list.push_back(tested(options, options.of, folders));
   }
   return list;
 }

@@ -118,8 +118,11 @@ nn::Json to_json(const RunResult& result, const Recipe& recipe) {
                    {"stages", nn::Json::array()},   {"expectations", nn::Json::array()}};
   for (const StageResult& stage : result.stages) json["stages"].push_back(to_json(stage));
   for (const Expectation& e : result.expectations)
-    json["expectations"].push_back(
-        {{"text", e.text}, {"value", e.value}, {"bound", e.bound}, {"held", e.held}});
+    json["expectations"].push_back({{"text", e.text},
+                                    {"value", e.value},
+                                    {"bound", e.bound},
+                                    {"held", e.held},
+                                    {"undecided", e.undecided}});
   return json;
 }
 

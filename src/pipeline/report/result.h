@@ -14,8 +14,11 @@ nn::Json record_json(const StageResult& result);  // all of it, for stage.json
 StageResult stage_from_json(
     const nn::Json& json);  // throws nlohmann exceptions when the file is not ours
 nn::Json to_json(const RunResult& result, const Recipe& recipe);
+// `folders`: of the runs, one a seed, in which predictions of rows are found for tests; the results
+// in `stages` are their means.
 std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
-                               const std::vector<StageResult>& stages);
+                               const std::vector<StageResult>& stages,
+                               const std::vector<std::filesystem::path>& folders = {});
 const Metric* find_metric(const StageResult& result, const std::string& split,
                           const std::string& name);
 // The number at a path of keys and places in lists with dots ("layers.0"); NaN when there is none.

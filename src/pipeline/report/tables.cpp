@@ -86,8 +86,7 @@ std::string body(const RunResult& result, bool markdown) {
   if (!result.expectations.empty()) {
     text += markdown ? "\n## Expectations\n\n" : "\n";
     for (const Expectation& expectation : result.expectations)
-      text += str(markdown ? "- " : "", expectation.held ? "held    " : "MISSED  ",
-                  expectation.text, "\n");
+      text += str(markdown ? "- " : "", expectation.verdict(), expectation.text, "\n");
   }
   return text;
 }

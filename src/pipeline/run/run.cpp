@@ -38,7 +38,7 @@ RunResult Runner::run() {
     result.seconds += result.stages.back().seconds;
   }
   if (!first()) return result;
-  result.expectations = judge(recipe_.options.expect, result.stages);
+  result.expectations = judge(recipe_.options.expect, result.stages, {folder_});
   write_file(folder_ / "result.json", to_json(result, recipe_).dump(2) + "\n");
   write_file(folder_ / "result.md", result_markdown(result, recipe_));
   log::close_file();

@@ -114,7 +114,9 @@ SeedsResult run_seeds(const std::filesystem::path& file, const std::vector<std::
     result.runs.push_back(run(recipe, one));
   }
   if (!parallel::is_first(options.processes)) return result;
-  result.expectations = judge(recipe.options.expect, mean_stages(result.runs));
+  std::vector<std::filesystem::path> folders;
+  for (int64_t seed : seeds) folders.push_back(root / str("seed-", seed));
+  result.expectations = judge(recipe.options.expect, mean_stages(result.runs), folders);
   Table table = seeds_table(result.runs);
   result.table = table.text();
   std::string text =
@@ -125,9 +127,12 @@ SeedsResult run_seeds(const std::filesystem::path& file, const std::vector<std::
                    {"runs", nn::Json::array()},
                    {"expectations", nn::Json::array()}};
   for (const Expectation& e : result.expectations) {
-    text += str("- ", e.held ? "held    " : "MISSED  ", e.text, "\n");
-    json["expectations"].push_back(
-        {{"text", e.text}, {"value", e.value}, {"bound", e.bound}, {"held", e.held}});
+    text += str("- ", e.verdict(), e.text, "\n");
+    json["expectations"].push_back({{"text", e.text},
+                                    {"value", e.value},
+                                    {"bound", e.bound},
+                                    {"held", e.held},
+                                    {"undecided", e.undecided}});
   }
   for (const RunResult& run : result.runs) json["runs"].push_back(to_json(run, recipe));
   write_file(root / "result.md", text);

@@ -3,6 +3,7 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"
+#include "compress/eval/kept.h"
 #include "materials/workbench.h"
 
 namespace compress::pipeline {
@@ -32,9 +33,12 @@ void score_model(Bench& bench, exports::LoadedModel& model, const ScoreOptions& 
   how.stop = options.stop;
   auto metrics_on = [&](const char* part) {
     how.progress = bench.name() + "  " + part;
-    return eval::evaluate(*model.model,
-                          bench.work.split(options.dataset, part, options.tokenizer_folder), how)
-        .metrics;
+    const data::Split& split = bench.work.split(options.dataset, part, options.tokenizer_folder);
+    eval::Evaluation found = eval::evaluate(*model.model, split, how);
+    const std::string file = predictions_name(part);
+    if (bench.first() && eval::write_predictions(bench.folder / file, split, found))
+      result.made.push_back(file);
+    return std::move(found.metrics);
   };
   if (!data.validation.empty()) result.validation = metrics_on("validation");
   if (!data.test.empty()) result.test = metrics_on("test");

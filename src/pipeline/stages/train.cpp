@@ -147,7 +147,7 @@ StageResult TrainStage::run(Bench& bench) const {
   parallel::first_only(bench.processes, [&] {
     exports::save_stage_model(*finished.model, trained.scheme, folder, source);
   });
-  result.made = {model_name};
+  result.made.push_back(model_name);
   result.bytes = static_cast<int64_t>(weight_bytes(folder));
   result.seconds = trained.earlier_seconds + seconds_since(begin);
   log::info(str(bench.name(), ": done in ", human_seconds(result.seconds), ", ",

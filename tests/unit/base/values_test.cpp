@@ -18,14 +18,15 @@ namespace {
 TEST(Error, CodesAreDocumentedAndDistinct) {
   const ErrorKind kinds[] = {ErrorKind::internal,    ErrorKind::recipe,   ErrorKind::data,
                              ErrorKind::model,       ErrorKind::diverged, ErrorKind::interrupted,
-                             ErrorKind::expectation, ErrorKind::disk,     ErrorKind::device};
+                             ErrorKind::expectation, ErrorKind::disk,     ErrorKind::device,
+                             ErrorKind::process,     ErrorKind::undecided};
   std::set<std::string> names;
   int code = 1;
   for (ErrorKind kind : kinds) {
     EXPECT_EQ(exit_code(kind), code++);
     names.insert(kind_name(kind));
   }
-  EXPECT_EQ(names.size(), 9u);
+  EXPECT_EQ(names.size(), 11u);
 }
 
 TEST(Error, TextNamesPlaceAndHint) {

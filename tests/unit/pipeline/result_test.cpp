@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "compress/base/files.h"
+#include "compress/eval/kept.h"
 #include "report/result.h"
 #include "run/description.h"
 #include "unit/pipeline/folder.h"
@@ -81,9 +83,69 @@ TEST(Judging, ComparesStages) {
   gain.gain_at_least = 0.5;
   const std::vector<Expectation> found = judge({drop, gain}, stages);
   EXPECT_TRUE(found[0].held);
-  EXPECT_EQ(found[0].text, "b accuracy (test) 0.5000 >= a 0.7500 - 0.25");
+  EXPECT_EQ(found[0].text, "b accuracy (test) 0.5000 >= a 0.7500 - 0.25 (not tested)");
   EXPECT_FALSE(found[1].held);
-  EXPECT_EQ(found[1].text, "a accuracy (test) 0.7500 >= b 0.5000 + 0.5");
+  EXPECT_EQ(found[1].text, "a accuracy (test) 0.7500 >= b 0.5000 + 0.5 (not tested)");
+}
+
+// Predictions of 40 rows of which a stage has the first `right` right, for one seed.
+void write_predicted(const std::filesystem::path& run, const std::string& stage, int right) {
+  std::string text;
+  for (int row = 0; row < 40; ++row)
+    text += str("{\"row\": ", row + 2, ", \"prediction\": \"", row < right ? "a" : "b",
+                "\", \"label\": \"a\", \"score\": 0.5}\n");
+  make_folder(run / "stages" / stage);
+  write_file(run / "stages" / stage / "predictions-test.jsonl", text);
+}
+
+class Tested : public tiny::Scratch {};
+
+TEST_F(Tested, VerdictsFollowThePairedTest) {
+  for (int seed : {1, 2}) {
+    const std::filesystem::path run = root_ / str("seed-", seed);
+    write_predicted(run, "good", 36 + seed);
+    write_predicted(run, "near", 36);
+    write_predicted(run, "poor", 10 + seed);
+  }
+  const std::vector<std::filesystem::path> folders = {root_ / "seed-1", root_ / "seed-2"};
+  auto judged = [&](const std::string& stage, const std::string& above, double within) {
+    ExpectOptions options = expecting(stage);
+    options.p = 0.05;
+    if (within > 0) {
+      options.of = above;
+      options.within = within;
+    } else {
+      options.above = above;
+    }
+    return judge({options}, {}, folders).at(0);
+  };
+  const Expectation held = judged("good", "poor", 0);
+  EXPECT_TRUE(held.held);
+  EXPECT_NEAR(held.value, 26 / 40.0, 1e-12);
+  EXPECT_THAT(held.text, HasSubstr("good accuracy (test) above poor: +0.6500 ["));
+  EXPECT_THAT(held.text, HasSubstr("2 seeds, n 40, smallest visible"));
+  const Expectation missed = judged("poor", "good", 0);
+  EXPECT_FALSE(missed.held || missed.undecided);
+  EXPECT_EQ(missed.verdict(), "MISSED  ");
+  EXPECT_TRUE(judged("good", "near", 0).undecided);  // 1.5 rows of 40
+  EXPECT_TRUE(judged("near", "good", 0.2).held);     // worse by 0.0375, but not by 0.2
+  const Expectation absent = judged("good", "nobody", 0);
+  EXPECT_TRUE(absent.undecided);
+  EXPECT_THAT(absent.text, HasSubstr("there are no predictions"));
+}
+
+TEST_F(Tested, DamagedPredictionsAreNamed) {
+  const std::filesystem::path file = root_ / "predictions-test.jsonl";
+  for (const char* text :
+       {"", "{\n", "[1]\n", "{\"row\": \"x\", \"prediction\": 1, \"label\": 1}\n",
+        "{\"row\": 1, \"prediction\": \"a\", \"label\": 1}\n",
+        "{\"row\": 1, \"prediction\": \"a\", \"label\": \"a\"}\n{\"row\": 2, "
+        "\"prediction\": 1, \"label\": 1}\n"}) {
+    write_file(file, text);
+    EXPECT_THAT(tiny::error_of(ErrorKind::data, [&] { eval::read_predictions(file); }),
+                HasSubstr("predictions-test.jsonl:"))
+        << text;
+  }
 }
 
 TEST(Judging, AMissingNumberDoesNotHold) {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 
 #include "compress/base/hash.h"
+#include "compress/eval/kept.h"
+#include "compress/pipeline/compare.h"
 #include "materials/workbench.h"
 #include "unit/pipeline/folder.h"
 
@@ -133,6 +135,52 @@ TEST_F(Runs, WithSeedsAreJudgedOnTheirMeans) {
   EXPECT_FALSE(missed.held());
   EXPECT_TRUE(missed.runs[0].stages[0].skipped);
   tiny::error_of(ErrorKind::recipe, [&] { run_seeds(file, {}, {}, options); });
+}
+
+TEST_F(Runs, KeepWhatWasSaidOfEachRowAndCompareIt) {
+  const fs::path file = write_recipe(
+      text(stage("a", base(), 12, ", optimizer: {adamw: {lr: 1e-2}}") +
+               stage("b", base(), 1, ", optimizer: {adamw: {lr: 1e-9}}"),
+           "expect:\n  - {stage: a, metric: accuracy, above: b, p: 0.05}\n  - {stage: a, metric: "
+           "accuracy, of: b, within: 1, p: 0.05}\n"));
+  RunOptions options;
+  options.folder = root_ / "seeds";
+  const SeedsResult result = run_seeds(file, {}, {1, 2}, options);
+  ASSERT_EQ(result.expectations.size(), 2U);
+  EXPECT_TRUE(result.expectations[1].held) << result.expectations[1].text;
+  const fs::path kept = root_ / "seeds/seed-1/stages/a/predictions-test.jsonl";
+  const eval::KeptPredictions said = eval::read_predictions(kept);
+  EXPECT_EQ(said.rows.size(), 10U);
+  EXPECT_DOUBLE_EQ(accuracy(said.predictions.classes, said.predictions.labels).value,
+                   result.runs[0].stages[0].test.at(0).value);
+  // A stage whose predictions are gone is run again.
+  fs::remove(kept);
+  EXPECT_FALSE(run_seeds(file, {}, {1}, options).runs[0].stages[0].skipped);
+  const std::string table = compare({{root_ / "seeds", "b"}, {root_ / "seeds", "a"}});
+  EXPECT_THAT(table, HasSubstr("b, a"));
+  EXPECT_THAT(table, HasSubstr("2 seeds"));
+  EXPECT_THAT(table, Not(HasSubstr("recipes differ")));
+  EXPECT_THAT(compare({{root_ / "seeds/seed-1", ""}, {root_ / "seeds/seed-2", ""}}),
+              HasSubstr("seed: 1 -> 2"));
+  tiny::error_of(ErrorKind::recipe, [&] {
+    compare({{root_ / "seeds", "c"}, {root_ / "seeds", ""}});
+  });
+  tiny::error_of(ErrorKind::recipe, [&] {
+    compare({{root_ / "none", ""}, {root_ / "seeds", ""}});
+  });
+}
+
+TEST_F(Runs, TestsNeedAMetricOfRows) {
+  auto refused = [&](const std::string& expectation) {
+    return tiny::error_of(ErrorKind::recipe, [&] {
+      load(text(stage("a", base(), 1) + stage("b", base(), 1),
+                "expect:\n  - {stage: a, " + expectation + "}\n"));
+    });
+  };
+  EXPECT_THAT(refused("metric: f1_macro, above: b, p: 0.05"), HasSubstr("a mean over rows"));
+  EXPECT_THAT(refused("metric: accuracy, above: b"), HasSubstr("`p` goes with above or within"));
+  EXPECT_THAT(refused("metric: accuracy, within: 0.1, p: 0.05"), HasSubstr("`of` goes with"));
+  EXPECT_THAT(refused("metric: accuracy, above: c, p: 0.05"), HasSubstr("'c'"));
 }
 
 TEST_F(Runs, RefuseATeacherBelowItsFloor) {

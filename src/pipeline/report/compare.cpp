@@ -1,0 +1,235 @@
+#include "compress/pipeline/compare.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "compress/base/error.h"
+#include "compress/base/files.h"
+#include "compress/base/strings.h"
+#include "compress/checkpoint/checkpoint.h"
+#include "compress/eval/kept.h"
+#include "compress/eval/paired.h"
+#include "report/result.h"
+#include "run/description.h"
+#include "stage.h"
+
+namespace compress::pipeline {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// The folders of a run by their seeds.
+std::map<int64_t, fs::path> seeds_of(const fs::path& folder) {
+  std::vector<fs::path> places;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored))
+    if (starts_with(entry.path().filename().string(), "seed-") &&
+        fs::is_regular_file(entry.path() / "result.json", ignored))
+      places.push_back(entry.path());
+  if (places.empty()) places.push_back(folder);
+  std::map<int64_t, fs::path> found;
+  for (const fs::path& place : places) {
+    if (!fs::is_regular_file(place / "result.json", ignored))
+      throw Error(ErrorKind::recipe, "this is no folder of a finished run", place.string(),
+                  "name a folder that `compress run` wrote to its end");
+    const nn::Json json = checkpoint::read_json(place / "result.json");
+    if (!json.is_object() || !json.value("seed", nn::Json()).is_number_integer())
+      throw Error(ErrorKind::data, "the result names no seed", (place / "result.json").string());
+    found[json["seed"].get<int64_t>()] = place;
+  }
+  return found;
+}
+
+std::vector<StageResult> stages_of(const fs::path& folder) {
+  const fs::path file = folder / "result.json";
+  try {
+    std::vector<StageResult> stages;
+    for (const nn::Json& json : checkpoint::read_json(file).at("stages"))
+      stages.push_back(stage_from_json(json));
+    return stages;
+  } catch (const nn::Json::exception& error) {
+    throw Error(ErrorKind::data, str("this is no result of a run: ", error.what()), file.string());
+  }
+}
+
+const StageResult* find(const std::vector<StageResult>& stages, const std::string& name) {
+  for (const StageResult& stage : stages)
+    if (stage.name == name) return &stage;
+  return nullptr;
+}
+
+const StageResult& named(const std::vector<StageResult>& stages, const std::string& name,
+                         const fs::path& folder) {
+  if (const StageResult* stage = find(stages, name)) return *stage;
+  std::vector<std::string> names;
+  for (const StageResult& stage : stages) names.push_back(stage.name);
+  throw Error(ErrorKind::recipe, "the run has no stage '" + name + "'", folder.string(),
+              suggestion(name, names, "stages"));
+}
+
+// One row of the table: a metric of a part, of two stages.
+struct Score {
+  std::string stage, part, metric, of;
+  std::vector<double> first, second;  // by seed
+  int64_t n = 0;
+  eval::Differences differences;  // empty: not to be told row by row
+};
+
+double mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (double value : values) sum += value;
+  return sum / static_cast<double>(values.size());
+}
+
+class Comparison {
+ public:
+  explicit Comparison(const CompareOptions& options) : options_(options) {
+    const auto first = seeds_of(options.first.folder), second = seeds_of(options.second.folder);
+    for (const auto& [seed, folder] : first)
+      if (const auto other = second.find(seed); other != second.end())
+        pairs_.emplace_back(folder, other->second);
+    if (pairs_.empty() && first.size() == 1 && second.size() == 1)
+      pairs_.emplace_back(first.begin()->second, second.begin()->second);
+    if (pairs_.empty())
+      throw Error(ErrorKind::recipe, "the two runs have no seed in common",
+                  options.second.folder.string(), "run both with the same --seeds");
+  }
+
+  std::string text() {
+    std::string text = recipes();
+    for (const auto& [one, other] : stage_pairs())
+      for (const char* part : {"validation", "test"}) add(one, other, part);
+    const Table table = scores();
+    text += options_.markdown ? table.markdown() : table.text();
+    return text + str("\n", pairs_.size(), pairs_.size() == 1 ? " seed" : " seeds",
+                      "; differences are the second's from the first, better is above 0; intervals "
+                      "of confidence ",
+                      shortest(1 - options_.p), "\n");
+  }
+
+ private:
+  std::string recipes() const {
+    const fs::path &one = pairs_.front().first, &other = pairs_.front().second;
+    std::error_code ignored;
+    if (fs::equivalent(one, other, ignored)) return {};
+    const std::vector<std::string> found =
+        differences(read_file(one / "recipe.yaml"), read_file(other / "recipe.yaml"));
+    if (found.empty()) return "The recipes are the same.\n\n";
+    std::string text = "The recipes differ in:\n";
+    for (const std::string& difference : found) text += "  " + difference + "\n";
+    return text + "\n";
+  }
+
+  // Names of the stages that are compared.
+  std::vector<std::pair<std::string, std::string>> stage_pairs() const {
+    const std::string &one = options_.first.stage, &other = options_.second.stage;
+    if (!one.empty() || !other.empty())
+      return {{one.empty() ? other : one, other.empty() ? one : other}};
+    std::vector<std::pair<std::string, std::string>> pairs;
+    const std::vector<StageResult> theirs = stages_of(pairs_.front().second);
+    for (const StageResult& stage : stages_of(pairs_.front().first))
+      if (find(theirs, stage.name) != nullptr) pairs.emplace_back(stage.name, stage.name);
+    if (pairs.empty())
+      throw Error(ErrorKind::recipe, "the two runs have no stage of one name",
+                  options_.second.folder.string(), "name them: FOLDER:STAGE");
+    return pairs;
+  }
+
+  void add(const std::string& one, const std::string& other, const char* part) {
+    std::vector<Score> list;
+    for (const auto& [first, second] : pairs_) {
+      const std::vector<StageResult> ours = stages_of(first), theirs = stages_of(second);
+      const StageResult &a = named(ours, one, first), &b = named(theirs, other, second);
+      for (const Metric& metric : std::string(part) == "test" ? a.test : a.validation) {
+        const Metric* found = find_metric(b, part, metric.name);
+        if (found == nullptr) continue;
+        Score* score = nullptr;
+        for (Score& known : list)
+          if (known.metric == metric.name) score = &known;
+        if (score == nullptr) {
+          list.push_back({one == other ? one : one + ", " + other,
+                          part,
+                          metric.name,
+                          title(metric),
+                          {},
+                          {},
+                          metric.n,
+                          {}});
+          score = &list.back();
+        }
+        score->first.push_back(metric.value);
+        score->second.push_back(found->value);
+        if (eval::is_mean_over_rows(metric.name))
+          pair_rows(*score, first, one, second, other, part);
+      }
+    }
+    scores_.insert(scores_.end(), list.begin(), list.end());
+  }
+
+  static void pair_rows(Score& score, const fs::path& first, const std::string& one,
+                        const fs::path& second, const std::string& other, const char* part) {
+    const fs::path ours = first / "stages" / one / predictions_name(part),
+                   theirs = second / "stages" / other / predictions_name(part);
+    std::error_code ignored;
+    if (!fs::exists(ours, ignored) || !fs::exists(theirs, ignored)) return;  // an older run
+    score.differences.push_back(eval::row_differences(eval::read_predictions(theirs),
+                                                      eval::read_predictions(ours), score.metric));
+  }
+
+  Table scores() const {
+    Table table({"stage", "part", "metric", "first", "second", "difference", "interval", "verdict",
+                 "smallest visible", "McNemar p", "n"});
+    for (const Score& score : scores_) {
+      std::vector<std::string> row = {score.stage, score.part, score.of,
+                                      fixed(mean(score.first), 4), fixed(mean(score.second), 4)};
+      if (score.differences.size() != score.first.size()) {
+        row.insert(row.end(),
+                   {fixed(mean(score.second) - mean(score.first), 4), "", "not tested", "", ""});
+      } else {
+        const eval::PairedTest test = eval::paired_test(score.differences, options_.p);
+        const char* verdict = test.low > 0    ? "second is better"
+                              : test.high < 0 ? "first is better"
+                                              : "undecided";
+        row.insert(row.end(), {fixed(test.difference, 4),
+                               str("[", fixed(test.low, 4), ", ", fixed(test.high, 4), "]"),
+                               verdict, fixed(test.visible, 4), mcnemar(score)});
+      }
+      row.push_back(with_commas(score.n));
+      table.row(row);
+    }
+    return table;
+  }
+
+  // Of one pair of classifiers.
+  static std::string mcnemar(const Score& score) {
+    if (score.differences.size() != 1) return {};
+    int64_t up = 0, down = 0;
+    for (double difference : score.differences.front()) {
+      if (difference != 0 && std::abs(difference) != 1) return {};
+      up += difference > 0 ? 1 : 0;
+      down += difference < 0 ? 1 : 0;
+    }
+    return fixed(eval::mcnemar(up, down), 4);
+  }
+
+  const CompareOptions& options_;
+  std::vector<std::pair<fs::path, fs::path>> pairs_;
+  std::vector<Score> scores_;
+};
+
+}  // namespace
+
+Compared compared(const std::string& text) {
+  std::error_code ignored;
+  const size_t colon = text.rfind(':');
+  if (colon == std::string::npos || fs::exists(text, ignored)) return {text, {}};
+  return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+std::string compare(const CompareOptions& options) {
+  return Comparison(options).text();
+}
+
+}  // namespace compress::pipeline
