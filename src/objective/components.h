@@ -13,6 +13,7 @@ using ObjectiveRegistry = recipe::RegistryOf<Maker>;
 void add_labels(ObjectiveRegistry& registry);
 void add_soft_labels(ObjectiveRegistry& registry);
 void add_logits_mse(ObjectiveRegistry& registry);
+void add_continuation(ObjectiveRegistry& registry);
 void add_hidden_states(ObjectiveRegistry& registry);
 void add_attention(ObjectiveRegistry& registry);
 void add_contrastive(ObjectiveRegistry& registry);

@@ -8,6 +8,7 @@ const ObjectiveRegistry& objectives() {
     add_labels(list);
     add_soft_labels(list);
     add_logits_mse(list);
+    add_continuation(list);
     add_hidden_states(list);
     add_attention(list);
     add_contrastive(list);

@@ -128,9 +128,10 @@ TEST_F(OnCard, HiddenNoiseRepeats) {
 // not recorded in graphs: these run as they are.
 TEST_F(OnCard, TermsAndMoversTrainAsOnTheCpu) {
   const std::string sgd = "for: 8 steps\noptimizer: {sgd: {lr: 0.05}}\n";
-  for (const char* more : {"objectives: [attention: {}]\n",
-                           "objectives: [contrastive: {bank: 20, learn_temperature: true}]\n",
-                           "objectives: [contrastive: {}]\n"})
+  for (const char* more :
+       {"objectives: [attention: {}]\n", "objectives: [continuation: {scale: 0.5, margin: 0.1}]\n",
+        "objectives: [contrastive: {bank: 20, learn_temperature: true}]\n",
+        "objectives: [contrastive: {}]\n"})
     EXPECT_LT(apart(trained(sgd + more, {}), trained(sgd + more, {card_}), untrained()), 1e-3)
         << more;
   // Second differences of losses keep few of float32's digits.

@@ -76,6 +76,8 @@ INSTANTIATE_TEST_SUITE_P(
         "always}, attention: {}]\nsharpness: {sam: {rho: 0.05}}\n",
         "for: 12 steps\nobjectives: [labels: {}]\nsharpness: {delta_sam: {sigma: 0.01}}\n"
         "accumulate: 2\n",
+        "for: 12 steps\nobjectives: [continuation: {scale: {from: 0.1, to: 1}, margin: 0.1}, "
+        "labels: {weight: {from: 0, to: 1}}]\naccumulate: 2\n",
         // Several heads, one with a layer of its own.
         std::string("for: 12 steps\nsharpness: {sam: {rho: 0.05}}\naccumulate: 2\n") +
             several_terms,

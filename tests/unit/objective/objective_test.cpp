@@ -334,8 +334,9 @@ TEST(Objectives, MakeSetsNameWeightAndNeeds) {
   EXPECT_FALSE(made("hidden_states")->needs().teachers.at("").logits);
   EXPECT_EQ(made("labels: {weight: 0.25}")->weight().at({}), 0.25);
   EXPECT_TRUE(made("labels")->needs().teachers.empty());
-  EXPECT_THAT(objectives().names(), ElementsAre("labels", "soft_labels", "logits_mse",
-                                                "hidden_states", "attention", "contrastive"));
+  EXPECT_THAT(objectives().names(),
+              ElementsAre("labels", "soft_labels", "logits_mse", "continuation", "hidden_states",
+                          "attention", "contrastive"));
   for (const auto& info : objectives().list()) EXPECT_FALSE(info->equation.empty()) << info->name;
 }
 

@@ -60,7 +60,7 @@ struct Place {
 // Of a teacher that the stage is handed; a recipe with `teachers` says itself what it has.
 inline bool reads_teacher(const std::string& yaml) {
   if (yaml.find("teachers:") != std::string::npos) return false;
-  for (const char* term : {"soft_labels", "logits_mse", "attention", "contrastive"})
+  for (const char* term : {"soft_labels", "logits_mse", "continuation", "attention", "contrastive"})
     if (yaml.find(term) != std::string::npos) return true;
   return false;
 }
