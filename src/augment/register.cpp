@@ -24,7 +24,7 @@ const recipe::RegistryOf<Maker>& augments() {
             "x~_t = a draw of softmax(z_t / T) of the last epoch at chosen places t, x_t "
             "elsewhere; "
             "label_t = x_t at chosen places",
-            "Fei et al. 2022, arXiv 2106.07176",
+            "SAS, AAAI 2022, arXiv 2106.07176",
             "The places of a row are drawn once, by its number; in the first epoch their tokens "
             "are drawn evenly from all tokens, where the published code draws by how often they "
             "occur. Every pass over a row draws the next epoch's tokens from the same logits as "

@@ -1,22 +1,12 @@
 #include "groups.h"
 
-#include <algorithm>
+#include <set>
 
 #include "components.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 
 namespace compress::optim {
-
-namespace {
-
-bool names(const GroupOptions& group, const nn::Parameter& parameter) {
-  return std::any_of(group.match.begin(), group.match.end(), [&](const std::string& selector) {
-    return nn::selects(selector, parameter, /*any_shape=*/true);
-  });
-}
-
-}  // namespace
 
 const recipe::Options<GroupOptions>& GroupOptions::options() {
   static const auto description =
@@ -43,31 +33,41 @@ Rates::Rates(Rate plain, const std::vector<GroupOptions>& groups) : groups_(grou
   add(plain.lr, plain.weight_decay);
 }
 
-void Rates::bind(const std::vector<nn::Parameter*>& trained) const {
-  for (const GroupOptions& group : groups_)
-    for (const std::string& selector : group.match) {
-      const bool any = std::any_of(trained.begin(), trained.end(), [&](const auto* parameter) {
-        return nn::selects(selector, *parameter, /*any_shape=*/true);
-      });
-      if (any) continue;
-      std::vector<std::string> known;
-      for (const nn::Parameter* parameter : trained) {
-        known.emplace_back(nn::role_name(parameter->role));
-        known.push_back(parameter->name);
-      }
-      const std::string near = nearest(selector, known);
-      throw Error(ErrorKind::recipe,
-                  "a group of the optimizer names '" + selector +
-                      "', which matches nothing that is "
-                      "trained",
-                  group.mark.text(), near.empty() ? "" : "did you mean '" + near + "'?");
+void Rates::bind(const roles::Scene& scene) {
+  group_of_.clear();
+  const std::vector<nn::Parameter*> trained = scene.trained();
+  const std::set<const nn::Parameter*> moved(trained.begin(), trained.end());
+  for (size_t group = 0; group < groups_.size(); ++group)
+    for (const std::string& selector : groups_[group].match) {
+      bool any = false;
+      for (nn::ParamTable* table : {&scene.weights, &scene.helpers})
+        for (const nn::Parameter* parameter : table->select({selector}, nullptr, true)) {
+          if (!moved.contains(parameter)) continue;
+          any = true;
+          group_of_.emplace(parameter, group);  // the first one counts
+        }
+      if (!any) refuse(groups_[group], selector, trained);
     }
 }
 
+void Rates::refuse(const GroupOptions& group, const std::string& selector,
+                   const std::vector<nn::Parameter*>& trained) {
+  std::vector<std::string> known;
+  for (const nn::Parameter* parameter : trained) {
+    known.emplace_back(nn::role_name(parameter->role));
+    known.push_back(parameter->name);
+  }
+  const std::string near = nearest(selector, known);
+  throw Error(
+      ErrorKind::recipe,
+      "a group of the optimizer names '" + selector + "', which matches nothing that is trained",
+      group.mark.text(), near.empty() ? "" : "did you mean '" + near + "'?");
+}
+
 size_t Rates::of(const nn::Parameter& parameter) const {
-  const auto group = std::find_if(groups_.begin(), groups_.end(),
-                                  [&](const GroupOptions& each) { return names(each, parameter); });
-  return 2 * static_cast<size_t>(group - groups_.begin()) + (decays(parameter) ? 1 : 0);
+  const auto found = group_of_.find(&parameter);
+  const size_t group = found == group_of_.end() ? groups_.size() : found->second;
+  return 2 * group + (decays(parameter) ? 1 : 0);
 }
 
 }  // namespace compress::optim

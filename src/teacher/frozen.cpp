@@ -152,7 +152,8 @@ void check_own_tokens(const roles::Asked& asked, const nn::ModelConfig& student,
   if (seen.any_attention()) what = "attention scores";
   auto see = [&](HeadKind head) {
     const nn::Prediction::Over over = nn::prediction(head).over;
-    const bool of_rows = over == nn::Prediction::Over::rows || over == nn::Prediction::Over::choices;
+    const bool of_rows =
+        over == nn::Prediction::Over::rows || over == nn::Prediction::Over::choices;
     // Words have one label each, whatever tokens they are cut into.
     if (!of_rows && head != HeadKind::token_classification)
       what = str("the logits of a ", nn::head_name(head), " head");

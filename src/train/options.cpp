@@ -42,9 +42,11 @@ const recipe::Options<ModelOptions>& ModelOptions::options() {
                  "model's folder says (several modes, too), else mean")
           .one_of(
               {"auto", "cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"})
-          .field("train", &ModelOptions::train,
-                 "parameters that are trained, the others are frozen: roles (attachment, norm, "
-                 "bias, head, ...), groups of them, or globs over tensor names; default: all")
+          .field(
+              "train", &ModelOptions::train,
+              "parameters that are trained, the others are frozen: roles (attachment, norm, "
+              "bias, head, ...; with the biases of their matrices), groups of them, or globs over "
+              "tensor names; default: all")
           .components_by_key(&ModelOptions::surgery, surgery::edits)
           .mark(&ModelOptions::mark)
           .shorthand("from");

@@ -21,8 +21,8 @@ from tests.support.program import BINARY, Case, command
 MODEL = "models/all-MiniLM-L6-v2"
 MOVIES = "data/movies/test.tsv"
 QUICKSTART = "configs/quickstart.yaml"
-SUBCOMMANDS = ["run", "plan", "compare", "evaluate", "inspect", "export", "explain", "schema", "bench",
-               "tokenizer"]
+SUBCOMMANDS = ["run", "plan", "compare", "evaluate", "inspect", "export", "explain", "schema",
+               "bench", "tokenizer"]
 
 RECIPE = """\
 name: test

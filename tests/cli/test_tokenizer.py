@@ -46,11 +46,12 @@ class TokenizerCommand(Case):
             self.fails(3, "train", "no-such-file", *out, says="cannot be read")
             self.fails(3, "train", *out, says="there is no text")
             self.fails(2, "train", TEXT, "--vocab-size", 10, *out, says="no room")
-            self.fails(2, "train", TEXT, "--model", "unigram",
-                       "--min-frequency", 3, *out, says="--min-frequency does not apply")
+            self.fails(2, "train", TEXT, "--model", "unigram", "--min-frequency", 3, *out,
+                       says="--min-frequency does not apply")
             self.fails(4, "encode", folder, says="neither tokenizer.json nor")
             self.succeeds("train", TEXT, "--vocab-size", 500, *out)
-            self.fails(2, "encode", folder, "--chat-template", says="chat templates are not supported")
+            self.fails(2, "encode", folder, "--chat-template",
+                       says="chat templates are not supported")
             self.fails(3, "decode", folder, text="[-1]\n", says="is not an id")
             self.fails(3, "decode", folder, text="nonsense\n", says="a list of ids is due")
 

@@ -3,8 +3,8 @@
     kill_and_resume.py PROGRAM DEVICE FOLDER [--steps N] [--kills K]
 
 Trains two layers of the real model with distillation, SAM, an average, pruning and int8 on DEVICE
-(cpu, cuda:0), once without a break and once killed K times as soon as a new state is on disk. Run it
-from the repository root. Exit code 1 and what differs when the models do.
+(cpu, cuda:0), once without a break and once killed K times as soon as a new state is on disk. Run
+it from the repository root. Exit code 1 and what differs when the models do.
 """
 
 import argparse

@@ -27,7 +27,7 @@ def run(requests):
 
 
 def request(queries, names=NAMES):
-    """Queries are lists of (score, relevance); their rows are written in turns, as files mix them."""
+    """Queries are lists of (score, relevance); their rows are written in turns."""
     rows = [(number, score, relevance) for number, query in enumerate(queries)
             for score, relevance in query]
     rows.sort(key=lambda row: hash((row[1], row[0])))

@@ -59,7 +59,7 @@ std::unique_ptr<Augment> make_masking(const MaskingOptions& options);
 // and masking reads.
 inline constexpr const char* hard_tokens = "hard_tokens";
 
-// Replacement by the model's own words, as in SAS (Fei et al. 2022, arXiv 2106.07176): see its
+// Replacement by the model's own words, as in SAS (AAAI 2022, arXiv 2106.07176): see its
 // description.
 struct ReplacementOptions {
   recipe::Fraction probability{0.15};

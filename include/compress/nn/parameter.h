@@ -146,12 +146,6 @@ struct Parameter {
   }
 };
 
-// Whether a selector names a parameter: a role, a group of roles ("attention" = query key value
-// attention_output, "ffn" = ffn_in ffn_out, "encoder" = both, "linear" = every matrix, "all"), or a
-// glob over names ("encoder.layer.0.*"). What is attached to a model is named by its role or by a
-// glob that begins with "attachments", and by "all" where `any_shape`.
-bool selects(const std::string& selector, const Parameter& parameter, bool any_shape);
-
 // Weights (or biases) of layers that read the same input, side by side in memory so that one
 // product serves all.
 struct Fused {
@@ -176,7 +170,11 @@ class ParamTable {
   const std::deque<Parameter>& list() const { return list_; }
   int64_t numel() const;
 
-  // Parameters that one of the selectors names (see selects). Only matrices unless `any_shape`. A
+  // Parameters that one of the selectors names: a role ("query"), a group of roles ("attention" =
+  // query key value attention_output, "ffn" = ffn_in ffn_out, "encoder" = both, "linear" = every
+  // matrix, "all"), or a glob over names ("encoder.layer.0.*"). Only matrices unless `any_shape`;
+  // with it a role names the biases of its matrices, too. What is attached to the model is named by
+  // its role or by a glob that begins with "attachments", and by "all" where `any_shape`. A
   // selector that matches nothing is reported in `unmatched`.
   std::vector<Parameter*> select(const std::vector<std::string>& selectors,
                                  std::vector<std::string>* unmatched, bool any_shape = false);

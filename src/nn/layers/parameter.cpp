@@ -90,8 +90,10 @@ torch::Tensor effective_gradient(const Parameter& parameter) {
 
 }  // namespace
 
-bool selects(const std::string& selector, const Parameter& parameter, bool any_shape) {
-  const Role role = parameter.role;
+namespace {
+
+// Whether a selector names a parameter of this role.
+bool names(const std::string& selector, Role role, const Parameter& parameter, bool any_shape) {
   const bool matrix = parameter.is_matrix();
   if (!any_shape && !matrix) return false;
   if (selector == role_name(role)) return true;
@@ -104,6 +106,8 @@ bool selects(const std::string& selector, const Parameter& parameter, bool any_s
   if (selector == "encoder") return attention_role(role) || ffn_role(role);
   return glob_match(selector, parameter.name);
 }
+
+}  // namespace
 
 torch::ScalarType dtype(Precision precision) {
   switch (precision) {
@@ -190,9 +194,17 @@ std::vector<Parameter*> ParamTable::select(const std::vector<std::string>& selec
   std::vector<bool> used(selectors.size(), false);
   std::vector<Parameter*> chosen;
   for (Parameter& parameter : list_) {
+    // The bias of a layer is named by the role of its matrix, too.
+    Role beside = parameter.role;
+    if (beside == Role::bias && ends_with(parameter.name, ".bias")) {
+      const std::string module = parameter.name.substr(0, parameter.name.size() - 4);
+      if (const Parameter* weight = find(module + "weight")) beside = weight->role;
+    }
     bool hit = false;
     for (size_t i = 0; i < selectors.size(); ++i) {
-      if (!selects(selectors[i], parameter, any_shape)) continue;
+      if (!names(selectors[i], parameter.role, parameter, any_shape) &&
+          !names(selectors[i], beside, parameter, any_shape))
+        continue;
       hit = true;
       used[i] = true;
     }

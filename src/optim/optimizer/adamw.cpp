@@ -54,7 +54,7 @@ class AdamW final : public Optimizer {
     slots_.clear();
     index_.clear();
     const kernels::AdamConstants constants = this->constants();
-    rates_.bind(scene.trained());
+    rates_.bind(scene);
     for (nn::Parameter* parameter : scene.trained()) {
       index_[parameter] = slots_.size();
       const auto options = parameter->latent.options().requires_grad(false);

@@ -46,7 +46,7 @@ class Sgd final : public Optimizer {
   void bind(const roles::Scene& scene) override {
     slots_.clear();
     index_.clear();
-    rates_.bind(scene.trained());
+    rates_.bind(scene);
     for (nn::Parameter* parameter : scene.trained()) {
       index_[parameter] = slots_.size();
       Slot& slot = slots_.emplace_back(Slot{parameter, {}, rates_.of(*parameter)});

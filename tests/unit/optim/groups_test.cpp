@@ -13,21 +13,22 @@ Tensor stepped(const Tensor& w, const Tensor& g, double lr, double decay) {
   return w - lr * (g + decay * w);
 }
 
+// A role names the biases of its matrices, too; the first group counts.
 TEST(Groups, MoveByTheirOwnRateAndDecay) {
   SmallModel model;
   const std::vector<Tensor> before = model.copies();  // matrix, bias, norm, embedding
   auto sgd =
       made(optimizers(),
            "sgd: {lr: 0.1, momentum: 0, weight_decay: 0.5, groups: ["
-           "{match: [query], lr: 0.01, weight_decay: 0}, {match: [bias, 'layer.*'], lr: 1}]}");
+           "{match: [query], lr: 0.01, weight_decay: 0}, {match: [bias, 'norm.*'], lr: 1}]}");
   bind(*sgd, model.table);
   model.random_gradients();
   std::vector<Tensor> g;
   for (nn::Parameter* p : model.all()) g.push_back(p->latent.grad().clone());
   sgd->step(0.5, 0);
   EXPECT_LT(furthest(model.matrix->latent, stepped(before[0], g[0], 0.005, 0)), 1e-6);
-  EXPECT_LT(furthest(model.bias->latent, stepped(before[1], g[1], 0.5, 0)), 1e-6);
-  EXPECT_LT(furthest(model.norm->latent, stepped(before[2], g[2], 0.05, 0)), 1e-6);
+  EXPECT_LT(furthest(model.bias->latent, stepped(before[1], g[1], 0.005, 0)), 1e-6);
+  EXPECT_LT(furthest(model.norm->latent, stepped(before[2], g[2], 0.5, 0)), 1e-6);
   EXPECT_LT(furthest(model.embedding->latent, stepped(before[3], g[3], 0.05, 0.5)), 1e-6);
   EXPECT_EQ(sgd->learning_rate(), 0.1);
 }
@@ -44,7 +45,7 @@ TEST(Groups, OfAdamWByHand) {
     p->latent.mutable_grad() = torch::ones_like(p->latent).detach();
   adam->step(1, 0);
   EXPECT_LT(furthest(model.matrix->latent, before[0] * (1 - 0.01 * 0.5) - 0.01), 1e-6);
-  EXPECT_LT(furthest(model.bias->latent, before[1] - 0.1), 1e-6);
+  EXPECT_LT(furthest(model.bias->latent, before[1] - 0.01), 1e-6);
   EXPECT_LT(furthest(model.norm->latent, before[2] - 0.1), 1e-6);
   EXPECT_LT(furthest(model.embedding->latent, before[3] * (1 - 0.1 * 0.25) - 0.1), 1e-6);
 }
@@ -78,12 +79,12 @@ TEST(Groups, ThatMatchNothingAreRefused) {
   EXPECT_EQ(error.kind(), ErrorKind::recipe);
   EXPECT_NE(error.hint().find("query"), std::string::npos) << error.hint();
   EXPECT_FALSE(error.where().empty());
-  EXPECT_TRUE(model.table.train_only({"norm", "query"}).empty());
+  EXPECT_TRUE(model.table.train_only({"norm"}).empty());
   auto frozen = made(optimizers(), "adamw: {groups: [{match: [bias]}]}");
   EXPECT_EQ(failure([&] { bind(*frozen, model.table); }).kind(), ErrorKind::recipe);
   auto without = made(optimizers(), "adamw: {weight_decay: 0.5}");
   bind(*without, model.table);
-  EXPECT_EQ(without->state().size(), 4u);
+  EXPECT_EQ(without->state().size(), 2u);
   EXPECT_TRUE(without->moments(*model.embedding).empty());
 }
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "compress/train/options.h"
+#include "recipe/configs.h"
 #include "unit/pipeline/folder.h"
 
 namespace compress::pipeline {

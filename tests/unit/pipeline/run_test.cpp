@@ -262,7 +262,7 @@ TEST_F(Runs, TeachersByNameMayReadTheirOwnTokens) {
   for (const auto& entry : fs::directory_iterator(root_ / "cache")) entries += entry.is_directory();
   EXPECT_EQ(entries, 2U);  // one a teacher
 
-  EXPECT_THAT(tiny::error_of(ErrorKind::recipe, [&] { load(text(taught("", "", both))); }),
+  EXPECT_THAT(tiny::error_of(ErrorKind::recipe, [&] { run_it(load(text(taught("", "", both)))); }),
               HasSubstr("has another tokenizer than the student"));
   const std::string refused = tiny::error_of(ErrorKind::recipe, [&] {
     plan_text(load(text(taught("", own,

@@ -177,8 +177,8 @@ TEST_F(Stages, HardTokensAreWhatALaterStageHides) {
   auto chain = [&](const std::string& data) {
     return text(
         a_stage("lm", "train",
-                "model: {from: " + base() + ", head: masked_lm}, data: words, for: 3 steps, " +
-                    common + ", augment: [masking: {}]") +
+                "model: {from: " + base() + ", head: masked_lm}, data: words, for: 30 steps, " +
+                    common + ", optimizer: {adamw: {lr: 1e-2}}, augment: [masking: {}]") +
             a_stage("hard", "measure", measured) +
             a_stage("evolved", "train",
                     "model: lm, data: " + data + ", for: 8 steps, " + common +
@@ -201,13 +201,13 @@ TEST_F(Stages, HardTokensAreWhatALaterStageHides) {
   // Sets of other rows fit none.
   EXPECT_THAT(tiny::error_of(ErrorKind::model, [&] { run_it(load(chain("few"))); }),
               HasSubstr("values of 24 rows, and the data has 20"));
-  EXPECT_THAT(
-      tiny::error_of(ErrorKind::recipe,
-                     [&] {
-                       load(text(a_stage("hard", "measure",
-                                         "model: " + base() + ", data: films, what: hard_tokens")));
-                     }),
-      HasSubstr("hard_tokens needs a masked_lm"));
+  EXPECT_THAT(tiny::error_of(ErrorKind::recipe,
+                             [&] {
+                               run_it(load(text(a_stage(
+                                   "hard", "measure",
+                                   "model: " + base() + ", data: films, what: hard_tokens"))));
+                             }),
+              HasSubstr("hard_tokens needs a masked_lm"));
 }
 
 TEST_F(Stages, AnnotatedRowsAreADataSetOfTheirOwn) {

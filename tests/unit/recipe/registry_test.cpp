@@ -34,6 +34,39 @@ TEST(Registry, NameOrMap) {
       static_cast<const RegistryOf<int>&>(objectives()).maker(read_one(objectives(), "labels")), 2);
 }
 
+struct Terms {
+  std::vector<Named<Component>> terms;
+  static const Options<Terms>& options() {
+    static const auto description = Options<Terms>("terms").named_components(
+        "terms", &Terms::terms, objectives, "terms by name");
+    return description;
+  }
+};
+
+TEST(Registry, ComponentsUnderNames) {
+  auto read = [](const std::string& text, Terms& terms) {
+    Problems problems;
+    read_struct(Terms::options().info(), parse_text(text, "a.yaml"), &terms, problems);
+    problems.raise();
+  };
+  Terms terms;
+  read("terms:\n  first: {soft_labels: {temperature: 3}}\n  second: labels\n", terms);
+  ASSERT_EQ(terms.terms.size(), 2u);
+  EXPECT_EQ(terms.terms[0].name, "first");
+  EXPECT_EQ(terms.terms[0].value.as<SoftLabels>().temperature, 3);
+  EXPECT_EQ(terms.terms[1].value.name(), "labels");
+  EXPECT_EQ(terms.terms[1].mark.line, 3);
+  Terms again;
+  read(to_yaml(write_struct(Terms::options().info(), &terms)), again);
+  EXPECT_EQ(again.terms.size(), 2u);
+  EXPECT_EQ(again.terms[0].value.as<SoftLabels>().temperature, 3);
+  EXPECT_TRUE(write_struct(Terms::options().info(), &(again = {})).entries.empty());
+  EXPECT_THAT(recipe_error([&] { read("terms: {first: {lables: {}}}", again); }),
+              AllOf(HasSubstr("unknown objective 'lables'"), HasSubstr("terms.first")));
+  EXPECT_THAT(recipe_error([&] { read("terms: [labels]", again); }),
+              HasSubstr("expected a map of names to one objective each"));
+}
+
 TEST(Registry, Problems) {
   EXPECT_THAT(read_error(objectives(), "soft_lables"),
               AllOf(HasSubstr("unknown objective 'soft_lables'"),

@@ -261,6 +261,60 @@ TEST(Views, ATeacherReadsTheSameRowsAsItsOwnTokens) {
   }
 }
 
+// Words have one label each, at the first of their tokens: of every token of the student the
+// teacher reads two, and they are compared word by word.
+TEST(Views, WordsAreComparedOneByOne) {
+  auto words = [](uint64_t seed) {
+    nn::ModelState state = calm(nn::HeadKind::masked_lm);
+    nn::set_head(state, nn::HeadKind::token_classification, {"no", "yes"});
+    return nn::build(state, seed);
+  };
+  Bench bench(std::string("for: 1 step\nobjectives: [logits_mse: {}]\n") + one_rate, false);
+  data::Split view = doubled(bench.split);
+  bench.split.task = view.task = data::Task::token_classification;
+  for (size_t t = 0; t < bench.split.ids.size(); ++t) {
+    const bool word = t % 3 != 1;
+    bench.split.token_classes.push_back(word ? 1 : -100);
+    view.token_classes.push_back(word ? 1 : -100);
+    view.token_classes.push_back(-100);
+  }
+  bench.split.classes.clear();
+  view.classes.clear();
+  bench.student = words(1);
+  bench.job.student = bench.student.get();
+  const auto teacher = teacher::frozen(words(2), bench.student->config(), true,
+                                       nn::Precision::float32, {}, 0, {.own_tokens = true});
+  bench.job.given = {{.teacher = teacher.get(), .view = teacher::View::own, .rows = &view}};
+  run(bench.job);
+
+  const std::unique_ptr<nn::Model> student = words(1), other = words(2);
+  student->params().refresh(nn::Precision::float32);
+  other->params().refresh(nn::Precision::float32);
+  const data::Batch batch = data::Loader(bench.split, {8, bench.job.seed, 50, true}, 0).next();
+  const Tensor said = student->forward(batch, {}, {.training = true}).token_logits;
+  std::vector<Tensor> target;  // row by row, at every second token of the words
+  for (int64_t row : batch.example_ids) {
+    data::Batch alone = data::pack(view, std::vector<int64_t>{row});
+    alone.targets = {};
+    const Tensor all = other->forward(alone, {}, {}).token_logits.detach();
+    for (int64_t t = 0; t < bench.split.length(row); ++t)
+      if (bench.split.token_classes[bench.split.offsets[row] + t] != -100)
+        target.push_back(all.narrow(0, 2 * t, 1));
+  }
+  (said - at::cat(target)).square().mean(1).mean().backward();
+  student->params().collect_gradients(false);
+  const nn::TensorMap found = bench.weights();
+  double moved = 0;
+  for (const nn::Parameter& parameter : student->params().list()) {
+    const Tensor gradient = parameter.latent.grad();
+    if (!gradient.defined()) continue;
+    const Tensor want = parameter.latent.detach() - 0.1 * gradient;
+    EXPECT_LT((found.at(parameter.name) - want).abs().max().item<double>(), 1e-6) << parameter.name;
+    moved = std::max(moved, gradient.abs().max().item<double>());
+  }
+  EXPECT_GT(moved, 1e-3);
+}
+
 TEST(Views, WhatBelongsToOtherTokensIsRefused) {
   for (const auto& [term, what] :
        {std::pair{"hidden_states", "hidden states of tokens"}, {"attention", "attention scores"}}) {
