@@ -28,7 +28,8 @@ bool is_float(Dtype type) {
 // The first stack's table of words.
 std::string word_table(const nn::ModelConfig& config) {
   const nn::Architecture plan = nn::architecture(config);
-  return (plan.encoder.layers > 0 ? plan.encoder.word : plan.decoder.word) + ".weight";
+  const bool first = plan.encoder.layers > 0 || plan.decoder.layers == 0;
+  return (first ? plan.encoder : plan.decoder).word + ".weight";
 }
 
 // What stands before all names of the files besides the family's prefix, as Python's wrappers of
@@ -245,6 +246,17 @@ void refuse_other_tables(const Folder& folder, const nn::Family& family, Finding
   }
 }
 
+// A folder of config.json and a tokenizer, of a family whose sizes alone tell its tensors. Whoever
+// builds its model without drawing weights first is told that there are none.
+bool awaits_weights(const Folder& folder, const fs::path& path) {
+  if (nn::family(folder.config.config.family).has_layers()) return false;
+  std::error_code ignored;
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                           "pytorch_model.bin.index.json"})
+    if (fs::exists(path / name, ignored)) return false;
+  return true;
+}
+
 }  // namespace
 
 void log_once(void (*say)(std::string_view), const std::string& line) {
@@ -309,6 +321,7 @@ Folder open_folder(const fs::path& path) {
     if (!folder.config.dense.empty()) collect_dense(folder, findings);
   } else {
     folder.config = read_config(path);
+    if (awaits_weights(folder, path)) return folder;
     check_quantization(folder.config.quantization, path / "config.json");
     folder.reader = storage::open_tensors(path);
     collect(folder, nn::family(folder.config.config.family), path, findings);

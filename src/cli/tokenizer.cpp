@@ -23,6 +23,7 @@ struct TrainFlags {
   std::string model = "wordpiece", out;
   text::TrainOptions options;
   std::vector<std::string> files;
+  std::string ngrams;
   bool min_frequency_given = false;
 };
 
@@ -30,14 +31,34 @@ const std::map<std::string, text::TrainedModel> models = {
     {"wordpiece", text::TrainedModel::wordpiece},
     {"bpe", text::TrainedModel::bpe},
     {"unigram", text::TrainedModel::unigram},
-    {"sentencepiece-bpe", text::TrainedModel::sentencepiece_bpe}};
+    {"sentencepiece-bpe", text::TrainedModel::sentencepiece_bpe},
+    {"ngram", text::TrainedModel::ngram}};
+
+// "1-4" or "2".
+void read_ngrams(const std::string& given, text::TrainOptions& options) {
+  const std::vector<std::string> ends = split(given, '-');
+  auto number = [&](const std::string& digits) {
+    if (digits.size() != 1 || digits[0] < '1' || digits[0] > '8')
+      throw Error(ErrorKind::recipe, "--ngrams '" + given + "' is no range of words", {},
+                  "for instance 1-4, at most 8");
+    return static_cast<int64_t>(digits[0] - '0');
+  };
+  options.shortest_ngram = number(ends.front());
+  options.longest_ngram = number(ends.back());
+  if (ends.size() > 2 || options.longest_ngram < options.shortest_ngram) number("");
+}
 
 int train(TrainFlags flags) {
   flags.options.model = models.at(flags.model);
-  const bool merges = flags.model == "wordpiece" || flags.model == "bpe";
-  if (flags.min_frequency_given && !merges)
+  const bool ngrams = flags.model == "ngram";
+  const bool counts = ngrams || flags.model == "wordpiece" || flags.model == "bpe";
+  if (!flags.ngrams.empty() && !ngrams)
+    throw Error(ErrorKind::recipe, "--ngrams does not apply to --model " + flags.model, {},
+                "it applies to ngram");
+  if (!flags.ngrams.empty()) read_ngrams(flags.ngrams, flags.options);
+  if (flags.min_frequency_given && !counts)
     throw Error(ErrorKind::recipe, "--min-frequency does not apply to --model " + flags.model, {},
-                "it applies to wordpiece and bpe");
+                "it applies to wordpiece, bpe and ngram");
   LineReader reader(flags.files);
   int64_t lines = 0;
   const text::TokenizerFiles files = text::train_tokenizer(
@@ -114,13 +135,15 @@ void add_train(CLI::App& parent, Action& action) {
   sub->add_option("FILE", flags->files, "Texts; standard input without any");
   std::vector<std::string> names;
   for (const auto& [name, model] : models) names.push_back(name);
-  sub->add_option("--model", flags->model, "wordpiece, bpe, unigram or sentencepiece-bpe")
+  sub->add_option("--model", flags->model, "wordpiece, bpe, unigram, sentencepiece-bpe or ngram")
       ->check(CLI::IsMember(names));
   sub->add_option("--vocab-size", flags->options.vocabulary_size, "Tokens at most; default 30000");
   sub->add_flag("--lowercase", flags->options.lowercase, "Case does not count");
   CLI::Option* frequency =
       sub->add_option("--min-frequency", flags->options.min_frequency,
-                      "Rarer pairs are not joined (wordpiece, bpe); default 2");
+                      "Rarer pairs are not joined (wordpiece, bpe), rarer n-grams are left out "
+                      "(ngram); default 2");
+  sub->add_option("--ngrams", flags->ngrams, "Words of an n-gram (ngram); default 1-4");
   sub->add_option("--special", flags->options.special, "A further special token; repeated")
       ->take_all()
       ->expected(1);

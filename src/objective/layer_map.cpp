@@ -140,6 +140,12 @@ std::vector<Pair> pair_layers(const Pairing& pairing, const nn::ModelConfig& stu
   if (!two_stacks && pairing.stack != "both")
     throw Error(ErrorKind::recipe, "`stack` is for encoder-decoders, and the student is none",
                 term.mark().text(), "remove it");
+  for (const auto& [model, whose] : {std::pair{&student, "student"}, {&teacher, "teacher"}})
+    if (model->layers + model->decoder_layers == 0)
+      throw Error(ErrorKind::recipe,
+                  str("objective '", term.name(), "' compares layer by layer, but the ", whose,
+                      " has no layers"),
+                  term.mark().text(), "compare what the models predict, with soft_labels");
   std::vector<Pair> pairs;
   if (!two_stacks || pairing.stack != "decoder")
     pairs = Stack(pairing, student.layers, teacher.layers, term).pairs();

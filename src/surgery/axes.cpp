@@ -12,7 +12,7 @@ class Lister {
       : config_(config), plan_(nn::architecture(config)) {}
 
   std::vector<Sized> run() {
-    if (plan_.encoder.layers > 0) add_stack(plan_.encoder, false);
+    if (plan_.encoder.layers > 0 || plan_.decoder.layers == 0) add_stack(plan_.encoder, false);
     if (plan_.decoder.layers > 0) add_stack(plan_.decoder, true);
     add_head(plan_.head, config_.head, "");
     if (config_.projection > 0) linear("projection", "dense", Axis::none, Axis::hidden);

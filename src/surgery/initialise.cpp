@@ -1,5 +1,6 @@
 // A model of named sizes with first weights, or with those of another model.
 
+#include <cmath>
 #include <optional>
 
 #include "components.h"
@@ -191,9 +192,41 @@ void follow(nn::ModelConfig& next, const nn::ModelConfig& old) {
     next.raw["word_embed_proj_dim"] = next.embedding_size;
 }
 
+// The first weights of a model without layers: the body's; build() draws the head.
+void draw_body(const nn::Family& family, const InitialiseOptions& o, uint64_t seed, bool planning,
+               nn::ModelState& state) {
+  if (o.layers || o.decoder_layers || o.heads || o.kv_heads || o.head_size || o.intermediate_size ||
+      !o.from.empty())
+    refuse("a " + family.model_type + " model has no layers: initialise takes its widths alone",
+           "give hidden_size and embedding_size, or neither");
+  nn::ModelConfig next = state.config;
+  next.hidden_size = o.hidden_size.value_or(next.hidden_size);
+  next.embedding_size = o.embedding_size.value_or(next.embedding_size);
+  const std::string words = nn::architecture(next).encoder.word + ".weight";
+  nn::TensorMap tensors;
+  for (const nn::NamedShape& tensor : family.body(next)) {
+    const bool table = tensor.name == words;
+    const Sized sized{tensor.name, table ? "word.weight" : tensor.name};
+    // Other matrices keep the variance of what they read.
+    nn::ModelConfig drawn = next;
+    if (!table && tensor.shape.size() == 2)
+      drawn.initializer_range = 1 / std::sqrt(static_cast<double>(tensor.shape[1]));
+    tensors[tensor.name] =
+        planning ? torch::zeros(tensor.shape) : draw(sized, tensor.shape, drawn, seed);
+  }
+  state.history.push_back(str("initialise: ", next.vocab_size, " tokens, embeddings ",
+                              next.embedding_size, ", ", next.hidden_size, " wide, drawn"));
+  state.tensors = std::move(tensors);
+  state.config = std::move(next);
+}
+
 void edit(const recipe::Component& component, nn::ModelState& state, Workshop& workshop) {
   const auto& options = component.as<InitialiseOptions>();
   nn::complete(state.config);
+  if (const nn::Family& family = nn::family(state.config.family); !family.has_layers()) {
+    draw_body(family, options, workshop.seed(component), workshop.planning(), state);
+    return;
+  }
   nn::ModelConfig next = sized(options, state.config);
   std::optional<Mapped> mapped;
   if (!options.from.empty()) {
@@ -249,8 +282,10 @@ void add_initialise(EditRegistry& registry) {
           "the padding token is zero. With `from` the sizes are at most that model's, its layers "
           "are put together in the same way (norms before or behind, kind of positions, gates), "
           "and what it has no counterpart for, or reads with another tokenizer, is drawn and named "
-          "in the model's history."),
-      initialise, {.new_layers = true});
+          "in the model's history. A model without layers (`dan`) may be a folder of config.json "
+          "and tokenizer alone; its matrices but the table are drawn with s = 1 / sqrt(what they "
+          "read)."),
+      initialise, {.new_layers = true, .without_layers = true});
 }
 
 }  // namespace compress::surgery

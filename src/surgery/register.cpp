@@ -1,4 +1,5 @@
 #include "components.h"
+#include "compress/nn/architecture.h"
 
 namespace compress::surgery {
 
@@ -40,6 +41,12 @@ void apply(const std::vector<recipe::Component>& components, nn::ModelState& sta
       throw Error(ErrorKind::recipe,
                   "what is attached to the model does not fit its layers after " + component.name(),
                   component.mark.text(), "merge it first, or attach it in a later stage");
+    const nn::Family& family = nn::family(state.config.family);
+    if (!family.has_layers() && !traits(component).without_layers)
+      throw Error(
+          ErrorKind::recipe,
+          component.name() + " edits layers, and a " + family.model_type + " model has none",
+          component.mark.text(), "remove it");
     edits().maker(component)(component, state, workshop);
   }
 }

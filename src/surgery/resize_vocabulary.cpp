@@ -113,7 +113,7 @@ void add_resize_vocabulary(EditRegistry& registry) {
           "(the mean)",
           "Ids keep their tokens. New entries of an output layer's bias are 0, or the mean of the "
           "old ones with `rows: mean`. The tokenizer is not changed."),
-      resize_vocabulary, {.new_vocabulary = true});
+      resize_vocabulary, {.new_vocabulary = true, .without_layers = true});
 }
 
 }  // namespace compress::surgery

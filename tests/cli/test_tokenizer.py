@@ -48,6 +48,11 @@ class TokenizerCommand(Case):
             self.fails(2, "train", TEXT, "--vocab-size", 10, *out, says="no room")
             self.fails(2, "train", TEXT, "--model", "unigram", "--min-frequency", 3, *out,
                        says="--min-frequency does not apply")
+            self.fails(2, "train", TEXT, "--ngrams", "1-2", *out, says="--ngrams does not apply")
+            self.fails(2, "train", TEXT, "--model", "ngram", "--ngrams", "4-1", *out,
+                       says="is no range of words")
+            self.succeeds("train", TEXT, "--model", "ngram", "--ngrams", "1-2", "--vocab-size", 300,
+                          "--out", f"{folder}/ngrams")
             self.fails(4, "encode", folder, says="neither tokenizer.json nor")
             self.succeeds("train", TEXT, "--vocab-size", 500, *out)
             self.fails(2, "encode", folder, "--chat-template",

@@ -9,6 +9,7 @@
 #include "compress/train/binding.h"
 #include "gpu.h"
 #include "graphs/graph.h"
+#include "support/failure.h"
 #include "unit/augment/words.h"
 
 namespace compress::train {
@@ -66,6 +67,32 @@ TEST_F(OnCard, TheStudentTeachesAsOnTheCpu) {
   EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), untrained()), 1e-4);
   need_flash();
   trained(yaml, {card_, nn::Precision::bf16});
+}
+
+// A model without layers averages its tokens on the card as on the CPU; such a stage records no
+// graph, and leaves no rows alone.
+TEST_F(OnCard, AModelWithoutLayersTrainsAsOnTheCpu) {
+  const std::string yaml = averaged + plain_steps;
+  auto averages = [&](Place place) {
+    Bench bench(yaml, place);
+    nn::ModelState state = bench.student->state();
+    state.config.embedding_dropout = state.config.classifier_dropout = 0;
+    bench.student = nn::build(state, 1);
+    bench.job.student = bench.student.get();
+    const nn::TensorMap before = bench.weights();
+    run(bench.job);
+    return std::pair{before, bench.weights()};
+  };
+  const auto [start, on_cpu] = averages({});
+  EXPECT_LT(apart(on_cpu, averages({card_}).second, start), 1e-4);
+  averages({card_, nn::Precision::bf16});
+  Bench lazy(averaged + ("for: 2 steps\n" + distillation), {card_});
+  lazy.options.optimizer = options_from(
+                               "data: none\nprecision: float32\nbatch: 8\nfor: 1 "
+                               "step\noptimizer: {adamw: {rows: lazy}}\n")
+                               .optimizer;
+  const Error error = failure([&] { run(lazy.job); });
+  EXPECT_NE(error.message().find("rows: lazy is for the CPU"), std::string::npos);
 }
 
 // What the model says on the card is read by rows an epoch later.

@@ -79,6 +79,8 @@ INSTANTIATE_TEST_SUITE_P(
                     "objectives: [soft_labels: {}]\n"
                     "pruning: {magnitude: {sparsity: 60%, begin: 0%, end: 60%, every: 2 steps}}\n"
                     "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 80%}}\n",
+                    "# dan\nobjectives: [soft_labels: {}, labels: {}]\naccumulate: 2\n"
+                    "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\n",
                     "objectives: [labels: {}]\naccumulate: 2\n"
                     "augment: [hidden_noise: {sigma: 0.05, where: both}]\n",
                     "objectives: [labels: {}]\nmodel: {from: none, lora: {rank: 2, dropout: 0.1}, "
@@ -203,9 +205,10 @@ TEST(ShareRows, AreKnownToAllProcesses) {
   });
 }
 
-TEST(ShareAdam, EqualsTheWholeBatchWhereGradientsAreNotTiny) {
-  const std::string yaml =
-      "for: 10 steps\noptimizer: {adamw: {lr: 1e-3, eps: 1e-4}}\nobjectives: [labels: {}]\n";
+class ShareAdam : public testing::TestWithParam<std::string> {};
+
+TEST_P(ShareAdam, EqualsTheWholeBatchWhereGradientsAreNotTiny) {
+  const std::string yaml = "for: 10 steps\nobjectives: [labels: {}]\n" + GetParam();
   Bench whole(yaml);
   run(whole.job);
   for (int world : {2, 3}) {
@@ -214,6 +217,12 @@ TEST(ShareAdam, EqualsTheWholeBatchWhereGradientsAreNotTiny) {
     EXPECT_LT(largest_difference(ranks[0], whole.weights()), 2e-5) << world << " processes";
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Recipes, ShareAdam,
+    testing::Values("optimizer: {adamw: {lr: 1e-3, eps: 1e-4}}\n",
+                    // A row stays where no process reads it.
+                    "# dan\noptimizer: {adamw: {lr: 1e-3, eps: 1e-4, rows: lazy}}\n"));
 
 TEST(ShareSam, PerturbsByProcessWhereAskedTo) {
   const std::string yaml = std::string(sgd) + "objectives: [labels: {}]\n";

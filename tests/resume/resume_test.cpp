@@ -103,6 +103,11 @@ INSTANTIATE_TEST_SUITE_P(
         "quantization: {weights: int8, activations: int8, activation_scale: static, start: 3 "
         "steps}\n"
         "sharpness: {asam: {accumulation: per_micro_batch}}\naccumulate: 2\n",
+        // A model without layers: rows that wait, and rows that stay, between a mover's passes.
+        "# dan\nfor: 12 steps\nobjectives: [soft_labels: {}, labels: {}]\nsharpness: {sam: {rho: "
+        "0.05}}\naveraging: {swa: {start: 4 steps}}\naccumulate: 2\n",
+        "# dan\nfor: 12 steps\nobjectives: [labels: {}]\noptimizer: {adamw: {lr: 1e-2, rows: "
+        "lazy}}\naveraging: {ema: {start: 2 steps}}\naccumulate: 3\n",
         // Noise that a second pass replays.
         "for: 12 steps\nobjectives: [labels: {}]\naugment: [hidden_noise: {sigma: 0.05, where: "
         "both}]\nsharpness: {sam: {rho: 0.05}}\naccumulate: 2\n",

@@ -1,8 +1,10 @@
 #pragma once
 // What a family of models is: two tables (keys of config.json, names of tensors) and the options of
-// the shared layers that its models are composed of. nn/transformer.h builds and runs any of them.
+// the shared layers that its models are composed of. nn/transformer.h builds and runs any of them,
+// but for families that build models of their own (Family::build).
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -108,6 +110,12 @@ struct HeadClass {
   std::vector<HeadSpec> also = {};  // heads that models of the class have besides
 };
 
+// A tensor of a model and its shape.
+struct NamedShape {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
 struct Family {
   std::string model_type;
   std::string prefix;                      // of the base model's tensors inside a model with a head
@@ -125,6 +133,14 @@ struct Family {
   // The reverse, for keys that are not in the table.
   void (*write)(const ModelConfig& config, Json& json) = nullptr;
   Architecture (*architecture)(const ModelConfig&) = nullptr;
+  // Null: a Transformer of that architecture. Otherwise the model is the family's own: its
+  // architecture has stacks without layers, of which `encoder.word` names the table of words and
+  // `head` the head, and `body` lists all tensors but the head's. `config` is the state's,
+  // completed. Folders of such a family may lack weights until `initialise` draws them.
+  std::unique_ptr<Model> (*build)(const ModelState& state, const ModelConfig& config,
+                                  uint64_t seed) = nullptr;
+  std::vector<NamedShape> (*body)(const ModelConfig&) = nullptr;
+  bool has_layers() const { return build == nullptr; }
 
   // From config.json; Error{model} for what is missing or unsupported.
   ModelConfig read_config(const Json& json) const;

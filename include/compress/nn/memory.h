@@ -1,6 +1,8 @@
 #pragma once
 // Memory of tensors on the CPU.
 
+#include "compress/data/torch.h"
+
 #include <cstdint>
 
 namespace compress::nn {
@@ -18,5 +20,11 @@ struct TensorMemory {
   int64_t used = 0, peak = 0, kept = 0;
 };
 TensorMemory tensor_memory();
+
+// Zeros [sizes] float32 on the CPU whose memory the system gives page by page, when a page is first
+// written: a table of which few rows are used takes little more than these. Reading takes none.
+torch::Tensor paged_zeros(at::IntArrayRef sizes);
+// All of it zeros again, its memory given back; `zeros` is paged_zeros()'s.
+void clear_pages(const torch::Tensor& zeros);
 
 }  // namespace compress::nn

@@ -25,6 +25,7 @@ struct Traits {
   bool new_vocabulary = false;  // the number of tokens is
   bool embedding_head = false;  // it edits what only an embedding head has
   bool new_layers = false;      // layers are others, or of other shapes
+  bool without_layers = false;  // it knows models without layers (nn::Family::has_layers)
 };
 Traits traits(const recipe::Component& component);
 

@@ -94,7 +94,8 @@ class Tokenizer {
 // Loads the tokenizer of a Hugging Face model folder. The first of these that is there counts:
 // - `tokenizer.json`: models WordPiece, BPE and Unigram with the normalizers, pre-tokenizers,
 //   post-processors and decoders that docs/tokenizers.md lists, but truncation, padding and BPE's
-//   dropout. Where `tokenizer_config.json` says something else, a warning tells which one counts.
+//   dropout; and compress's own model NGram (docs/tokenizers.md). Where `tokenizer_config.json`
+//   says something else, a warning tells which one counts.
 // - `vocab.txt`: BERT's WordPiece.
 // - `vocab.json` with `merges.txt`: byte-level BPE of GPT-2, RoBERTa or Qwen2.
 // - `spiece.model`, `sentencepiece.bpe.model`, `tokenizer.model`: SentencePiece with the ids of T5,

@@ -15,16 +15,20 @@ enum class TrainedModel {
   bpe,                // byte-level, as GPT-2's (Sennrich, Haddow and Birch, 2016)
   unigram,            // SentencePiece, laid out as T5's (Kudo, 2018)
   sentencepiece_bpe,  // SentencePiece with bytes for unknown characters, as Llama 2's
+  ngram,              // words and groups of neighbouring words, for models without layers
 };
 
 struct TrainOptions {
   TrainedModel model = TrainedModel::wordpiece;
   int64_t vocabulary_size = 30'000;  // tokens at most, special tokens included
   bool lowercase = false;
-  // Pairs of pieces that are rarer are not joined; wordpiece and bpe only.
+  // Pairs of pieces that are rarer are not joined (wordpiece and bpe), n-grams that are rarer left
+  // out (ngram).
   int64_t min_frequency = 2;
+  int64_t shortest_ngram = 1, longest_ngram = 4;  // words of an n-gram, 1 to 8; ngram only
   // Besides those of the model: [PAD] [UNK] [CLS] [SEP] [MASK]; <|endoftext|>; <pad> </s> <unk>;
-  // <unk> <s> </s>.
+  // <unk> <s> </s>; <pad> and no others for ngram, which always
+  // lower-cases.
   std::vector<std::string> special;
 };
 

@@ -8,7 +8,7 @@ std::vector<Family> all_families() {
   return {bert_family(),    roberta_family(), xlm_roberta_family(), distilbert_family(),
           electra_family(), gpt2_family(),    llama_family(),       mistral_family(),
           qwen2_family(),   qwen3_family(),   t5_family(),          bart_family(),
-          opt_family()};
+          opt_family(),     dan_family()};
 }
 
 HeadPlan token_head(const char* out, int64_t outputs, double dropout) {

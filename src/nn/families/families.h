@@ -18,6 +18,7 @@ Family qwen3_family();
 Family t5_family();
 Family bart_family();
 Family opt_family();
+Family dan_family();
 
 std::vector<Family> all_families();
 

@@ -3,6 +3,7 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/util/Exception.h>
 #include <malloc.h>
+#include <sys/mman.h>
 
 #include <cstdlib>
 #include <map>
@@ -121,6 +122,24 @@ void keep_tensor_memory() {
 
 TensorMemory tensor_memory() {
   return installed ? Keeper::instance().report() : TensorMemory{};
+}
+
+torch::Tensor paged_zeros(at::IntArrayRef sizes) {
+  const size_t bytes =
+      std::max<size_t>(1, static_cast<size_t>(c10::multiply_integers(sizes))) * sizeof(float);
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  TORCH_CHECK_WITH(OutOfMemoryError, data != MAP_FAILED, "the machine has no room for ", bytes,
+                   " more bytes");
+  // A huge page would take two million bytes for one row. Kernels without them refuse, rightly.
+  madvise(data, bytes, MADV_NOHUGEPAGE);
+  return torch::from_blob(
+      data, sizes, [bytes](void* block) { munmap(block, bytes); }, torch::kFloat32);
+}
+
+void clear_pages(const torch::Tensor& zeros) {
+  // Anonymous pages that are given back read as zeros.
+  if (madvise(zeros.data_ptr(), zeros.nbytes(), MADV_DONTNEED) != 0) zeros.zero_();
 }
 
 }  // namespace compress::nn

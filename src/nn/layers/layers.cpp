@@ -2,6 +2,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/random.h"
+#include "compress/nn/memory.h"
 #include "compress/nn/packed.h"
 
 namespace compress::nn {
@@ -28,10 +29,20 @@ bool serves(const std::shared_ptr<const PackedWeight>& packed, const Tensor& x, 
          x.scalar_type() == torch::kFloat32;
 }
 
-// The persistent gradient of an embedding, zero outside of touched rows.
+// From this size on a table's gradient is memory for its touched rows only.
+constexpr int64_t large_table = int64_t{64} << 20;  // bytes
+
+// The persistent gradient of an embedding, zero outside of touched rows. That of a large table is
+// paged_zeros(), which its gradient_buffer holds, too: ParamTable::clear_gradients() knows it by
+// that.
 Tensor& row_gradient(Parameter& parameter) {
   Tensor& gradient = parameter.latent.mutable_grad();
-  if (!gradient.defined())
+  if (gradient.defined()) return gradient;
+  const bool paged = parameter.row_gradient && parameter.latent.is_cpu() &&
+                     parameter.latent.numel() * parameter.latent.element_size() >= large_table;
+  if (paged)
+    gradient = parameter.gradient_buffer = paged_zeros(parameter.latent.sizes());
+  else
     gradient = torch::zeros_like(parameter.latent, parameter.latent.options().requires_grad(false));
   return gradient;
 }

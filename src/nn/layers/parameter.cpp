@@ -304,7 +304,11 @@ void ParamTable::clear_gradients() {
     torch::Tensor& gradient = parameter.latent.mutable_grad();
     if (!gradient.defined()) continue;
     if (parameter.row_gradient) {
-      for (const torch::Tensor& ids : parameter.touched) gradient.index_fill_(0, ids, 0);
+      const torch::Tensor& paged = parameter.gradient_buffer;
+      if (paged.defined() && paged.is_same(gradient))
+        clear_pages(paged);
+      else
+        for (const torch::Tensor& ids : parameter.touched) gradient.index_fill_(0, ids, 0);
       parameter.touched.clear();
     } else {
       gradient.reset();

@@ -94,7 +94,10 @@ void Model::freeze() {
 std::unique_ptr<Model> build(const ModelState& state, uint64_t seed) {
   ModelConfig config = state.config;
   complete(config);
-  auto model = std::make_unique<Transformer>(state, config, seed);
+  const Family& kind = family(config.family);
+  std::unique_ptr<Model> model = kind.build != nullptr
+                                     ? kind.build(state, config, seed)
+                                     : std::make_unique<Transformer>(state, config, seed);
   model->history() = state.history;
   return model;
 }

@@ -1,11 +1,14 @@
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <unordered_map>
 
 #include "components.h"
+#include "compress/base/error.h"
 #include "compress/nn/device.h"
+#include "compress/nn/memory.h"
 #include "groups.h"
 #include "optimizer/late_rows.h"
 
@@ -19,6 +22,7 @@ struct AdamWOptions {
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 0.01;
+  std::string rows = "exact";
   std::vector<GroupOptions> groups;
 
   static const recipe::Options<AdamWOptions>& options() {
@@ -35,6 +39,11 @@ struct AdamWOptions {
             .field("weight_decay", &AdamWOptions::weight_decay,
                    "decoupled decay of matrices and embeddings")
             .at_least(0)
+            .field("rows", &AdamWOptions::rows,
+                   "rows of an embedding without a gradient, as no row of the batch reads them: "
+                   "exact (they decay and follow their moments in every update, as all weights "
+                   "do) or lazy (they stay; for tables of many rare rows, on the CPU)")
+            .one_of({"exact", "lazy"})
             .field("groups", &AdamWOptions::groups,
                    "parameters with a rate or a decay of their own; the first group that names a "
                    "parameter counts")
@@ -55,15 +64,23 @@ class AdamW final : public Optimizer {
     index_.clear();
     const kernels::AdamConstants constants = this->constants();
     rates_.bind(scene);
+    if (lazy() && !scene.trained().empty() && !scene.trained().front()->latent.is_cpu())
+      throw Error(ErrorKind::recipe, "rows: lazy is for the CPU", mark().text(),
+                  "on a device every row of an embedding has a gradient: leave `rows` out");
     for (nn::Parameter* parameter : scene.trained()) {
       index_[parameter] = slots_.size();
       const auto options = parameter->latent.options().requires_grad(false);
       Slot& slot = slots_.emplace_back();
       slot.parameter = parameter;
       slot.rate = rates_.of(*parameter);
-      slot.mean = torch::zeros_like(parameter->latent, options);
-      slot.square = torch::zeros_like(parameter->latent, options);
-      if (parameter->row_gradient && in_own_pass(*parameter) && parameter->latent.dim() == 2)
+      const bool by_row =
+          parameter->row_gradient && in_own_pass(*parameter) && parameter->latent.dim() == 2;
+      slot.lazy = by_row && lazy();
+      slot.mean = slot.lazy ? nn::paged_zeros(parameter->latent.sizes())
+                            : torch::zeros_like(parameter->latent, options);
+      slot.square = slot.lazy ? nn::paged_zeros(parameter->latent.sizes())
+                              : torch::zeros_like(parameter->latent, options);
+      if (by_row && !slot.lazy)
         slot.late = std::make_unique<LateRows>(*parameter, slot.mean, slot.square, constants);
     }
   }
@@ -71,7 +88,7 @@ class AdamW final : public Optimizer {
   std::vector<const nn::Parameter*> follow(Snapshots& snapshots, bool rows_only) override {
     std::vector<const nn::Parameter*> followed;
     for (Slot& slot : slots_) {
-      if (!in_own_pass(*slot.parameter) || (rows_only && !slot.late)) continue;
+      if (!in_own_pass(*slot.parameter) || slot.lazy || (rows_only && !slot.late)) continue;
       if (!snapshots.average(*slot.parameter).defined())
         continue;  // a trained helper: not averaged
       if (slot.late) slot.late->follow(&snapshots);
@@ -103,6 +120,8 @@ class AdamW final : public Optimizer {
       }
       if (slot.late) {
         slot.late->update(steps[slot.rate], touched_rows(*slot.parameter), gradient);
+      } else if (slot.lazy) {
+        update_rows(slot, steps[slot.rate], gradient);
       } else if (in_own_pass(*slot.parameter) && gradient.is_contiguous()) {
         cut(slot, gradient, pieces);
       } else {
@@ -157,6 +176,7 @@ class AdamW final : public Optimizer {
     nn::Parameter* parameter = nullptr;
     torch::Tensor mean, square;
     std::unique_ptr<LateRows> late;
+    bool lazy = false;      // rows without a gradient stay
     size_t rate = 0;        // its number in rates_
     bool followed = false;  // its average is kept here
   };
@@ -219,6 +239,28 @@ class AdamW final : public Optimizer {
       average.lerp_(slot.parameter->latent, share);
   }
 
+  bool lazy() const { return options_.rows == "lazy"; }
+
+  // The update of the rows with a gradient; bias correction counts all updates, as for any weight.
+  // Touched rows are looked at, too: processes that reduce whole tables touch all of them.
+  void update_rows(Slot& slot, const kernels::AdamStep& step, const torch::Tensor& gradient) const {
+    const kernels::AdamConstants constants = this->constants();
+    const torch::Tensor touched = touched_rows(*slot.parameter);
+    const int64_t* id = touched.const_data_ptr<int64_t>();
+    const int64_t width = slot.parameter->latent.size(1);
+    float* w = slot.parameter->latent.detach().mutable_data_ptr<float>();
+    float* m = slot.mean.mutable_data_ptr<float>();
+    float* v = slot.square.mutable_data_ptr<float>();
+    const float* g = gradient.const_data_ptr<float>();
+    at::parallel_for(0, touched.numel(), 32, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t at = id[i] * width;
+        if (std::all_of(g + at, g + at + width, [](float one) { return one == 0; })) continue;
+        kernels::adam_update(constants, step, w + at, g + at, m + at, v + at, nullptr, width);
+      }
+    });
+  }
+
   void cut(Slot& slot, const torch::Tensor& gradient, std::vector<Piece>& pieces) {
     constexpr int64_t longest = 1 << 14;
     float* w = slot.parameter->latent.mutable_data_ptr<float>();
@@ -275,7 +317,8 @@ void add_adamw(OptimizerRegistry& registry) {
           "Only matrices and embeddings decay; norms and biases never do. A parameter without a "
           "gradient is left alone. On the CPU the rows of an embedding that a batch does not read "
           "catch up when they are next read: the same arithmetic, without touching their memory in "
-          "every update."),
+          "every update. With `rows: lazy` (the rule of PyTorch's SparseAdam, with decay) they "
+          "do not: a row moves, decays and ages its moments in the updates that read it."),
       [](const recipe::Component& component) {
         return std::make_unique<AdamW>(component.as<AdamWOptions>());
       });

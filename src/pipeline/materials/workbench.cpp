@@ -252,6 +252,7 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
     prepared.notes.push_back("rows of the training part left out by skip_labels: " +
                              with_commas(job.data->skipped));
   prepared.student = nn::build(state, job.seed);
+  state.tensors.clear();  // the student has its own: a large table would be there twice
   job.student = prepared.student.get();
   check_vocabulary(stage, prepared);
   job.left = [this](const recipe::StoreReference& left) {

@@ -124,6 +124,11 @@ std::unique_ptr<Tokenizer> build_tokenizer(const nlohmann::json& content,
                                            const std::string& config_where,
                                            std::vector<AddedToken> more = {});
 
+// Whether the model of a tokenizer.json is n-grams of words, and the tokenizer that it then is.
+inline constexpr int64_t longest_ngram = 8;  // words
+bool is_ngrams(const nlohmann::json& content);
+std::unique_ptr<Tokenizer> read_ngrams(const nlohmann::json& content, const std::string& where);
+
 // Other files as tokenizer.json would say it.
 nlohmann::json convert_vocab_and_merges(const std::filesystem::path& folder,
                                         const JsonView& config);

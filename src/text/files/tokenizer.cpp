@@ -42,6 +42,7 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
   if (there("tokenizer.json")) {
     const std::filesystem::path path = folder / "tokenizer.json";
     nlohmann::json content = parse_json_file(path);
+    if (is_ngrams(content)) return read_ngrams(content, path.string());
     std::vector<AddedToken> more = settle(content, path.string(), config);
     return build(content, path, std::move(more));
   }

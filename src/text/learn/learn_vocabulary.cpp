@@ -11,6 +11,7 @@
 #include "compress/base/strings.h"
 #include "files/convert.h"
 #include "learn/learn_merges.h"
+#include "learn/learn_ngrams.h"
 #include "normalize/normalize_stages.h"
 #include "split/splitter.h"
 #include "unicode/unicode.h"
@@ -305,6 +306,8 @@ TokenizerFiles train_tokenizer(const NextLine& next, const TrainOptions& options
       return train_wordpiece(next, options);
     case TrainedModel::bpe:
       return train_bpe(next, options);
+    case TrainedModel::ngram:
+      return train_ngrams(next, options);
     default:
       return train_sentencepiece(next, options);
   }

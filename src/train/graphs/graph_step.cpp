@@ -21,6 +21,8 @@ GraphFacts facts_of(const Job& job, const Binding& binding) {
   facts.captures = binding.needs().student;
   facts.head = job.student->config().head;
   facts.decoder = nn::architecture(job.student->config()).decoder.layers > 0;
+  if (!nn::family(job.student->config().family).has_layers())
+    facts.parts = "the model's averages over tokens would see the padding";
   facts.pooling = job.student->config().pooling;
   for (const Keyed& keyed : binding.parts())
     if (facts.parts.empty()) facts.parts = keyed.part->unrecordable();

@@ -1,6 +1,9 @@
 #include "compress/nn/memory.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
 
 #include "compress/data/torch.h"
 
@@ -38,6 +41,25 @@ TEST(TensorMemory, IsKeptAndBounded) {
   EXPECT_EQ(memory.used, 0);
   EXPECT_LE(memory.kept, memory.peak + memory.peak / 4);
   EXPECT_EQ(torch::empty({0}).numel(), 0);
+}
+
+int64_t resident_bytes() {
+  int64_t all = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> all >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+TEST(PagedZeros, TakeMemoryForRowsThatAreWritten) {
+  const int64_t before = resident_bytes();
+  const torch::Tensor table = paged_zeros({int64_t{1} << 20, 512});  // 2 GiB
+  EXPECT_EQ(table[12345].sum().item<float>(), 0);
+  const torch::Tensor rows = torch::arange(100) * 10'000;
+  table.index_add_(0, rows, torch::ones({100, 512}));
+  EXPECT_EQ(table.index_select(0, rows).sum().item<float>(), 100 * 512);
+  EXPECT_EQ(table[1].sum().item<float>(), 0);
+  EXPECT_LT(resident_bytes() - before, 64 << 20);
+  clear_pages(table);
+  EXPECT_EQ(table.index_select(0, rows).sum().item<float>(), 0);
 }
 
 }  // namespace

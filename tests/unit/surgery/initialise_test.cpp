@@ -55,6 +55,28 @@ TEST(Initialise, SizesAndWeights) {
   EXPECT_TRUE(runs(state));
 }
 
+// A model without layers begins without weights: the table, the dense layer, no head.
+TEST(Initialise, AModelWithoutLayers) {
+  nn::ModelState empty;
+  empty.config = nn::family("dan").read_config(
+      nn::Json{{"vocab_size", 500}, {"embedding_size", 64}, {"hidden_size", 16}});
+  const nn::ModelState state = drawn("initialise: {hidden_size: 32}", empty);
+  EXPECT_EQ(state.config.hidden_size, 32);
+  ASSERT_EQ(state.tensors.size(), 3u);
+  const torch::Tensor& table = state.tensors.at("embeddings.weight");
+  EXPECT_EQ(table.sizes(), torch::IntArrayRef({500, 64}));
+  EXPECT_NEAR(deviation(table), 0.1, 0.003);
+  EXPECT_EQ(deviation(table[0]), 0) << "the padding token";
+  EXPECT_NEAR(deviation(state.tensors.at("dense.0.weight")), 1. / 8, 0.01);
+  EXPECT_EQ(deviation(state.tensors.at("dense.0.bias")), 0);
+  EXPECT_EQ(state.history.back(), "initialise: 500 tokens, embeddings 64, 32 wide, drawn");
+  EXPECT_EQ(drawn("resize_vocabulary: {size: 510}", state).config.vocab_size, 510);
+  EXPECT_THAT(failure([&] { drawn("initialise: {layers: 2}", empty); }).message(),
+              HasSubstr("widths alone"));
+  EXPECT_THAT(failure([&] { drawn("resize: {hidden_size: 8}", state); }).message(),
+              HasSubstr("resize edits layers"));
+}
+
 // The paper's table says 14.5M parameters; written out, embeddings, encoder and pooler have so
 // many.
 TEST(Initialise, TinyBertsStudent) {

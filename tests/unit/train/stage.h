@@ -11,7 +11,7 @@
 #include "compress/surgery/surgery.h"
 #include "compress/train/train.h"
 #include "unit/augment/words.h"
-#include "unit/nn/support.h"
+#include "unit/nn/dan.h"
 
 namespace compress::train {
 
@@ -86,8 +86,12 @@ inline constexpr const char* several_terms =
     "objectives: [labels: {}, labels: {head: row}, labels: {head: detect}, soft_labels: {head: "
     "row}, logits_mse: {head: detect}]\naugment: [masking: {}]\n";
 
+// A comment in a stage's text: its model has no layers, and averages its tokens.
+inline constexpr const char* averaged = "# dan\n";
+
 // What a stage trains and learns from.
 inline nn::ModelState model_for(const std::string& yaml) {
+  if (yaml.find(averaged) != std::string::npos) return nn::tiny_dan(nn::HeadKind::classification);
   return yaml.find("head: row") != std::string::npos ? several_heads()
                                                      : nn::tiny_bert(nn::HeadKind::classification);
 }
