@@ -72,6 +72,7 @@ compress_python_test(family_files interop tests/interop/test_family_files.py 300
 compress_python_test(model_folders interop tests/interop/test_model_folders.py 600)
 compress_python_test(export_families interop tests/interop/test_export_families.py 900)
 compress_python_test(fetch interop tests/interop/test_fetch.py 300)
+compress_python_test(tasks interop tests/interop/test_tasks.py 300)
 compress_python_test(structure unit tests/structure/test_structure.py 60)
 compress_python_test(golden golden tests/golden/test_golden.py 900)
 compress_python_test(launched processes tests/processes/test_launched.py 900)

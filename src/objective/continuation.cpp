@@ -88,8 +88,8 @@ class Continuation final : public Objective {
 
   std::string summary() const override {
     if (options_.scale) return {};
-    return str("phi from ", shortest(scale_.at({0, 1, 1})), " to 1 in steps of ",
-               shortest(1 / static_cast<double>(options_.t_max)));
+    return str("phi from ", fixed(scale_.at({0, 1, 1}), 4), " to 1 in steps of ",
+               fixed(1 / static_cast<double>(options_.t_max), 4));
   }
 
   Losses compute(const Signals& signals) override {

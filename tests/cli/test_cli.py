@@ -304,7 +304,7 @@ class Information(Recipes):
         header = pathlib.Path("include/compress/base/error.h").read_text()
         document = pathlib.Path("docs/errors.md").read_text()
         kinds = re.findall(r"^  (\w+), +// exit (\d+):", header, re.MULTILINE)
-        self.assertEqual(len(kinds), 10)
+        self.assertEqual(len(kinds), 11)
         for kind, code in kinds:
             self.assertRegex(document, rf"(?m)^\| {code} \| [^|]*{kind}")
 

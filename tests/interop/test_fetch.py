@@ -188,6 +188,28 @@ class Packages(Folder):
         self.assertFalse(path.exists())
         self.assertFalse((self.folder / "glosses.txt").exists())
 
+    def test_rows_of_wordnet(self):
+        numbers = fetch.sense_numbers([b"big_dog n 2 1 @ 2 0 00000007 00000009  \n",
+                                       b"dog n 1 0 1 0 00000009  \n"])
+        self.assertEqual(numbers, {("big_dog", "00000007"): 1, ("big_dog", "00000009"): 2,
+                                   ("dog", "00000009"): 1})
+        line = (b"00000009 05 n 02 Big_Dog 0 dog(p) 1 003 @ 00000011 n 0000 ~ 00000012 n 0000 "
+                b"@i 00000013 n 0000 | a beast; \"it barked\"  \n")
+        self.assertEqual(fetch.sense_row(line, "n", numbers),
+                         ("n00000009", "noun.animal", "Big Dog|dog", "2|1", "n00000011|n00000013",
+                          'a beast; "it barked"'))
+        self.assertEqual(len(set(fetch.TOPICS)), 45)
+
+    def test_other_senses_are_refused_and_not_kept(self):
+        path = self.folder / "wordnet.deb"
+        path.write_bytes(b"package")
+        files = {(kind, part): [] for kind in ("data", "index") for part in fetch.PARTS_OF_SPEECH}
+        with unittest.mock.patch.object(fetch, "read_wordnet", lambda *_: (files, b"")):
+            with self.assertRaisesRegex(fetch.FetchError, "SHA-256.*expected fb86140c"):
+                fetch.unpack_senses(path, self.folder)
+        self.assertFalse(path.exists())
+        self.assertFalse((self.folder / "LICENSE.txt").exists())
+
     def test_without_usable_lists_fresh_ones_are_brought_to_another_place(self):
         states, updates = [], []
 
@@ -259,7 +281,7 @@ class RealData(Folder):
 
     @unittest.skipUnless(shutil.which("apt-get"), "these come through apt")
     def test_descriptions_and_glosses(self):
-        result = self.run_fetch("descriptions", "glosses")
+        result = self.run_fetch("descriptions", "glosses", "wordnet")
         self.assertEqual(result.returncode, 0, result.stderr)
         seen, names = set(), []
         for part, share in (("train", 0.8), ("dev", 0.1), ("test", 0.1)):
@@ -275,6 +297,9 @@ class RealData(Folder):
         glosses = (self.folder / "data/glosses/glosses.txt").read_bytes()
         self.assertEqual(glosses.count(b"\n"), fetch.GLOSSES)
         self.assertGreater(len(names) + fetch.GLOSSES, 100_000)
+        _, *senses = read_table(self.folder / "data/wordnet/senses.tsv")
+        self.assertEqual([row[5].encode() for row in senses], glosses.splitlines())
+        self.assertEqual({row[1] for row in senses}, set(fetch.TOPICS))
 
     def test_a_second_call_downloads_nothing(self):
         self.assertEqual(self.run_fetch("movies").returncode, 0)

@@ -33,7 +33,7 @@ void check_bounds(const ExpectOptions& e, const recipe::Mark& mark, recipe::Prob
   if (relative == e.of.empty())
     problems.add(mark, "`of` goes with drop_at_most, gain_at_least or within");
   if (tested != e.p.has_value()) problems.add(mark, "`p` goes with above or within", "add p: 0.05");
-  if (tested && !e.metric.empty() && eval::is_metric(e.metric) &&
+  if (tested && !e.metric.empty() && eval::is_metric(e.metric.name) &&
       !eval::is_mean_over_rows(e.metric))
     problems.add(e.metric.mark, "a test needs a metric that is a mean over rows",
                  "those that are: " + eval::means_over_rows());

@@ -45,9 +45,9 @@ std::map<int64_t, fs::path> seeds_of(const fs::path& folder) {
 std::vector<StageResult> stages_of(const fs::path& folder) {
   const fs::path file = folder / "result.json";
   try {
+    const nn::Json result = checkpoint::read_json(file);
     std::vector<StageResult> stages;
-    for (const nn::Json& json : checkpoint::read_json(file).at("stages"))
-      stages.push_back(stage_from_json(json));
+    for (const nn::Json& json : result.at("stages")) stages.push_back(stage_from_json(json));
     return stages;
   } catch (const nn::Json::exception& error) {
     throw Error(ErrorKind::data, str("this is no result of a run: ", error.what()), file.string());
@@ -66,7 +66,7 @@ const StageResult& named(const std::vector<StageResult>& stages, const std::stri
   std::vector<std::string> names;
   for (const StageResult& stage : stages) names.push_back(stage.name);
   throw Error(ErrorKind::recipe, "the run has no stage '" + name + "'", folder.string(),
-              suggestion(name, names, "stages"));
+              "its stages: " + join(names, ", "));
 }
 
 // One row of the table: a metric of a part, of two stages.

@@ -266,8 +266,10 @@ TEST(Lora, DropsByTheUpdatesPlaces) {
   EXPECT_TRUE(torch::equal(all, logits(*model, whole, pass)));
   EXPECT_FALSE(torch::equal(all, logits(*model, whole, {true, 10, Precision::float32})));
   EXPECT_FALSE(torch::equal(all, logits(*model, whole, {})));
+  // Other draws would change logits by their own size; products of fewer rows round otherwise.
   const Tensor second = logits(*model, data::slice(whole, 1, 3), pass);
-  EXPECT_TRUE(torch::allclose(second, all.narrow(0, 3, 7), 1e-5, 1e-6));
+  EXPECT_LT((second - all.narrow(0, 3, 7)).abs().max().item<double>(),
+            1e-5 * all.abs().max().item<double>());
 }
 
 TEST(Prefix, IsSeenInEveryAttentionThatItNames) {

@@ -86,7 +86,7 @@ TEST(Continuation, WhatDoesNotFitIsRefused) {
   EXPECT_NO_THROW(bound("continuation: {t_max: 10, scale: {from: 0, to: 1}}", 9));
   EXPECT_THAT(failure([&] { made("continuation: {margin: -1}"); }).message(),
               HasSubstr("'margin' must be at least 0"));
-  EXPECT_THAT(bound("continuation", 10)->summary(), HasSubstr("phi from 0.1 to 1"));
+  EXPECT_EQ(bound("continuation", 30)->summary(), "phi from 0.1000 to 1 in steps of 0.1000");
 }
 
 }  // namespace

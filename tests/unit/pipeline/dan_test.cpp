@@ -66,7 +66,7 @@ TEST_F(Dan, LearnsFromATeacherWithItsOwnTokens) {
   ASSERT_EQ(result.stages.size(), 3u);
   EXPECT_EQ(result.stages[2].validation.at(0).n, 8);
   // Films are good and plots bad: a few steps tell them apart.
-  EXPECT_DOUBLE_EQ(result.stages[2].validation.at(0).primary, 1.0);
+  EXPECT_DOUBLE_EQ(result.stages[2].validation.at(0).value, 1.0);
 }
 
 TEST_F(Dan, GoesOnAsIfItHadNotStopped) {

@@ -142,7 +142,7 @@ TEST_F(Runs, KeepWhatWasSaidOfEachRowAndCompareIt) {
       text(stage("a", base(), 12, ", optimizer: {adamw: {lr: 1e-2}}") +
                stage("b", base(), 1, ", optimizer: {adamw: {lr: 1e-9}}"),
            "expect:\n  - {stage: a, metric: accuracy, above: b, p: 0.05}\n  - {stage: a, metric: "
-           "accuracy, of: b, within: 1, p: 0.05}\n"));
+           "accuracy, of: b, within: 1, p: 0.5}\n"));
   RunOptions options;
   options.folder = root_ / "seeds";
   const SeedsResult result = run_seeds(file, {}, {1, 2}, options);
