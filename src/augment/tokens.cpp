@@ -8,13 +8,12 @@ Vocabulary::Vocabulary(const roles::Scene& scene) {
   const int64_t all = scene.tokenizer->vocabulary_size();
   tokens = std::min(all, scene.embedded_tokens());
   special.assign(static_cast<size_t>(all), false);
-  const text::SpecialIds& ids = scene.tokenizer->special_ids();
   auto detects = [](nn::HeadKind head) { return head == nn::HeadKind::replaced_token; };
   detected = detects(scene.student.head) ||
              std::any_of(scene.student.more_heads.begin(), scene.student.more_heads.end(),
                          [&](const nn::HeadSpec& head) { return detects(head.kind); });
-  for (int32_t id : {ids.pad, ids.unk, ids.cls, ids.sep, ids.mask})
-    if (id >= 0 && id < all) special[static_cast<size_t>(id)] = true;
+  for (int32_t id : scene.tokenizer->special_ids().markers())
+    if (id < all) special[static_cast<size_t>(id)] = true;
 }
 
 Changed::Changed(const data::Batch& batch, bool told)

@@ -73,6 +73,11 @@ void Sha256::block(const uint8_t* data) {
   state_[7] += h;
 }
 
+void Sha256::part(std::string_view text) {
+  update(std::to_string(text.size()) + ":");
+  update(text);
+}
+
 void Sha256::update(const void* data, size_t size) {
   if (size == 0) return;
   auto* bytes = static_cast<const uint8_t*>(data);

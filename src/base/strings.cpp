@@ -176,6 +176,12 @@ std::string nearest(std::string_view name, const std::vector<std::string>& candi
   return best;
 }
 
+std::string did_you_mean(std::string_view name, const std::vector<std::string>& candidates,
+                         std::string otherwise) {
+  const std::string near = nearest(name, candidates);
+  return near.empty() ? std::move(otherwise) : "did you mean '" + near + "'?";
+}
+
 Table::Table(std::vector<std::string> header) : header_(std::move(header)) {}
 
 void Table::row(std::vector<std::string> cells) {

@@ -56,7 +56,7 @@ void read_heads(const nn::Json& own, nn::ModelConfig& config) {
     const bool twice = std::any_of(list.begin(), list.end(), [&](const nn::HeadSpec& other) {
       return other.name == spec.name;
     });
-    if (!nn::is_head_name(spec.name) || twice || spec.layers < 0 || spec.layers > config.layers)
+    if (!nn::is_name_part(spec.name) || twice || spec.layers < 0 || spec.layers > config.layers)
       refuse();
     list.push_back(std::move(spec));
   }

@@ -30,13 +30,12 @@ std::vector<std::string> matrix_names(const nn::ParamTable& weights) {
   }
   std::vector<std::string> names = matrix_names(weights);
   candidates.insert(candidates.end(), names.begin(), names.end());
-  std::string near = nearest(pattern, candidates);
-  std::string hint = !near.empty()   ? "did you mean '" + near + "'?"
-                     : names.empty() ? "the model has no linear layer"
-                                     : "a glob over tensor names such as '" + names.front() + "'" +
-                                           (groups_too ? ", or one of " + join(groups, ", ") : "");
+  const std::string hint = names.empty()
+                               ? "the model has no linear layer"
+                               : "a glob over tensor names such as '" + names.front() + "'" +
+                                     (groups_too ? ", or one of " + join(groups, ", ") : "");
   throw Error(ErrorKind::recipe, what + " '" + pattern + "' matches no linear weight", mark.text(),
-              hint);
+              did_you_mean(pattern, candidates, hint));
 }
 
 bool named(const std::vector<std::string>& targets, const nn::Parameter& parameter) {

@@ -22,7 +22,7 @@ std::vector<uint32_t> order_of_pass(int64_t count, bool shuffle, uint64_t seed, 
   std::iota(order.begin(), order.end(), 0u);
   if (!shuffle) return order;
   Random random(stream_seed(seed, "mixture", static_cast<uint64_t>(pass), source));
-  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+  random.shuffle(order);
   return order;
 }
 

@@ -23,21 +23,18 @@ struct Place {
   int64_t source = 0;  // of a mixture
 };
 
+Place place_of(const Split& split, int64_t row) {
+  if (row < 0 || row >= split.rows())
+    throw Error(ErrorKind::internal, str("row ", row, " of a split with ", split.rows(), " rows"));
+  if (split.mixture == nullptr) return {&split, row, row};
+  const Mixture::Place at = split.mixture->at(row);
+  return {split.mixture->sources[at.source].split, at.row, row, static_cast<int64_t>(at.source)};
+}
+
 std::vector<Place> places_of(const Split& split, std::span<const int64_t> rows) {
   std::vector<Place> places;
   places.reserve(rows.size());
-  for (int64_t row : rows) {
-    if (row < 0 || row >= split.rows())
-      throw Error(ErrorKind::internal,
-                  str("row ", row, " of a split with ", split.rows(), " rows"));
-    if (split.mixture == nullptr) {
-      places.push_back({&split, row, row});
-      continue;
-    }
-    const Mixture::Place at = split.mixture->at(row);
-    places.push_back(
-        {split.mixture->sources[at.source].split, at.row, row, static_cast<int64_t>(at.source)});
-  }
+  for (int64_t row : rows) places.push_back(place_of(split, row));
   return places;
 }
 
@@ -254,14 +251,14 @@ bool has_answers(const Split& split) {
 }
 
 int64_t answer_tokens(const Split& split, int64_t row) {
-  const Place place = places_of(split, {&row, 1})[0];
+  const Place place = place_of(split, row);
   if (!place.split->answers) return 0;
   const int64_t length = split.length(row), first = place.split->first_lengths[place.row];
   return std::min(length - first, length - 1);
 }
 
 int64_t source_tokens(const Split& split, int64_t row) {
-  const Place place = places_of(split, {&row, 1})[0];
+  const Place place = place_of(split, row);
   return split.task == Task::sequence_to_sequence ? place.split->first_lengths[place.row]
                                                   : split.length(row);
 }

@@ -13,11 +13,6 @@ namespace compress::data {
 
 namespace {
 
-// Fisher and Yates: every order has the same probability.
-void permute(std::vector<uint32_t>& items, Random& random) {
-  for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[random.below(i)]);
-}
-
 std::vector<uint32_t> first_numbers(int64_t count) {
   std::vector<uint32_t> numbers(static_cast<size_t>(std::max<int64_t>(count, 0)));
   std::iota(numbers.begin(), numbers.end(), 0u);
@@ -79,7 +74,7 @@ Batches epoch_batches(const Split& split, const SamplerOptions& options, int64_t
                                                         : rows_of_epoch(split, options, epoch);
   if (!options.shuffle) return Batches(std::move(rows), options.batch);
   Random random(stream_seed(options.seed, "data", static_cast<uint64_t>(epoch)));
-  permute(rows, random);
+  random.shuffle(rows);
   // Windows are whole numbers of batches, so only the epoch's last batch can be partial.
   auto count = static_cast<int64_t>(rows.size());
   int64_t window = options.window > count / options.batch ? count : options.window * options.batch;
@@ -90,7 +85,7 @@ Batches epoch_batches(const Split& split, const SamplerOptions& options, int64_t
                                              static_cast<size_t>(std::min(window, count - at))),
                      /*longest_first=*/false);
   std::vector<uint32_t> order = first_numbers(steps_per_epoch(count, options.batch));
-  permute(order, random);
+  random.shuffle(order);
   return Batches(std::move(rows), options.batch, std::move(order));
 }
 

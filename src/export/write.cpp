@@ -33,9 +33,8 @@ constexpr Format all_formats[] = {
 const Format& find_format(const std::string& name) {
   for (const Format& format : all_formats)
     if (name == format.name) return format;
-  std::string near = nearest(name, formats());
   throw Error(ErrorKind::recipe, "unknown export format '" + name + "'", {},
-              near.empty() ? "formats: " + join(formats(), ", ") : "did you mean '" + near + "'?");
+              did_you_mean(name, formats(), "formats: " + join(formats(), ", ")));
 }
 
 // Takes the quantisation of activations out of the model for as long as it lives.

@@ -76,6 +76,11 @@ class ComparedHeads {
   // The outputs that are compared, with the classes in the student's order.
   torch::Tensor student(const nn::Outputs& outputs) const;
   torch::Tensor teacher(const nn::Outputs& outputs) const;
+  // Squared distances of the student's outputs to `scale` times the teacher's, [units]: over
+  // classes their sum or their mean.
+  torch::Tensor squares(const Signals& signals, bool sum, double scale = 1) const;
+  // Each token has two logits with a span head; else each row or labelled token has one a class.
+  Unit unit(const data::Batch& batch) const;
 
  private:
   torch::Tensor shared(const nn::Outputs& outputs) const;

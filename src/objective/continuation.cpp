@@ -94,18 +94,10 @@ class Continuation final : public Objective {
 
   Losses compute(const Signals& signals) override {
     const double phi = signals.at(scale_), margin = signals.at(options_.margin) * phi;
-    const torch::Tensor squares =
-        at::mse_loss(heads_.student(signals.student), heads_.teacher(*signals.teacher) * phi,
-                     at::Reduction::None);
-    torch::Tensor distances = options_.reduction == "sum" ? squares.sum(1) : squares.mean(1);
-    const Unit unit = heads_.kind() == nn::HeadKind::span ? Unit::predicted
-                                                          : unit_of(heads_.kind(), signals.batch);
+    torch::Tensor distances = heads_.squares(signals, options_.reduction == "sum", phi);
     // Without a row there is no mean.
     if (whole_batch() && distances.size(0) > 0) distances = distances.mean().expand_as(distances);
-    torch::Tensor losses = (distances - margin).clamp_min(0);
-    if (unit == Unit::tokens && signals.batch.present.defined())
-      losses = losses * signals.batch.present.squeeze(1);
-    return {std::move(losses), unit};
+    return {(distances - margin).clamp_min(0), heads_.unit(signals.batch)};
   }
 
  private:

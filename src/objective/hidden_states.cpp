@@ -77,8 +77,7 @@ class HiddenStates final : public Objective {
     Losses losses;
     for (const Pair& pair : pairs_)
       losses.add(distance(projection_(state(signals.student, pair.student, pair.decoder)),
-                          state(*signals.teacher, pair.teacher, pair.decoder).to(torch::kFloat),
-                          signals.batch.present),
+                          state(*signals.teacher, pair.teacher, pair.decoder).to(torch::kFloat)),
                  pair.decoder ? Unit::predicted : Unit::tokens);
     return losses;
   }
@@ -93,13 +92,10 @@ class HiddenStates final : public Objective {
     return (decoder ? outputs.decoder_hidden : outputs.hidden).at(static_cast<size_t>(index));
   }
 
-  // Losses of each token. `present` [T, 1], where defined, is 0 for tokens that do not count.
-  torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher,
-                         const torch::Tensor& present) const {
-    const torch::Tensor values = options_.loss == "mse"
-                                     ? at::mse_loss(student, teacher, at::Reduction::None).mean(1)
-                                     : 1 - at::cosine_similarity(student, teacher, -1);
-    return present.defined() ? values * present.squeeze(1) : values;
+  // Losses of each token.
+  torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher) const {
+    return options_.loss == "mse" ? at::mse_loss(student, teacher, at::Reduction::None).mean(1)
+                                  : 1 - at::cosine_similarity(student, teacher, -1);
   }
 
   HiddenStatesOptions options_;

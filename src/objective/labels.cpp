@@ -107,14 +107,13 @@ class Labels final : public Objective {
 
   // Whether a token was put in another's place: of all tokens, or of those with a label.
   torch::Tensor of_changes(const torch::Tensor& logits, const Signals& signals) const {
-    const data::Batch& batch = signals.batch;
-    const bool all = batch.targets.changed.defined();
-    const torch::Tensor labels = all ? batch.targets.changed
-                                     : given(batch.targets.token_labels)
-                                           .index_select(0, signals.student.of(of_).token_index);
-    const torch::Tensor losses = at::binary_cross_entropy_with_logits(
-        logits, labels.to(torch::kFloat), {}, {}, at::Reduction::None);
-    return all && batch.present.defined() ? losses * batch.present.squeeze(1) : losses;
+    const data::Targets& targets = signals.batch.targets;
+    const torch::Tensor labels =
+        targets.changed.defined()
+            ? targets.changed
+            : given(targets.token_labels).index_select(0, signals.student.of(of_).token_index);
+    return at::binary_cross_entropy_with_logits(logits, labels.to(torch::kFloat), {}, {},
+                                                at::Reduction::None);
   }
 
   const torch::Tensor& given(const torch::Tensor& target) const {

@@ -47,16 +47,8 @@ class LogitsMse final : public Objective {
     heads_.bind(scene.student, *taught(scene), name_, mark_);
   }
 
-  // A token has two logits with a span head; else each row or labelled token has one a class.
   Losses compute(const Signals& signals) override {
-    const torch::Tensor squares = at::mse_loss(
-        heads_.student(signals.student), heads_.teacher(*signals.teacher), at::Reduction::None);
-    torch::Tensor values = sum_ ? squares.sum(1) : squares.mean(1);
-    const Unit unit = heads_.kind() == nn::HeadKind::span ? Unit::predicted
-                                                          : unit_of(heads_.kind(), signals.batch);
-    if (unit == Unit::tokens && signals.batch.present.defined())
-      values = values * signals.batch.present.squeeze(1);
-    return {std::move(values), unit};
+    return {heads_.squares(signals, sum_), heads_.unit(signals.batch)};
   }
 
  private:

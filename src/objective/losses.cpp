@@ -8,10 +8,19 @@ using torch::Tensor;
 
 namespace {
 
-// Units of the whole update. In a batch that is padded to its graph's size only the device knows.
+// Whether the batch is padded to its graph's size with further units of this kind.
+bool is_padded(Unit unit, const data::Batch& batch) {
+  return batch.present.defined() && (unit == Unit::tokens || unit == Unit::predicted);
+}
+
+// Without those of padding.
+Tensor values_of(const UnitLosses& losses, const data::Batch& batch) {
+  return is_padded(losses.unit, batch) ? losses.values * batch.present.squeeze(1) : losses.values;
+}
+
+// Units of the whole update. In a padded batch only the device knows.
 Tensor count_of(Unit unit, const data::Batch& batch, const Tensor& like) {
-  if (batch.present.defined() && (unit == Unit::tokens || unit == Unit::predicted))
-    return batch.present.sum();
+  if (is_padded(unit, batch)) return batch.present.sum();
   int64_t count = batch.update_examples();
   if (unit == Unit::tokens) count = batch.update_tokens();
   if (unit == Unit::predicted) count = batch.predicted().update_tokens();
@@ -52,7 +61,7 @@ Tensor Losses::share(const data::Batch& batch, const Tensor& row_weights) const 
   const Tensor weights = both(batch.targets.weights, row_weights);
   Tensor total;
   for (const UnitLosses& losses : list_) {
-    Tensor values = losses.values;
+    Tensor values = values_of(losses, batch);
     if (weights.defined())
       values = values * (losses.unit == Unit::rows
                              ? weights
@@ -69,7 +78,7 @@ Tensor Losses::of_rows(const data::Batch& batch) const {
   const auto all = static_cast<double>(std::max<int64_t>(batch.update_examples(), 1));
   Tensor rows;
   for (const UnitLosses& losses : list_) {
-    Tensor own = losses.values;
+    Tensor own = values_of(losses, batch);
     if (losses.unit != Unit::rows)
       own = torch::zeros({batch.examples()}, own.options())
                 .index_add(0, rows_of(losses.unit, batch), own) *

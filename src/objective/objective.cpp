@@ -136,6 +136,17 @@ roles::Needs ComparedHeads::of(roles::Needs needs) const {
   return needs;
 }
 
+torch::Tensor ComparedHeads::squares(const Signals& signals, bool sum, double scale) const {
+  const torch::Tensor theirs = teacher(*signals.teacher);
+  const torch::Tensor squares = at::mse_loss(
+      student(signals.student), scale == 1 ? theirs : theirs * scale, at::Reduction::None);
+  return sum ? squares.sum(1) : squares.mean(1);
+}
+
+Unit ComparedHeads::unit(const data::Batch& batch) const {
+  return kind_ == HeadKind::span ? Unit::predicted : unit_of(kind_, batch);
+}
+
 torch::Tensor ComparedHeads::shared(const nn::Outputs& outputs) const {
   const torch::Tensor& logits = head_output(outputs, name_, kind_);
   const bool cut = nn::predicts_tokens(kind_) && logits.size(1) > tokens_;

@@ -77,12 +77,10 @@ class SoftLabels final : public Objective {
     if (student.size(0) == 0) return {student.sum(1), unit};  // no labelled token here
     const double temperature = signals.at(temperature_);
     const nn::TopTokens& top = signals.teacher->top_tokens;
-    torch::Tensor divergence =
+    const torch::Tensor divergence =
         of_.empty() && top.ids.defined()
             ? from_top_tokens(student, top, temperature)
             : from_logits(student, heads_.teacher(*signals.teacher), signals.batch, temperature);
-    if (unit == Unit::tokens && signals.batch.present.defined())
-      divergence = divergence * signals.batch.present.squeeze(1);
     return {of_mark(scale_t2_ ? divergence * (temperature * temperature) : divergence,
                     signals.batch, over_, mark_),
             unit};

@@ -57,11 +57,10 @@ void Rates::refuse(const GroupOptions& group, const std::string& selector,
     known.emplace_back(nn::role_name(parameter->role));
     known.push_back(parameter->name);
   }
-  const std::string near = nearest(selector, known);
   throw Error(
       ErrorKind::recipe,
       "a group of the optimizer names '" + selector + "', which matches nothing that is trained",
-      group.mark.text(), near.empty() ? "" : "did you mean '" + near + "'?");
+      group.mark.text(), did_you_mean(selector, known));
 }
 
 size_t Rates::of(const nn::Parameter& parameter) const {

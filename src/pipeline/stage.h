@@ -34,6 +34,10 @@ inline constexpr const char* numbers_name = "numbers.json";
 inline std::string predictions_name(const std::string& part) {
   return "predictions-" + part + ".jsonl";
 }
+inline std::filesystem::path predictions_file(const std::filesystem::path& run,
+                                              const std::string& stage, const std::string& part) {
+  return run / "stages" / stage / predictions_name(part);
+}
 
 // What a stage runs with.
 struct Bench {

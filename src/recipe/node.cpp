@@ -123,8 +123,7 @@ std::string described(const Node& node) {
 std::string suggestion(std::string_view name, const std::vector<std::string>& candidates,
                        const std::string& label) {
   if (candidates.empty()) return {};
-  std::string near = nearest(name, candidates);
-  return near.empty() ? label + ": " + join(candidates, ", ") : "did you mean '" + near + "'?";
+  return did_you_mean(name, candidates, label + ": " + join(candidates, ", "));
 }
 
 }  // namespace internal

@@ -114,11 +114,10 @@ void restrict_field_names(Field& field, std::vector<std::string> names) {
     auto check = [&](const Node& written, const Node& source) {
       if (std::find(names.begin(), names.end(), written.scalar) != names.end()) return;
       if (may_be_empty && written.scalar.empty()) return;
-      const std::string near = nearest(written.scalar, names);
       problems.add(source.mark,
                    "'" + key + "' must be one of " + join(names, ", ") + ", found " +
                        internal::shown(written.scalar),
-                   near.empty() ? "" : "did you mean '" + near + "'?");
+                   did_you_mean(written.scalar, names));
     };
     const Node written = write(object);
     if (written.kind == Node::Kind::scalar) check(written, node);

@@ -87,10 +87,8 @@ void RowStore::open(const std::filesystem::path& folder, const std::string& name
   const int64_t rows = column.offsets.size(0) - 1;
   if (rows_ > 0 && rows != rows_)
     refuse(file, str("values of ", rows, " rows, and the data has ", rows_));
-  const auto* offset = column.offsets.const_data_ptr<int64_t>();
-  bool good = rows >= 0 && offset[0] == 0 && offset[rows] == column.values.size(0);
-  for (int64_t row = 0; good && row < rows; ++row) good = offset[row] <= offset[row + 1];
-  if (!good) refuse(file, "offsets that do not rise from 0 to the number of values");
+  if (!are_offsets(column.offsets, rows, column.values.size(0)))
+    refuse(file, "offsets that do not rise from 0 to the number of values");
   rows_ = rows;
   columns_[name] = std::move(column);
   readers_.push_back(std::move(reader));

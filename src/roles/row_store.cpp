@@ -30,21 +30,18 @@ bool same_kind(const Tensor& a, const Tensor& b) {
   return a.scalar_type() == b.scalar_type() && a.sizes().slice(1) == b.sizes().slice(1);
 }
 
-// Offsets of `rows` rows into values.
-bool rises(const Tensor& offsets, int64_t rows, const Tensor& values) {
-  if (offsets.dim() != 1 || offsets.size(0) != rows + 1) return false;
-  const auto* at = offsets.const_data_ptr<int64_t>();
-  bool good = at[0] == 0 && at[rows] == values.size(0);
-  for (int64_t row = 0; good && row < rows; ++row) good = at[row] <= at[row + 1];
-  return good;
-}
-
 [[noreturn]] void refuse_state(const std::string& name) {
   throw Error(ErrorKind::model, "the saved values of rows '" + name + "' do not fit together", {},
               "they were saved for other rows or are damaged; start the stage anew");
 }
 
 }  // namespace
+
+bool are_offsets(const Tensor& offsets, int64_t rows, int64_t count) {
+  if (rows < 0 || offsets.dim() != 1 || offsets.size(0) != rows + 1) return false;
+  const auto* at = offsets.const_data_ptr<int64_t>();
+  return at[0] == 0 && at[rows] == count && std::is_sorted(at, at + rows + 1);
+}
 
 Tensor gather_runs(const Tensor& whole, const std::vector<int64_t>& starts,
                    const std::vector<int64_t>& counts) {
@@ -262,8 +259,8 @@ void RowStore::load_state(const nn::TensorMap& state) {
     column.waiting.clear();
     column.fresh.clear();
     if (column.values.defined() != column.offsets.defined()) refuse_state(name);
-    if (column.values.defined() &&
-        (!same_kind(column.like, column.values) || !rises(column.offsets, rows_, column.values)))
+    if (column.values.defined() && (!same_kind(column.like, column.values) ||
+                                    !are_offsets(column.offsets, rows_, column.values.size(0))))
       refuse_state(name);
     if (!rows.defined()) continue;
     if (!counts.defined() || !values.defined() || rows.dim() != 1 ||

@@ -121,11 +121,9 @@ void Answers::open_top_tokens(const std::string& key) {
     return kept(files::top_tokens, key, name, type, shape);
   };
   const Tensor offsets = tensor("row_offsets", torch::kInt64, {rows + 1});
-  const auto* at = offsets.const_data_ptr<int64_t>();
-  bool rising = at[0] == 0;
-  for (int64_t row = 0; row < rows; ++row) rising = rising && at[row] <= at[row + 1];
-  if (!rising) files::refuse(entry_, files::top_tokens, "row offsets that do not rise from 0");
-  const int64_t count = at[rows];
+  const int64_t count = offsets.const_data_ptr<int64_t>()[rows];
+  if (!roles::are_offsets(offsets, rows, count))
+    files::refuse(entry_, files::top_tokens, "row offsets that do not rise from 0");
   values_.adopt(positions_name, tensor(positions_name, torch::kInt32, {count}), offsets);
   const Tensor ids = tensor(ids_name, torch::kInt32, {count, -1});
   values_.adopt(ids_name, ids, offsets);

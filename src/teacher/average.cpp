@@ -28,7 +28,7 @@ struct AverageOptions {
 class Average final : public Teacher {
  public:
   explicit Average(const AverageOptions& options)
-      : decay_(options.decay), view_(options.view == "unmasked" ? View::unmasked : View::student) {}
+      : decay_(options.decay), view_(view_of(options.view)) {}
 
   void bind(const roles::Scene& scene) override {
     student_ = scene.model;

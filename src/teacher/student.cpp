@@ -20,8 +20,7 @@ struct StudentOptions {
 
 class Student final : public Teacher {
  public:
-  explicit Student(const StudentOptions& options)
-      : view_(options.view == "unmasked" ? View::unmasked : View::student) {}
+  explicit Student(const StudentOptions& options) : view_(view_of(options.view)) {}
 
   void bind(const roles::Scene& scene) override {
     model_ = scene.model;

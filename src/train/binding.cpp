@@ -83,12 +83,12 @@ void freeze(const ModelOptions& model, nn::ParamTable& weights) {
       known.emplace_back(nn::role_name(parameter.role));
       known.push_back(parameter.name);
     }
-    const std::string near = nearest(unmatched.front(), known);
-    throw Error(ErrorKind::recipe,
-                "`train` names '" + unmatched.front() + "', which matches nothing", place,
-                near.empty() ? "name roles (attachment, norm, head), groups of them, or globs over "
-                               "tensor names"
-                             : "did you mean '" + near + "'?");
+    throw Error(
+        ErrorKind::recipe, "`train` names '" + unmatched.front() + "', which matches nothing",
+        place,
+        did_you_mean(
+            unmatched.front(), known,
+            "name roles (attachment, norm, head), groups of them, or globs over tensor names"));
   }
   if (weights.trainable().empty())
     throw Error(ErrorKind::recipe, "`train` leaves no parameter that can be trained", place);

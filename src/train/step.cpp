@@ -24,6 +24,19 @@ uint64_t dropout_seed(uint64_t seed, const Progress& progress) {
   return stream_seed(seed, "dropout", static_cast<uint64_t>(progress.step), 0);
 }
 
+// Adds the losses of one part of an update to those of the parts before.
+void add(const PassLosses& part, PassLosses& sum) {
+  if (part.total.defined()) sum.total = sum.total.defined() ? sum.total + part.total : part.total;
+  for (const auto& [name, value] : part.terms) {
+    const auto known = std::find_if(sum.terms.begin(), sum.terms.end(),
+                                    [&](const auto& term) { return term.first == name; });
+    if (known == sum.terms.end())
+      sum.terms.emplace_back(name, value);
+    else
+      known->second = known->second + value;
+  }
+}
+
 }  // namespace
 
 Step::Step(const Job& job, Binding& binding, Exchange& exchange, LossScale* scale,
@@ -89,7 +102,10 @@ Tensor Step::pass(const Ask& ask) {
   for (int64_t index = first; index < end; ++index) {
     PassLosses losses = run(index, ask, overlap, index > first);
     if (ask.rows) rows.push_back(losses.rows);
-    if (place_ == Place::own && !ask.weights.defined()) report(index, losses);
+    if (is_reported(index, ask)) {
+      ++reported_;
+      add(losses, losses_);
+    }
   }
   if (ask.gradient && ask.shared) exchange_.average_gradients(/*rows_only=*/overlap);
   if (ask.gradient && scale_ != nullptr) scale_->unscale(binding_.trained());
@@ -121,7 +137,7 @@ PassLosses Step::compute(int64_t index, const data::Batch& part, const Ask& ask,
   const nn::Pass how{true, dropout_seed(job_.seed, progress_), job_.precision};
   const Teachers::Said said = answers != nullptr ? *answers : ask_teachers(index, part);
   const nn::Outputs student = job_.student->forward(part, binding_.needs().student, how);
-  if (index == reported_ && place_ == Place::own && !ask.weights.defined()) {
+  if (is_reported(index, ask)) {
     torch::NoGradGuard no_grad;
     for (const Keyed& keyed : binding_.parts()) keyed.part->after_pass(part, student);
   }
@@ -149,19 +165,8 @@ PassLosses Step::compute(int64_t index, const data::Batch& part, const Ask& ask,
   return losses;
 }
 
-void Step::report(int64_t index, const PassLosses& losses) {
-  if (index != reported_) return;
-  ++reported_;
-  if (losses.total.defined())
-    losses_.total = losses_.total.defined() ? losses_.total + losses.total : losses.total;
-  for (const auto& [name, value] : losses.terms) {
-    const auto known = std::find_if(losses_.terms.begin(), losses_.terms.end(),
-                                    [&](const auto& term) { return term.first == name; });
-    if (known == losses_.terms.end())
-      losses_.terms.emplace_back(name, value);
-    else
-      known->second = known->second + value;
-  }
+bool Step::is_reported(int64_t index, const Ask& ask) const {
+  return index == reported_ && place_ == Place::own && !ask.weights.defined();
 }
 
 Teachers::Said Step::ask_teachers(int64_t index, const data::Batch& part) {

@@ -49,7 +49,9 @@ class Step final : public optim::Passes {
   PassLosses compute(int64_t index, const data::Batch& part, const Ask& ask,
                      const Teachers::Said* answers, bool overlap, bool add);
   Teachers::Said ask_teachers(int64_t index, const data::Batch& part);
-  void report(int64_t index, const PassLosses& losses);
+  // Whether a pass over a part is the one of its update that is told: the first at the update's own
+  // weights.
+  bool is_reported(int64_t index, const Ask& ask) const;
   // True when all are to stop.
   bool check_finite();
 

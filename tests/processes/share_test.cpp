@@ -1,5 +1,7 @@
 // Processes that share each batch train the model that one process trains on the whole of it.
 
+#include <functional>
+
 #include "compress/base/strings.h"
 #include "compress/train/binding.h"
 #include "processes/together.h"
@@ -114,6 +116,19 @@ INSTANTIATE_TEST_SUITE_P(
         // Second differences of losses have few digits left.
         "objectives: [labels: {}]\naccumulate: 2\nsharpness: {delta_sam: {sigma: 0.05}}\n"));
 
+// The weights that `trained` leaves in one process (null) and in each of several.
+void expect_same_in_processes(const std::function<nn::TensorMap(Processes*)>& trained) {
+  const nn::TensorMap whole = trained(nullptr);
+  for (int world : {2, 3}) {
+    std::vector<nn::TensorMap> ranks(static_cast<size_t>(world));
+    parallel::all_together(world, [&](Processes& processes) {
+      ranks[static_cast<size_t>(processes.rank())] = trained(&processes);
+    });
+    expect_equal(ranks[0], ranks[1]);
+    EXPECT_LT(largest_difference(ranks[0], whole), 2e-6) << world << " processes";
+  }
+}
+
 // How many tokens of the whole update are masked is known to no process alone; each row masks
 // another number of them.
 class ShareMasked : public testing::TestWithParam<std::string> {};
@@ -130,15 +145,7 @@ TEST_P(ShareMasked, EqualsTheWholeBatch) {
     run(bench.job);
     return bench.weights();
   };
-  const nn::TensorMap whole = trained(nullptr);
-  for (int world : {2, 3}) {
-    std::vector<nn::TensorMap> ranks(static_cast<size_t>(world));
-    parallel::all_together(world, [&](Processes& processes) {
-      ranks[static_cast<size_t>(processes.rank())] = trained(&processes);
-    });
-    expect_equal(ranks[0], ranks[1]);
-    EXPECT_LT(largest_difference(ranks[0], whole), 2e-6) << world << " processes";
-  }
+  expect_same_in_processes(trained);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -166,15 +173,7 @@ TEST(ShareViews, EqualsTheWholeBatch) {
     run(bench.job);
     return bench.weights();
   };
-  const nn::TensorMap whole = trained(nullptr);
-  for (int world : {2, 3}) {
-    std::vector<nn::TensorMap> ranks(static_cast<size_t>(world));
-    parallel::all_together(world, [&](Processes& processes) {
-      ranks[static_cast<size_t>(processes.rank())] = trained(&processes);
-    });
-    expect_equal(ranks[0], ranks[1]);
-    EXPECT_LT(largest_difference(ranks[0], whole), 2e-6) << world << " processes";
-  }
+  expect_same_in_processes(trained);
 }
 
 // What each process keeps of its rows is known to all once an epoch is over, and in a saved state.

@@ -14,6 +14,8 @@ class Sha256 {
   Sha256();
   void update(const void* data, size_t size);
   void update(std::string_view text) { update(text.data(), text.size()); }
+  // One of several texts, its length in front, so that they cannot run into each other.
+  void part(std::string_view text);
   std::string hex();
 
  private:

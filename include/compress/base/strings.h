@@ -46,6 +46,9 @@ bool glob_match(std::string_view pattern, std::string_view name);
 int edit_distance(std::string_view a, std::string_view b);
 // The candidate nearest to `name`, or "" when none is near enough to be a likely slip.
 std::string nearest(std::string_view name, const std::vector<std::string>& candidates);
+// "did you mean 'x'?" of the nearest candidate, or `otherwise` when none is near.
+std::string did_you_mean(std::string_view name, const std::vector<std::string>& candidates,
+                         std::string otherwise = {});
 
 // Left-aligned text columns (numbers right-aligned), as printed by plan, inspect and the run's
 // result.

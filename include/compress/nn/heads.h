@@ -71,8 +71,6 @@ struct HeadSpec {
   int64_t layers = 0;
   std::string module = {};  // what the family's files call its output layer; "": heads.<name>....
 };
-// Letters, digits, '_' and '-', at most 64 of them: a part of tensors' names.
-bool is_head_name(const std::string& name);
 inline constexpr const char* head_prefix = "heads.";
 
 }  // namespace compress::nn

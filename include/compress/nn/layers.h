@@ -37,6 +37,9 @@ class DropoutSeeds {
   bool training_;
 };
 
+// begin_draws() (nn/device.h) for a batch of an update; parts of one draw for themselves there.
+void begin_draws(torch::Device device, uint64_t seed, const data::Part& part);
+
 // How many rows a forward pass computes for `tokens` tokens. Matrix products in bf16 on the CPU are
 // compiled for each number of rows, so there it is rounded up to one of few: up to 31 rows of zeros
 // follow the last token, take part in no attention, loss or observation, and are cut off what is

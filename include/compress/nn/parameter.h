@@ -156,6 +156,10 @@ struct Fused {
   bool one_input() const;
 };
 
+// Letters, digits, '_' and '-', at most 64 of them: what a recipe may name that becomes a part of
+// tensors' names.
+bool is_name_part(const std::string& name);
+
 // The parameters of a model in a stable order (addresses do not change).
 class ParamTable {
  public:

@@ -17,7 +17,8 @@ enum class Unit {
   labels      // tokens with a label
 };
 
-// values [N] float32, in the order of the batch's units.
+// values [N] float32, in the order of the batch's units. Where a batch is padded to its graph's
+// size, those of padding are there and do not count (data::Batch::present).
 struct UnitLosses {
   torch::Tensor values;
   Unit unit = Unit::rows;

@@ -20,6 +20,10 @@ class SafetensorsReader;
 
 namespace compress::roles {
 
+// Whether `offsets` [rows + 1] int64 rise from 0 to `count`: those of row r are values
+// offsets[r] .. offsets[r + 1].
+bool are_offsets(const torch::Tensor& offsets, int64_t rows, int64_t count);
+
 // Rows starts[i] .. + counts[i] of a tensor, one run after the other. Runs are copied whole: rows
 // of a data set lie together.
 torch::Tensor gather_runs(const torch::Tensor& whole, const std::vector<int64_t>& starts,

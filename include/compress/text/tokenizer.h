@@ -49,6 +49,13 @@ struct Encoding {
 struct SpecialIds {
   int32_t pad = -1, unk = -1, cls = -1, sep = -1, mask = -1;
   int32_t bos = -1, eos = -1;
+  // Those that the vocabulary has of the roles that stand around, between or in place of words.
+  std::vector<int32_t> markers() const {
+    std::vector<int32_t> list;
+    for (int32_t id : {pad, unk, cls, sep, mask})
+      if (id >= 0) list.push_back(id);
+    return list;
+  }
 };
 
 // A tokenizer is immutable after loading: every function may be called from many threads at once.

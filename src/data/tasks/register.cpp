@@ -63,8 +63,7 @@ const TaskFacts* task_of_head(std::string_view head) {
 }
 
 void IdentityHash::add(std::string_view part) {
-  hash_.update(str(part.size(), ":"));  // so that parts cannot run into each other
-  hash_.update(part);
+  hash_.part(part);
 }
 
 void IdentityHash::add(const std::vector<std::string>& parts) {

@@ -84,15 +84,13 @@ const recipe::ComponentInfo* find_info(std::string_view name, int64_t& at) {
 
 AskedMetric metric_of(std::string_view name) {
   AskedMetric asked{nullptr, 0};
-  if (const recipe::ComponentInfo* info = find_info(name, asked.at); info && is_metric(name)) {
+  if (const recipe::ComponentInfo* info = find_info(name, asked.at)) {
     recipe::Component component;
     component.info = info;
     asked.kind = &metrics().maker(component);
     return asked;
   }
-  const std::string near = nearest(name, metric_names());
-  std::string hint =
-      near.empty() ? "metrics: " + join(metric_names(), ", ") : str("did you mean '", near, "'?");
+  std::string hint = did_you_mean(name, metric_names(), "metrics: " + join(metric_names(), ", "));
   if (metrics().find(str(name.substr(0, name.find('@')), "@k")) != nullptr)
     hint = str("give a number from 1: ", name.substr(0, name.find('@')), "@1");
   throw Error(ErrorKind::recipe, str("there is no metric '", name, "'"), {}, hint);
@@ -100,8 +98,7 @@ AskedMetric metric_of(std::string_view name) {
 
 bool is_metric(std::string_view name) {
   int64_t at = 0;
-  const recipe::ComponentInfo* info = find_info(name, at);
-  return info != nullptr && (info->name.find('@') == std::string::npos || at > 0);
+  return find_info(name, at) != nullptr;
 }
 
 }  // namespace eval

@@ -26,17 +26,10 @@ const AttachmentKind& kind_of(const AttachmentSpec& spec) {
               "kinds: " + join(names, ", "));
 }
 
-// Names are parts of tensors' names.
-bool is_name(const std::string& name) {
-  return !name.empty() && name.size() <= 64 &&
-         std::all_of(name.begin(), name.end(),
-                     [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; });
-}
-
 void check_names(const std::vector<AttachmentSpec>& list) {
   for (size_t i = 0; i < list.size(); ++i) {
     kind_of(list[i]);
-    if (!is_name(list[i].name))
+    if (!is_name_part(list[i].name))
       throw Error(ErrorKind::model,
                   "an attachment's name is made of letters, digits, _ and -, not '" +
                       list[i].name.substr(0, 64) + "'");

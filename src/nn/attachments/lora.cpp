@@ -1,8 +1,8 @@
 // Low-rank additions to weights.
 
-#include <algorithm>
 #include <cmath>
 #include <deque>
+#include <set>
 
 #include "attachments/fitting.h"
 #include "compress/base/error.h"
@@ -71,15 +71,14 @@ class Lora final : public Plugs {
       if (parameter.is_matrix() && parameter.layer >= 0)
         near.emplace_back(role_name(parameter.role));
     if (!unmatched.empty()) {
-      const std::string close = nearest(unmatched.front(), near);
-      std::sort(near.begin(), near.end());
-      near.erase(std::unique(near.begin(), near.end()), near.end());
-      throw Error(ErrorKind::model,
-                  str(spec.kind, " '", spec.name, "': target '", unmatched.front(),
-                      "' matches no matrix of the model"),
-                  {},
-                  close.empty() ? "roles of its matrices: " + join(near, ", ")
-                                : "did you mean '" + close + "'?");
+      const std::set<std::string> roles(near.begin(), near.end());
+      throw Error(
+          ErrorKind::model,
+          str(spec.kind, " '", spec.name, "': target '", unmatched.front(),
+              "' matches no matrix of the model"),
+          {},
+          did_you_mean(unmatched.front(), near,
+                       "roles of its matrices: " + join({roles.begin(), roles.end()}, ", ")));
     }
     for (const Parameter* weight : chosen)
       if (weight->layer < 0 || weight->role == Role::attachment)

@@ -8,9 +8,7 @@
 // empty, and Outputs::pooled is the last h.
 
 #include "compress/base/error.h"
-#include "compress/base/hash.h"
 #include "compress/base/strings.h"
-#include "compress/nn/device.h"
 #include "compress/nn/layers.h"
 #include "families/families.h"
 #include "transformer/assembler.h"
@@ -76,12 +74,7 @@ class Dan final : public Model {
   Outputs forward(const data::Batch& batch, const Capture& capture, const Pass& pass) override {
     if (capture.hidden || capture.any_attention())
       throw Error(ErrorKind::model, "a dan model has no layers to capture");
-    // Parts of an update draw for themselves there.
-    if (pass.training)
-      begin_draws(device(),
-                  batch.part.first_token == 0
-                      ? pass.dropout_seed
-                      : mix64(pass.dropout_seed ^ static_cast<uint64_t>(batch.part.first_token)));
+    if (pass.training) begin_draws(device(), pass.dropout_seed, batch.part);
     DropoutSeeds seeds(pass.dropout_seed, pass.training, batch.part);
     const Rows rows{
         .training = pass.training, .seed = pass.dropout_seed, .first = batch.part.first_row};

@@ -14,6 +14,11 @@ DropoutSeeds DropoutSeeds::apart(const std::string& name) const {
   return other;
 }
 
+void begin_draws(torch::Device device, uint64_t seed, const data::Part& part) {
+  begin_draws(device,
+              part.first_token == 0 ? seed : mix64(seed ^ static_cast<uint64_t>(part.first_token)));
+}
+
 namespace {
 
 using torch::Tensor;

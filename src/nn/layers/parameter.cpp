@@ -1,6 +1,7 @@
 #include "compress/nn/parameter.h"
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 
 #include "compress/base/error.h"
@@ -187,6 +188,12 @@ int64_t ParamTable::numel() const {
   int64_t total = 0;
   for (const Parameter& parameter : list_) total += parameter.numel();
   return total;
+}
+
+bool is_name_part(const std::string& name) {
+  return !name.empty() && name.size() <= 64 &&
+         std::all_of(name.begin(), name.end(),
+                     [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; });
 }
 
 std::vector<Parameter*> ParamTable::select(const std::vector<std::string>& selectors,

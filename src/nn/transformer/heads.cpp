@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
@@ -74,20 +73,13 @@ HeadKind parse_head(const std::string& name) {
     if (name == entry.name) return entry.kind;
     known.emplace_back(entry.name);
   }
-  const std::string near = nearest(name, known);
   throw Error(ErrorKind::recipe, "unknown head '" + name + "'", {},
-              near.empty() ? "heads: " + join(known, ", ") : "did you mean '" + near + "'?");
+              did_you_mean(name, known, "heads: " + join(known, ", ")));
 }
 
 HeadKind class_of(HeadKind head) {
   return head == HeadKind::regression || head == HeadKind::multi_label ? HeadKind::classification
                                                                        : head;
-}
-
-bool is_head_name(const std::string& name) {
-  return !name.empty() && name.size() <= 64 &&
-         std::all_of(name.begin(), name.end(),
-                     [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; });
 }
 
 const HeadOutputs& Outputs::of(const std::string& head) const {
@@ -112,11 +104,10 @@ ModelConfig with_head(const ModelConfig& config, const std::string& name) {
   if (spec == nullptr) {
     std::vector<std::string> names;
     for (const HeadSpec& each : config.more_heads) names.push_back(each.name);
-    const std::string near = nearest(name, names);
-    std::string hint = names.empty() ? "the model has no head but its own: leave `head` out"
-                                     : "its further heads: " + join(names, ", ");
-    if (!near.empty()) hint = "did you mean '" + near + "'?";
-    throw Error(ErrorKind::recipe, "the model has no head '" + name + "'", {}, hint);
+    throw Error(ErrorKind::recipe, "the model has no head '" + name + "'", {},
+                did_you_mean(name, names,
+                             names.empty() ? "the model has no head but its own: leave `head` out"
+                                           : "its further heads: " + join(names, ", ")));
   }
   other.head = spec->kind;
   other.labels = spec->labels;

@@ -262,12 +262,7 @@ void Transformer::keep_branches(const StackModules& stack, const Capture& captur
 
 Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, const Pass& pass) {
   Outputs out;
-  // Parts of an update draw for themselves there.
-  if (pass.training)
-    begin_draws(device(),
-                batch.part.first_token == 0
-                    ? pass.dropout_seed
-                    : mix64(pass.dropout_seed ^ static_cast<uint64_t>(batch.part.first_token)));
+  if (pass.training) begin_draws(device(), pass.dropout_seed, batch.part);
   const bool encodes = !encoder_.layers.empty(), both = encodes && !decoder_.layers.empty();
   DropoutSeeds seeds(pass.dropout_seed, pass.training, batch.part);
   Run first(batch, pass, seeds, device());

@@ -59,12 +59,24 @@ void check_marks(const train::TrainingData& data, const Recipe& recipe,
   }
 }
 
-std::string mixture_text(const data::Split& split) {
+std::string mixture_text(const std::vector<std::string>& names, const std::vector<int64_t>& counts,
+                         const std::vector<int64_t>& sizes) {
   std::vector<std::string> parts;
-  for (const data::Mixture::Source& source : split.mixture->sources)
-    parts.push_back(str(with_commas(source.epoch_rows), " of ", source.name, " (",
-                        with_commas(source.split->rows()), " rows)"));
+  for (size_t i = 0; i < names.size(); ++i)
+    parts.push_back(
+        str(with_commas(counts[i]), " of ", names[i], " (", with_commas(sizes[i]), " rows)"));
   return "an epoch has " + join(parts, ", ");
+}
+
+std::string mixture_text(const data::Split& split) {
+  std::vector<std::string> names;
+  std::vector<int64_t> counts, sizes;
+  for (const data::Mixture::Source& source : split.mixture->sources) {
+    names.push_back(source.name);
+    counts.push_back(source.epoch_rows);
+    sizes.push_back(source.split->rows());
+  }
+  return mixture_text(names, counts, sizes);
 }
 
 }  // namespace compress::pipeline

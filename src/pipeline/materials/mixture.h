@@ -26,6 +26,8 @@ void check_mixed_classes(const train::TrainingData& data,
 void check_marks(const train::TrainingData& data, const Recipe& recipe,
                  const train::Binding& binding);
 // "an epoch has 66,667 of mnli (392,702 rows), 33,333 of qnli (104,743 rows)"
+std::string mixture_text(const std::vector<std::string>& names, const std::vector<int64_t>& counts,
+                         const std::vector<int64_t>& sizes);
 std::string mixture_text(const data::Split& split);
 
 }  // namespace compress::pipeline

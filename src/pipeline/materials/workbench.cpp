@@ -98,7 +98,7 @@ std::vector<std::string> prepare_more_heads(nn::ModelState& state,
                                             const std::vector<std::string>& labels) {
   std::vector<nn::HeadSpec> specs;
   for (const recipe::Named<train::HeadOptions>& named : options.heads) {
-    if (!nn::is_head_name(named.name))
+    if (!nn::is_name_part(named.name))
       throw Error(ErrorKind::recipe, "a head cannot be called '" + named.name + "'",
                   named.mark.text(), "letters, digits, '_' and '-', at most 64 of them");
     nn::HeadSpec spec{.name = named.name,

@@ -118,15 +118,15 @@ class Checker {
     if (std::filesystem::is_regular_file(folder / "config.json")) return;
     if (!checkpoint::gguf_file(folder).empty()) return;
     const std::vector<std::string> known = stages_that_leave(Refers::model);
-    const std::string near = nearest(name.name, known);
-    problems_.add(name.mark,
-                  "'" + name.name +
-                      "' is neither an earlier stage nor a folder with a config.json "
-                      "or a GGUF file",
-                  !near.empty() ? "did you mean '" + near + "'?"
-                  : known.empty()
-                      ? "no earlier stage makes a model; give a folder in Hugging Face's layout"
-                      : "earlier stages: " + join(known, ", "));
+    problems_.add(
+        name.mark,
+        "'" + name.name +
+            "' is neither an earlier stage nor a folder with a config.json "
+            "or a GGUF file",
+        did_you_mean(name.name, known,
+                     known.empty()
+                         ? "no earlier stage makes a model; give a folder in Hugging Face's layout"
+                         : "earlier stages: " + join(known, ", ")));
   }
 
   void check_left(Refers to, const Reference& name) {
@@ -141,9 +141,8 @@ class Checker {
   void unknown_stage(const Reference& name) {
     std::vector<std::string> known;
     for (const StageOptions& stage : options_.stages) known.push_back(stage.name);
-    const std::string near = nearest(name.name, known);
     problems_.add(name.mark, "there is no stage '" + name.name + "'",
-                  near.empty() ? "stages: " + join(known, ", ") : "did you mean '" + near + "'?");
+                  did_you_mean(name.name, known, "stages: " + join(known, ", ")));
   }
 
   void check_dataset(const Reference& name) {
@@ -155,10 +154,9 @@ class Checker {
     }
     std::vector<std::string> known;
     for (const auto& named : options_.data) known.push_back(named.name);
-    const std::string near = nearest(name.name, known);
     problems_.add(name.mark, "there is no data set '" + name.name + "'",
-                  !near.empty() ? "did you mean '" + near + "'?"
-                                : "data sets: " + (known.empty() ? "none" : join(known, ", ")));
+                  did_you_mean(name.name, known,
+                               "data sets: " + (known.empty() ? "none" : join(known, ", "))));
   }
 
   void check_metric(const Reference& name) {

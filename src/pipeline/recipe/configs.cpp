@@ -87,12 +87,9 @@ void check_columns(const data::DatasetOptions& data, Configs& configs) {
     const std::vector<std::string> left = kind_of(source)->columns(configs);
     for (const std::string& column : wanted) {
       if (column.empty() || std::find(left.begin(), left.end(), column) != left.end()) continue;
-      const std::string near = nearest(column, left);
-      throw Error(
-          ErrorKind::recipe,
-          "the rows of stage '" + source.name + "' have no column '" + column + "'",
-          data.mark.text(),
-          near.empty() ? "its columns: " + join(left, ", ") : "did you mean '" + near + "'?");
+      throw Error(ErrorKind::recipe,
+                  "the rows of stage '" + source.name + "' have no column '" + column + "'",
+                  data.mark.text(), did_you_mean(column, left, "its columns: " + join(left, ", ")));
     }
   }
 }

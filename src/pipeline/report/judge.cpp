@@ -50,7 +50,7 @@ Expectation tested(const ExpectOptions& options, const std::string& other,
   try {
     for (const std::filesystem::path& folder : folders) {
       auto kept = [&](const std::string& stage) {
-        return eval::read_predictions(folder / "stages" / stage / predictions_name(options.split));
+        return eval::read_predictions(predictions_file(folder, stage, options.split));
       };
       differences.push_back(
           eval::row_differences(kept(options.stage), kept(other), options.metric));

@@ -111,18 +111,21 @@ StageResult stage_from_json(const nn::Json& json) {
   return r;
 }
 
+nn::Json to_json(const Expectation& e) {
+  return {{"text", e.text},
+          {"value", e.value},
+          {"bound", e.bound},
+          {"held", e.held},
+          {"undecided", e.undecided}};
+}
+
 nn::Json to_json(const RunResult& result, const Recipe& recipe) {
   nn::Json json = {{"name", result.name},           {"program", program_version()},
                    {"paper", recipe.options.paper}, {"seed", result.seed},
                    {"seconds", result.seconds},     {"held", result.held()},
                    {"stages", nn::Json::array()},   {"expectations", nn::Json::array()}};
   for (const StageResult& stage : result.stages) json["stages"].push_back(to_json(stage));
-  for (const Expectation& e : result.expectations)
-    json["expectations"].push_back({{"text", e.text},
-                                    {"value", e.value},
-                                    {"bound", e.bound},
-                                    {"held", e.held},
-                                    {"undecided", e.undecided}});
+  for (const Expectation& e : result.expectations) json["expectations"].push_back(to_json(e));
   return json;
 }
 

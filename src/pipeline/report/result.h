@@ -13,6 +13,7 @@ nn::Json to_json(const StageResult& result);
 nn::Json record_json(const StageResult& result);  // all of it, for stage.json
 StageResult stage_from_json(
     const nn::Json& json);  // throws nlohmann exceptions when the file is not ours
+nn::Json to_json(const Expectation& expectation);
 nn::Json to_json(const RunResult& result, const Recipe& recipe);
 // `folders`: of the runs, one a seed, in which predictions of rows are found for tests; the results
 // in `stages` are their means.

@@ -20,8 +20,28 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The folders of a run by their seeds.
-std::map<int64_t, fs::path> seeds_of(const fs::path& folder) {
+// What a finished run left.
+struct Finished {
+  fs::path folder;
+  std::vector<StageResult> stages;
+
+  const StageResult* find(const std::string& name) const {
+    for (const StageResult& stage : stages)
+      if (stage.name == name) return &stage;
+    return nullptr;
+  }
+
+  const StageResult& stage(const std::string& name) const {
+    if (const StageResult* found = find(name)) return *found;
+    std::vector<std::string> names;
+    for (const StageResult& each : stages) names.push_back(each.name);
+    throw Error(ErrorKind::recipe, "the run has no stage '" + name + "'", folder.string(),
+                "its stages: " + join(names, ", "));
+  }
+};
+
+// The runs of a folder by their seeds.
+std::map<int64_t, Finished> runs_of(const fs::path& folder) {
   std::vector<fs::path> places;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored))
@@ -29,44 +49,25 @@ std::map<int64_t, fs::path> seeds_of(const fs::path& folder) {
         fs::is_regular_file(entry.path() / "result.json", ignored))
       places.push_back(entry.path());
   if (places.empty()) places.push_back(folder);
-  std::map<int64_t, fs::path> found;
+  std::map<int64_t, Finished> found;
   for (const fs::path& place : places) {
     if (!fs::is_regular_file(place / "result.json", ignored))
       throw Error(ErrorKind::recipe, "this is no folder of a finished run", place.string(),
                   "name a folder that `compress run` wrote to its end");
-    const nn::Json json = checkpoint::read_json(place / "result.json");
+    const fs::path file = place / "result.json";
+    const nn::Json json = checkpoint::read_json(file);
     if (!json.is_object() || !json.value("seed", nn::Json()).is_number_integer())
-      throw Error(ErrorKind::data, "the result names no seed", (place / "result.json").string());
-    found[json["seed"].get<int64_t>()] = place;
+      throw Error(ErrorKind::data, "the result names no seed", file.string());
+    Finished run{place, {}};
+    try {
+      for (const nn::Json& stage : json.at("stages")) run.stages.push_back(stage_from_json(stage));
+    } catch (const nn::Json::exception& error) {
+      throw Error(ErrorKind::data, str("this is no result of a run: ", error.what()),
+                  file.string());
+    }
+    found[json["seed"].get<int64_t>()] = std::move(run);
   }
   return found;
-}
-
-std::vector<StageResult> stages_of(const fs::path& folder) {
-  const fs::path file = folder / "result.json";
-  try {
-    const nn::Json result = checkpoint::read_json(file);
-    std::vector<StageResult> stages;
-    for (const nn::Json& json : result.at("stages")) stages.push_back(stage_from_json(json));
-    return stages;
-  } catch (const nn::Json::exception& error) {
-    throw Error(ErrorKind::data, str("this is no result of a run: ", error.what()), file.string());
-  }
-}
-
-const StageResult* find(const std::vector<StageResult>& stages, const std::string& name) {
-  for (const StageResult& stage : stages)
-    if (stage.name == name) return &stage;
-  return nullptr;
-}
-
-const StageResult& named(const std::vector<StageResult>& stages, const std::string& name,
-                         const fs::path& folder) {
-  if (const StageResult* stage = find(stages, name)) return *stage;
-  std::vector<std::string> names;
-  for (const StageResult& stage : stages) names.push_back(stage.name);
-  throw Error(ErrorKind::recipe, "the run has no stage '" + name + "'", folder.string(),
-              "its stages: " + join(names, ", "));
 }
 
 // One row of the table: a metric of a part, of two stages.
@@ -86,10 +87,10 @@ double mean(const std::vector<double>& values) {
 class Comparison {
  public:
   explicit Comparison(const CompareOptions& options) : options_(options) {
-    const auto first = seeds_of(options.first.folder), second = seeds_of(options.second.folder);
-    for (const auto& [seed, folder] : first)
+    const auto first = runs_of(options.first.folder), second = runs_of(options.second.folder);
+    for (const auto& [seed, run] : first)
       if (const auto other = second.find(seed); other != second.end())
-        pairs_.emplace_back(folder, other->second);
+        pairs_.emplace_back(run, other->second);
     if (pairs_.empty() && first.size() == 1 && second.size() == 1)
       pairs_.emplace_back(first.begin()->second, second.begin()->second);
     if (pairs_.empty())
@@ -111,7 +112,7 @@ class Comparison {
 
  private:
   std::string recipes() const {
-    const fs::path &one = pairs_.front().first, &other = pairs_.front().second;
+    const fs::path &one = pairs_.front().first.folder, &other = pairs_.front().second.folder;
     std::error_code ignored;
     if (fs::equivalent(one, other, ignored)) return {};
     const std::vector<std::string> found =
@@ -128,9 +129,9 @@ class Comparison {
     if (!one.empty() || !other.empty())
       return {{one.empty() ? other : one, other.empty() ? one : other}};
     std::vector<std::pair<std::string, std::string>> pairs;
-    const std::vector<StageResult> theirs = stages_of(pairs_.front().second);
-    for (const StageResult& stage : stages_of(pairs_.front().first))
-      if (find(theirs, stage.name) != nullptr) pairs.emplace_back(stage.name, stage.name);
+    for (const StageResult& stage : pairs_.front().first.stages)
+      if (pairs_.front().second.find(stage.name) != nullptr)
+        pairs.emplace_back(stage.name, stage.name);
     if (pairs.empty())
       throw Error(ErrorKind::recipe, "the two runs have no stage of one name",
                   options_.second.folder.string(), "name them: FOLDER:STAGE");
@@ -140,8 +141,7 @@ class Comparison {
   void add(const std::string& one, const std::string& other, const char* part) {
     std::vector<Score> list;
     for (const auto& [first, second] : pairs_) {
-      const std::vector<StageResult> ours = stages_of(first), theirs = stages_of(second);
-      const StageResult &a = named(ours, one, first), &b = named(theirs, other, second);
+      const StageResult &a = first.stage(one), &b = second.stage(other);
       for (const Metric& metric : std::string(part) == "test" ? a.test : a.validation) {
         const Metric* found = find_metric(b, part, metric.name);
         if (found == nullptr) continue;
@@ -162,20 +162,18 @@ class Comparison {
         score->first.push_back(metric.value);
         score->second.push_back(found->value);
         if (eval::is_mean_over_rows(metric.name))
-          pair_rows(*score, first, one, second, other, part);
+          pair_rows(*score, predictions_file(first.folder, one, part),
+                    predictions_file(second.folder, other, part));
       }
     }
     scores_.insert(scores_.end(), list.begin(), list.end());
   }
 
-  static void pair_rows(Score& score, const fs::path& first, const std::string& one,
-                        const fs::path& second, const std::string& other, const char* part) {
-    const fs::path ours = first / "stages" / one / predictions_name(part),
-                   theirs = second / "stages" / other / predictions_name(part);
+  static void pair_rows(Score& score, const fs::path& first, const fs::path& second) {
     std::error_code ignored;
-    if (!fs::exists(ours, ignored) || !fs::exists(theirs, ignored)) return;  // an older run
-    score.differences.push_back(eval::row_differences(eval::read_predictions(theirs),
-                                                      eval::read_predictions(ours), score.metric));
+    if (!fs::exists(first, ignored) || !fs::exists(second, ignored)) return;  // an older run
+    score.differences.push_back(eval::row_differences(eval::read_predictions(second),
+                                                      eval::read_predictions(first), score.metric));
   }
 
   Table scores() const {
@@ -215,7 +213,7 @@ class Comparison {
   }
 
   const CompareOptions& options_;
-  std::vector<std::pair<fs::path, fs::path>> pairs_;
+  std::vector<std::pair<Finished, Finished>> pairs_;
   std::vector<Score> scores_;
 };
 

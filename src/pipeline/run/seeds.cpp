@@ -128,11 +128,7 @@ SeedsResult run_seeds(const std::filesystem::path& file, const std::vector<std::
                    {"expectations", nn::Json::array()}};
   for (const Expectation& e : result.expectations) {
     text += str("- ", e.verdict(), e.text, "\n");
-    json["expectations"].push_back({{"text", e.text},
-                                    {"value", e.value},
-                                    {"bound", e.bound},
-                                    {"held", e.held},
-                                    {"undecided", e.undecided}});
+    json["expectations"].push_back(to_json(e));
   }
   for (const RunResult& run : result.runs) json["runs"].push_back(to_json(run, recipe));
   write_file(root / "result.md", text);

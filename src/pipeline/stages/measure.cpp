@@ -60,12 +60,12 @@ Joined join_rows(const Tensor& rows, const Tensor& counts, const Tensor& values)
 }
 
 Sets hard_tokens_of(const Tensor& logits, const data::Batch& batch, double above,
-                    const std::vector<int64_t>& special) {
+                    const std::vector<int32_t>& special) {
   const Tensor ids = batch.token_ids;
   Tensor hard = above < 0 ? logits.argmax(1).ne(ids)
                           : at::cross_entropy_loss(logits, ids, {}, at::Reduction::None).gt(above);
   Tensor ordinary = torch::ones_like(hard);
-  for (int64_t id : special) ordinary = ordinary.logical_and(ids.ne(id));
+  for (int32_t id : special) ordinary = ordinary.logical_and(ids.ne(id));
   hard = hard.logical_and(ordinary).cpu();
   Sets sets;
   sets.ordinary = ordinary.sum().item<int64_t>();
@@ -252,7 +252,7 @@ class MeasureStage : public StageKind {
     roles::RowStore store(split.rows());
     store.add(augment::hard_tokens, torch::kInt32);
     Tensor counted = torch::zeros({2}, torch::kInt64);  // ordinary tokens, and the hard ones
-    const std::vector<int64_t> special = special_ids(asked.tokenizer());
+    const std::vector<int32_t> special = asked.tokenizer().special_ids().markers();
     asked.each(
         split, share_of(split.rows(), bench.processes), {},
         [&](const std::vector<int64_t>& rows, const data::Batch& batch, const nn::Outputs& out) {
@@ -273,14 +273,6 @@ class MeasureStage : public StageKind {
     return {{"tokens", ordinary},
             {"hard", hard},
             {"share", static_cast<double>(hard) / static_cast<double>(ordinary)}};
-  }
-
-  static std::vector<int64_t> special_ids(const text::Tokenizer& tokenizer) {
-    const text::SpecialIds& ids = tokenizer.special_ids();
-    std::vector<int64_t> list;
-    for (int32_t id : {ids.pad, ids.unk, ids.cls, ids.sep, ids.mask})
-      if (id >= 0) list.push_back(id);
-    return list;
   }
 
   // Predicted tokens of each row of a batch.

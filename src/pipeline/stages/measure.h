@@ -36,6 +36,6 @@ struct Sets {
   int64_t ordinary = 0;         // tokens that could be hard
 };
 Sets hard_tokens_of(const torch::Tensor& logits, const data::Batch& batch, double above,
-                    const std::vector<int64_t>& special);
+                    const std::vector<int32_t>& special);
 
 }  // namespace compress::pipeline

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <numeric>
 
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
@@ -141,7 +142,7 @@ class TrainPlan {
   // Tells a mixture. Its sources' rows are counted without being read.
   int64_t rows_of_epoch() {
     if (!options_.data.mixture) return planning_.rows(options_.data, "train");
-    std::vector<std::string> names, parts;
+    std::vector<std::string> names;
     std::vector<int64_t> sizes;
     for (const recipe::DataReference& source : options_.data.sources()) {
       names.push_back(source.name);
@@ -150,15 +151,9 @@ class TrainPlan {
     const std::vector<int64_t> counts = with_place(options_.data.mixture->mark.text(), [&] {
       return data::mixed_counts(names, sizes, shares_of(*options_.data.mixture));
     });
-    int64_t rows = 0;
-    for (size_t i = 0; i < counts.size(); ++i) {
-      rows += counts[i];
-      parts.push_back(
-          str(with_commas(counts[i]), " of ", names[i], " (", with_commas(sizes[i]), " rows)"));
-    }
     planning_.line(
-        str("mixture       an epoch has ", join(parts, ", "), "; scored on ", options_.data));
-    return rows;
+        str("mixture       ", mixture_text(names, counts, sizes), "; scored on ", options_.data));
+    return std::accumulate(counts.begin(), counts.end(), int64_t{0});
   }
 
   std::unique_ptr<nn::Model> fitting_teacher(const std::string& name,
@@ -166,7 +161,6 @@ class TrainPlan {
     const recipe::ModelReference& from = how.from;
     const nn::ModelConfig& student = student_->config();
     std::unique_ptr<nn::Model> model = nn::build(planning_.model(from), 0);
-    teacher_parameters_ += model->params().numel();
     // Tokens of the tokenizer matter where the teacher has another number of embeddings.
     int64_t tokens = 0;
     if (!how.own_tokens() && model->config().vocab_size != student.vocab_size)
@@ -237,7 +231,9 @@ class TrainPlan {
     const int64_t tokens = options_.batch * longest / options_.accumulate;
     const double activations =
         activation_bytes(config, tokens, job_.precision) + logit_bytes(config, tokens);
-    const double teacher = static_cast<double>(teacher_parameters_) * (4 + element);
+    int64_t parameters = 0;
+    for (const Teacher& each : teachers_) parameters += each.model->params().numel();
+    const double teacher = static_cast<double>(parameters) * (4 + element);
     planning_.line(str("memory        weights ", human_bytes(weights),
                        ", gradients, moments, masks and averages ",
                        human_bytes(static_cast<double>(plan.state_bytes)), ", teacher ",
@@ -262,7 +258,6 @@ class TrainPlan {
   std::vector<std::string> heads_;  // what became of the model's heads
   std::unique_ptr<nn::Model> student_;
   train::Job job_;
-  int64_t teacher_parameters_ = 0;
 };
 
 }  // namespace

@@ -13,16 +13,9 @@ struct AdapterEdit : nn::AdapterOptions {
   static const recipe::Options<AdapterEdit>& options() {
     using O = AdapterEdit;
     static const auto description =
-        recipe::Options<O>(kind)
-            .field("size", in<O>(&O::size), "of the bottleneck")
-            .range(1, 65536)
-            .field("after", in<O>(&O::after),
-                   "sub-layers that get one: attention, feed_forward, "
-                   "cross_attention")
-            .one_of({"attention", "feed_forward", "cross_attention"})
-            .field("activation", in<O>(&O::activation), "inside of the bottleneck")
-            .one_of({"gelu", "gelu_new", "relu", "silu"})
-            .field("name", &O::name, "of the attachment in the model");
+        with_bottleneck(recipe::Options<O>(kind)
+                            .field("size", in<O>(&O::size), "of the bottleneck")
+                            .range(1, 65536));
     return description;
   }
 };

@@ -14,6 +14,19 @@ constexpr V O::*in(V Base::*member) {
   return member;
 }
 
+// The options of bottlenecks behind sub-layers, and the name.
+template <class O>
+recipe::Options<O> with_bottleneck(recipe::Options<O> options) {
+  return std::move(options)
+      .field("after", in<O>(&O::after),
+             "sub-layers that get one: attention, feed_forward, "
+             "cross_attention")
+      .one_of({"attention", "feed_forward", "cross_attention"})
+      .field("activation", in<O>(&O::activation), "inside of the bottleneck")
+      .one_of({"gelu", "gelu_new", "relu", "silu"})
+      .field("name", &O::name, "of the attachment in the model");
+}
+
 // `Options` are those of a kind of attachment and a name.
 template <class Options>
 void attach_edit(const recipe::Component& component, nn::ModelState& state, Workshop&) {

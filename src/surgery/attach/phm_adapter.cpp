@@ -12,21 +12,14 @@ struct PhmAdapterEdit : nn::PhmAdapterOptions {
 
   static const recipe::Options<PhmAdapterEdit>& options() {
     using O = PhmAdapterEdit;
-    static const auto description =
+    static const auto description = with_bottleneck(
         recipe::Options<O>(kind)
             .field("n", in<O>(&O::n), "Kronecker products in a matrix; divides both widths")
             .range(1, 256)
             .field("reduction", in<O>(&O::reduction), "the bottleneck is hidden / reduction wide")
             .range(1, 65536)
             .field("rank", in<O>(&O::rank), "of the second factors")
-            .range(1, 4096)
-            .field("after", in<O>(&O::after),
-                   "sub-layers that get one: attention, feed_forward, "
-                   "cross_attention")
-            .one_of({"attention", "feed_forward", "cross_attention"})
-            .field("activation", in<O>(&O::activation), "inside of the bottleneck")
-            .one_of({"gelu", "gelu_new", "relu", "silu"})
-            .field("name", &O::name, "of the attachment in the model");
+            .range(1, 4096));
     return description;
   }
 };

@@ -48,11 +48,10 @@ Ngrams::Ngrams(std::vector<std::string> vocabulary, const NgramRules& rules)
   special_.pad = 0;
   ids_.reserve(vocabulary_.size());
   Sha256 hash;
-  auto add = [&](std::string_view part) { hash.update(str(part.size(), ":", part)); };
-  add("NGram 1");
-  add(str(rules.shortest, " ", rules.longest, " ", rules.shortest_word));
+  hash.part("NGram 1");
+  hash.part(str(rules.shortest, " ", rules.longest, " ", rules.shortest_word));
   for (size_t id = 0; id < vocabulary_.size(); ++id) {
-    add(vocabulary_[id]);
+    hash.part(vocabulary_[id]);
     if (id > 0) ids_.emplace(vocabulary_[id], static_cast<int32_t>(id));
   }
   hash_ = hash.hex();

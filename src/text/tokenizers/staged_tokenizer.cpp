@@ -100,14 +100,13 @@ GeneralTokenizer::GeneralTokenizer(GeneralParts parts, const std::string& where)
 
 std::string GeneralTokenizer::make_hash() const {
   Sha256 hash;
-  auto add = [&](std::string_view part) { hash.update(str(part.size(), ":", part)); };
-  add("General 1");
-  add(parts_.description);
-  add(parts_.pattern.text());
+  hash.part("General 1");
+  hash.part(parts_.description);
+  hash.part(parts_.pattern.text());
   parts_.model->add_to_hash(hash);
-  add(str(tokens_.vocabulary().size()));
-  for (const std::string& token : tokens_.vocabulary()) add(token);
-  for (const std::string& line : tokens_.description()) add(line);
+  hash.part(str(tokens_.vocabulary().size()));
+  for (const std::string& token : tokens_.vocabulary()) hash.part(token);
+  for (const std::string& line : tokens_.description()) hash.part(line);
   return hash.hex();
 }
 

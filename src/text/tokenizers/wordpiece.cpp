@@ -65,16 +65,15 @@ WordPiece::WordPiece(WordPieceParts parts, const std::string& where)
 
 std::string WordPiece::make_hash() const {
   Sha256 hash;
-  auto add = [&](std::string_view part) { hash.update(str(part.size(), ":", part)); };
   const NormalizerOptions& n = parts_.normalizer;
-  add("WordPiece 1");
-  add(str(n.clean_text, n.handle_chinese_chars, n.strip_accents, n.lowercase));
-  add(parts_.prefix);
-  add(str(parts_.max_input_chars, " ", parts_.special.unk));
-  add(parts_.pattern.text());
-  add(str(tokens_.vocabulary().size()));
-  for (const std::string& token : tokens_.vocabulary()) add(token);
-  for (const std::string& line : tokens_.description()) add(line);
+  hash.part("WordPiece 1");
+  hash.part(str(n.clean_text, n.handle_chinese_chars, n.strip_accents, n.lowercase));
+  hash.part(parts_.prefix);
+  hash.part(str(parts_.max_input_chars, " ", parts_.special.unk));
+  hash.part(parts_.pattern.text());
+  hash.part(str(tokens_.vocabulary().size()));
+  for (const std::string& token : tokens_.vocabulary()) hash.part(token);
+  for (const std::string& line : tokens_.description()) hash.part(line);
   return hash.hex();
 }
 

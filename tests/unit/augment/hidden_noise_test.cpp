@@ -4,6 +4,7 @@
 #include "compress/augment/augment.h"
 #include "compress/base/error.h"
 #include "compress/nn/plugs.h"
+#include "unit/augment/made.h"
 #include "unit/nn/support.h"
 
 namespace compress::augment {
@@ -11,14 +12,6 @@ namespace {
 
 using testing::HasSubstr;
 using torch::Tensor;
-
-std::unique_ptr<Augment> made(const std::string& text) {
-  recipe::Component component;
-  recipe::Problems problems;
-  augments().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
-  problems.raise();
-  return make(component);
-}
 
 std::unique_ptr<nn::Model> model(double dropout = 0, int64_t layers = 2) {
   nn::ModelState state = nn::tiny_bert(nn::HeadKind::masked_lm, layers);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "compress/augment/augment.h"
+#include "unit/augment/made.h"
 #include "unit/augment/words.h"
 #include "unit/data/support.h"
 #include "unit/nn/support.h"
@@ -19,13 +20,9 @@ void bind(Augment& augment, const text::Tokenizer& tokenizer, int64_t rows) {
   augment.bind({.student = config, .weights = none, .helpers = none, .tokenizer = &tokenizer});
 }
 
-Augments made(const std::string& text) {
-  recipe::Component component;
-  recipe::Problems problems;
-  augments().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
-  problems.raise();
+Augments bound(const std::string& text) {
   Augments list;
-  list.push_back(make(component));
+  list.push_back(made(text));
   bind(*list.back(), Words(), 50);
   return list;
 }
@@ -37,7 +34,7 @@ data::Batch changed(const Augments& list, data::Batch batch, uint64_t seed, int6
 
 TEST(Masking, SpecialTokensStayAndChosenOnesAreLabelled) {
   const data::Batch batch = nn::random_batch(std::vector<int64_t>(40, 30));
-  const data::Batch after = changed(made("masking"), batch, 1, 0);
+  const data::Batch after = changed(bound("masking"), batch, 1, 0);
   const torch::Tensor label = after.targets.token_labels, chosen = label.ne(-100);
   EXPECT_TRUE(torch::equal(label.masked_select(chosen), batch.token_ids.masked_select(chosen)));
   EXPECT_TRUE(
@@ -51,7 +48,7 @@ TEST(Masking, SpecialTokensStayAndChosenOnesAreLabelled) {
 
 TEST(Masking, IsDrawnAnewInEveryStepUnlessFixed) {
   const data::Batch batch = nn::random_batch({20, 25, 30});
-  const auto plain = made("masking"), fixed = made("masking: {fixed: true}");
+  const auto plain = bound("masking"), fixed = bound("masking: {fixed: true}");
   EXPECT_FALSE(plain[0]->fixed());
   EXPECT_TRUE(fixed[0]->fixed());
   const torch::Tensor first = changed(plain, batch, 1, 0).token_ids;
@@ -68,7 +65,7 @@ TEST(Masking, IsDrawnAnewInEveryStepUnlessFixed) {
 
 TEST(Masking, FixedDoesNotDependOnTheRestOfTheBatch) {
   const data::Batch batch = nn::random_batch({20, 25, 30});
-  const auto fixed = made("masking: {fixed: true}");
+  const auto fixed = bound("masking: {fixed: true}");
   const data::Batch whole = changed(fixed, batch, 1, 0);
   for (int64_t row = 0; row < 3; ++row) {
     const data::Batch alone = changed(fixed, data::slice(batch, row, row + 1), 1, 0);
@@ -85,7 +82,7 @@ TEST(Masking, FixedDoesNotDependOnTheRestOfTheBatch) {
 
 TEST(Masking, WrongUses) {
   EXPECT_THAT(
-      data::error_of(ErrorKind::recipe, [] { made("masking: {masked: 0.9, random: 0.2}"); }),
+      data::error_of(ErrorKind::recipe, [] { bound("masking: {masked: 0.9, random: 0.2}"); }),
       HasSubstr("exceed 100%"));
   EXPECT_THAT(
       data::error_of(ErrorKind::recipe, [] { bind(*make_masking({}), Words(/*mask=*/false), 50); }),

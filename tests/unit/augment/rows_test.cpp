@@ -8,6 +8,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/roles/row_store.h"
+#include "unit/augment/made.h"
 #include "unit/augment/words.h"
 #include "unit/nn/support.h"
 
@@ -19,14 +20,6 @@ using testing::HasSubstr;
 using torch::Tensor;
 
 using Rows = std::vector<int64_t>;
-
-std::unique_ptr<Augment> made(const std::string& text) {
-  recipe::Component component;
-  recipe::Problems problems;
-  augments().read(recipe::parse_text(text, "recipe.yaml"), component, problems);
-  problems.raise();
-  return make(component);
-}
 
 std::vector<int64_t> list_of(const Tensor& tensor) {
   const Tensor flat = tensor.to(torch::kInt64).contiguous();

@@ -32,6 +32,20 @@ TEST(Losses, AShareIsTheSumOverTheUpdatesUnits) {
   EXPECT_FLOAT_EQ(sum.item<float>(), 4);
 }
 
+TEST(Losses, UnitsOfPaddingDoNotCount) {
+  const data::Batch batch = data::padded(three_rows(), 8, 4);
+  const Tensor tokens = torch::tensor({1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 9.0f, 100.0f, 50.0f});
+  const Tensor weights = torch::tensor({1.0f, 0.0f, 2.0f});
+  for (Unit unit : {Unit::tokens, Unit::predicted}) {
+    const Losses losses(tokens, unit);
+    EXPECT_FLOAT_EQ(losses.share(batch).item<float>(), 4);
+    EXPECT_FLOAT_EQ(losses.share(batch, weights).item<float>(), (3.0f + 2 * 18) / 6);
+    EXPECT_TRUE(torch::allclose(losses.of_rows(batch), torch::tensor({1.5f, 1.5f, 9.0f})));
+  }
+  EXPECT_FLOAT_EQ(Losses(torch::tensor({1.0f, 2.0f, 6.0f}), Unit::rows).share(batch).item<float>(),
+                  3);
+}
+
 TEST(Losses, RowsWeighTheirUnits) {
   const data::Batch batch = three_rows();
   const Tensor weights = torch::tensor({1.0f, 0.0f, 2.0f});

@@ -10,6 +10,7 @@
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
+#include "support/failure.h"
 
 namespace compress::roles {
 namespace {
@@ -19,16 +20,6 @@ using testing::HasSubstr;
 using torch::Tensor;
 
 using Rows = std::vector<int64_t>;
-
-Error failure(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return Error(ErrorKind::internal, "none");
-}
 
 std::vector<float> floats(const Tensor& tensor) {
   const Tensor flat = tensor.to(torch::kFloat32).contiguous();

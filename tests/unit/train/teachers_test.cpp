@@ -6,6 +6,7 @@
 #include "compress/data/loader.h"
 #include "compress/data/views.h"
 #include "compress/train/binding.h"
+#include "support/failure.h"
 #include "unit/augment/words.h"
 #include "unit/train/stage.h"
 
@@ -26,17 +27,22 @@ void give_student(Bench& bench, const nn::ModelState& state) {
   bench.job.student = bench.student.get();
 }
 
-Error failure(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return Error(ErrorKind::internal, "none");
-}
-
 constexpr const char* one_rate = "optimizer: {sgd: {lr: 0.1}}\nschedule: constant\nclip: 0\n";
+
+// The stage has moved the weights by the gradients of `model` at that rate, and some of them are
+// not tiny.
+void expect_moved(const Bench& bench, const nn::Model& model) {
+  const nn::TensorMap found = bench.weights();
+  double moved = 0;
+  for (const nn::Parameter& parameter : model.params().list()) {
+    const torch::Tensor gradient = parameter.latent.grad();
+    if (!gradient.defined()) continue;
+    const torch::Tensor want = parameter.latent.detach() - 0.1 * gradient;
+    EXPECT_LT((found.at(parameter.name) - want).abs().max().item<double>(), 1e-6) << parameter.name;
+    moved = std::max(moved, gradient.abs().max().item<double>());
+  }
+  EXPECT_GT(moved, 1e-3);
+}
 
 TEST(Average, IsThatOfTheStudentsWeights) {
   Bench bench(std::string("for: 2 steps\nteachers: {old: {average: {decay: 0.75}}}\n"
@@ -135,16 +141,7 @@ TEST(Student, TeachesItselfOnUnmaskedRows) {
   ASSERT_GT((said - target).abs().max().item<double>(), 0.01);
   (said - target).square().mean(1).mean().backward();
   model->params().collect_gradients(false);
-  const nn::TensorMap found = bench.weights();
-  double moved = 0;
-  for (const nn::Parameter& parameter : model->params().list()) {
-    const Tensor gradient = parameter.latent.grad();
-    if (!gradient.defined()) continue;
-    const Tensor want = parameter.latent.detach() - 0.1 * gradient;
-    EXPECT_LT((found.at(parameter.name) - want).abs().max().item<double>(), 1e-6) << parameter.name;
-    moved = std::max(moved, gradient.abs().max().item<double>());
-  }
-  EXPECT_GT(moved, 1e-3);
+  expect_moved(bench, *model);
 }
 
 std::unique_ptr<teacher::Teacher> frozen(uint64_t seed, const nn::Model& student,
@@ -303,16 +300,7 @@ TEST(Views, WordsAreComparedOneByOne) {
   }
   (said - at::cat(target)).square().mean(1).mean().backward();
   student->params().collect_gradients(false);
-  const nn::TensorMap found = bench.weights();
-  double moved = 0;
-  for (const nn::Parameter& parameter : student->params().list()) {
-    const Tensor gradient = parameter.latent.grad();
-    if (!gradient.defined()) continue;
-    const Tensor want = parameter.latent.detach() - 0.1 * gradient;
-    EXPECT_LT((found.at(parameter.name) - want).abs().max().item<double>(), 1e-6) << parameter.name;
-    moved = std::max(moved, gradient.abs().max().item<double>());
-  }
-  EXPECT_GT(moved, 1e-3);
+  expect_moved(bench, *student);
 }
 
 TEST(Views, WhatBelongsToOtherTokensIsRefused) {
