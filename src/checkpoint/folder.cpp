@@ -1,6 +1,7 @@
 #include "folder.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <mutex>
 #include <optional>
@@ -246,15 +247,13 @@ void refuse_other_tables(const Folder& folder, const nn::Family& family, Finding
   }
 }
 
+constexpr std::array weight_names = {"model.safetensors", "model.safetensors.index.json",
+                                     "pytorch_model.bin", "pytorch_model.bin.index.json"};
+
 // A folder of config.json and a tokenizer, of a family whose sizes alone tell its tensors. Whoever
 // builds its model without drawing weights first is told that there are none.
 bool awaits_weights(const Folder& folder, const fs::path& path) {
-  if (nn::family(folder.config.config.family).has_layers()) return false;
-  std::error_code ignored;
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                           "pytorch_model.bin.index.json"})
-    if (fs::exists(path / name, ignored)) return false;
-  return true;
+  return !nn::family(folder.config.config.family).has_layers() && !has_weights(path);
 }
 
 }  // namespace
@@ -337,6 +336,13 @@ Folder open_folder(const fs::path& path) {
     refuse_other_tables(folder, nn::family(folder.config.config.family), findings);
   if (!findings.empty()) findings.fail(path);
   return folder;
+}
+
+bool has_weights(const fs::path& model) {
+  if (!gguf_file(model).empty() || is_delta(model)) return true;
+  std::error_code ignored;
+  return std::any_of(weight_names.begin(), weight_names.end(),
+                     [&](const char* name) { return fs::exists(model / name, ignored); });
 }
 
 std::map<std::string, std::vector<int64_t>> tensor_shapes(const fs::path& path) {

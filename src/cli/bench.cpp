@@ -6,7 +6,7 @@
 #include "compress/cli/commands.h"
 #include "compress/nn/model.h"
 #include "compress/pipeline/run.h"
-#include "session.h"
+#include "shared/session.h"
 
 namespace compress::cli {
 

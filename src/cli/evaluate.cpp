@@ -15,8 +15,8 @@
 #include "compress/eval/metric.h"
 #include "compress/export/export.h"
 #include "compress/train/train.h"
-#include "data_flags.h"
-#include "session.h"
+#include "shared/data_flags.h"
+#include "shared/session.h"
 
 namespace compress::cli {
 

@@ -8,7 +8,7 @@
 #include "compress/cli/commands.h"
 #include "compress/export/export.h"
 #include "compress/pipeline/run.h"
-#include "data_flags.h"
+#include "shared/data_flags.h"
 
 namespace compress::cli {
 

@@ -20,7 +20,7 @@
 #include "compress/generate/texts.h"
 #include "compress/nn/packed.h"
 #include "compress/train/train.h"
-#include "lines.h"
+#include "shared/lines.h"
 
 namespace compress::cli {
 

@@ -11,7 +11,7 @@
 #include "compress/cli/commands.h"
 #include "compress/text/tokenizer.h"
 #include "compress/text/train.h"
-#include "lines.h"
+#include "shared/lines.h"
 
 namespace compress::cli {
 

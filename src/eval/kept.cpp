@@ -6,6 +6,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
+#include "compress/base/hash.h"
 #include "compress/base/strings.h"
 #include "compress/eval/metric.h"
 
@@ -77,6 +78,8 @@ KeptPredictions read_predictions(const std::filesystem::path& file) {
   KeptPredictions kept;
   Predictions& found = kept.predictions;
   Names names;
+  Sha256 key;
+  constexpr auto replace = Json::error_handler_t::replace;
   int64_t at = 0;
   for (std::string text; std::getline(input, text);) {
     ++at;
@@ -95,9 +98,11 @@ KeptPredictions read_predictions(const std::filesystem::path& file) {
       refuse(file, at, "a prediction and its label are two names or two numbers, as all lines");
     }
     kept.rows.push_back(line["row"].get<int64_t>());
+    key.update(str(kept.rows.back(), " ", label.dump(-1, ' ', false, replace), "\n"));
   }
   if (kept.rows.empty()) refuse(file, 1, "the file has no prediction");
   found.num_classes = names.count();
+  kept.key = key.hex().substr(0, 16);
   return kept;
 }
 
@@ -112,24 +117,33 @@ std::string means_over_rows() {
   return join(names, ", ");
 }
 
-std::vector<double> row_differences(const KeptPredictions& first, const KeptPredictions& second,
-                                    const std::string& metric) {
+RowScores row_scores(const KeptPredictions& kept, const std::string& metric) {
   if (!is_mean_over_rows(metric))
     throw Error(ErrorKind::recipe, "the metric '" + metric + "' is no mean over rows", {},
                 "those that are: " + means_over_rows());
   const MetricKind& kind = *metric_of(metric).kind;
-  if (first.rows != second.rows)
-    throw Error(ErrorKind::data, "the two models were scored on other rows", {},
-                "compare stages that are scored on the same data");
-  const std::vector<double> one = kind.of_rows(first.predictions),
-                            other = kind.of_rows(second.predictions);
-  if (one.size() != first.rows.size() || other.size() != one.size())
+  RowScores found{kept.key, kind.of_rows(kept.predictions)};
+  if (found.scores.size() != kept.rows.size())
     throw Error(ErrorKind::recipe, "the metric '" + metric + "' does not fit these predictions", {},
                 "accuracy is of classes, mse of scores");
+  if (!kind.higher_is_better)
+    for (double& score : found.scores) score = -score;
+  return found;
+}
+
+std::vector<double> row_differences(const RowScores& first, const RowScores& second) {
+  if (first.rows != second.rows || first.scores.size() != second.scores.size())
+    throw Error(ErrorKind::data, "the two models were scored on other rows", {},
+                "compare stages that are scored on the same data");
   std::vector<double> differences;
-  for (size_t row = 0; row < one.size(); ++row)
-    differences.push_back(kind.higher_is_better ? one[row] - other[row] : other[row] - one[row]);
+  for (size_t row = 0; row < first.scores.size(); ++row)
+    differences.push_back(first.scores[row] - second.scores[row]);
   return differences;
+}
+
+std::vector<double> row_differences(const KeptPredictions& first, const KeptPredictions& second,
+                                    const std::string& metric) {
+  return row_differences(row_scores(first, metric), row_scores(second, metric));
 }
 
 }  // namespace compress::eval

@@ -29,6 +29,8 @@ namespace compress::checkpoint {
 // the family's configuration and its tensors are dequantised. Architectures: llama, mistral, qwen2,
 // qwen3, gpt2, and bert with WordPiece.
 nn::ModelState load_model(const std::filesystem::path& model);
+// Whether a folder has weight files under any of their names; true of a GGUF file.
+bool has_weights(const std::filesystem::path& model);
 // The config alone, for plans (reads no weights).
 nn::ModelConfig load_config(const std::filesystem::path& model);
 // Canonical names and shapes of the tensors that load_model() would return, without their data (for

@@ -19,12 +19,22 @@ bool write_predictions(const std::filesystem::path& file, const data::Split& spl
                        const Evaluation& evaluation);
 
 struct KeptPredictions {
+  std::string key;  // a hash of the rows and their labels
   std::vector<int64_t> rows;
   Predictions predictions;  // classes and labels, or values and targets
 };
 // Error{data} naming file and line for what write_predictions() did not write.
 KeptPredictions read_predictions(const std::filesystem::path& file);
 
+// What a model scored on each row of a part, signed so that more is better.
+struct RowScores {
+  std::string rows;  // tells the rows and their labels from others
+  std::vector<double> scores;
+};
+// Error{recipe} for a metric that is no mean over rows.
+RowScores row_scores(const KeptPredictions& kept, const std::string& metric);
+// first - second, row by row. Error{data} where they are not of the same rows and labels.
+std::vector<double> row_differences(const RowScores& first, const RowScores& second);
 // What the model of `first` scored on each row more than that of `second`, signed so that more is
 // better. Error{data} where they are not of the same rows and labels; Error{recipe} for a metric
 // that is no mean over rows.

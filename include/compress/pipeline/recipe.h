@@ -22,6 +22,23 @@ struct StageOptions {
   static const recipe::Options<StageOptions>& options();
 };
 
+// A number as a paper prints it.
+struct PublishedNumber {
+  std::string what;
+  double value = 0;
+  static const recipe::Options<PublishedNumber>& options();
+};
+
+// What a recipe reproduces, told by plans and results.
+struct PaperOptions {
+  std::string title, arxiv, table;  // table: where the numbers stand
+  std::vector<PublishedNumber> numbers;
+  std::vector<std::string> unverified;  // choices that the paper could not be asked about
+  // "Title (arXiv 2212.05956, Table 3)", "" without a title.
+  std::string text() const;
+  static const recipe::Options<PaperOptions>& options();
+};
+
 // A number that the run is expected to reach. `of` makes it relative to the same number of another
 // stage.
 struct ExpectOptions {
@@ -37,6 +54,7 @@ struct ExpectOptions {
   // Tested at level p (eval/paired.h): better than the stage `above`, or than `of` minus `within`.
   recipe::StageReference above;
   std::optional<double> within, p;
+  std::string claim;  // what holds where it is reached, in words
   recipe::Mark mark;
   static const recipe::Options<ExpectOptions>& options();
 };
@@ -44,7 +62,7 @@ struct ExpectOptions {
 struct RecipeOptions {
   std::string name;
   std::string description;
-  std::string paper;
+  PaperOptions paper;
   int64_t seed = 13;
   std::vector<recipe::Named<data::DatasetOptions>> data;
   std::vector<StageOptions> stages;

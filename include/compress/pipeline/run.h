@@ -35,6 +35,7 @@ struct StageResult {
   std::map<std::string, std::string> made_from;
   bool skipped = false;  // taken from an earlier run with the same identity
   double seconds = 0, samples_per_second = 0;
+  double cpu_seconds = 0;  // of this process, all threads
   int64_t steps = 0, best_step = 0;
   std::vector<Metric> validation, test;
   nn::Census census;
@@ -65,8 +66,10 @@ struct RunResult {
 };
 
 struct RunOptions {
-  std::filesystem::path folder;             // of the run; "" = runs/<name>
-  bool fresh = false;                       // forget finished stages and saved states first
+  std::filesystem::path folder;  // of the run; "" = runs/<name>
+  bool fresh = false;            // forget finished stages and saved states first
+  // Where runs find stages of equal identity that others finished, and leave their own; "" = none.
+  std::filesystem::path shelf;
   const std::atomic<bool>* stop = nullptr;  // set by a signal handler
   // The processes that work together, all with the same recipe; null: this one alone. The folder
   // must be on a file system that all see; rank 0 writes into it. Only rank 0's result has

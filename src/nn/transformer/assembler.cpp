@@ -5,14 +5,16 @@
 #include "compress/base/error.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
+#include "compress/nn/memory.h"
 
 namespace compress::nn {
 
 using torch::Tensor;
 
-Assembler::Assembler(const ModelState& state, ParamTable& params, uint64_t seed)
+Assembler::Assembler(const ModelState& state, ParamTable& params, uint64_t seed, Missing missing)
     : state_(state),
       params_(params),
+      missing_(missing),
       generator_(at::make_generator<at::CPUGeneratorImpl>(stream_seed(seed, "init"))) {}
 
 Parameter* Assembler::take(const std::string& name, Role role, int layer,
@@ -27,6 +29,9 @@ Parameter* Assembler::take(const std::string& name, Role role, int layer,
     }
     if (Parameter* known = params_.find(name)) return known;
     value = it->second.detach().to(torch::kFloat32).clone(at::MemoryFormat::Contiguous);
+  } else if (missing_ == Missing::zeros) {
+    if (Parameter* known = params_.find(name)) return known;
+    value = paged_zeros(shape);
   } else if (fresh >= 0) {
     value = torch::zeros(shape);
     if (fresh > 0) value.normal_(0, fresh, generator_);

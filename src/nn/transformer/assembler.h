@@ -12,9 +12,16 @@ namespace compress::nn {
 
 class Assembler {
  public:
-  Assembler(const ModelState& state, ParamTable& params, uint64_t seed);
+  // What is to be done with a tensor that the state lacks and that is not drawn.
+  enum class Missing { problem, zeros };
 
-  bool has(const std::string& name) const { return state_.tensors.contains(name); }
+  Assembler(const ModelState& state, ParamTable& params, uint64_t seed,
+            Missing missing = Missing::problem);
+
+  // Of an outline all that may be there.
+  bool has(const std::string& name) const {
+    return missing_ == Missing::zeros || state_.tensors.contains(name);
+  }
 
   // The parameter `name` of this shape. One that was taken before is the same parameter (a tied
   // table). A tensor that is missing is drawn with the standard deviation `fresh`, or is a problem
@@ -31,6 +38,7 @@ class Assembler {
  private:
   const ModelState& state_;
   ParamTable& params_;
+  Missing missing_;
   at::Generator generator_;
   std::vector<std::string> problems_;
 };

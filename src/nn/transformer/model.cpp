@@ -5,6 +5,7 @@
 #include "compress/base/error.h"
 #include "compress/nn/architecture.h"
 #include "compress/nn/decoding.h"
+#include "compress/nn/outline.h"
 #include "compress/nn/plugs.h"
 #include "transformer/transformer.h"
 
@@ -100,6 +101,14 @@ std::unique_ptr<Model> build(const ModelState& state, uint64_t seed) {
                                      : std::make_unique<Transformer>(state, config, seed);
   model->history() = state.history;
   return model;
+}
+
+ModelState outline(const ModelConfig& given) {
+  ModelConfig config = given;
+  complete(config);
+  if (!family(config.family).has_layers())
+    throw Error(ErrorKind::model, config.family + " models without weights have no sizes to tell");
+  return Transformer({config, {}, {}, {}, {}}, config, 0, Assembler::Missing::zeros).state();
 }
 
 Census census(const Model& model) {

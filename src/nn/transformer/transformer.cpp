@@ -14,9 +14,10 @@ namespace compress::nn {
 
 using torch::Tensor;
 
-Transformer::Transformer(const ModelState& state, const ModelConfig& config, uint64_t seed)
+Transformer::Transformer(const ModelState& state, const ModelConfig& config, uint64_t seed,
+                         Assembler::Missing missing)
     : Model(config), plan_(nn::architecture(config)) {
-  Assembler assemble(state, params_, seed);
+  Assembler assemble(state, params_, seed, missing);
   if (plan_.encoder.layers > 0) add_stack(assemble, plan_.encoder, 0, encoder_);
   if (plan_.decoder.layers > 0) add_stack(assemble, plan_.decoder, plan_.encoder.layers, decoder_);
   head_.kind = config_.head;

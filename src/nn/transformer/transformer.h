@@ -64,7 +64,8 @@ struct Run;
 class Transformer : public Model {
  public:
   // `config` is the state's, completed.
-  Transformer(const ModelState& state, const ModelConfig& config, uint64_t seed);
+  Transformer(const ModelState& state, const ModelConfig& config, uint64_t seed,
+              Assembler::Missing missing = Assembler::Missing::problem);
 
   Outputs forward(const data::Batch& batch, const Capture& capture, const Pass& pass) override;
   Decoding begin_decoding(const data::Batch& batch, int64_t copies, int64_t capacity,

@@ -71,9 +71,41 @@ const recipe::Options<ExpectOptions>& ExpectOptions::options() {
           .at_least(0)
           .field("p", &ExpectOptions::p, "level of the test: its interval has confidence 1 - p")
           .range(1e-6, 0.5)
+          .field("claim", &ExpectOptions::claim, "what holds where it is reached, in words")
           .mark(&ExpectOptions::mark)
           .check(check_bounds);
   return description;
+}
+
+const recipe::Options<PublishedNumber>& PublishedNumber::options() {
+  static const auto description =
+      recipe::Options<PublishedNumber>("published number")
+          .field("what", &PublishedNumber::what, "model, data and metric")
+          .required()
+          .field("value", &PublishedNumber::value, "as it is printed")
+          .required();
+  return description;
+}
+
+const recipe::Options<PaperOptions>& PaperOptions::options() {
+  static const auto description =
+      recipe::Options<PaperOptions>("paper")
+          .field("title", &PaperOptions::title, "of the paper")
+          .required()
+          .field("arxiv", &PaperOptions::arxiv, "its number there, in quotes")
+          .field("table", &PaperOptions::table, "where its numbers stand")
+          .field("numbers", &PaperOptions::numbers, "what it reports")
+          .field("unverified", &PaperOptions::unverified,
+                 "values of this recipe that the paper could not be asked about")
+          .shorthand("title");
+  return description;
+}
+
+std::string PaperOptions::text() const {
+  std::vector<std::string> place;
+  if (!arxiv.empty()) place.push_back("arXiv " + arxiv);
+  if (!table.empty()) place.push_back(table);
+  return title + (place.empty() ? "" : " (" + join(place, ", ") + ")");
 }
 
 const recipe::Options<RecipeOptions>& RecipeOptions::options() {

@@ -6,6 +6,8 @@
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/checkpoint/delta.h"
 #include "compress/checkpoint/vocabulary.h"
+#include "compress/nn/architecture.h"
+#include "compress/nn/outline.h"
 #include "compress/pipeline/run.h"
 #include "recipe/configs.h"
 #include "stage.h"
@@ -14,12 +16,27 @@ namespace compress::pipeline {
 
 namespace {
 
-nn::ModelState shapes_of(const std::filesystem::path& folder) {
+// `outlined`: a folder without weights is read by its configuration.
+nn::ModelState shapes_of(const std::filesystem::path& folder, bool outlined) {
   nn::ModelState state;
   state.config = checkpoint::load_config(folder);
+  if (outlined && nn::family(state.config.family).has_layers() &&
+      !checkpoint::has_weights(folder)) {
+    log::warn(str(folder.string(), ": no weights are there, the plan goes by config.json alone"));
+    return nn::outline(state.config);
+  }
   for (const auto& [name, shape] : checkpoint::tensor_shapes(folder))
     state.tensors[name] = torch::zeros(shape);
   return state;
+}
+
+void tell_paper(Planning& planning) {
+  const PaperOptions& paper = planning.recipe().options.paper;
+  if (paper.title.empty()) return;
+  planning.line("\n## paper\n" + paper.text());
+  for (const PublishedNumber& number : paper.numbers)
+    planning.line(str("published     ", shortest(number.value), "  ", number.what));
+  for (const std::string& choice : paper.unverified) planning.line("not verified  " + choice);
 }
 
 void plan_stages(Planning& planning) {
@@ -33,7 +50,7 @@ void plan_stages(Planning& planning) {
 
 nn::ModelState& Planning::model(const std::string& name) {
   auto it = states_.find(name);
-  if (it == states_.end()) it = states_.emplace(name, shapes_of(name)).first;
+  if (it == states_.end()) it = states_.emplace(name, shapes_of(name, tells_)).first;
   return it->second;
 }
 
@@ -88,6 +105,7 @@ void bind_all(const Recipe& recipe) {
 std::string plan_text(const Recipe& recipe) {
   check_models(recipe);
   Planning planning(recipe, true);
+  tell_paper(planning);
   plan_stages(planning);
   return "# Resolved recipe\n\n" + recipe.resolved + "\n# Plan\n" + planning.text();
 }

@@ -38,8 +38,8 @@ double number_at(const nn::Json& numbers, const std::string& path) {
 namespace {
 
 // A relation of two stages that a test decides.
-Expectation tested(const ExpectOptions& options, const std::string& other,
-                   const std::vector<std::filesystem::path>& folders) {
+Expectation tested(const ExpectOptions& options, const std::string& other, int64_t runs,
+                   const ScoresOfRows& scores) {
   const double bound = options.within ? -*options.within : 0;
   Expectation found{options, std::nan(""), bound, false, true, {}};
   const std::string relation = options.within
@@ -48,12 +48,11 @@ Expectation tested(const ExpectOptions& options, const std::string& other,
   found.text = str(options.stage, " ", options.metric, " (", options.split, ")", relation, ": ");
   eval::Differences differences;
   try {
-    for (const std::filesystem::path& folder : folders) {
-      auto kept = [&](const std::string& stage) {
-        return eval::read_predictions(predictions_file(folder, stage, options.split));
+    for (int64_t run = 0; run < runs; ++run) {
+      auto of = [&](const std::string& stage) {
+        return scores(run, stage, options.split, options.metric);
       };
-      differences.push_back(
-          eval::row_differences(kept(options.stage), kept(other), options.metric));
+      differences.push_back(eval::row_differences(of(options.stage), of(other)));
     }
     const eval::PairedTest test = eval::paired_test(differences, *options.p);
     const eval::Verdict verdict = eval::above(test, bound);
@@ -70,13 +69,22 @@ Expectation tested(const ExpectOptions& options, const std::string& other,
 
 }  // namespace
 
+ScoresOfRows scores_in(std::vector<std::filesystem::path> folders) {
+  return [folders = std::move(folders)](int64_t run, const std::string& stage,
+                                        const std::string& split, const std::string& metric) {
+    return eval::row_scores(eval::read_predictions(predictions_file(
+                                folders.at(static_cast<size_t>(run)), stage, split)),
+                            metric);
+  };
+}
+
 std::string Expectation::verdict() const {
   return undecided ? "undecided  " : held ? "held    " : "MISSED  ";
 }
 
 std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
-                               const std::vector<StageResult>& stages,
-                               const std::vector<std::filesystem::path>& folders) {
+                               const std::vector<StageResult>& stages, int64_t runs,
+                               const ScoresOfRows& scores) {
   auto value_of = [&](const std::string& stage, const ExpectOptions& options) {
     for (const StageResult& result : stages) {
       if (result.name != stage) continue;
@@ -107,8 +115,8 @@ std::vector<Expectation> judge(const std::vector<ExpectOptions>& expect,
       add(other + *options.gain_at_least, value >= other + *options.gain_at_least,
           str(" >= ", options.of, " ", fixed(other, 4), " + ", shortest(*options.gain_at_least),
               " (not tested)"));
-    if (!options.above.empty()) list.push_back(tested(options, options.above, folders));
-    if (options.within) list.push_back(tested(options, options.of, folders));
+    if (!options.above.empty()) list.push_back(tested(options, options.above, runs, scores));
+    if (options.within) list.push_back(tested(options, options.of, runs, scores));
   }
   return list;
 }

@@ -38,6 +38,7 @@ nn::Json to_json(const StageResult& r) {
                    {"identity", r.identity},
                    {"seconds", r.seconds},
                    {"samples_per_second", r.samples_per_second},
+                   {"cpu_seconds", r.cpu_seconds},
                    {"steps", r.steps},
                    {"best_step", r.best_step},
                    {"validation", metric_json(r.validation)},
@@ -85,6 +86,7 @@ StageResult stage_from_json(const nn::Json& json) {
     r.files.push_back({file.at("path"), file.at("bytes"), file.at("sha256")});
   r.seconds = json.at("seconds");
   r.samples_per_second = json.at("samples_per_second");
+  r.cpu_seconds = json.value("cpu_seconds", 0.0);
   r.steps = json.at("steps");
   r.best_step = json.at("best_step");
   r.validation = metrics_from(json.at("validation"));
@@ -120,10 +122,14 @@ nn::Json to_json(const Expectation& e) {
 }
 
 nn::Json to_json(const RunResult& result, const Recipe& recipe) {
-  nn::Json json = {{"name", result.name},           {"program", program_version()},
-                   {"paper", recipe.options.paper}, {"seed", result.seed},
-                   {"seconds", result.seconds},     {"held", result.held()},
-                   {"stages", nn::Json::array()},   {"expectations", nn::Json::array()}};
+  nn::Json json = {{"name", result.name},
+                   {"program", program_version()},
+                   {"paper", recipe.options.paper.text()},
+                   {"seed", result.seed},
+                   {"seconds", result.seconds},
+                   {"held", result.held()},
+                   {"stages", nn::Json::array()},
+                   {"expectations", nn::Json::array()}};
   for (const StageResult& stage : result.stages) json["stages"].push_back(to_json(stage));
   for (const Expectation& e : result.expectations) json["expectations"].push_back(to_json(e));
   return json;

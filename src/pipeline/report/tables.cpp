@@ -100,7 +100,8 @@ std::string result_text(const RunResult& result) {
 std::string result_markdown(const RunResult& result, const Recipe& recipe) {
   std::string text = "# " + result.name + "\n\n";
   if (!recipe.options.description.empty()) text += recipe.options.description + "\n\n";
-  if (!recipe.options.paper.empty()) text += "Paper: " + recipe.options.paper + "\n\n";
+  if (const std::string paper = recipe.options.paper.text(); !paper.empty())
+    text += "Paper: " + paper + "\n\n";
   text += str("Seed ", result.seed, ", ", program_version(), ", ", human_seconds(result.seconds),
               " in all.\n\n");
   text += body(result, true);

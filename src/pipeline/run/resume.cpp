@@ -83,6 +83,13 @@ void Runner::look_back() {
 }
 
 std::optional<StageResult> Runner::earlier(const StageOptions& stage) {
+  if (std::optional<StageResult> found = recorded(stage)) return found;
+  if (options_.fresh || !shelf_.take(identities_.results(stage).identity, stage_folder(stage.name)))
+    return std::nullopt;
+  return recorded(stage);
+}
+
+std::optional<StageResult> Runner::recorded(const StageOptions& stage) {
   if (!std::filesystem::exists(record_file(stage.name))) return std::nullopt;
   StageResult found;
   try {

@@ -1,5 +1,6 @@
 #include "compress/pipeline/run.h"
 
+#include "compress/base/clock.h"
 #include "compress/base/files.h"
 #include "compress/base/log.h"
 #include "compress/base/place.h"
@@ -22,7 +23,8 @@ Runner::Runner(const Recipe& recipe, const RunOptions& options)
       bench_(
           recipe_, [this](const std::string& model) { return model_folder(model); },
           [this](const std::string& model) { return identities_.model(model); }, options.stop,
-          options.processes) {}
+          options.processes),
+      shelf_(options.shelf) {}
 
 // Before anything is written or trained, all stages are bound: a mistake in the last one is told in
 // the first second.
@@ -38,7 +40,7 @@ RunResult Runner::run() {
     result.seconds += result.stages.back().seconds;
   }
   if (!first()) return result;
-  result.expectations = judge(recipe_.options.expect, result.stages, {folder_});
+  result.expectations = judge(recipe_.options.expect, result.stages, 1, scores_in({folder_}));
   write_file(folder_ / "result.json", to_json(result, recipe_).dump(2) + "\n");
   write_file(folder_ / "result.md", result_markdown(result, recipe_));
   log::close_file();
@@ -79,7 +81,10 @@ StageResult Runner::run_anew(const StageOptions& stage) {
     bench.metrics = metrics_.get();
     if (first()) bench.events = folder_ / "events" / stage.name;
   }
-  return with_place(stage.mark.text(), [&] { return kind_of(stage)->run(bench); });
+  const double before = cpu_seconds();
+  StageResult result = with_place(stage.mark.text(), [&] { return kind_of(stage)->run(bench); });
+  result.cpu_seconds = cpu_seconds() - before;
+  return result;
 }
 
 void Runner::keep(const StageOptions& stage, StageResult& result) {
@@ -87,6 +92,7 @@ void Runner::keep(const StageOptions& stage, StageResult& result) {
     result.files = record_files(stage_folder(stage.name), result);
     result.made_from = artefacts_read(stage);
     write_file(record_file(stage.name), record_json(result).dump(2) + "\n");
+    shelf_.leave(result.identity, stage_folder(stage.name));
     std::filesystem::remove(state_file(stage.name));
   });
   identities_.refresh();
@@ -100,7 +106,7 @@ std::filesystem::path Runner::model_folder(const std::string& name) const {
 nn::Json Runner::provenance() const {
   return {{"program", program_version()},
           {"recipe", recipe_.options.name},
-          {"paper", recipe_.options.paper},
+          {"paper", recipe_.options.paper.text()},
           {"seed", recipe_.options.seed},
           {"resolved_recipe", recipe_.resolved}};
 }

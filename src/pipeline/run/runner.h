@@ -9,6 +9,7 @@
 #include "materials/workbench.h"
 #include "run/identity.h"
 #include "run/run_folder.h"
+#include "run/shelf.h"
 #include "stage.h"
 
 namespace compress::pipeline {
@@ -30,7 +31,9 @@ class Runner {
   void forget();
   void look_back();
   void verify_sources();
+  // A result with the stage's identity and whole files: this run's, else another's on the shelf.
   std::optional<StageResult> earlier(const StageOptions& stage);
+  std::optional<StageResult> recorded(const StageOptions& stage);
   void check_state(const StageOptions& stage);
   // Whether the result that look_back() found still holds, after what ran since.
   bool holds(const StageOptions& stage, const Inputs& inputs);
@@ -60,6 +63,7 @@ class Runner {
   Recipe recipe_;  // as given, with the files of rows that its stages leave
   Identities identities_;
   Workbench bench_;
+  Shelf shelf_;
   std::optional<RunFolder> held_;
   std::map<std::string, StageResult> finished_;   // of earlier runs, by stage
   std::map<std::string, std::string> artefacts_;  // hashes of what this run has, by stage

@@ -11,19 +11,6 @@ namespace compress::pipeline {
 
 namespace {
 
-struct Spread {
-  double mean = 0, deviation = 0;  // of the sample (n - 1)
-};
-
-Spread spread(const std::vector<double>& values) {
-  Spread s;
-  for (double v : values) s.mean += v / static_cast<double>(values.size());
-  double sum = 0;
-  for (double v : values) sum += (v - s.mean) * (v - s.mean);
-  if (values.size() > 1) s.deviation = std::sqrt(sum / static_cast<double>(values.size() - 1));
-  return s;
-}
-
 // The numbers of several runs become their means, place by place; what one lacks becomes null.
 nn::Json mean_numbers(const std::vector<nn::Json>& all) {
   nn::Json mean = all.front();
@@ -44,26 +31,6 @@ nn::Json mean_numbers(const std::vector<nn::Json>& all) {
     values.push_back(one.get<double>());
   }
   return spread(values).mean;
-}
-
-// Stages whose metrics and numbers are the means over the runs, to judge expectations on.
-std::vector<StageResult> mean_stages(const std::vector<RunResult>& runs) {
-  std::vector<StageResult> means = runs.front().stages;
-  for (size_t s = 0; s < means.size(); ++s) {
-    auto average = [&](std::vector<Metric> StageResult::*part) {
-      for (size_t m = 0; m < (means[s].*part).size(); ++m) {
-        std::vector<double> values;
-        for (const RunResult& run : runs) values.push_back((run.stages[s].*part)[m].value);
-        (means[s].*part)[m].value = spread(values).mean;
-      }
-    };
-    average(&StageResult::validation);
-    average(&StageResult::test);
-    std::vector<nn::Json> numbers;
-    for (const RunResult& run : runs) numbers.push_back(run.stages[s].numbers);
-    means[s].numbers = mean_numbers(numbers);
-  }
-  return means;
 }
 
 Table seeds_table(const std::vector<RunResult>& runs) {
@@ -92,6 +59,34 @@ Table seeds_table(const std::vector<RunResult>& runs) {
 
 }  // namespace
 
+Spread spread(const std::vector<double>& values) {
+  Spread s;
+  for (double v : values) s.mean += v / static_cast<double>(values.size());
+  double sum = 0;
+  for (double v : values) sum += (v - s.mean) * (v - s.mean);
+  if (values.size() > 1) s.deviation = std::sqrt(sum / static_cast<double>(values.size() - 1));
+  return s;
+}
+
+std::vector<StageResult> mean_stages(const std::vector<std::vector<StageResult>>& runs) {
+  std::vector<StageResult> means = runs.front();
+  for (size_t s = 0; s < means.size(); ++s) {
+    auto average = [&](std::vector<Metric> StageResult::*part) {
+      for (size_t m = 0; m < (means[s].*part).size(); ++m) {
+        std::vector<double> values;
+        for (const auto& stages : runs) values.push_back((stages[s].*part)[m].value);
+        (means[s].*part)[m].value = spread(values).mean;
+      }
+    };
+    average(&StageResult::validation);
+    average(&StageResult::test);
+    std::vector<nn::Json> numbers;
+    for (const auto& stages : runs) numbers.push_back(stages[s].numbers);
+    means[s].numbers = mean_numbers(numbers);
+  }
+  return means;
+}
+
 bool SeedsResult::held() const {
   for (const Expectation& expectation : expectations)
     if (!expectation.held) return false;
@@ -116,7 +111,10 @@ SeedsResult run_seeds(const std::filesystem::path& file, const std::vector<std::
   if (!parallel::is_first(options.processes)) return result;
   std::vector<std::filesystem::path> folders;
   for (int64_t seed : seeds) folders.push_back(root / str("seed-", seed));
-  result.expectations = judge(recipe.options.expect, mean_stages(result.runs), folders);
+  std::vector<std::vector<StageResult>> stages;
+  for (const RunResult& run : result.runs) stages.push_back(run.stages);
+  result.expectations = judge(recipe.options.expect, mean_stages(stages),
+                              static_cast<int64_t>(seeds.size()), scores_in(folders));
   Table table = seeds_table(result.runs);
   result.table = table.text();
   std::string text =

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "compress/base/base64.h"
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/strings.h"

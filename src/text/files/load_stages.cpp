@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "compress/base/base64.h"
 #include "compress/base/strings.h"
 #include "files/load.h"
 #include "unicode/char_table.h"

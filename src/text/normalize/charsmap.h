@@ -31,8 +31,4 @@ class Charsmap {
   bool starts_[256] = {};  // bytes that a rule starts with
 };
 
-// Bytes of standard base64; nothing when it is not.
-std::optional<std::string> decode_base64(std::string_view text);
-std::string encode_base64(std::string_view bytes);
-
 }  // namespace compress::text

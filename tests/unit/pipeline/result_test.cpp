@@ -117,7 +117,7 @@ TEST_F(Tested, VerdictsFollowThePairedTest) {
     } else {
       options.above = above;
     }
-    return judge({options}, {}, folders).at(0);
+    return judge({options}, {}, 2, scores_in(folders)).at(0);
   };
   const Expectation held = judged("good", "poor", 0);
   EXPECT_TRUE(held.held);
@@ -222,7 +222,7 @@ TEST(Tables, TellStagesExportsAndSizes) {
   EXPECT_FALSE(run.held());
   Recipe recipe;
   recipe.options.description = "A description.";
-  recipe.options.paper = "A paper";
+  recipe.options.paper.title = "A paper";
   const std::string markdown = result_markdown(run, recipe);
   for (const char* part : {"# tiny\n\nA description.\n\nPaper: A paper\n", "| out | huggingface |",
                            "- MISSED  teacher", "- int8: something happened", "Seed 13, compress "})

@@ -129,15 +129,6 @@ TEST(SentencePieceFile, ReadsPiecesAndSkipsWhatItDoesNotKnow) {
     }
 }
 
-TEST(Charsmap, Base64ReadsWhatItWrote) {
-  EXPECT_EQ(encode_base64("Man"), "TWFu");
-  EXPECT_EQ(encode_base64("Ma"), "TWE=");
-  EXPECT_EQ(encode_base64("M"), "TQ==");
-  for (std::string text : {"", "M", "Ma", "Man", "Many"})
-    EXPECT_EQ(decode_base64(encode_base64(text)), text);
-  EXPECT_EQ(decode_base64("T!"), std::nullopt);
-}
-
 // A charsmap whose rules make U+0344 an A and U+0958 a B. Units of its trie: an offset to the
 // children, whether a rule ends here, the byte that led here.
 Charsmap two_rules() {

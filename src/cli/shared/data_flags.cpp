@@ -1,4 +1,4 @@
-#include "data_flags.h"
+#include "shared/data_flags.h"
 
 #include <CLI/CLI.hpp>
 #include <set>

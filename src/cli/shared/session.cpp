@@ -1,4 +1,4 @@
-#include "session.h"
+#include "shared/session.h"
 
 #include <cstdio>
 #include <cstdlib>

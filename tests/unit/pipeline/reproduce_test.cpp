@@ -1,0 +1,149 @@
+// Recipes of systems: stages that they share, results that are kept, tables that are made of them.
+
+#include "compress/pipeline/reproduce.h"
+
+#include <gmock/gmock.h>
+
+#include "compress/base/error.h"
+#include "report/claims.h"
+#include "report/kept_runs.h"
+#include "unit/pipeline/folder.h"
+
+namespace compress::pipeline {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class Reproduce : public Folder {
+ protected:
+  void SetUp() override {
+    Folder::SetUp();
+    fs::create_directories(root_ / "configs/sys/quick");
+    fs::create_directories(root_ / "configs/sys/full");
+    fs::create_directories(root_ / "docs/papers");
+    for (const char* page : {"docs/results.md", "docs/papers/sys.md"})
+      write_file(root_ / page, "# Results\n\n<!-- results -->\n<!-- /results -->\n\nBelow.\n");
+    options_.places = {root_ / "configs"};
+    options_.seeds = {1, 2};
+    options_.folder = root_ / "runs";
+    options_.results = root_ / "docs/results";
+    options_.documents = root_ / "docs";
+  }
+
+  // Two stages, the first one the same in all; `expect` is a list.
+  fs::path add(const std::string& name, int steps, const std::string& expect = "[]") const {
+    const fs::path file = root_ / "configs/sys" / (name + ".yaml");
+    write_file(file, text(stage("plain", base(), 2) + stage("other", base(), steps),
+                          "expect: " + expect + "\n"));
+    return file;
+  }
+  fs::path model(const std::string& recipe, int seed) const {
+    return root_ / "runs/sys" / recipe / str("seed-", seed) /
+           "stages/plain/model/model.safetensors";
+  }
+  std::string page(const char* name) const { return read_file(root_ / "docs" / name); }
+
+  ReproduceOptions options_;
+};
+
+constexpr const char* above =
+    "[{stage: other, metric: accuracy, above: plain, p: 0.05, claim: longer is better}]";
+
+TEST_F(Reproduce, StagesOfOneIdentityRunOnce) {
+  add("quick/a", 1);
+  add("quick/b", 3);
+  EXPECT_TRUE(reproduce(options_).empty());
+  EXPECT_TRUE(fs::equivalent(model("quick/a", 1), model("quick/b", 1)));
+  EXPECT_FALSE(fs::equivalent(model("quick/a", 1), model("quick/a", 2)));
+  const std::vector<KeptRun> kept = read_kept_runs(root_ / "docs/results/sys.jsonl");
+  ASSERT_EQ(kept.size(), 4U);
+  EXPECT_EQ(kept[0].seed, 1);
+  EXPECT_EQ(kept[1].seed, 2);
+  EXPECT_THAT(kept[2].recipe, HasSubstr("quick/b.yaml"));
+  EXPECT_EQ(kept[0].hash, kept[1].hash);
+  EXPECT_NE(kept[0].hash, kept[2].hash);
+  // A second call finds all finished and leaves the same lines.
+  const std::string before = read_file(root_ / "docs/results/sys.jsonl");
+  reproduce(options_);
+  EXPECT_EQ(read_file(root_ / "docs/results/sys.jsonl"), before);
+}
+
+TEST_F(Reproduce, AStageThatWasDamagedIsNotTaken) {
+  add("quick/a", 1);
+  reproduce(options_);
+  const std::string bytes = read_file(model("quick/a", 1));
+  write_file(model("quick/a", 1), bytes.substr(0, bytes.size() / 2));
+  add("quick/b", 1);
+  options_.places = {root_ / "configs/sys/quick/b.yaml"};
+  reproduce(options_);
+  EXPECT_EQ(read_file(model("quick/b", 1)), bytes);
+}
+
+TEST_F(Reproduce, KeptRowsJudgeAsTheRunsDo) {
+  const fs::path file = add("quick/a", 6, above);
+  const std::vector<Expectation> found = reproduce(options_);
+  ASSERT_EQ(found.size(), 1U);
+  std::vector<fs::path> folders;
+  std::vector<std::vector<StageResult>> stages;
+  for (const KeptRun& run : read_kept_runs(root_ / "docs/results/sys.jsonl")) {
+    folders.push_back(root_ / "runs/sys/quick/a" / str("seed-", run.seed));
+    stages.push_back(run.stages);
+  }
+  const std::vector<Expectation> again =
+      judge(load_recipe(file).options.expect, mean_stages(stages), 2, scores_in(folders));
+  EXPECT_EQ(found[0].text, again.at(0).text);
+  EXPECT_THAT(found[0].text, HasSubstr("2 seeds, n 10"));
+}
+
+TEST_F(Reproduce, TablesAreMadeOfWhatIsKept) {
+  const fs::path file = add("quick/a", 6, above);
+  add("full/long", 50, above);
+  EXPECT_THAT(write_result_tables(options_, false), HasSubstr("not run"));
+  reproduce(options_);
+  EXPECT_THROW(write_result_tables(options_, true), Error);
+  EXPECT_THAT(page("results.md"), Not(HasSubstr("2 seeds")));
+  write_result_tables(options_, false);
+  EXPECT_NO_THROW(write_result_tables(options_, true));
+  EXPECT_THAT(page("results.md"), HasSubstr("| sys | quick/a | longer is better | other accuracy"));
+  EXPECT_THAT(page("results.md"), HasSubstr("| sys | full/long | longer is better |  | not run |"));
+  EXPECT_THAT(page("papers/sys.md"), HasSubstr("| quick/a | other | accuracy | "));
+  EXPECT_THAT(page("papers/sys.md"), HasSubstr("Below.\n"));
+  // A claim in other words stays measured, another stage does not.
+  const std::string yaml = read_file(file);
+  std::string other = yaml;
+  other.replace(other.find("longer is better"), 16, "six are better");
+  write_file(file, other);
+  write_result_tables(options_, false);
+  EXPECT_THAT(page("results.md"), HasSubstr("| six are better | other accuracy"));
+  other = yaml;
+  other.replace(other.find("for: 6 steps"), 12, "for: 7 steps");
+  write_file(file, other);
+  write_result_tables(options_, false);
+  EXPECT_THAT(page("results.md"), HasSubstr("not run since it was changed"));
+}
+
+TEST_F(Reproduce, ARecipeThatFailsDoesNotHinderTheOthers) {
+  add("quick/a", 1);
+  write_file(root_ / "configs/sys/quick/a.yaml", "name: broken\nstages: 3\n");
+  add("quick/b", 1);
+  EXPECT_THROW(reproduce(options_), Error);
+  EXPECT_EQ(read_kept_runs(root_ / "docs/results/sys.jsonl").size(), 2U);
+}
+
+TEST_F(Reproduce, RefusesWhatIsNoKeptRunByItsLine) {
+  fs::create_directories(root_ / "docs/results");
+  write_file(root_ / "docs/results/sys.jsonl", "\n{\"recipe\": 3}\n");
+  try {
+    read_kept_runs(root_ / "docs/results/sys.jsonl");
+    FAIL() << "it was read";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::data);
+    EXPECT_THAT(error.what(), HasSubstr("sys.jsonl:2"));
+  }
+  options_.places = {root_ / "nowhere"};
+  EXPECT_THROW(reproduce(options_), Error);
+}
+
+}  // namespace
+}  // namespace compress::pipeline
