@@ -4,6 +4,7 @@
 #include "compress/base/files.h"
 #include "compress/base/lines.h"
 #include "compress/base/log.h"
+#include "compress/base/stand_in.h"
 #include "compress/base/strings.h"
 #include "compress/nn/architecture.h"
 #include "compress/nn/attachment.h"
@@ -97,6 +98,8 @@ nn::Json read_json(const fs::path& file, uint64_t limit) {
     const std::string text = read_file(file, limit);
     if (is_utf16(text))
       throw Error(ErrorKind::model, "the file is UTF-16", file.string(), "convert it to UTF-8");
+    if (const std::string what = stand_in(text); !what.empty())
+      throw Error(ErrorKind::model, "the file is " + what, file.string(), fetch_again);
     return nn::Json::parse(text);
   } catch (const nlohmann::json::exception& error) {
     throw Error(ErrorKind::model, parse_message(error), file.string());

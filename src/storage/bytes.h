@@ -7,9 +7,16 @@
 #include <string_view>
 
 #include "compress/base/error.h"
+#include "compress/base/stand_in.h"
 #include "compress/base/strings.h"
 
 namespace compress::storage {
+
+// Error{model} for a container that is a pointer of Git LFS or a web page.
+inline void refuse_stand_in(std::string_view bytes, const std::string& file) {
+  if (const std::string what = stand_in(bytes.substr(0, 256)); !what.empty())
+    throw Error(ErrorKind::model, "is " + what, file, fetch_again);
+}
 
 // Walks over bytes; what would pass their end throws Error{model} with `file` as its place.
 class ByteReader {

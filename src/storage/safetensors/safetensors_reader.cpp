@@ -2,6 +2,7 @@
 #include <bit>
 #include <cstring>
 
+#include "bytes.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/storage/safetensors.h"
@@ -90,6 +91,7 @@ SafetensorsReader::SafetensorsReader(const fs::path& path) : TensorReader(entry_
 void SafetensorsReader::add_file(const fs::path& file) {
   maps_.push_back(std::make_unique<MappedFile>(file));
   const MappedFile& map = *maps_.back();
+  refuse_stand_in({map.data(), map.size()}, file.string());
   std::string_view text = header_text(map);
   Header header = parse_header(text, file.string());
   const char* data = text.data() + text.size();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "bytes.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "torch/pickle.h"
@@ -102,6 +103,7 @@ void TorchReader::add_file(const fs::path& path) {
   maps_.push_back(std::make_unique<MappedFile>(path));
   std::string_view bytes(maps_.back()->data(), maps_.back()->size());
   std::string file = path.string();
+  refuse_stand_in(bytes, file);
   if (starts_with(bytes, zip_magic)) {
     add_zip(bytes, file);
   } else if (begins_legacy(bytes)) {

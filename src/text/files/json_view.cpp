@@ -6,6 +6,7 @@
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/lines.h"
+#include "compress/base/stand_in.h"
 #include "compress/base/strings.h"
 #include "files/load.h"
 
@@ -78,6 +79,8 @@ std::string read_text(const std::filesystem::path& path) {
   std::string bytes = read_file(path, file_limit);
   if (is_utf16(bytes))
     throw Error(ErrorKind::model, "the file is UTF-16", path.string(), "convert it to UTF-8");
+  if (const std::string what = stand_in(bytes); !what.empty())
+    throw Error(ErrorKind::model, "the file is " + what, path.string(), fetch_again);
   return bytes;
 }
 

@@ -6,6 +6,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
+#include "compress/storage/gguf.h"
 #include "compress/storage/safetensors.h"
 #include "unit/storage/hostile.h"
 
@@ -240,6 +241,28 @@ TEST(HostilePlace, AFolderWithoutAModelIsRefused) {
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::model);
       EXPECT_EQ(error.where(), path.string());
+    }
+  }
+  fs::remove_all(folder);
+}
+
+TEST(HostileStandIn, AnyReaderNamesAPointerOfGitLfs) {
+  const fs::path folder =
+      fs::path(testing::TempDir()) / ("compress_pointer_" + std::to_string(::getpid()));
+  fs::create_directories(folder);
+  for (const char* name : {"model.safetensors", "pytorch_model.bin", "model.gguf"}) {
+    const fs::path file = folder / name;
+    write_file(file, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 438\n");
+    try {
+      if (file.extension() == ".gguf")
+        GgufReader{file};
+      else
+        open_tensors(file);
+      FAIL() << name << " was read";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::model);
+      EXPECT_THAT(error.what(), HasSubstr("Git LFS"));
+      EXPECT_THAT(error.what(), HasSubstr(name));
     }
   }
   fs::remove_all(folder);
