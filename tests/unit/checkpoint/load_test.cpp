@@ -1,3 +1,4 @@
+#include "compress/nn/outline.h"
 #include "unit/checkpoint/tiny.h"
 
 namespace compress {
@@ -53,6 +54,18 @@ TEST_F(Load, ConvertsEveryFloatingType) {
   store("classifier.weight", torch::kFloat64);
   tiny::write(root_, named);
   expect_same(load_model(root_).tensors, expected);
+}
+
+TEST_F(Load, AConfigurationAloneTellsNamesAndShapes) {
+  tiny::write(root_, tiny::tensors());
+  const auto shapes = checkpoint::tensor_shapes(root_);
+  EXPECT_TRUE(checkpoint::has_weights(root_));
+  fs::remove(root_ / "model.safetensors");
+  EXPECT_FALSE(checkpoint::has_weights(root_));
+  const nn::ModelState outline = nn::outline(checkpoint::load_config(root_));
+  std::map<std::string, std::vector<int64_t>> outlined;
+  for (const auto& [name, tensor] : outline.tensors) outlined[name] = tensor.sizes().vec();
+  EXPECT_EQ(outlined, shapes);
 }
 
 TEST_F(Load, LeavesOutHeadsThatTheArchitectureDoesNotUse) {

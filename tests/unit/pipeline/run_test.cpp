@@ -379,5 +379,18 @@ TEST_F(Runs, ContentHashesAreOfNamesAndFiles) {
   EXPECT_EQ(content_hash(root_ / "train.tsv"), sha256_file(root_ / "train.tsv"));
 }
 
+TEST_F(Runs, APlanNeedsNoWeightsAndTellsThePaper) {
+  const std::string yaml = text(stage("a", base(), 2),
+                                "paper: {title: A paper, arxiv: \"1\", numbers: [{what: accuracy of "
+                                "a, value: 92.5}], unverified: [\"lr: the default\"]}\n");
+  const std::string with_weights = plan_text(load(yaml));
+  fs::remove(fs::path(base()) / "model.safetensors");
+  const std::string plan = plan_text(load(yaml));
+  EXPECT_EQ(plan, with_weights);
+  EXPECT_THAT(plan, HasSubstr("A paper (arXiv 1)\npublished     92.5  accuracy of a\n"
+                              "not verified  lr: the default\n"));
+  EXPECT_THROW(run_it(load(yaml)), Error);
+}
+
 }  // namespace
 }  // namespace compress::pipeline
