@@ -19,6 +19,7 @@ void add_constant(ScheduleRegistry& registry);
 void add_linear(ScheduleRegistry& registry);
 void add_cosine(ScheduleRegistry& registry);
 void add_cyclic_linear(ScheduleRegistry& registry);
+void add_rewound_linear(ScheduleRegistry& registry);
 void add_sam(MoverRegistry& registry);
 void add_asam(MoverRegistry& registry);
 void add_delta_sam(MoverRegistry& registry);

@@ -19,6 +19,7 @@ const ScheduleRegistry& schedules() {
     add_linear(list);
     add_cosine(list);
     add_cyclic_linear(list);
+    add_rewound_linear(list);
     return list;
   }();
   return registry;

@@ -8,8 +8,10 @@ namespace compress::optim {
 
 void SnapshotAverage::bind(const roles::Scene& scene) {
   const Progress& plan = scene.length;
-  start_ = std::max<int64_t>(1, begin_.resolve(plan.steps_per_epoch, plan.total_steps));
+  start_ = begin_.resolve(plan.steps_per_epoch, plan.total_steps);
+  if (first_ == First::updated) start_ = std::max<int64_t>(1, start_);
   every_ = std::max<int64_t>(1, period_.resolve(plan.steps_per_epoch, plan.total_steps));
+  snapshot_ = first_ == First::later ? start_ + every_ : start_;
   count_ = 0;
   swapped_ = false;
   parameters_ = scene.weights.trainable();
@@ -35,8 +37,8 @@ void SnapshotAverage::leave(const std::vector<const nn::Parameter*>& parameters)
 }
 
 double SnapshotAverage::share(int64_t updates) const {
-  if (updates < start_ || (updates - start_) % every_ != 0) return 0;
-  const int64_t before = (updates - start_) / every_;
+  if (updates < snapshot_ || (updates - snapshot_) % every_ != 0) return 0;
+  const int64_t before = (updates - snapshot_) / every_;
   return before == 0 ? 1 : share_of_next(before);
 }
 
@@ -44,6 +46,15 @@ torch::Tensor& SnapshotAverage::average(const nn::Parameter& parameter) {
   static torch::Tensor none;
   auto it = index_.find(&parameter);
   return it == index_.end() ? none : averages_[it->second];
+}
+
+bool SnapshotAverage::before_update(const Progress& progress) {
+  if (snapshot_ != 0 || progress.step != 0 || count_ != 0) return false;
+  torch::NoGradGuard no_grad;
+  // Nobody has updated anything yet: also what others keep is taken here.
+  for (size_t i = 0; i < parameters_.size(); ++i) averages_[i].copy_(parameters_[i]->latent);
+  count_ = 1;
+  return false;
 }
 
 void SnapshotAverage::after_update(const Progress& progress) {

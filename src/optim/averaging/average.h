@@ -8,11 +8,21 @@
 
 namespace compress::optim {
 
+// Which weights are the first of an average.
+enum class First {
+  updated,  // those at the start, of which at least one update was made
+  start,    // those at the start, be it the stage's own
+  later     // those `every` updates behind the start
+};
+
 class SnapshotAverage : public Averaging, public Snapshots {
  public:
-  SnapshotAverage(const Duration& start, const Duration& every) : begin_(start), period_(every) {}
+  SnapshotAverage(const Duration& start, const Duration& every, First first = First::updated)
+      : begin_(start), period_(every), first_(first) {}
 
   void bind(const roles::Scene& scene) override;
+  // Takes the weights that the stage begins with, where they are the first ones.
+  bool before_update(const Progress& progress) override;
   void after_update(const Progress& progress) override;
   bool ready() const override { return count_ > 0; }
   Snapshots* snapshots() override { return this; }
@@ -31,7 +41,9 @@ class SnapshotAverage : public Averaging, public Snapshots {
 
  private:
   Duration begin_, period_;
-  int64_t start_ = 1;  // first update after which a snapshot is taken
+  First first_;
+  int64_t start_ = 1;     // updates before averaging begins
+  int64_t snapshot_ = 1;  // updates before the first snapshot
   int64_t every_ = 1;
   int64_t count_ = 0;  // snapshots taken
   bool swapped_ = false;

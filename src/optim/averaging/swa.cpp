@@ -1,4 +1,5 @@
 #include "averaging/average.h"
+#include "compress/base/error.h"
 
 namespace compress::optim {
 
@@ -8,6 +9,7 @@ struct SwaOptions {
   Duration start = Duration::percent(50);
   Duration every = Duration::steps(1);
   std::optional<double> lr;
+  std::optional<bool> start_weights;
 
   static const recipe::Options<SwaOptions>& options() {
     static const auto description =
@@ -20,6 +22,10 @@ struct SwaOptions {
                    "constant learning rate from the start on; default: where the schedule is at "
                    "the start")
             .above(0)
+            .field("start_weights", &SwaOptions::start_weights,
+                   "whether the weights at the start are the first model, be it those that the "
+                   "stage begins with (Lu et al., algorithm 1), or those `every` updates later; "
+                   "default: yes, of weights that were updated")
             .shorthand("start");
     return description;
   }
@@ -28,7 +34,16 @@ struct SwaOptions {
 class Swa final : public SnapshotAverage {
  public:
   explicit Swa(const SwaOptions& options)
-      : SnapshotAverage(options.start, options.every), rate_(options.lr) {}
+      : SnapshotAverage(options.start, options.every, first(options)), rate_(options.lr) {}
+
+  void bind(const roles::Scene& scene) override {
+    SnapshotAverage::bind(scene);
+    if (starts_at() == 0 && !rate_)
+      throw Error(ErrorKind::recipe,
+                  "averaging begins with the stage, where the schedule may still warm up",
+                  mark_.text(), "name the constant rate: `lr`");
+  }
+
   bool holds_rate() const override { return true; }
   std::optional<double> constant_rate() const override { return rate_; }
 
@@ -38,6 +53,11 @@ class Swa final : public SnapshotAverage {
   }
 
  private:
+  static First first(const SwaOptions& options) {
+    if (!options.start_weights) return First::updated;
+    return *options.start_weights ? First::start : First::later;
+  }
+
   std::optional<double> rate_;
 };
 
@@ -52,8 +72,10 @@ void add_swa(AveragingRegistry& registry) {
           "with a high constant rate, for language models)",
           "Training does not see the mean: its trajectory is the same with and without. The mean "
           "is float32 and is what the stage leaves. From T updates, floor((T - start) / every) + 1 "
-          "snapshots are taken, where start is at least 1. A pruning pattern must be fixed by the "
-          "start, or the mean fills its zeros."),
+          "snapshots are taken, where start is at least 1 unless `start_weights` says more: the "
+          "weights at the start and those after each `every` updates of a constant rate, which is "
+          "Lu et al.'s algorithm 1. A pruning pattern must be fixed by the start, or the mean "
+          "fills its zeros."),
       [](const recipe::Component& component) {
         return std::make_unique<Swa>(component.as<SwaOptions>());
       });

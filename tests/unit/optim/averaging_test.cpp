@@ -77,6 +77,78 @@ TEST(Swa, CountsSnapshotsInEpochs) {
   EXPECT_EQ(swa->state().at("count").item<int64_t>(), 3);  // 4, 8, 12
 }
 
+// Lu et al.'s algorithm 1: W^ 4, then 8, 12, ... after the updates; K = 2. Of six updates the models
+// are W^ and those after 2, 4 and 6 of them, or after `start` and each two behind it.
+TEST(Swa, TheStartWeightsAreTheFirstModelWhereAskedFor) {
+  auto mean = [](const std::string& text) {
+    nn::ParamTable table;
+    nn::Parameter& w = table.add("w", nn::Role::query, 0, torch::full({1, 1}, 4.0));
+    auto swa = made(averagings(), text);
+    bind(*swa, table, {0, 6, 0});
+    for (int64_t step = 0; step < 6; ++step) {
+      EXPECT_FALSE(swa->before_update({step, 6, 0}));
+      {
+        torch::NoGradGuard no_grad;
+        w.latent.add_(4);
+      }
+      swa->after_update({step + 1, 6, 0});
+    }
+    return std::pair(swa->state().at("average.w").item<double>(),
+                     swa->state().at("count").item<int64_t>());
+  };
+  using Found = std::pair<double, int64_t>;
+  EXPECT_EQ(mean("swa: {start: 0%, every: 2 steps, lr: 1, start_weights: true}"), Found(16, 4));
+  EXPECT_EQ(mean("swa: {start: 2 steps, every: 2 steps, start_weights: true}"), Found(20, 3));
+  EXPECT_EQ(mean("swa: {start: 2 steps, every: 2 steps}"), Found(20, 3));
+  EXPECT_EQ(mean("swa: {start: 2 steps, every: 2 steps, start_weights: false}"), Found(24, 2));
+  EXPECT_EQ(mean("swa: {start: 0%, every: 2 steps, lr: 1, start_weights: false}"), Found(20, 3));
+  EXPECT_EQ(mean("swa: {start: 0%, every: 2 steps}"), Found(16, 3)) << "8, 16, 24";
+}
+
+// Noise on the gradient of a quadratic, at a constant rate: the iterates circle the minimum, their
+// mean lies inside.
+TEST(Swa, TheMeanOfNoisyIteratesHasASmallerLossThanTheyHave) {
+  nn::ParamTable table;
+  nn::Parameter& w = table.add("w", nn::Role::query, 0, torch::full({4, 5}, 3.0));
+  auto optimizer = made(optimizers(), "sgd: {lr: 0.3, weight_decay: 0}");
+  auto swa = made(averagings(), "swa: {start: 50%}");
+  bind(*optimizer, table);
+  constexpr int64_t total = 200;
+  bind(*swa, table, {0, total, 0});
+  auto loss = [&] { return w.latent.detach().square().sum().item<double>() / 2; };
+  torch::manual_seed(4);
+  double iterates = 0;
+  for (int64_t step = 0; step < total; ++step) {
+    w.latent.mutable_grad() = w.latent.detach() + torch::randn({4, 5});
+    optimizer->step(1, step);
+    swa->after_update({step + 1, total, 0});
+    if (step + 1 >= total / 2) iterates += loss() / (total / 2 + 1);
+  }
+  swa->swap();
+  EXPECT_LT(loss(), iterates / 4);
+}
+
+TEST(Swa, TheRateIsHeldFromTheStart) {
+  const auto schedule = made(schedules(), "linear: {warmup: 20%}");
+  auto rates = [&](const char* text) {
+    nn::ParamTable table;
+    table.add("w", nn::Role::query, 0, torch::ones({1, 1}));
+    auto swa = made(averagings(), text);
+    bind(*swa, table, {0, 10, 0});
+    std::vector<double> list;
+    for (int64_t step : {0, 1, 2, 5, 6, 9})
+      list.push_back(0.1 * rate_factor(*schedule, swa.get(), 0.1, {step, 10, 0}));
+    return list;
+  };
+  using testing::DoubleNear;
+  using testing::ElementsAre;
+  auto near = [](double value) { return DoubleNear(value, 1e-12); };
+  EXPECT_THAT(rates("swa: {start: 60%}"),
+              ElementsAre(near(0), near(0.05), near(0.1), near(0.0625), near(0.05), near(0.05)));
+  EXPECT_THAT(rates("swa: {start: 60%, lr: 0.3}"),
+              ElementsAre(near(0), near(0.05), near(0.1), near(0.0625), near(0.3), near(0.3)));
+}
+
 TEST(Swa, UpdatesAllocateNothing) {
   nn::ParamTable table;
   nn::Parameter& w = table.add("w", nn::Role::query, 0, torch::ones({2, 2}));
@@ -134,6 +206,12 @@ TEST(Averaging, WrongUseAndOptions) {
   auto swa = made(averagings(), "swa: {lr: 2e-5}");
   EXPECT_EQ(swa->constant_rate(), 2e-5);
   EXPECT_EQ(made(averagings(), "swa")->constant_rate(), std::nullopt);
+  EXPECT_EQ(failure([&] {
+              bind(*made(averagings(), "swa: {start: 0%, start_weights: true}"), model.table,
+                   {0, 2, 0});
+            }).kind(),
+            ErrorKind::recipe)
+      << "a schedule may begin with a rate of 0";
   bind(*swa, model.table, {0, 2, 0});
   EXPECT_EQ(swa->state().size(), 1u) << "no tensors before the first snapshot";
   EXPECT_EQ(failure([&] { swa->swap(); }).kind(), ErrorKind::internal);

@@ -31,6 +31,7 @@ struct Embedding {
   }
 
   void update(int64_t step) {
+    if (averaging) averaging->before_update({step, updates, 10});
     torch::manual_seed(100 + static_cast<uint64_t>(step));
     // Row 0 in every update, one in ten of the first 30 now and then, the last ten never.
     torch::Tensor ids =
@@ -78,6 +79,8 @@ TEST(LateRows, EqualUpdatingAllRowsWithoutDecay) {
 TEST(LateRows, AveragesFollow) {
   expect_equal_after("adamw: {lr: 0.01}", "swa: {start: 30%}");
   expect_equal_after("adamw: {lr: 0.01}", "swa: {start: 10 steps, every: 7 steps}");
+  expect_equal_after("adamw: {lr: 0.01}",
+                     "swa: {start: 0%, every: 3 steps, lr: 0.01, start_weights: true}");
   expect_equal_after("adamw: {lr: 0.01}", "ema: {decay: 0.9, start: 5 steps}");
 }
 

@@ -51,8 +51,44 @@ TEST(Schedule, CyclicLinearStartsAgain) {
               {0, 0.5, 1, 0.75, 1, 0.75});
 }
 
+TEST(Schedule, CyclicLinearMayArriveInItsCycle) {
+  expect_near(factors("cyclic_linear: {cycle: 5 steps, arrive: true, end_factor: 0.2}", 6),
+              {1, 0.8, 0.6, 0.4, 0.2, 1});
+  expect_near(factors("cyclic_linear: {cycle: 1 step, arrive: true}", 3), {1, 1, 1});
+}
+
+// Prune Once for All: 100,000 updates, a warm-up of 1,000, masks anew every 1,000 up to 50,000.
+TEST(Schedule, RewoundLinearHasThePublishedNumbers) {
+  auto schedule =
+      made(schedules(), "rewound_linear: {every: 1000 steps, end: 50%, warmup: 1000 steps}");
+  const std::vector<std::pair<int64_t, double>> expected = {
+      {500, 0.5},       {1000, 1.0204}, {1999, 1.00002}, {2000, 1.0204}, {49999, 1.00002},
+      {50000, 1.0204}, {75000, 0.5102}, {100000, 0}};
+  for (const auto& [step, wanted] : expected)
+    EXPECT_NEAR(schedule->factor({step, 100000, 0}), wanted, 5e-5) << step;
+}
+
+// Ten updates, of which those from 2 to 6 are put back every 2: six remain for the decay.
+TEST(Schedule, RewoundLinearByHand) {
+  expect_near(factors("rewound_linear: {every: 2 steps, begin: 2 steps, end: 6 steps}", 10),
+              {1, 5. / 6, 4. / 6, 3. / 6, 4. / 6, 3. / 6, 4. / 6, 3. / 6, 2. / 6, 1. / 6});
+}
+
+TEST(Schedule, RewoundLinearThatDoesNotFitIsRefused) {
+  nn::ParamTable table;
+  for (const char* text : {"rewound_linear: {every: 2 steps, begin: 60%, end: 50%}",
+                           "rewound_linear: {every: 2 steps, end: 12 steps}",
+                           "rewound_linear: {every: 2 steps, end: 8 steps, warmup: 2 steps}"})
+    EXPECT_EQ(failure([&] {
+                auto schedule = made(schedules(), text);
+                bind(*schedule, table, {0, 10, 0});
+              }).kind(),
+              ErrorKind::recipe)
+        << text;
+}
+
 TEST(Schedule, WrongOptionsAreRefused) {
-  for (const char* text : {"cyclic_linear", "cyclic_linear: {cycle: 0 steps}",
+  for (const char* text : {"cyclic_linear", "cyclic_linear: {cycle: 0 steps}", "rewound_linear",
                            "linear: {end_factor: 2}", "linear: {warmup: 5}", "lineal"})
     EXPECT_EQ(failure([&] { made(schedules(), text); }).kind(), ErrorKind::recipe) << text;
 }
