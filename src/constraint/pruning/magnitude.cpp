@@ -161,9 +161,8 @@ bool Magnitude::before_update(const Progress& progress) {
   masks_.apply_to_moments(moments_);
   if (!options_.regrowth) masks_.apply_to_latents();
   if (progress.step == until_)
-    for (const Mask* mask : all)
-      if (mask->zeros == mask->parameter->numel())
-        log::warn(mask->parameter->name + " was pruned away as a whole");
+    for (const std::string& name : masks_.emptied())
+      log::warn(name + " was pruned away as a whole");
   return true;
 }
 

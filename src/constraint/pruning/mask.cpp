@@ -95,16 +95,65 @@ std::vector<Match> Masks::matches(const std::string& what) const {
   return out;
 }
 
+std::string Masks::Layer::name() const {
+  return str(stack, ".", number);
+}
+
+std::vector<Masks::Layer> Masks::layers() const {
+  std::vector<Layer> out;
+  for (const Mask& mask : list_) {
+    const nn::Parameter& parameter = *mask.parameter;
+    if (parameter.layer < 0) continue;
+    const size_t end = parameter.name.find(str(".", parameter.layer, "."));
+    const std::string stack = parameter.name.substr(0, end);
+    auto it = std::find_if(out.begin(), out.end(), [&](const Layer& layer) {
+      return layer.number == parameter.layer && layer.stack == stack;
+    });
+    if (it == out.end()) it = out.insert(out.end(), {stack, parameter.layer, 0, 0});
+    it->zeros += mask.zeros;
+    it->count += parameter.numel();
+  }
+  return out;
+}
+
+std::vector<std::string> Masks::emptied() const {
+  std::vector<std::string> out;
+  for (const Layer& layer : layers())
+    if (layer.zeros == layer.count) out.push_back(layer.name());
+  const size_t whole = out.size();
+  for (const Mask& mask : list_) {
+    const std::string& name = mask.parameter->name;
+    const bool told =
+        std::any_of(out.begin(), out.begin() + static_cast<int64_t>(whole),
+                    [&](const std::string& layer) { return name.starts_with(layer + "."); });
+    if (mask.zeros == mask.parameter->numel() && !told) out.push_back(name);
+  }
+  return out;
+}
+
 std::string Masks::report() const {
+  auto part_of = [](int64_t zeros, int64_t count) {
+    return static_cast<double>(zeros) / static_cast<double>(std::max<int64_t>(1, count));
+  };
   double low = 1, high = 0;
   for (const Mask& mask : list_) {
-    double part = static_cast<double>(mask.zeros) / static_cast<double>(mask.parameter->numel());
+    const double part = part_of(mask.zeros, mask.parameter->numel());
     low = std::min(low, part);
     high = std::max(high, part);
   }
-  double all = static_cast<double>(zeros()) / static_cast<double>(std::max<int64_t>(1, count()));
-  return str("sparsity ", fixed(100 * all, 2), "% of ", with_commas(count()), " weights (tensors ",
-             fixed(100 * low, 1), "% to ", fixed(100 * high, 1), "%)");
+  std::string line =
+      str("sparsity ", fixed(100 * part_of(zeros(), count()), 2), "% of ", with_commas(count()),
+          " weights (tensors ", fixed(100 * low, 1), "% to ", fixed(100 * high, 1), "%");
+  std::string stack;
+  for (const Layer& layer : layers()) {
+    line += layer.stack == stack ? ", " : "; " + layer.stack + " ";
+    line += str(layer.number, ": ", fixed(100 * part_of(layer.zeros, layer.count), 1), "%");
+    stack = layer.stack;
+  }
+  line += ")";
+  if (const std::vector<std::string> gone = emptied(); !gone.empty())
+    line += ", nothing is left of " + join(gone, ", ");
+  return line;
 }
 
 nn::TensorMap Masks::state() const {

@@ -35,14 +35,25 @@ class Masks {
   void apply_to_latents();
   void apply_to_moments(const Moments& moments);
   std::vector<Match> matches(const std::string& what) const;
-  // "sparsity 80.00% of 5,308,416 weights (tensors 71.2% to 93.4%)"
+  // "sparsity 80.00% of 5,308,416 weights (tensors 71.2% to 93.4%; encoder.layer 0: 78.0%, 1: ...)"
   std::string report() const;
+  // Layers ("encoder.layer.3") of which no weight is left, and tensors of other layers.
+  std::vector<std::string> emptied() const;
   // Bit-packed, lowest bit first: "mask.<tensor>" where there is one, and "zeros", their count.
   nn::TensorMap state() const;
   // Error{model} for anything that does not fit.
   void load_state(const nn::TensorMap& state);
 
  private:
+  struct Layer {
+    std::string stack;  // "encoder.layer"
+    int number;
+    int64_t zeros, count;
+    std::string name() const;
+  };
+  // Those with targets, in table order.
+  std::vector<Layer> layers() const;
+
   std::deque<Mask> list_;  // parameters point to the entries
 };
 

@@ -29,7 +29,10 @@ struct CyclicLinearOptions {
 class CyclicLinear final : public WarmedSchedule {
  public:
   explicit CyclicLinear(const CyclicLinearOptions& options)
-      : WarmedSchedule(options.warmup), cycle_(options.cycle), end_(options.end_factor), arrive_(options.arrive) {}
+      : WarmedSchedule(options.warmup),
+        cycle_(options.cycle),
+        end_(options.end_factor),
+        arrive_(options.arrive) {}
 
  protected:
   double after_warmup(int64_t t, int64_t, const Progress& progress) const override {
@@ -55,7 +58,8 @@ void add_cyclic_linear(ScheduleRegistry& registry) {
           "f(t) = t / W for t < W, then e + (1 - e) (1 - ((t - W) mod C) / C),  e = end_factor",
           "Kurtic & Alistarh 2022 (GMP*), arXiv 2210.06384",
           "The factor is 1 at every cycle's start, so that pruning steps are followed by a large "
-          "rate; end_factor itself would be reached where the next cycle begins, unless `arrive` is "
+          "rate; end_factor itself would be reached where the next cycle begins, unless `arrive` "
+          "is "
           "set. GMP*'s rewinding; that of Prune Once for All is rewound_linear."),
       [](const recipe::Component& component) {
         return std::make_unique<CyclicLinear>(component.as<CyclicLinearOptions>());

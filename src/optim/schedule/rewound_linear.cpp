@@ -18,7 +18,8 @@ struct RewoundLinearOptions {
         recipe::Options<R>("rewound_linear")
             .field("begin", &R::begin, "update from which the decay is put back")
             .field("end", &R::end, "update from which it goes on to the end of the stage")
-            .field("every", &R::every, "updates after which it is put back, those of a pruning step")
+            .field("every", &R::every,
+                   "updates after which it is put back, those of a pruning step")
             .required()
             .above(0)
             .field("warmup", &R::warmup, warmup_doc)
@@ -88,7 +89,8 @@ void add_rewound_linear(ScheduleRegistry& registry) {
           "Zafrir et al. 2021, arXiv 2111.05754, its published code (which begins at 0)",
           "A saw-tooth near the full rate while masks change, then the decay that a stage without "
           "that time would have had. With begin 0 the first factors are above 1, by W / (R - W), "
-          "as in the code. Give it the begin, end and every of the pruning; GMP*'s rewinding, whole "
+          "as in the code. Give it the begin, end and every of the pruning; GMP*'s rewinding, "
+          "whole "
           "decays one after the other, is cyclic_linear."),
       [](const recipe::Component& component) {
         return std::make_unique<RewoundLinear>(component.as<RewoundLinearOptions>());

@@ -323,6 +323,35 @@ TEST(Magnitude, PatternGoesOnChangingUntil) {
   EXPECT_FALSE(constraint->before_update(at_step(70)));
 }
 
+// Small weights in one layer: by global rank it goes as a whole, which the report says; tensors
+// that are pruned alike keep their part.
+TEST(Magnitude, SparsityOfEachLayerIsTold) {
+  auto pruned = [](const std::string& text) {
+    TinyModel model;
+    auto add = [&](int layer, const char* name, float first) {
+      model.params().add(str("encoder.layer.", layer, ".", name), nn::Role::ffn_in, layer,
+                         first * torch::arange(1.0f, 5.0f).view({2, 2}));
+    };
+    add(0, "intermediate.dense.weight", 1);
+    add(1, "intermediate.dense.weight", 0.01f);
+    add(1, "output.dense.weight", 0.02f);
+    add(2, "intermediate.dense.weight", 0.05f);
+    auto constraint = pruner(text);
+    bind(*constraint, model);
+    constraint->before_update(at_step(0));
+    return constraint->report();
+  };
+  EXPECT_EQ(pruned("magnitude: {sparsity: 75%, schedule: constant}"),
+            "sparsity 75.00% of 16 weights (tensors 0.0% to 100.0%; encoder.layer 0: 0.0%, 1: "
+            "100.0%, 2: 100.0%), nothing is left of encoder.layer.1, encoder.layer.2");
+  EXPECT_EQ(pruned("magnitude: {sparsity: 75%, schedule: constant, scope: uniform}"),
+            "sparsity 75.00% of 16 weights (tensors 75.0% to 75.0%; encoder.layer 0: 75.0%, 1: "
+            "75.0%, 2: 75.0%)");
+  EXPECT_EQ(pruned("magnitude: {sparsity: 25%, schedule: constant}"),
+            "sparsity 25.00% of 16 weights (tensors 0.0% to 75.0%; encoder.layer 0: 0.0%, 1: "
+            "50.0%, 2: 0.0%)");
+}
+
 TEST(KeepPattern, ZerosStayUnderManyUpdatesWithInt8) {
   TinyModel model;
   torch::manual_seed(2);

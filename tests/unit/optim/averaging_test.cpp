@@ -77,8 +77,8 @@ TEST(Swa, CountsSnapshotsInEpochs) {
   EXPECT_EQ(swa->state().at("count").item<int64_t>(), 3);  // 4, 8, 12
 }
 
-// Lu et al.'s algorithm 1: W^ 4, then 8, 12, ... after the updates; K = 2. Of six updates the models
-// are W^ and those after 2, 4 and 6 of them, or after `start` and each two behind it.
+// Lu et al.'s algorithm 1: W^ 4, then 8, 12, ... after the updates; K = 2. Of six updates the
+// models are W^ and those after 2, 4 and 6 of them, or after `start` and each two behind it.
 TEST(Swa, TheStartWeightsAreTheFirstModelWhereAskedFor) {
   auto mean = [](const std::string& text) {
     nn::ParamTable table;
@@ -206,11 +206,11 @@ TEST(Averaging, WrongUseAndOptions) {
   auto swa = made(averagings(), "swa: {lr: 2e-5}");
   EXPECT_EQ(swa->constant_rate(), 2e-5);
   EXPECT_EQ(made(averagings(), "swa")->constant_rate(), std::nullopt);
-  EXPECT_EQ(failure([&] {
-              bind(*made(averagings(), "swa: {start: 0%, start_weights: true}"), model.table,
-                   {0, 2, 0});
-            }).kind(),
-            ErrorKind::recipe)
+  EXPECT_EQ(
+      failure([&] {
+        bind(*made(averagings(), "swa: {start: 0%, start_weights: true}"), model.table, {0, 2, 0});
+      }).kind(),
+      ErrorKind::recipe)
       << "a schedule may begin with a rate of 0";
   bind(*swa, model.table, {0, 2, 0});
   EXPECT_EQ(swa->state().size(), 1u) << "no tensors before the first snapshot";

@@ -62,8 +62,8 @@ TEST(Schedule, RewoundLinearHasThePublishedNumbers) {
   auto schedule =
       made(schedules(), "rewound_linear: {every: 1000 steps, end: 50%, warmup: 1000 steps}");
   const std::vector<std::pair<int64_t, double>> expected = {
-      {500, 0.5},       {1000, 1.0204}, {1999, 1.00002}, {2000, 1.0204}, {49999, 1.00002},
-      {50000, 1.0204}, {75000, 0.5102}, {100000, 0}};
+      {500, 0.5},       {1000, 1.0204},  {1999, 1.00002}, {2000, 1.0204},
+      {49999, 1.00002}, {50000, 1.0204}, {75000, 0.5102}, {100000, 0}};
   for (const auto& [step, wanted] : expected)
     EXPECT_NEAR(schedule->factor({step, 100000, 0}), wanted, 5e-5) << step;
 }
