@@ -1,5 +1,6 @@
 // Continuation-KD's term by hand.
 
+#include "compress/base/strings.h"
 #include "support.h"
 
 namespace compress::objective {
@@ -56,6 +57,81 @@ TEST(Continuation, ByHand) {
   EXPECT_NEAR(at("continuation: {scale: 1, margin: 0.4}"), 0.6, 1e-6);
   EXPECT_NEAR(at("continuation: {scale: 1, margin: 0.4, reduction: mean}"), 0.1, 1e-6);
   EXPECT_NEAR(at("continuation: {scale: 1}"), 1, 1e-6);
+}
+
+// The published GLUE setting as ramps of a recipe: psi = i / 40 for epochs i <= 20, then 1.
+TEST(Continuation, PsiFollowsTheEpochs) {
+  std::string psi, rest;
+  for (int i = 1; i <= 20; ++i) {
+    const std::string point = str(i == 1 ? "" : ", ", i - 1, " epochs: ");
+    psi += str(point, i / 40.0);
+    rest += str(point, 1 - i / 40.0);
+  }
+  const auto labels = made("labels: {weight: {table: {" + psi + ", 20 epochs: 1}}}");
+  const auto distance = made("continuation: {weight: {table: {" + rest + ", 20 epochs: 0}}}");
+  auto at = [&](int64_t epoch) {
+    const Progress progress{10 * (epoch - 1), 300, 10};
+    EXPECT_NEAR(labels->weight().at(progress) + distance->weight().at(progress), 1, 1e-6);
+    return labels->weight().at(progress);
+  };
+  EXPECT_NEAR(at(1), 0.025, 1e-6);
+  EXPECT_NEAR(at(10), 0.25, 1e-6);
+  EXPECT_NEAR(at(20), 0.5, 1e-6);
+  EXPECT_NEAR(at(21), 1, 1e-6);
+  EXPECT_NEAR(at(30), 1, 1e-6);
+}
+
+// Its two limits. Without a margin, and with labels that take over at once, it is Annealing-KD:
+// the squared distance to phi z_T, then labels alone. At phi = 1 throughout it is the distance to
+// the logits, to which vanilla KD comes at a high temperature: T^2 KL -> |z_S - z_T|^2 / (2 C), of
+// logits without a common part (Hinton et al. 2015, section 2.1).
+TEST(Continuation, AnnealingAndVanillaDistillationAreItsLimits) {
+  const nn::ModelConfig config = model(HeadKind::classification, 2);
+  const Tensor student = torch::tensor({{1.0f, -1.0f}, {0.5f, -0.5f}}),
+               teacher = torch::tensor({{2.0f, -2.0f}, {-1.0f, 1.0f}});
+  const nn::Outputs ours = logits(student), theirs = logits(teacher);
+  data::Batch batch;
+  batch.targets.distribution = torch::tensor({{1.0f, 0.0f}, {0.0f, 1.0f}});
+  auto first = bound("continuation: {t_max: 3, weight: {table: {0 epochs: 1, 3 epochs: 0}}}", 4);
+  auto second = bound("labels: {weight: {table: {0 epochs: 0, 3 epochs: 1}}}", 4);
+  auto loss = [&](int64_t epoch) {
+    const Progress progress{10 * (epoch - 1), 40, 10};
+    const Signals signals{batch, ours, &theirs, progress};
+    return first->weight().at(progress) * mean(first->compute(signals), batch).item<double>() +
+           second->weight().at(progress) * mean(second->compute(signals), batch).item<double>();
+  };
+  // Of T_max = 3 and k = 1: phi = 2/3 in epoch 1, 1 in epochs 2 and 3, by hand in thirds.
+  EXPECT_NEAR(loss(1), (2 / 9.0 + 2 * 49 / 36.0) / 2, 1e-5);
+  EXPECT_NEAR(loss(2), (2 + 2 * 2.25) / 2, 1e-5);
+  EXPECT_NEAR(loss(3), (2 + 2 * 2.25) / 2, 1e-5);
+  EXPECT_NEAR(loss(4), (std::log1p(std::exp(-2.0)) + std::log1p(std::exp(1.0))) / 2, 1e-5);
+
+  const double limit =
+      Bound("continuation: {scale: 1}", config, config)(batch, ours, &theirs).item<double>();
+  EXPECT_NEAR(
+      Bound("logits_mse: {reduction: sum}", config, config)(batch, ours, &theirs).item<double>(),
+      limit, 1e-6);
+  auto softened = [&](const char* text) {
+    return Bound(text, config, config)(batch, ours, &theirs).item<double>() * 2 * 2;
+  };
+  EXPECT_NEAR(softened("soft_labels: {temperature: 20}"), limit, 0.02);
+  EXPECT_GT(std::abs(softened("soft_labels: {temperature: 1}") - limit), 0.1);
+}
+
+// Scores: the squared error of the label takes cross-entropy's place, the distance is that of one
+// number. z_S = 1, z_T = 3, y = 2: (1 - 0.5 * 3)^2 - 0.4 * 0.5 = 0.05, and (1 - 2)^2 = 1.
+TEST(Continuation, OfScoresTheLabelsTermIsTheSquaredError) {
+  const nn::ModelConfig config = model(HeadKind::regression, 1);
+  const nn::Outputs ours = logits(torch::tensor({{1.0f}})),
+                    theirs = logits(torch::tensor({{3.0f}}));
+  data::Batch batch;
+  batch.targets.values = torch::tensor({2.0f});
+  for (const char* reduction : {"sum", "mean"}) {
+    const std::string text =
+        str("continuation: {scale: 0.5, margin: 0.4, reduction: ", reduction, "}");
+    EXPECT_NEAR(Bound(text, config, config)(batch, ours, &theirs).item<double>(), 0.05, 1e-6);
+  }
+  EXPECT_NEAR(Bound("labels", config)(batch, ours).item<double>(), 1, 1e-6);
 }
 
 TEST(Continuation, InsideTheMarginThereIsNoGradient) {
