@@ -128,6 +128,8 @@ std::string Split::place(int64_t row) const {
 Split load_split(const DatasetOptions& options, const std::string& name,
                  const text::Tokenizer& tokenizer, const std::vector<std::string>& labels,
                  int threads) {
+  if (options.train_limit)
+    return load_split(part_options(options, name), name, tokenizer, labels, threads);
   Split split;
   split.name = name;
   split.file = split_file(options, name);
@@ -159,6 +161,7 @@ Split load_split(const DatasetOptions& options, const std::string& name,
 }
 
 std::string source_hash(const DatasetOptions& options, const std::string& name) {
+  if (options.train_limit) return source_hash(part_options(options, name), name);
   const std::filesystem::path file = split_file(options, name);
   const std::string rows =
       identity(fingerprint(file, cache_folder(options, file)).sha256, file, options);
@@ -166,6 +169,7 @@ std::string source_hash(const DatasetOptions& options, const std::string& name) 
 }
 
 int64_t count_rows(const DatasetOptions& options, const std::string& name) {
+  if (options.train_limit) return count_rows(part_options(options, name), name);
   Source source(split_file(options, name));
   const bool judged = facts_of(options).leaves_out_empty && options.target.empty();
   std::vector<Column> columns;

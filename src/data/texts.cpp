@@ -52,6 +52,7 @@ bool TextReader::next(TextRow& row) {
 
 void read_texts(const DatasetOptions& options, const std::string& split,
                 const std::function<void(std::string_view)>& take) {
+  if (options.train_limit) return read_texts(part_options(options, split), split, take);
   const Layout layout = layout_of(options);
   const bool tagged = kind_of(options).text_kind() == CellKind::words;
   Source source(split_file(options, split));

@@ -73,13 +73,17 @@ struct DatasetOptions {
   bool append_end = true;        // language_model: the end-of-text token behind each text
   bool concatenate = false;      // language_model: all texts in one, cut into rows of max_length
   std::optional<int64_t> limit;  // first n rows of each split only
-  std::string cache = "auto";    // auto | off | folder: where tokenised rows are kept
+  std::optional<int64_t> train_limit;  // first n rows of the training split, in place of `limit`
+  std::string cache = "auto";          // auto | off | folder: where tokenised rows are kept
   recipe::Mark mark;
   static const recipe::Options<DatasetOptions>& options();
 };
 
 // The parts of a data set by name, in the order train, validation, test; those without rows too.
 std::vector<std::pair<std::string, const Origin*>> parts_of(const DatasetOptions& options);
+
+// The options as they hold for one part: its number of rows is `limit`, and `train_limit` is unset.
+DatasetOptions part_options(const DatasetOptions& options, const std::string& part);
 
 struct PassageSource;
 struct Mixture;

@@ -31,6 +31,9 @@ void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) 
   for (const auto& [part, origin] : parts_of(o))
     if (!origin->stage.empty() && !o.format.empty() && o.format != "jsonl")
       problems.add(at(mark, "format"), "rows that a stage leaves are jsonl", "leave `format` out");
+  if (o.train_limit && o.train.empty())
+    problems.add(at(mark, "train_limit"), "the data set has no training part",
+                 "use `limit`, or add `train`");
   if (o.cache.empty())
     problems.add(at(mark, "cache"), "an empty name of a folder", "auto, off, or a folder");
   if (o.format != "jsonl") return;
@@ -143,6 +146,13 @@ std::vector<std::pair<std::string, const Origin*>> parts_of(const DatasetOptions
   return {{"train", &options.train}, {"validation", &options.validation}, {"test", &options.test}};
 }
 
+DatasetOptions part_options(const DatasetOptions& options, const std::string& part) {
+  DatasetOptions own = options;
+  if (part == "train" && own.train_limit) own.limit = own.train_limit;
+  own.train_limit.reset();
+  return own;
+}
+
 const recipe::Options<DatasetOptions>& DatasetOptions::options() {
   using O = DatasetOptions;
   static const auto description =
@@ -221,6 +231,10 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .field("concatenate", &O::concatenate,
                  "language_model: join all texts and cut them into rows of max_length tokens")
           .field("limit", &O::limit, "only the first rows of each split")
+          .at_least(1)
+          .field("train_limit", &O::train_limit,
+                 "only the first rows of the training part, in place of `limit`; class names are "
+                 "still those of the whole file")
           .at_least(1)
           .field("cache", &O::cache,
                  "tokenised rows on disk, mapped into memory: auto (files above 64 MB, in "

@@ -89,7 +89,7 @@ int64_t Planning::rows(const std::string& dataset, const std::string& part) {
   for (const auto& [name, origin] : data::parts_of(data)) {
     const auto made = made_rows_.find(origin->stage.name);
     if (name == part && made != made_rows_.end())
-      return std::min(made->second, data.limit.value_or(made->second));
+      return std::min(made->second, data::part_options(data, part).limit.value_or(made->second));
   }
   const std::string key = dataset + "/" + part;
   const auto found = counted_.find(key);

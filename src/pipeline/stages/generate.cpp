@@ -236,7 +236,8 @@ class GenerateStage : public StageKind {
     const data::DatasetOptions& data = bench.recipe.dataset(options_.data);
     data::TextReader reader(data, options_.part);
     std::vector<Prompt> prompts;
-    const auto most = static_cast<size_t>(data.limit.value_or(INT64_MAX));
+    const auto most =
+        static_cast<size_t>(data::part_options(data, options_.part).limit.value_or(INT64_MAX));
     for (data::TextRow row; prompts.size() < most && reader.next(row);)
       if (!trim(row.text).empty())
         prompts.push_back(encoded(asked, how, row.text, reader.place(row.line)));

@@ -216,6 +216,7 @@ TEST_F(Labels, HashesSayWhatWasRead) {
       [](auto& o) { o.quoting = true; },
       [](auto& o) { o.max_length = 64; },
       [](auto& o) { o.limit = 1; },
+      [](auto& o) { o.train_limit = 1; },
   };
   for (size_t i = 0; i < changes.size(); ++i) {
     auto changed = base;

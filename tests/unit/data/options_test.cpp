@@ -81,6 +81,7 @@ INSTANTIATE_TEST_SUITE_P(
              "1 names of choices for 2 columns"},
         Case{"{train: a.tsv, text: s, label: y, max_length: 100001}", "max_length"},
         Case{"{train: a.tsv, text: s, label: y, limit: 0}", "limit"},
+        Case{"{test: a.tsv, text: s, label: y, train_limit: 2}", "has no training part"},
         Case{"{train: a.tsv, text: s, label: y, lable: z}", "lable"},
         Case{"{train: a.tsv, text: s, label: y, cache: ''}", "an empty name of a folder"},
         Case{"{text: s, label: y}", "names no file"},

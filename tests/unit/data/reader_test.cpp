@@ -1,3 +1,4 @@
+#include "compress/data/texts.h"
 #include "support.h"
 
 namespace compress::data {
@@ -241,6 +242,23 @@ TEST_F(Reader, LimitReadsTheFirstRowsOnly) {
   auto options = texts("a.tsv", "text\tx\na\t1\nb\t2\nshort\n");
   options.limit = 2;
   expect_texts(options, {"a", "b"});
+}
+
+TEST_F(Reader, TheTrainingPartMayHaveALimitOfItsOwn) {
+  auto options = texts("a.tsv", "text\tx\na\t1\nb\t2\nc\t3\n");
+  options.test = options.train;
+  options.limit = 2;
+  const std::string same = source_hash(options, "train");
+  options.train_limit = 1;
+  expect_texts(options, {"a"});
+  EXPECT_EQ(count_rows(options, "train"), 1);
+  EXPECT_EQ(load(options, "test").rows(), 2);
+  EXPECT_EQ(count_rows(options, "test"), 2);
+  EXPECT_EQ(source_hash(options, "test"), same) << "other parts do not notice";
+  EXPECT_NE(source_hash(options, "train"), same);
+  int64_t read = 0;
+  read_texts(options, "train", [&](std::string_view) { ++read; });
+  EXPECT_EQ(read, 1);
 }
 
 TEST_F(Reader, CountRowsCountsRecords) {
