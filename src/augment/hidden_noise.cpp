@@ -34,8 +34,9 @@ struct HiddenNoiseOptions {
                    "normal: N(0, sigma^2); uniform: U(-sigma, sigma); uniform_01: sigma * U(0, 1), "
                    "one-sided, as the authors' code has it")
             .one_of({"normal", "uniform", "uniform_01"})
-            .field("sigma", &N::sigma, "size of the noise")
-            .above(0)
+            .field("sigma", &N::sigma,
+                   "size of the noise; 0: none, so that only dropout on hidden states goes")
+            .at_least(0)
             .field("where", &N::where,
                    "between: on what each layer reads; within: between a layer's attention and its "
                    "feed-forward unit; or both")
@@ -92,7 +93,7 @@ class HiddenNoise final : public Augment, public nn::Plugs {
                      : precision == nn::Precision::fp16  ? 10
                                                          : 7;
     const double spacing = std::exp2(-bits);
-    if (options_.sigma >= spacing / 2) return;
+    if (options_.sigma == 0 || options_.sigma >= spacing / 2) return;
     throw Error(ErrorKind::recipe,
                 str("hidden_noise has sigma ", shortest(options_.sigma),
                     ", but numbers near 1 are ", shortest(spacing), " apart in ",
@@ -101,7 +102,8 @@ class HiddenNoise final : public Augment, public nn::Plugs {
   }
 
   Tensor noisy(const Tensor& x, int64_t layer, const char* where, const nn::Rows& rows) const {
-    if (!rows.training || layer < options_.first_layer || layer > last_) return x;
+    if (!rows.training || options_.sigma == 0) return x;
+    if (layer < options_.first_layer || layer > last_) return x;
     const uint64_t seed =
         stream_seed(rows.seed, std::string("noise/") + where, static_cast<uint64_t>(layer));
     const bool normal = options_.law == "normal";

@@ -13,10 +13,10 @@ namespace {
 using testing::HasSubstr;
 using torch::Tensor;
 
-std::unique_ptr<nn::Model> model(double dropout = 0, int64_t layers = 2) {
+std::unique_ptr<nn::Model> model(double dropout = 0, int64_t layers = 2, double of_attention = 0) {
   nn::ModelState state = nn::tiny_bert(nn::HeadKind::masked_lm, layers);
   state.config.hidden_dropout = dropout;
-  state.config.attention_dropout = 0;
+  state.config.attention_dropout = of_attention;
   auto made = nn::build(state, 1);
   made->params().refresh(nn::Precision::float32);
   return made;
@@ -137,6 +137,51 @@ TEST(HiddenNoise, TurnsDropoutOffUnlessItIsWanted) {
                            without->forward(batch, {}, pass).token_logits));
 }
 
+Tensor logits_of(nn::Model& student, const std::string& text, const nn::Pass& pass) {
+  std::unique_ptr<Augment> augment;
+  if (!text.empty()) {
+    augment = made(text);
+    bind(*augment, student);
+    student.plug(augment->plugs());
+  }
+  torch::NoGradGuard no_grad;
+  Tensor logits = student.forward(nn::random_batch({3, 5, 2}), {}, pass).token_logits;
+  if (augment) student.unplug(augment->plugs());
+  return logits;
+}
+
+// What HyPe changes besides the noise, alone: dropout on hidden states goes, that of attention
+// stays.
+TEST(HiddenNoise, SigmaZeroTakesDropoutAlone) {
+  const nn::Pass pass{true, 7, nn::Precision::float32};
+  auto dropping = model(0.5, 2, 0.5), attending = model(0, 2, 0.5);
+  const Tensor found = logits_of(*dropping, "hidden_noise: {sigma: 0}", pass);
+  EXPECT_TRUE(torch::equal(found, logits_of(*attending, "", pass)));
+  EXPECT_FALSE(torch::allclose(found, logits_of(*model(), "", pass)));
+  EXPECT_TRUE(torch::equal(logits_of(*dropping, "hidden_noise: {sigma: 0, dropout: true}", pass),
+                           logits_of(*dropping, "", pass)));
+  EXPECT_TRUE(torch::equal(logits_of(*dropping, "hidden_noise: {sigma: 0.1}", {}),
+                           logits_of(*dropping, "", {})));
+}
+
+// Counts what it is asked for, in the order of the pass.
+struct Counter final : nn::Plugs {
+  std::vector<int64_t> layers;
+  Tensor before_layer(const Tensor& x, int64_t layer, const nn::Rows&) override {
+    layers.push_back(layer);
+    return x;
+  }
+};
+
+TEST(HiddenNoise, EachLayerReadsItOnce) {
+  auto student = model(0, 4);
+  Counter counter;
+  student->plug(&counter);
+  torch::NoGradGuard no_grad;
+  (void)student->forward(nn::random_batch({3, 5, 2}), {}, {true, 7, nn::Precision::float32});
+  EXPECT_THAT(counter.layers, testing::ElementsAre(0, 1, 2, 3));
+}
+
 TEST(HiddenNoise, RefusesWhatWouldBeLost) {
   auto student = model();
   auto message = [&](const std::string& text, nn::Precision precision) {
@@ -152,6 +197,8 @@ TEST(HiddenNoise, RefusesWhatWouldBeLost) {
   EXPECT_THAT(message("hidden_noise: {sigma: 1e-5}", nn::Precision::bf16), HasSubstr("lost"));
   EXPECT_THAT(message("hidden_noise: {sigma: 1e-5}", nn::Precision::fp16), HasSubstr("lost"));
   EXPECT_EQ(message("hidden_noise: {sigma: 0.01}", nn::Precision::bf16), "");
+  EXPECT_EQ(message("hidden_noise: {sigma: 0}", nn::Precision::bf16), "");
+  EXPECT_THROW(made("hidden_noise: {sigma: -1}"), Error);
   EXPECT_THAT(message("hidden_noise: {first_layer: 2}", nn::Precision::float32),
               HasSubstr("layer 2"));
   EXPECT_THAT(message("hidden_noise: {last_layer: 9}", nn::Precision::float32),
