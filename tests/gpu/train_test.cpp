@@ -165,6 +165,30 @@ TEST_F(OnCard, TermsAndMoversTrainAsOnTheCpu) {
   const std::string probed =
       sgd + "objectives: [labels: {}]\nsharpness: {delta_sam: {sigma: 0.05}}\n";
   EXPECT_LT(apart(trained(probed, {}), trained(probed, {card_}), untrained()), 1e-2);
+  const std::string parts =
+      sgd +
+      "objectives: [labels: {}]\naccumulate: 2\nsharpness: {delta_sam: {sigma: 0.05, "
+      "accumulation: per_micro_batch}}\n";
+  EXPECT_LT(apart(trained(parts, {}), trained(parts, {card_}), untrained()), 1e-2);
+}
+
+// Hidden noise of no size takes dropout on hidden states away: nothing is drawn, and the card does
+// what the CPU does.
+TEST_F(OnCard, WithoutHiddenDropoutItTrainsAsOnTheCpu) {
+  auto weights = [&](Place place, const char* more) {
+    Bench bench(plain_steps + more, place);
+    drop_dropout(bench);
+    nn::ModelState state = bench.student->state();
+    state.config.hidden_dropout = 0.3;
+    bench.student = nn::build(state, 1);
+    bench.job.student = bench.student.get();
+    run(bench.job);
+    return bench.weights();
+  };
+  const char* off = "augment: [hidden_noise: {sigma: 0}]\n";
+  const nn::TensorMap on_cpu = weights({}, off);
+  EXPECT_LT(apart(on_cpu, weights({card_}, off), untrained()), 1e-4);
+  EXPECT_GT(apart(on_cpu, weights({card_}, ""), untrained()), 1e-3) << "dropout was there";
 }
 
 TEST_F(OnCard, SeveralHeadsTrainAsOnTheCpu) {

@@ -76,6 +76,9 @@ INSTANTIATE_TEST_SUITE_P(
         "always}, attention: {}]\nsharpness: {sam: {rho: 0.05}}\n",
         "for: 12 steps\nobjectives: [labels: {}]\nsharpness: {delta_sam: {sigma: 0.01}}\n"
         "accumulate: 2\n",
+        "for: 12 steps\nobjectives: [labels: {}]\nsharpness: {delta_sam: {sigma: 0.01, weighting: "
+        "curvature_over_slope, renormalise: false, accumulation: per_micro_batch}}\n"
+        "accumulate: 2\n",
         "for: 12 steps\nobjectives: [continuation: {scale: {from: 0.1, to: 1}, margin: 0.1}, "
         "labels: {weight: {from: 0, to: 1}}]\naccumulate: 2\n",
         // Several heads, one with a layer of its own.
@@ -111,6 +114,8 @@ INSTANTIATE_TEST_SUITE_P(
         // Noise that a second pass replays.
         "for: 12 steps\nobjectives: [labels: {}]\naugment: [hidden_noise: {sigma: 0.05, where: "
         "both}]\nsharpness: {sam: {rho: 0.05}}\naccumulate: 2\n",
+        "for: 12 steps\nobjectives: [labels: {}]\naugment: [hidden_noise: {sigma: 0}]\n"
+        "accumulate: 2\n",
         // Attachments, most weights frozen, rates of their own.
         "for: 12 steps\nobjectives: [labels: {}]\nmodel: {from: none, lora: {rank: 2, dropout: "
         "0.1}, adapter: {size: 4}, prefix: {length: 3, hidden: 6}, phm_adapter: {n: 2, reduction: "

@@ -50,15 +50,22 @@ void Ascent::bind(const roles::Scene& scene) {
   });
 }
 
-void Ascent::gradients(const Progress&, Passes& passes) {
+void Ascent::gradients(const Progress& progress, Passes& passes) {
   if (rho_ == 0) {
     passes.pass({});
   } else if (per_micro_batch_) {
-    gradients_of_parts(passes);
+    gradients_of_parts(progress, passes);
   } else {
-    passes.pass({.shared = !per_process_});
-    descend(passes);
+    look(progress, passes, -1);
+    perturb(passes);
+    passes.pass({});
+    restore();
+    passes.weights_restored();
   }
+}
+
+void Ascent::look(const Progress&, Passes& passes, int64_t part) {
+  passes.pass({.part = part, .shared = shares()});
 }
 
 void Ascent::perturb(Passes& passes) {
@@ -67,19 +74,12 @@ void Ascent::perturb(Passes& passes) {
   passes.weights_moved();
 }
 
-void Ascent::descend(Passes& passes) {
-  perturb(passes);
-  passes.pass({});
-  restore();
-  passes.weights_restored();
-}
-
 // Every part is perturbed for itself (m-sharpness), and the gradients of the perturbed passes are
 // added.
-void Ascent::gradients_of_parts(Passes& passes) {
+void Ascent::gradients_of_parts(const Progress& progress, Passes& passes) {
   std::vector<torch::Tensor> sums(trained_.size());
   for (int64_t part = 0; part < passes.parts(); ++part) {
-    passes.pass({.part = part, .shared = !per_process_});
+    look(progress, passes, part);
     perturb(passes);
     passes.pass({.part = part, .shared = false});
     restore();

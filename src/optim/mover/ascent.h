@@ -65,9 +65,12 @@ class Ascent : public Mover {
   }
   // rho is divided by norm(); otherwise the step is rho times the direction.
   virtual bool normalises() const { return true; }
+  // Leaves the gradient that the perturbation follows, at the weights as they are: of a part of the
+  // update, or of all (-1).
+  virtual void look(const Progress& progress, Passes& passes, int64_t part);
+  // Whether that gradient is of all processes' rows.
+  bool shares() const { return !per_process_; }
 
-  // From the first pass's gradients to the update's: perturbs, passes once more, restores.
-  void descend(Passes& passes);
   // Error{recipe} where moves of size(number of weights, their root mean square) would be lost in
   // this precision; `what` and `value` are the option that gives the size.
   void check_precision(nn::Precision precision, const char* what, double value,
@@ -78,7 +81,7 @@ class Ascent : public Mover {
 
  private:
   void perturb(Passes& passes);
-  void gradients_of_parts(Passes& passes);
+  void gradients_of_parts(const Progress& progress, Passes& passes);
   void add_up(std::vector<torch::Tensor>& sums) const;
   void put_back(std::vector<torch::Tensor>& sums) const;
   Piece take(Slot& slot);

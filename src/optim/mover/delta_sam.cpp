@@ -3,12 +3,15 @@
 
 #include "compress/base/random.h"
 #include "mover/ascent.h"
+#include "mover/ascent_weights.h"
 
 namespace compress::optim {
 
 namespace {
 
 using torch::Tensor;
+
+constexpr int64_t most_probes = 64;
 
 struct DeltaSamOptions {
   double rho = 0.05;
@@ -17,6 +20,8 @@ struct DeltaSamOptions {
   std::string weighting = "curvature";
   bool renormalise = true;
   double clip = 10;
+  std::string accumulation = "exact";
+  std::string processes = "synchronised";
 
   static const recipe::Options<DeltaSamOptions>& options() {
     using O = DeltaSamOptions;
@@ -29,13 +34,17 @@ struct DeltaSamOptions {
             .field(
                 "probes", &O::probes,
                 "random directions that are looked along; each takes two passes without gradient")
-            .range(1, 64)
+            .range(1, most_probes)
             .field("weighting", &O::weighting, "what a row's weight in the ascent is made of")
             .one_of({"uniform", "curvature", "curvature_over_slope"})
             .field("renormalise", &O::renormalise,
                    "the perturbation has length rho; otherwise rho times the weighted gradient")
             .field("clip", &O::clip, "a row's weight is at most this many times the mean weight")
             .at_least(1)
+            .field("accumulation", &O::accumulation, accumulation_doc)
+            .one_of(accumulation_names)
+            .field("processes", &O::processes, processes_doc)
+            .one_of(processes_names)
             .shorthand("rho");
     return description;
   }
@@ -44,7 +53,7 @@ struct DeltaSamOptions {
 class DeltaSam final : public Ascent {
  public:
   explicit DeltaSam(const DeltaSamOptions& options)
-      : Ascent(options.rho, "exact", "synchronised"), options_(options) {}
+      : Ascent(options.rho, options.accumulation, options.processes), options_(options) {}
 
   void bind(const roles::Scene& scene) override {
     Ascent::bind(scene);
@@ -58,16 +67,16 @@ class DeltaSam final : public Ascent {
   }
 
   std::string unrecordable() const override {
-    return uniform() || rho_ == 0 ? "" : "rows are weighed anew in every update";
-  }
-
-  void gradients(const Progress& progress, Passes& passes) override {
-    if (uniform() || rho_ == 0) return Ascent::gradients(progress, passes);
-    passes.pass({.weights = row_weights(progress, passes)});
-    descend(passes);
+    return uniform() || rho_ == 0 ? Ascent::unrecordable()
+                                  : "rows are weighed anew in every update";
   }
 
  protected:
+  void look(const Progress& progress, Passes& passes, int64_t part) override {
+    if (uniform()) return Ascent::look(progress, passes, part);
+    const Tensor weights = row_weights(progress, passes, part);
+    passes.pass({.part = part, .shared = shares(), .weights = weights});
+  }
   bool normalises() const override { return options_.renormalise; }
 
  private:
@@ -79,33 +88,25 @@ class DeltaSam final : public Ascent {
   };
 
   bool uniform() const { return options_.weighting == "uniform"; }
+  bool uniform_slope() const { return options_.weighting == "curvature"; }
 
-  // v [rows], of mean 1 where `renormalise` makes the rest of no account.
-  Tensor row_weights(const Progress& progress, Passes& passes) {
-    const Tensor here = passes.pass({.gradient = false, .rows = true});
+  // v [rows] of the part's rows.
+  Tensor row_weights(const Progress& progress, Passes& passes, int64_t part) {
+    const Tensor here = passes.pass({.part = part, .gradient = false, .rows = true});
     save();
     Tensor curvature = torch::zeros_like(here), slope = torch::zeros_like(here);
     for (int64_t probe = 0; probe < options_.probes; ++probe) {
-      draw(progress, probe);
-      const Tensor ahead = look(passes, options_.sigma), behind = look(passes, -options_.sigma);
+      // Parts that are perturbed for themselves look along directions of their own.
+      draw(progress, probe + most_probes * std::max<int64_t>(part, 0));
+      const Tensor ahead = losses_at(passes, part, options_.sigma),
+                   behind = losses_at(passes, part, -options_.sigma);
       curvature += (ahead + behind - 2 * here).abs() / (options_.sigma * options_.sigma);
       slope += (ahead - behind).abs() * (std::sqrt(M_PI / 2) / (2 * options_.sigma));
     }
     put_back(passes);
     const auto probes = static_cast<double>(options_.probes);
-    curvature /= probes;
-    slope /= probes;
-    Tensor weights = curvature;
-    if (options_.weighting == "curvature_over_slope") weights = curvature / slope.clamp_min(1e-12);
-    // Means over the rows of all processes.
-    Tensor sums = at::stack({weights.sum(), curvature.sum(),
-                             torch::full({}, static_cast<double>(here.size(0)), here.options())});
-    if (processes() != nullptr) processes()->sum(sums);
-    const Tensor rows = sums[2].clamp_min(1), mean = sums[0] / rows;
-    weights = weights.minimum(mean * options_.clip);
-    const Tensor scale = options_.renormalise ? mean : sums[1] / rows;
-    // Losses without any curvature leave all rows alike.
-    return at::where(scale.gt(0), weights / scale.clamp_min(1e-30), torch::ones_like(weights));
+    return ascent_weights(curvature / probes, uniform_slope() ? Tensor() : slope / probes,
+                          options_.clip, options_.renormalise, shares() ? processes() : nullptr);
   }
 
   void save() {
@@ -131,13 +132,13 @@ class DeltaSam final : public Ascent {
     }
   }
 
-  // The rows' losses at w + scale * noise.
-  Tensor look(Passes& passes, double scale) {
+  // The losses of the part's rows at w + scale * noise.
+  Tensor losses_at(Passes& passes, int64_t part, double scale) {
     torch::NoGradGuard no_grad;
     for (Probed& probed : probed_)
       probed.parameter->latent.detach().copy_(probed.saved).add_(probed.noise, scale);
     passes.weights_moved();
-    return passes.pass({.gradient = false, .rows = true});
+    return passes.pass({.part = part, .gradient = false, .rows = true});
   }
 
   void put_back(Passes& passes) {
@@ -152,6 +153,19 @@ class DeltaSam final : public Ascent {
 };
 
 }  // namespace
+
+Tensor ascent_weights(const Tensor& curvature, const Tensor& slope, double clip, bool renormalise,
+                      parallel::Processes* processes) {
+  Tensor weights = slope.defined() ? curvature / slope.clamp_min(1e-12) : curvature;
+  Tensor sums =
+      at::stack({weights.sum(), curvature.sum(),
+                 torch::full({}, static_cast<double>(curvature.size(0)), curvature.options())});
+  if (processes != nullptr) processes->sum(sums);
+  const Tensor rows = sums[2].clamp_min(1), mean = sums[0] / rows;
+  weights = weights.minimum(mean * clip);
+  const Tensor scale = renormalise ? mean : sums[1] / rows;
+  return at::where(scale.gt(0), weights / scale.clamp_min(1e-30), torch::ones_like(weights));
+}
 
 void add_delta_sam(MoverRegistry& registry) {
   registry.add(
@@ -169,7 +183,8 @@ void add_delta_sam(MoverRegistry& registry) {
           "our reading of it",
           "With uniform weights it is sam, bit for bit. Else two passes without gradient for each "
           "probe and one at w come before sam's two: about twice sam's time. All passes see the "
-          "same dropout. The noise leaves embeddings alone. Second differences cancel: a sigma "
+          "same dropout, weights are put back from a copy, and what `clip` cuts is g' alone. The "
+          "noise leaves embeddings alone. Second differences cancel: a sigma "
           "that "
           "is too small gives noise, one that is too large leaves the neighbourhood. The published "
           "code is not available, and the paper's formula for the weights was not verified."),
