@@ -67,9 +67,6 @@ struct DropLayersOptions {
                    "name the stage that measured them: `by: STAGE`");
     if (!options.by.empty() && !options.layers.empty())
       problems.add(mark, "`layers` and `by` both say which layers go", "leave one of them out");
-    if (!options.by.empty() && options.stack == "decoder")
-      problems.add(mark, "`by` tells the layers of an encoder, not those of a decoder",
-                   "set `stack: encoder`");
   }
 };
 
@@ -145,20 +142,23 @@ std::string shorten(nn::ModelState& state, const nn::Stack& stack, int64_t& laye
   return words;
 }
 
-// The similarities that a stage measured, one for each layer.
+// The similarities that a stage measured of a stack, one for each layer. `key`: "layers" of one
+// stack or an encoder, "decoder_layers" of a decoder behind it.
 std::vector<double> similarities(const nn::Json& numbers, const std::string& stage,
-                                 int64_t layers) {
-  const auto list = numbers.find("layers");
+                                 const std::string& key, int64_t layers) {
+  const auto list = numbers.find(key);
   const bool good = list != numbers.end() && list->is_array() &&
                     std::all_of(list->begin(), list->end(),
                                 [](const nn::Json& value) { return value.is_number(); });
   if (!good)
-    refuse("the numbers of stage '" + stage + "' have no list `layers`",
-           "name a stage that measures the layers of an encoder");
+    refuse("the numbers of stage '" + stage + "' have no list `" + key + "`",
+           key == "layers" ? "name a stage that measures the layers of a model"
+                           : "measure the model on data with `task: sequence_to_sequence`, or set "
+                             "`stack: encoder`");
   if (static_cast<int64_t>(list->size()) != layers)
-    refuse(
-        str("stage '", stage, "' measured ", list->size(), " layers, and the model has ", layers),
-        "measure the model that is to lose layers");
+    refuse(str("stage '", stage, "' measured ", list->size(), " ", key, ", and the model has ",
+               layers),
+           "measure the model that is to lose layers");
   return list->get<std::vector<double>>();
 }
 
@@ -187,8 +187,9 @@ std::vector<int64_t> kept_by(const DropLayersOptions& options, const std::vector
 
 // The layers that stay. `numbers`: null where they are not known yet; a count is then met by any.
 std::vector<int64_t> measured(const DropLayersOptions& options,
-                              const std::optional<nn::Json>& numbers, int64_t layers) {
-  if (numbers) return kept_by(options, similarities(*numbers, options.by, layers));
+                              const std::optional<nn::Json>& numbers, const std::string& key,
+                              int64_t layers) {
+  if (numbers) return kept_by(options, similarities(*numbers, options.by, key, layers));
   return kept_by(options, std::vector<double>(static_cast<size_t>(layers), 0));
 }
 
@@ -201,8 +202,6 @@ void edit(const DropLayersOptions& options, const recipe::Mark& mark, nn::ModelS
     refuse(str("stack: ", options.stack, " needs an encoder-decoder, and a ", config.family,
                " model with the head '", nn::head_name(config.head), "' has one stack"),
            "leave `stack` out");
-  if (two && !options.by.empty() && options.stack != "encoder")
-    refuse("`by` tells the layers of an encoder alone", "set `stack: encoder`");
   std::optional<nn::Json> numbers;
   if (!options.by.empty()) numbers = workshop.numbers(options.by, mark);
   if (options.above && !numbers) {
@@ -210,14 +209,14 @@ void edit(const DropLayersOptions& options, const recipe::Mark& mark, nn::ModelS
                                 " go; how many is known when stage '", options.by, "' has run"));
     return;
   }
-  auto kept = [&](int64_t layers) {
-    return options.by.empty() ? resolve(options, layers) : measured(options, numbers, layers);
+  auto kept = [&](int64_t layers, const char* key) {
+    return options.by.empty() ? resolve(options, layers) : measured(options, numbers, key, layers);
   };
   const bool encoder = plan.encoder.layers > 0 && options.stack != "decoder";
   const bool decoder = plan.decoder.layers > 0 && options.stack != "encoder";
   std::vector<int64_t> of_encoder, of_decoder;  // both are resolved before anything is changed
-  if (encoder) of_encoder = kept(plan.encoder.layers);
-  if (decoder) of_decoder = kept(plan.decoder.layers);
+  if (encoder) of_encoder = kept(plan.encoder.layers, "layers");
+  if (decoder) of_decoder = kept(plan.decoder.layers, two ? "decoder_layers" : "layers");
   std::vector<std::string> words;
   if (encoder)
     words.push_back((two ? "encoder " : "") +
@@ -280,7 +279,8 @@ void add_drop_layers(EditRegistry& registry) {
           "all. Layers are renumbered from 0; the model's history "
           "lists which were kept. The alternate strategies need K <= N / 2. Where the middle "
           "cannot be cut evenly, symmetric keeps one more layer at the output. With `by`, a "
-          "stage before has left the numbers {\"layers\": [c_1, ..., c_N]} of this very model; a "
+          "stage before has left the numbers {\"layers\": [c_1, ..., c_N]} of this very model, "
+          "of the decoder of an encoder-decoder {\"decoder_layers\": [...]}; a "
           "plan does not know them, so that only a count gives it a size. A shortened model "
           "needs training."),
       drop_layers, {.new_layers = true});

@@ -13,6 +13,7 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"
+#include "compress/nn/architecture.h"
 #include "compress/roles/row_store.h"
 #include "compress/storage/safetensors.h"
 #include "materials/workbench.h"
@@ -100,7 +101,8 @@ struct MeasureOptions : AskOptions {
            "which tokens a masked language model has not learnt")
           .one_of({"contribution", "token_losses", augment::hard_tokens});
       o.field("token", &MeasureOptions::token,
-              "contribution: of each row's first token ([CLS]), of its last, or of all tokens")
+              "contribution: of each row's first token ([CLS]), of its last (of a decoder, whose "
+              "first token sees itself alone), or of all tokens")
           .one_of({"first", "last", "all"});
       o.field("rule", &MeasureOptions::rule,
               "hard_tokens: those that the model reads and takes for another (wrong), or whose "
@@ -125,6 +127,18 @@ Tensor positions_of(const data::Batch& batch, const std::string& which) {
   const Tensor at = which == "first" ? ends.slice(0, 0, -1) : ends.slice(0, 1) - 1;
   return at.to(batch.token_ids.device());
 }
+
+// Sums over tokens of how alike the states before and behind each layer are.
+struct Similarities {
+  Tensor sums, tokens = torch::zeros({1}, torch::kFloat64);
+
+  void add(const std::vector<Tensor>& hidden, const data::Batch& batch, const std::string& which) {
+    const Tensor at = positions_of(batch, which);
+    const Tensor found = contribution_sums(hidden, at);
+    sums = sums.defined() ? sums + found : found;
+    tokens += at.defined() ? at.size(0) : batch.tokens();
+  }
+};
 
 class MeasureStage : public StageKind {
  public:
@@ -163,7 +177,11 @@ class MeasureStage : public StageKind {
     const nn::ModelConfig& config = planning.model(options_.model).config;
     planning.line(str("measure ", options_.what, " of ", options_.model, " on ", options_.data,
                       " (", options_.part, ")"));
-    if (!losses() && !sets() && !planning.is_open(options_.model))
+    if (losses() || sets()) return;
+    const nn::Architecture stacks = nn::architecture(config);
+    if (options_.token == "first" && stacks.encoder.layers == 0 && stacks.decoder.layers > 0)
+      planning.line("note          the first token of a row sees itself alone: `token: last`");
+    if (!planning.is_open(options_.model))
       planning.line(str("leaves        ", numbers_name, ": layers.0 to layers.",
                         std::max<int64_t>(config.layers, 1) - 1));
   }
@@ -192,27 +210,37 @@ class MeasureStage : public StageKind {
   bool losses() const { return options_.what == "token_losses"; }
   bool sets() const { return options_.what == augment::hard_tokens; }
 
+  // The layers of the model's one stack or of its encoder, and those of a decoder behind it where
+  // rows have a text for it.
   nn::Json measure_layers(Bench& bench, Asked& asked, const data::Split& split) const {
-    Tensor sums, tokens = torch::zeros({1}, torch::kFloat64);
-    asked.each(split, share_of(split.rows(), bench.processes), {.hidden = true},
+    Similarities first, second;
+    asked.each(split, share_of(split.rows(), bench.processes),
+               {.hidden = true, .decoder_hidden = true},
                [&](const std::vector<int64_t>&, const data::Batch& batch, const nn::Outputs& out) {
-                 const Tensor at = positions_of(batch, options_.token);
-                 const Tensor found = contribution_sums(out.hidden, at);
-                 sums = sums.defined() ? sums + found : found;
-                 tokens += at.defined() ? at.size(0) : batch.tokens();
+                 first.add(out.hidden, batch, options_.token);
+                 if (!out.decoder_hidden.empty() && batch.decoder)
+                   second.add(out.decoder_hidden, *batch.decoder, options_.token);
                });
-    if (!sums.defined()) sums = torch::zeros({asked.config().layers}, torch::kFloat64);
+    const nn::ModelConfig& config = asked.config();
+    nn::Json numbers = {{"layers", means(bench, first, config.layers)},
+                        {"tokens", static_cast<int64_t>(first.tokens.item<double>())}};
+    if (split.task == data::Task::sequence_to_sequence && config.decoder_layers > 0)
+      numbers["decoder_layers"] = means(bench, second, config.decoder_layers);
+    return numbers;
+  }
+
+  std::vector<double> means(Bench& bench, Similarities& found, int64_t layers) const {
+    if (!found.sums.defined()) found.sums = torch::zeros({layers}, torch::kFloat64);
     if (bench.processes != nullptr) {
-      bench.processes->sum(sums);
-      bench.processes->sum(tokens);
+      bench.processes->sum(found.sums);
+      bench.processes->sum(found.tokens);
     }
-    const Tensor means = (sums / tokens).contiguous();
-    if (!torch::isfinite(means).all().item<bool>())
+    const Tensor mean = (found.sums / found.tokens).contiguous();
+    if (!torch::isfinite(mean).all().item<bool>())
       throw Error(ErrorKind::diverged, "the model's states are not finite",
                   options_.model.mark.text());
-    const auto* mean = means.const_data_ptr<double>();
-    return {{"layers", std::vector<double>(mean, mean + means.numel())},
-            {"tokens", static_cast<int64_t>(tokens.item<double>())}};
+    const auto* values = mean.const_data_ptr<double>();
+    return {values, values + mean.numel()};
   }
 
   nn::Json measure_losses(Bench& bench, Asked& asked, const data::Split& split,
@@ -329,7 +357,9 @@ void add_measure(StageRegistry& registry) {
       "It leaves `numbers.json`: of `contribution` \"layers\", a list with a number for each layer "
       "of "
       "the encoder (or of the one stack), the first one first; a number near 1 says that the layer "
-      "changes little. Sajjad et al. take the first token ([CLS]) on the development set. Where a "
+      "changes little. Of an encoder-decoder on `task: sequence_to_sequence` there is "
+      "\"decoder_layers\" beside it, of the target's tokens. Sajjad et al. take the first token "
+      "([CLS]) on the development set. Where a "
       "family has a norm behind its last layer, the last number is of the state behind that norm. "
       "Of "
       "`token_losses`: \"loss\", \"perplexity\", and in `store/token_losses.safetensors` "

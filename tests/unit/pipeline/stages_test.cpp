@@ -140,6 +140,35 @@ TEST_F(Stages, ALayerThatChangesNothingHasTheHighestContribution) {
   EXPECT_EQ(how(run_it(load(recipe.resolved, {"stages.m.measure.token=all"}))), "ran");
 }
 
+// A decoder whose last layer adds nothing: of an encoder-decoder each stack has numbers of its own,
+// and one number says which of its layers go first.
+TEST_F(Stages, ADecoderHasContributionsOfItsOwn) {
+  nn::ModelState state = nn::tiny_t5(2);
+  for (auto& [name, tensor] : state.tensors)
+    if (starts_with(name, "decoder.block.1.") &&
+        (name.find(".o.") != std::string::npos || name.find(".wo.") != std::string::npos))
+      tensor = torch::zeros_like(tensor);
+  state.tensors["decoder.final_layer_norm.weight"].fill_(1);
+  checkpoint::save_model(*nn::build(state, 0), root_ / "t5");
+  tiny::write_tokenizer(root_ / "t5");
+  const std::string t5 = (root_ / "t5").string(), texts = root_.string() + "/";
+  const Recipe recipe = load(text(
+      a_stage("m", "measure", "model: " + t5 + ", data: pairs, token: last") +
+          "  - name: short\n    train: {model: {from: " + t5 +
+          ", drop_layers: {by: m, drop: 1, stack: decoder}}, data: pairs, for: 1 step, " + common +
+          "}\n",
+      "  pairs: {train: " + texts + "train.tsv, validation: " + texts +
+          "dev.tsv, text: text, target: label, task: sequence_to_sequence, max_length: 12}\n"));
+  const RunResult result = run_it(recipe);
+  const nn::Json& numbers = result.stages[0].numbers;
+  ASSERT_EQ(numbers.at("layers").size(), 2U);
+  ASSERT_EQ(numbers.at("decoder_layers").size(), 2U);
+  EXPECT_NEAR(numbers.at("decoder_layers")[1].get<double>(), 1, 1e-6);
+  EXPECT_LT(numbers.at("decoder_layers")[0].get<double>(), 0.999);
+  EXPECT_LT(numbers.at("layers")[1].get<double>(), 0.999);
+  EXPECT_THAT(result.stages[1].notes, testing::Contains(HasSubstr("decoder kept 0 of 2")));
+}
+
 TEST_F(Stages, LossesOfTokensMakeThePerplexity) {
   const std::string model = writer();
   const RunResult result = run_it(

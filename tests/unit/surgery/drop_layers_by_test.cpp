@@ -82,7 +82,20 @@ TEST(DropLayersBy, OneStackOfAnEncoderDecoder) {
   EXPECT_EQ(state.config.decoder_layers, 3);
   state = t5_state();
   const Error error = failure([&] { edit("drop_layers: {by: probe, keep: 2}", state, workshop); });
-  EXPECT_THAT(error.message(), HasSubstr("encoder alone"));
+  EXPECT_THAT(error.message(), HasSubstr("have no list `decoder_layers`"));
+  EXPECT_THAT(error.hint(), HasSubstr("sequence_to_sequence"));
+  // The decoder has three layers, by numbers of its own.
+  workshop.left["probe"]["decoder_layers"] = {0.9, 0.1, 0.2};
+  edit("drop_layers: {by: probe, drop: 1, stack: decoder}", state, workshop);
+  EXPECT_EQ(state.config.layers, 4);
+  EXPECT_EQ(state.config.decoder_layers, 2);
+  EXPECT_THAT(state.history.back(), HasSubstr("decoder kept 1, 2 of 3"));
+  // Layer 0 went, and what it says of the distance of tokens stays.
+  EXPECT_EQ(state.tensors.count(nn::architecture(state.config).decoder.relative_bias + ".weight"),
+            1U);
+  state = t5_state();
+  edit("drop_layers: {by: probe, above: 0.8}", state, workshop);
+  EXPECT_THAT(state.history.back(), HasSubstr("encoder kept 0, 1, 3 of 4, decoder kept 1, 2 of 3"));
 }
 
 TEST(DropLayersBy, WrongOptions) {
@@ -97,7 +110,7 @@ TEST(DropLayersBy, WrongOptions) {
       {"drop_layers: {by: probe, above: 0.5, keep: 2}", "more than once"},
       {"drop_layers: {by: probe, layers: [0, 1]}", "both say which layers go"},
       {"drop_layers: {by: probe, above: 2}", ""},
-      {"drop_layers: {by: probe, keep: 2, stack: decoder}", "not those of a decoder"},
+      {"drop_layers: {by: probe, keep: 2, stack: decoder}", "has one stack"},
       {"drop_layers: {by: probe, above: 0.95}", "no layer has a similarity above 0.95"},
       {"drop_layers: {by: probe, above: 0.05}", "every layer has a similarity above 0.05"},
       {"drop_layers: {by: probe, keep: 4}", "cannot keep 4 of 4"},

@@ -7,6 +7,7 @@
 #include "compress/base/strings.h"
 #include "compress/surgery/surgery.h"
 #include "support/failure.h"
+#include "unit/nn/support.h"
 
 namespace compress::surgery {
 namespace {
@@ -158,6 +159,24 @@ TEST(DropLayers, RenumbersWhatIsKept) {
   EXPECT_EQ(state.config.layers, 2);
   EXPECT_EQ(value(1), 7);
   EXPECT_EQ(state.history.size(), 2u);
+}
+
+TEST(DropLayers, WithoutTheTopItIsTheForwardPassCutShort) {
+  nn::ModelState state = nn::tiny_bert(nn::HeadKind::classification, 4);
+  const data::Batch batch = nn::random_batch({3, 5, 2});
+  auto hidden = [&](const nn::ModelState& of) {
+    auto model = nn::build(of, 1);
+    model->params().refresh(nn::Precision::float32);
+    torch::NoGradGuard no_grad;
+    nn::Capture capture;
+    capture.hidden = true;
+    return model->forward(batch, capture, {}).hidden;
+  };
+  const std::vector<torch::Tensor> whole = hidden(state);
+  edit("drop_layers: {strategy: top, drop: 2}", state);
+  const std::vector<torch::Tensor> cut = hidden(state);
+  ASSERT_EQ(cut.size(), 3U);
+  for (size_t i = 0; i < cut.size(); ++i) EXPECT_TRUE(torch::equal(cut[i], whole[i])) << i;
 }
 
 TEST(DropLayers, StrategyAndKeep) {
