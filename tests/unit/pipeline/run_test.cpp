@@ -380,9 +380,10 @@ TEST_F(Runs, ContentHashesAreOfNamesAndFiles) {
 }
 
 TEST_F(Runs, APlanNeedsNoWeightsAndTellsThePaper) {
-  const std::string yaml = text(stage("a", base(), 2),
-                                "paper: {title: A paper, arxiv: \"1\", numbers: [{what: accuracy of "
-                                "a, value: 92.5}], unverified: [\"lr: the default\"]}\n");
+  const std::string yaml =
+      text(stage("a", base(), 2),
+           "paper: {title: A paper, arxiv: \"1\", numbers: [{what: accuracy of "
+           "a, value: 92.5}], unverified: [\"lr: the default\"]}\n");
   const std::string with_weights = plan_text(load(yaml));
   fs::remove(fs::path(base()) / "model.safetensors");
   const std::string plan = plan_text(load(yaml));
