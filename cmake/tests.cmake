@@ -89,6 +89,9 @@ compress_python_test(teacher_cache cli tests/cli/test_teacher_cache.py 900)
 compress_python_test(stages cli tests/cli/test_stages.py 900)
 compress_python_test(classes cli tests/cli/test_classes.py 900)
 # The check of a card, in small, on the CPU.
+# The tables of docs/ are what the kept results give.
+add_test(NAME cli.results COMMAND compress reproduce --check WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
+set_tests_properties(cli.results PROPERTIES LABELS cli TIMEOUT 60)
 add_test(NAME cli.device_check COMMAND "${CMAKE_SOURCE_DIR}/scripts/device-check" --dry card tests run resume WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
 set_tests_properties(cli.device_check PROPERTIES LABELS cli TIMEOUT 600 ENVIRONMENT
   "COMPRESS_BIN=${CMAKE_BINARY_DIR}/bin/compress;OUT=${CMAKE_BINARY_DIR}/device-check")
