@@ -81,6 +81,11 @@ INSTANTIATE_TEST_SUITE_P(
                     "objectives: [soft_labels: {}]\n"
                     "pruning: {magnitude: {sparsity: 60%, begin: 0%, end: 60%, every: 2 steps}}\n"
                     "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 80%}}\n",
+                    "objectives: [soft_labels: {}]\nschedule: {cyclic_linear: {cycle: 4 steps}}\n"
+                    "pruning: {magnitude: {sparsity: 80%, initial: 50%, begin: 20%, end: 80%, "
+                    "every: 1 step, regrowth: false}}\n",
+                    "objectives: [labels: {}]\naveraging: {swa: {start: 0%, every: 2 steps, lr: "
+                    "0.05, start_weights: true}}\n",
                     "# dan\nobjectives: [soft_labels: {}, labels: {}]\naccumulate: 2\n"
                     "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\n",
                     "objectives: [labels: {}]\naccumulate: 2\n"

@@ -106,6 +106,13 @@ INSTANTIATE_TEST_SUITE_P(
         "quantization: {weights: int8, activations: int8, activation_scale: static, start: 3 "
         "steps}\n"
         "sharpness: {asam: {accumulation: per_micro_batch}}\naccumulate: 2\n",
+        // GMP*: a large first step, zeros for good; a rate that is put back.
+        "for: 12 steps\nobjectives: [soft_labels: {temperature: 5.5}]\nschedule: {rewound_linear: "
+        "{every: 2 steps, begin: 2 steps, end: 8 steps}}\npruning: {magnitude: {sparsity: 80%, "
+        "initial: 50%, begin: 2 steps, end: 8 steps, every: 1 step, regrowth: false}}\n",
+        // A mean from the stage's own weights on, rows that wait beside it.
+        "for: 12 steps\nobjectives: [labels: {}]\n"
+        "averaging: {swa: {start: 0%, every: 2 steps, lr: 1e-3, start_weights: true}}\n",
         // A model without layers: rows that wait, and rows that stay, between a mover's passes.
         "# dan\nfor: 12 steps\nobjectives: [soft_labels: {}, labels: {}]\nsharpness: {sam: {rho: "
         "0.05}}\naveraging: {swa: {start: 4 steps}}\naccumulate: 2\n",
@@ -172,6 +179,34 @@ TEST(Loop, SwaLeavesTheTrajectoryAlone) {
               false);  // the mean of one snapshot, the last
   run(again.job);
   expect_equal(live, again.weights());
+}
+
+// What is scored, and kept as the best, is the mean; scores before there is one do not count.
+TEST(Loop, TheMeanIsScoredAndKept) {
+  const std::string plain =
+      "for: 12 steps\nschedule: constant\nobjectives: [labels: {}]\nevaluate: {every: 4 steps}\n";
+  // The weights that each evaluation saw; the scores say 0.9, 0.5, 0.1.
+  auto scored = [](Bench& bench) {
+    std::vector<nn::TensorMap> seen;
+    bench.job.evaluate = [&] {
+      seen.push_back(bench.weights());
+      const double score = 1.3 - 0.4 * static_cast<double>(seen.size());
+      return Score{{{"accuracy", score}}, score, true};
+    };
+    const Result result = run(bench.job);
+    return std::pair(seen, result.best_step);
+  };
+  Bench live(plain, false), averaged(plain + "averaging: {swa: {start: 6 steps}}\n", false);
+  const auto [live_seen, live_best] = scored(live);
+  const auto [seen, best] = scored(averaged);
+  EXPECT_EQ(live_best, 4);
+  EXPECT_EQ(best, 8);
+  expect_equal(seen[0], live_seen[0]);
+  expect_equal(seen[1], averaged.weights());
+  double apart = 0;
+  for (const auto& [name, value] : seen[1])
+    apart += (value - live_seen[1].at(name)).abs().sum().item<double>();
+  EXPECT_GT(apart, 0);
 }
 
 TEST(Loop, LearnsAndKeepsTheBest) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "compress/base/error.h"
+#include "compress/base/strings.h"
 
 namespace compress::optim {
 
@@ -12,6 +13,10 @@ void SnapshotAverage::bind(const roles::Scene& scene) {
   if (first_ == First::updated) start_ = std::max<int64_t>(1, start_);
   every_ = std::max<int64_t>(1, period_.resolve(plan.steps_per_epoch, plan.total_steps));
   snapshot_ = first_ == First::later ? start_ + every_ : start_;
+  if (snapshot_ > plan.total_steps)
+    throw Error(ErrorKind::recipe,
+                str("the first weights would be averaged after update ", snapshot_), mark_.text(),
+                str("the stage has ", plan.total_steps, " updates"));
   count_ = 0;
   swapped_ = false;
   parameters_ = scene.weights.trainable();

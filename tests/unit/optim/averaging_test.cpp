@@ -212,6 +212,13 @@ TEST(Averaging, WrongUseAndOptions) {
       }).kind(),
       ErrorKind::recipe)
       << "a schedule may begin with a rate of 0";
+  for (const char* text : {"swa: {start: 3 steps}", "ema: {start: 3 steps}",
+                           "swa: {start: 1 step, every: 2 steps, start_weights: false}"})
+    EXPECT_EQ(failure([&] {
+                bind(*made(averagings(), text), model.table, {0, 2, 0});
+              }).kind(),
+              ErrorKind::recipe)
+        << text << " averages nothing";
   bind(*swa, model.table, {0, 2, 0});
   EXPECT_EQ(swa->state().size(), 1u) << "no tensors before the first snapshot";
   EXPECT_EQ(failure([&] { swa->swap(); }).kind(), ErrorKind::internal);
