@@ -191,6 +191,24 @@ TEST_F(OnCard, WithoutHiddenDropoutItTrainsAsOnTheCpu) {
   EXPECT_GT(apart(on_cpu, weights({card_}, ""), untrained()), 1e-3) << "dropout was there";
 }
 
+// A mean of the weights from the stage's own on; zeros for good behind a large first step, with a
+// rate that starts again. Ties and rounding may mask another weight: few of the encoder's.
+TEST_F(OnCard, AveragesAndFrequentPruningTrainAsOnTheCpu) {
+  const std::string sgd = "for: 8 steps\noptimizer: {sgd: {lr: 0.05}}\n";
+  const std::string averaged =
+      sgd +
+      "objectives: [continuation: {scale: {from: 0.1, to: 1}, margin: 0.1, reduction: mean}, "
+      "labels: {weight: {from: 0, to: 1}}]\n"
+      "averaging: {swa: {start: 0%, every: 2 steps, lr: 0.05, start_weights: true}}\n";
+  EXPECT_LT(apart(trained(averaged, {}), trained(averaged, {card_}), untrained()), 1e-3);
+  const std::string pruned =
+      sgd +
+      "objectives: [soft_labels: {temperature: 5.5}]\nschedule: {cyclic_linear: {cycle: 4 "
+      "steps}}\npruning: {magnitude: {sparsity: 90%, initial: 50%, begin: 1 step, end: 6 steps, "
+      "every: 1 step, regrowth: false}}\n";
+  EXPECT_LT(apart(trained(pruned, {}), trained(pruned, {card_}), untrained()), 0.02);
+}
+
 TEST_F(OnCard, SeveralHeadsTrainAsOnTheCpu) {
   const std::string yaml =
       std::string("for: 8 steps\noptimizer: {sgd: {lr: 0.05}}\n") + several_terms;
