@@ -4,11 +4,17 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/data/mixture.h"
 #include "pack.h"
 
 namespace compress::data {
 
 void require_same_rows(const Split& ours, const Split& theirs) {
+  if (ours.mixture != nullptr) {  // whose sources have the lines
+    for (size_t i = 0; i < ours.mixture->sources.size(); ++i)
+      require_same_rows(*ours.mixture->sources[i].split, *theirs.mixture->sources.at(i).split);
+    return;
+  }
   const int64_t both = std::min(ours.texts(), theirs.texts());
   int64_t text = 0;
   while (text < both && ours.lines[text] == theirs.lines[text]) ++text;
@@ -24,6 +30,11 @@ void require_same_rows(const Split& ours, const Split& theirs) {
 }
 
 void require_same_labels(const Split& ours, const Split& theirs) {
+  if (ours.mixture != nullptr) {
+    for (size_t i = 0; i < ours.mixture->sources.size(); ++i)
+      require_same_labels(*ours.mixture->sources[i].split, *theirs.mixture->sources.at(i).split);
+    return;
+  }
   for (int64_t row = 0; row < ours.texts(); ++row) {
     const int64_t mine = labelled_tokens(ours, row), other = labelled_tokens(theirs, row);
     if (mine == other) continue;

@@ -86,13 +86,14 @@ class Attention final : public Objective {
   std::string summary() const override { return in_words(pairs_); }
 
  private:
-  static const torch::Tensor& scores(const nn::Outputs& outputs, int64_t layer, bool decoder) {
-    return (decoder ? outputs.decoder_attention : outputs.attention)
-        .at(static_cast<size_t>(layer - 1));
+  // [B, heads, longest, longest]: without those of a prefix, whose keys come before a row's own.
+  static torch::Tensor scores(const nn::Outputs& outputs, int64_t layer, bool decoder) {
+    const torch::Tensor& all = (decoder ? outputs.decoder_attention : outputs.attention)
+                                   .at(static_cast<size_t>(layer - 1));
+    return all.narrow(3, all.size(3) - all.size(2), all.size(2));
   }
 
-  // The distance of each row: the mean over heads and pairs of tokens that see each other. Scores
-  // are [B, heads, longest, longest].
+  // The distance of each row: the mean over heads and pairs of tokens that see each other.
   static torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher,
                                 const data::Batch& batch, bool causal) {
     const torch::Tensor lengths =
@@ -127,9 +128,9 @@ void add_attention(ObjectiveRegistry& registry) {
           "Needs a teacher with as many heads; widths may differ. Only the paired layers' scores "
           "are kept. The mean is over the l^2 pairs of a row's own tokens (of a decoder over "
           "those that it sees), so padding does not dilute it: TinyBERT's published code counts "
-          "the padding too. Scores cannot be cached. Where scores are kept, attention draws its "
-          "dropout for each micro-batch and process by itself, so an update that is cut otherwise "
-          "has other draws."),
+          "the padding too. Scores of prefixes do not count. Scores cannot be cached. Where scores "
+          "are kept, attention draws its dropout for each micro-batch and process by itself, so an "
+          "update that is cut otherwise has other draws."),
       [](const recipe::Component& component) {
         return std::make_unique<Attention>(component.as<AttentionOptions>());
       });

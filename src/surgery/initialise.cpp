@@ -220,6 +220,11 @@ void draw_body(const nn::Family& family, const InitialiseOptions& o, uint64_t se
   state.config = std::move(next);
 }
 
+// A plan knows that no drawn weight is 0, and nothing of those that another model gives.
+torch::Tensor planned(const std::vector<int64_t>& shape, bool given) {
+  return given ? torch::zeros(shape) : torch::ones({1}).expand(shape);
+}
+
 void edit(const recipe::Component& component, nn::ModelState& state, Workshop& workshop) {
   const auto& options = component.as<InitialiseOptions>();
   nn::complete(state.config);
@@ -241,8 +246,8 @@ void edit(const recipe::Component& component, nn::ModelState& state, Workshop& w
   for (const Sized& tensor : sized_tensors(next)) {
     const auto shape = shape_of(tensor, next, state);
     if (!shape || tensors.contains(tensor.name)) continue;
-    torch::Tensor value =
-        workshop.planning() ? torch::zeros(*shape) : draw(tensor, *shape, next, seed);
+    torch::Tensor value = workshop.planning() ? planned(*shape, mapped.has_value())
+                                              : draw(tensor, *shape, next, seed);
     if (mapped && !mapped->fill(tensor, value)) drawn.push_back(tensor.name);
     tensors[tensor.name] = std::move(value);
   }

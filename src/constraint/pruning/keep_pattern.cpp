@@ -41,13 +41,10 @@ class KeepPattern final : public Constraint {
     for (Mask& mask : masks_.list())
       mask.set((mask.parameter->latent.detach() != 0).to(torch::kUInt8).to(torch::kCPU));
     masks_.apply_to_latents();  // -0 becomes +0
+    check();
   }
   std::vector<Match> matches() const override {
     return masks_.matches("zeros kept where they are");
-  }
-  bool before_update(const Progress&) override {
-    if (!checked_) check();
-    return false;
   }
   void after_update(const Progress&) override { masks_.apply_to_latents(); }
   nn::TensorMap state() const override { return masks_.state(); }
@@ -59,8 +56,8 @@ class KeepPattern final : public Constraint {
   double sparsity() const {
     return static_cast<double>(masks_.zeros()) / static_cast<double>(masks_.count());
   }
-  // Not when bound: a plan binds to a model whose weights do not exist yet.
-  void check() {
+  // In a plan weights that exist elsewhere are zeros, so that only new ones are refused.
+  void check() const {
     if (masks_.zeros() == 0)
       throw Error(ErrorKind::recipe, "nothing to keep: the model's targets have no zeros",
                   mark_.text(), "start from a pruned model, or use `magnitude`");
@@ -69,12 +66,10 @@ class KeepPattern final : public Constraint {
                   str("the model's targets are ", percent(sparsity()), " sparse, below at_least ",
                       percent(options_.at_least->value)),
                   mark_.text(), "is this the pruned model?");
-    checked_ = true;
   }
 
   KeepPatternOptions options_;
   Masks masks_;
-  bool checked_ = false;
 };
 
 }  // namespace
@@ -87,7 +82,8 @@ void add_keep_pattern(PruningRegistry& registry) {
           "Zafrir et al. 2021, arXiv 2111.05754 (pattern lock for transfer)",
           "Fixed from the start. A weight of a dense layer that is exactly 0 is kept at 0 too. "
           "Before the first update, a model without any zero, or with fewer than `at_least`, is "
-          "refused. With quantization the mask comes first, so zeros stay zeros."),
+          "refused; a plan knows it of models with new weights. With quantization the mask comes "
+          "first, so zeros stay zeros."),
       [](const recipe::Component& component) {
         return std::make_unique<KeepPattern>(component.as<KeepPatternOptions>());
       });

@@ -43,6 +43,19 @@ TEST(Attention, IsTheMeanOverHeadsAndTheRowsOwnPairs) {
   EXPECT_EQ(scores.grad()[1][0][0][1].item<float>(), 0);
 }
 
+// Keys of a prefix come before a row's own, and the teacher has none of them.
+TEST(Attention, LeavesPrefixesOut) {
+  const data::Batch batch = nn::random_batch({2, 1});
+  Bound term("attention", bert(1, 1), bert(1, 1));
+  const Tensor prefix = torch::full({2, 1, 2, 3}, 9);
+  const nn::Outputs plain = with_attention({two_rows(1)}),
+                    prefixed = with_attention({torch::cat({prefix, two_rows(1)}, 3)}),
+                    other = with_attention({torch::zeros({2, 1, 2, 2})});
+  EXPECT_FLOAT_EQ(term(batch, prefixed, &other).item<float>(), (7.5f + 4) / 2);
+  EXPECT_FLOAT_EQ(term(batch, other, &prefixed).item<float>(), (7.5f + 4) / 2);
+  EXPECT_EQ(term(batch, prefixed, &plain).item<float>(), 0);
+}
+
 TEST(Attention, ACopyOfTheTeacherHasNone) {
   const data::Batch batch = nn::random_batch({3, 2, 5});
   const std::unique_ptr<nn::Model> twin = nn::build(nn::tiny_bert(HeadKind::none), 1);

@@ -319,6 +319,16 @@ TEST(Views, WhatBelongsToOtherTokensIsRefused) {
   }
 }
 
+TEST(Views, RowsOfAMixtureAreThoseOfItsSources) {
+  const data::Split first = make_split(6), second = make_split(4), cut = make_split(3);
+  auto mixed = [&](const data::Split& other) {
+    return data::mix({{"first", &first}, {"second", &other}}, {{1, 1}, {}, {}, {}});
+  };
+  data::require_same_rows(mixed(second), mixed(second));
+  EXPECT_EQ(failure([&] { data::require_same_rows(mixed(second), mixed(cut)); }).where(),
+            "synthetic.tsv:5");
+}
+
 TEST(Views, RowsAndLabelsMustBeTheSame) {
   const data::Split split = make_split(6);
   data::Split view = doubled(split);
