@@ -17,6 +17,12 @@ compress_test_executable(data_fuzz "fuzz" "${CMAKE_SOURCE_DIR}/tests/fuzz/data" 
 compress_test_executable(resume_test "resume" "${CMAKE_SOURCE_DIR}/tests/resume" compress_train TRUE)
 compress_test_executable(processes_test "processes" "${CMAKE_SOURCE_DIR}/tests/processes" compress_train TRUE)
 
+# All pairs of the components of a training stage.
+compress_test_executable(composition_test "composition" "${CMAKE_SOURCE_DIR}/tests/composition" compress_pipeline TRUE)
+if(TARGET composition_test)  # a stage is stopped between its making and its end
+  target_include_directories(composition_test PRIVATE "${CMAKE_SOURCE_DIR}/src/pipeline")
+endif()
+
 # On a card; without one each test skips and says so.
 compress_test_executable(gpu_test "gpu" "${CMAKE_SOURCE_DIR}/tests/gpu" compress_train TRUE)
 compress_cuda_sources("${CMAKE_SOURCE_DIR}/tests/gpu/train_test.cpp")
