@@ -94,6 +94,15 @@ compress_python_test(run_folder cli tests/cli/test_run_folder.py 900)
 compress_python_test(teacher_cache cli tests/cli/test_teacher_cache.py 900)
 compress_python_test(stages cli tests/cli/test_stages.py 900)
 compress_python_test(classes cli tests/cli/test_classes.py 900)
+# The recipes of published systems, on stand-ins for their data and models; the plans of the papers' own sizes.
+file(GLOB papers RELATIVE "${CMAKE_SOURCE_DIR}/configs/papers" CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/configs/papers/*/paper.yaml")
+foreach(paper ${papers})
+  get_filename_component(paper "${paper}" DIRECTORY)
+  compress_python_test(${paper} papers tests/papers/test_papers.py 300)
+  set_property(TEST papers.${paper} APPEND PROPERTY ENVIRONMENT "COMPRESS_PAPER=${paper}" "OMP_NUM_THREADS=1")
+  # A plan of a model's true sizes holds its tensors: one at a time.
+  set_property(TEST papers.${paper} PROPERTY RESOURCE_LOCK papers)
+endforeach()
 # The check of a card, in small, on the CPU.
 # The tables of docs/ are what the kept results give.
 add_test(NAME cli.results COMMAND compress reproduce --check WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
