@@ -5,12 +5,14 @@
 #include <cmath>
 
 #include "compress/base/error.h"
+#include "compress/base/files.h"
 #include "compress/base/log.h"
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/cli/commands.h"
+#include "compress/data/submission.h"
 #include "compress/eval/evaluate.h"
 #include "compress/eval/metric.h"
 #include "compress/export/export.h"
@@ -23,7 +25,7 @@ namespace compress::cli {
 namespace {
 
 struct EvaluateFlags {
-  std::string model, head;
+  std::string model, head, submission;
   DataFlags data;
   std::vector<std::string> metrics;
   int64_t batch = 64, warm_up = 0;
@@ -113,6 +115,29 @@ std::string as_text(const data::Split& split, const eval::Evaluation& found) {
                             left_out(split), "\n");
 }
 
+// Answers the rows without labels, and writes what their benchmark's server wants.
+void submit(const EvaluateFlags& flags, const nn::ModelConfig& scored, nn::Model& model,
+            eval::EvaluateOptions how) {
+  const data::DatasetOptions set = flags.data.chosen(scored),
+                             rows = data::rows_to_submit(set);
+  const std::vector<std::string> ids = data::ids_to_submit(set);
+  const data::Split split = data::load_split(rows, "test", *how.tokenizer);
+  how.metrics = {scored.head == nn::HeadKind::regression ? "mse" : "accuracy"};  // of no labels
+  how.progress = "submission";
+  const eval::Evaluation found = eval::evaluate(model, split, how);
+  std::vector<std::string> predictions;
+  for (const double value : found.predictions.values)
+    predictions.push_back(data::submitted(*set.submission, value));
+  for (const int64_t chosen : found.predictions.classes)
+    predictions.push_back(split.labels[static_cast<size_t>(chosen)]);
+  const std::filesystem::path folder = flags.submission;
+  const std::string name = set.submission->as.empty() ? "submission.tsv" : set.submission->as;
+  if (!parallel::is_first(how.processes)) return;
+  make_folder(folder);
+  write_file(folder / name, data::submission_text(*set.submission, ids, predictions));
+  print(str((folder / name).string(), ": ", with_commas(found.rows), " predictions\n"));
+}
+
 int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   if (!flags.data.given())
     throw Error(ErrorKind::recipe, "no data was named", {},
@@ -127,19 +152,23 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   if (const std::string gap = checkpoint::missing_rows(*tokenizer, loaded.model->config());
       !gap.empty())
     log::warn(flags.model + ": " + gap);
+  loaded.model->to(device);
+  eval::EvaluateOptions how;
+  how.head = flags.head;
+  how.batch = flags.batch;
+  how.precision = train::resolve_precision(flags.precision, device);
+  how.tokenizer = tokenizer.get();
+  how.processes = processes;
+  if (!flags.submission.empty()) {
+    submit(flags, scored, *loaded.model, how);
+    return 0;
+  }
   const data::Split split = flags.data.load(scored, *tokenizer);
   with_place("--metrics", [&] {
     eval::check_metrics(flags.metrics, scored, !split.positive.empty(), !split.groups.empty());
   });
-  loaded.model->to(device);
-  eval::EvaluateOptions how;
   how.metrics = flags.metrics;
-  how.head = flags.head;
-  how.batch = flags.batch;
   how.warm_up = flags.warm_up;
-  how.precision = train::resolve_precision(flags.precision, device);
-  how.tokenizer = tokenizer.get();
-  how.processes = processes;
   how.progress = "evaluate  " + split.name;
   const eval::Evaluation found = eval::evaluate(*loaded.model, split, how);
   if (parallel::is_first(processes))
@@ -177,6 +206,9 @@ void add_evaluate(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"auto", "float32", "bf16", "fp16"}))
       ->capture_default_str();
   sub->add_option("--device", flags->device, "auto, cpu, cuda or cuda:<n>")->capture_default_str();
+  sub->add_option("--submission", flags->submission,
+                  "Answers the data set's rows without labels instead, in a file in this folder")
+      ->type_name("DIR");
   sub->add_flag("--json", flags->json, "As JSON");
   sub->footer(
       "Example: compress evaluate runs/quickstart/stages/student/model --data data/movies/test.tsv "

@@ -1,6 +1,8 @@
 #include "compress/data/dataset.h"
 
+#include <algorithm>
 #include <limits>
+#include <unordered_map>
 
 #include "compress/base/error.h"
 #include "compress/base/hash.h"
@@ -9,6 +11,8 @@
 #include "compress/data/classes.h"
 #include "compress/data/mixture.h"
 #include "compress/data/passages.h"
+#include "files/subset.h"
+#include "layouts/layout.h"
 #include "rows/row_stream.h"
 #include "tasks/task.h"
 #include "tokens/token_cache.h"
@@ -76,6 +80,12 @@ std::string identity(const std::string& content, const std::filesystem::path& fi
   for (const auto& [name, column] :
        {std::pair("weight", &options.weight), {"group", &options.group}})
     if (!column->empty()) hash.add({name, *column});
+  if (!options.id.empty()) hash.add({"id", options.id});
+  if (!options.bad_rows.empty()) hash.add({"bad rows", options.bad_rows});
+  if (options.subset && file == options.train.file) hash.add({"subset", subset_identity(options)});
+  // What nested JSON becomes is the layout's to say.
+  if (const PublishedLayout* layout = find_layout(options.layout); layout && layout->rows)
+    hash.add({"layout", options.layout});
   kind_of(options).identify(options, hash);
   return hash.hex();
 }
@@ -115,6 +125,32 @@ std::string content_identity(const std::string& content, const DatasetOptions& o
   return hash.hex();
 }
 
+// Groups of a classifier's rows in which no row has the positive class.
+void refuse_groups_without_positive(const Split& split) {
+  const int64_t positive = positive_class(split.labels, split.positive);
+  if (split.groups.empty() || split.classes.empty() || positive < 0) return;
+  std::unordered_map<int64_t, std::pair<int64_t, bool>> groups;  // first row, has a positive one
+  for (int64_t row = 0; row < split.texts(); ++row) {
+    auto& [first, found] = groups.try_emplace(split.groups[row], row, false).first->second;
+    found = found || split.classes[row] == positive;
+  }
+  std::vector<int64_t> rows;
+  for (const auto& [group, state] : groups)
+    if (!state.second) rows.push_back(state.first);
+  if (rows.empty()) return;
+  std::sort(rows.begin(), rows.end());
+  std::string list;
+  for (size_t i = 0; i < rows.size() && i < 5; ++i)
+    list += "\n    the group of " + split.place(rows[i]);
+  if (rows.size() > 5) list += str("\n    and ", with_commas(static_cast<int64_t>(rows.size()) - 5), " more");
+  throw Error(ErrorKind::data,
+              str(with_commas(static_cast<int64_t>(rows.size())), " of ",
+                  with_commas(static_cast<int64_t>(groups.size())), " groups have no row of class ",
+                  cited(split.labels[static_cast<size_t>(positive)]), ":", list),
+              split.place(rows[0]),
+              "without `bad_rows: refuse`, metrics that rank leave such groups out");
+}
+
 }  // namespace
 
 std::string Split::place(int64_t row) const {
@@ -122,7 +158,7 @@ std::string Split::place(int64_t row) const {
     const Mixture::Place at = mixture->at(row);
     return mixture->sources[at.source].split->place(at.row);
   }
-  return str(file.string(), ":", lines[row * choices]);
+  return place_in(file, lines[row * choices]);
 }
 
 Split load_split(const DatasetOptions& options, const std::string& name,
@@ -145,12 +181,14 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   if (split.task == Task::span)
     split.passages = std::make_shared<PassageSource>(options, source.sha256);
   split.positive = options.positive;
+  split.metrics = metrics_of(options);
   if (!options.positive.empty()) named_class(split.labels, options.positive);
   read_rows(folder, source, options, tokenizer, threads, split);
   if (split.empty_rows > 0)
     log::info(str(split.file.string(), ": ", with_commas(split.empty_rows),
                   split.empty_rows == 1 ? " row without text is" : " rows without text are",
                   " left out"));
+  if (options.bad_rows == "refuse") refuse_groups_without_positive(split);
   if (split.skipped > 0)
     log::info(
         str(split.file.string(), ": rows left out by skip_labels: ", with_commas(split.skipped)));
@@ -165,7 +203,9 @@ std::string source_hash(const DatasetOptions& options, const std::string& name) 
   const std::filesystem::path file = split_file(options, name);
   const std::string rows =
       identity(fingerprint(file, cache_folder(options, file)).sha256, file, options);
-  return options.positive.empty() ? rows : sha256(rows + options.positive.name);
+  std::string more = options.positive.name;
+  for (const recipe::MetricReference& metric : options.metrics) more += " " + metric.name;
+  return more.empty() ? rows : sha256(rows + more);
 }
 
 int64_t count_rows(const DatasetOptions& options, const std::string& name) {
@@ -185,6 +225,7 @@ int64_t count_rows(const DatasetOptions& options, const std::string& name) {
   while (rows < most && reader->next(record)) {
     const int64_t before = bytes;
     for (std::string_view cell : record.cells) bytes += static_cast<int64_t>(cell.size());
+    if (skips_bad_rows(options) && !record.problem.empty()) continue;
     if (!judged || !record.problem.empty() || bytes > before) ++rows;
     if (skips && record.problem.empty() && skipped.names(trim(record.cells[0]))) ++left_out;
     source.forget();

@@ -22,10 +22,12 @@ std::vector<Column> text_columns(const DatasetOptions& options) {
 struct TextReader::State {
   State(const DatasetOptions& options, const std::string& part)
       : source(split_file(options, part)),
-        reader(open_reader(source, options, text_columns(options))) {}
+        reader(open_reader(source, options, text_columns(options))),
+        skips_bad(skips_bad_rows(options)) {}
 
   Source source;
   std::unique_ptr<Reader> reader;
+  bool skips_bad;
   Record record;
 };
 
@@ -40,7 +42,9 @@ std::string TextReader::place(int64_t line) const {
 
 bool TextReader::next(TextRow& row) {
   Record& record = state_->record;
-  if (!state_->reader->next(record)) return false;
+  do {
+    if (!state_->reader->next(record)) return false;
+  } while (state_->skips_bad && !record.problem.empty());
   if (!record.problem.empty())
     throw Error(ErrorKind::data, record.problem, state_->source.place(record.line), record.hint);
   row.line = record.line;
@@ -79,7 +83,7 @@ void read_texts(const DatasetOptions& options, const std::string& split,
     }
     source.forget();
   }
-  bad.raise(source, rows);
+  if (!skips_bad_rows(options)) bad.raise(source, rows);
 }
 
 }  // namespace compress::data

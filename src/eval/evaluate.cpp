@@ -241,7 +241,9 @@ void check_metrics(std::span<const std::string> names, const nn::ModelConfig& co
   }
 }
 
-std::vector<std::string> default_metrics(const nn::ModelConfig& config) {
+std::vector<std::string> default_metrics(const nn::ModelConfig& config,
+                                         const std::vector<std::string>& of_data) {
+  if (!of_data.empty()) return of_data;
   const data::TaskFacts* task = data::task_of_head(nn::head_name(config.head));
   if (task == nullptr) return data::facts_of(data::Task::unlabelled).metrics;
   if (!task->metrics_of_two.empty() && config.outputs() == 2) return task->metrics_of_two;
@@ -293,7 +295,8 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
     result.loss = predictions.nll_sum / static_cast<double>(predictions.labels.size());
   if (config.head == HeadKind::span) result.loss = predictions.nll_sum;
   result.metrics = compute_metrics(
-      options.metrics.empty() ? default_metrics(config) : options.metrics, predictions);
+      options.metrics.empty() ? default_metrics(config, split.metrics) : options.metrics,
+      predictions);
   result.predictions = std::move(predictions);
   result.seconds = seconds_since(begin);
   return result;

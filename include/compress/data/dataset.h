@@ -13,6 +13,7 @@
 #include "compress/data/array.h"
 #include "compress/data/batch.h"
 #include "compress/recipe/options.h"
+#include "compress/recipe/reference.h"
 #include "compress/text/tokenizer.h"
 
 namespace compress::data {
@@ -35,7 +36,9 @@ enum class Task {
 // Where the rows of a part come from: a file (`train: data/train.tsv`), or an earlier stage of the
 // recipe (`train: {stage: annotate}`), whose file is then not known before that stage has run.
 struct Origin {
-  std::string file;  // "" = none, or not known yet
+  // "" = none, or not known yet. A file that exists; "-", standard input; a pattern (`part-*.tsv`);
+  // or several of these with " + " between them, read one after the other (files/contents.h).
+  std::string file;
   recipe::RowsReference stage;
   recipe::Mark mark;
   Origin() = default;
@@ -44,8 +47,34 @@ struct Origin {
   bool empty() const { return file.empty() && stage.empty(); }
 };
 
-// One entry of a recipe's `data:` map.
+// Which rows of the training file are read: those of an index file, or a share of each class.
+struct SubsetOptions {
+  std::string file;                // numbers of rows from 0, one a line
+  std::optional<double> fraction;  // of the rows of each class, at least one of each
+  std::optional<int64_t> per_class;
+  int64_t seed = 1;
+  recipe::Mark mark;
+  static const recipe::Options<SubsetOptions>& options();
+};
+
+// Rows without labels whose answers a benchmark's server scores.
+struct SubmissionOptions {
+  Origin file;
+  std::string text, pair;      // "": as the data set
+  std::string id;              // column of what names a row; "": its number from 0
+  std::optional<bool> header;  // left out: as the data set
+  std::string as;              // name of the file that is written
+  std::string key;             // jsonl: the key of the row's name
+  std::vector<double> clip;    // bounds of scores, or empty
+  recipe::Mark mark;
+  static const recipe::Options<SubmissionOptions>& options();
+};
+
+// One entry of a recipe's `data:` map. A `layout` fills in what its benchmark's files have
+// (data/layouts.h) where the entry does not say it. Names of columns may be templates of several
+// ("{premise} because", files/templates.h).
 struct DatasetOptions {
+  std::string layout, folder;
   std::string format;  // tsv | csv | jsonl | conll | squad; "" = by the file's extension
   Origin train, validation, test;
   std::string text;                     // column: name, or number from 0 (span: the question)
@@ -63,6 +92,11 @@ struct DatasetOptions {
   std::vector<std::string> choices;  // multiple_choice: columns of the second texts
   std::string weight;  // column of what a row's losses are multiplied by in training, "" = none
   std::string group;   // column whose text is the same for the rows of one query, "" = none
+  std::string id;      // column of what names a row: two with the same are bad rows, "" = none
+  std::vector<recipe::MetricReference> metrics;  // where a stage names none; empty: the task's
+  std::string bad_rows;                          // refuse | skip; "" = see load_split
+  std::optional<SubsetOptions> subset;
+  std::optional<SubmissionOptions> submission;
   bool header = true;
   std::optional<bool> quoting;      // default: csv yes, tsv no
   int64_t max_length = 128;         // tokens a row, special ones included
@@ -78,6 +112,17 @@ struct DatasetOptions {
   recipe::Mark mark;
   static const recipe::Options<DatasetOptions>& options();
 };
+
+// The metrics that the data set itself names.
+inline std::vector<std::string> metrics_of(const DatasetOptions& options) {
+  return recipe::names_of(options.metrics);
+}
+
+// Whether something stands at a part's place that can be read.
+bool can_be_read(const std::string& file);
+
+// The columns behind names that may be templates.
+std::vector<std::string> columns_of(const std::vector<std::string>& names);
 
 // The parts of a data set by name, in the order train, validation, test; those without rows too.
 std::vector<std::pair<std::string, const Origin*>> parts_of(const DatasetOptions& options);
@@ -116,6 +161,7 @@ struct Split {
   int64_t empty_rows = 0;   // rows without text that were left out
   int64_t skipped = 0;      // rows of the file with one of the options' skip_labels
   std::string positive;     // as in the options
+  std::vector<std::string> metrics;  // as in the options
   // SHA-256 of the file's content, the options that decide what is read from it (max_length too),
   // the class names and the tokenizer: two splits with the same hash hold the same tokens and
   // targets.
@@ -174,6 +220,10 @@ int64_t group_number(std::string_view text);
 // (its column may be one of the texts). All windows of a passage and choices of an example have
 // those of their row.
 //
+// With `bad_rows: skip`, rows that cannot be used are left out, and a warning counts them and lists
+// the first five. With `bad_rows: refuse`, rows without text are refused whatever the task, and so
+// are groups without a row of the positive class.
+//
 // The file is read in pieces of some megabytes. With a cache (options.cache; auto: for files above
 // 64 MB, in `tokenised/` of $COMPRESS_CACHE, $XDG_CACHE_HOME/compress or ~/.cache/compress), the
 // tokens go to a file named after content_hash, and the split shows that file: what is in memory
@@ -231,5 +281,16 @@ struct compress::recipe::Type<compress::data::Origin> {
   static bool read(const Node& node, data::Origin& value, Problems& problems);
   static Node write(const data::Origin& value);
   static void references(const data::Origin& value, const std::string& path,
+                         std::vector<Referred>& found);
+};
+
+// Fills in what the entry's layout says before it is read.
+template <>
+struct compress::recipe::Type<compress::data::DatasetOptions> {
+  static std::string name();
+  static Json schema();
+  static bool read(const Node& node, data::DatasetOptions& value, Problems& problems);
+  static Node write(const data::DatasetOptions& value);
+  static void references(const data::DatasetOptions& value, const std::string& path,
                          std::vector<Referred>& found);
 };

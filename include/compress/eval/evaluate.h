@@ -18,7 +18,7 @@
 namespace compress::eval {
 
 struct EvaluateOptions {
-  std::vector<std::string> metrics;  // empty: the defaults of the task
+  std::vector<std::string> metrics;  // empty: the defaults of the data, or the task
   std::string head;                  // the head that is scored; "": the model's own
   int64_t batch = 32;
   nn::Precision precision = nn::Precision::float32;
@@ -69,8 +69,10 @@ bool can_score(nn::HeadKind head, data::Task task);
 // In words, for an error: the classes of the data are not the model's.
 std::string labels_differ(std::span<const std::string> data, std::span<const std::string> model);
 
-// The default metric names of a model's task.
-std::vector<std::string> default_metrics(const nn::ModelConfig& config);
+// What is scored where nobody names metrics: what the data set says (data::metrics_of), else the
+// metrics of the model's task.
+std::vector<std::string> default_metrics(const nn::ModelConfig& config,
+                                         const std::vector<std::string>& of_data = {});
 // Error{recipe} for the first of `names` that a model of this configuration has no numbers for,
 // told before it is run. `one_is_named`: the data set says which class `f1` is about; `groups`: its
 // rows are of queries, which can be ranked.

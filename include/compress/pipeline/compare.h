@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace compress::pipeline {
 
@@ -24,5 +25,10 @@ struct CompareOptions {
 // the verdict and the smallest difference that could have been seen. Error{recipe} for what is no
 // run folder, stages that are not there, or no seed in common; Error{data} for damaged files.
 std::string compare(const CompareOptions& options);
+
+// The score of a benchmark (data/layouts.h) over runs or stages that were each scored on one of its
+// tasks, with a table of them: means over seeds; of a run's stages on one task the last counts.
+// Error{recipe} for what is no run folder or was scored on no benchmark's data.
+std::string benchmark(const std::vector<Compared>& runs, bool markdown);
 
 }  // namespace compress::pipeline

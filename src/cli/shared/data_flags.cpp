@@ -24,8 +24,16 @@ std::string task_of(const nn::ModelConfig& config) {
 }  // namespace
 
 void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
-  CLI::Option* data = sub.add_option("--data", file, "Data file (tsv, csv, jsonl, conll, squad)")
+  CLI::Option* data = sub.add_option("--data", file, "Data file (tsv, csv, jsonl, conll, squad), several as \"A + B\" "
+                          "or a pattern, .gz and .zst too; - is standard input")
                           ->type_name("FILE");
+  CLI::Option* published =
+      sub.add_option("--layout", layout,
+                     "A benchmark's published form (glue/sst2); scored is its test part, or its "
+                     "validation part")
+          ->type_name("NAME")
+          ->excludes(data);
+  sub.add_option("--folder", folder, "Folder of the layout's files")->type_name("DIR");
   sub.add_option("--text", text, "Column of the text, by name or number from 0")
       ->type_name("COL")
       ->capture_default_str();
@@ -79,13 +87,20 @@ void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
       ->check(CLI::IsMember({"train", "validation", "test"}))
       ->capture_default_str();
   from->excludes(data);
+  from->excludes(published);
+}
+
+data::DatasetOptions DataFlags::chosen(const nn::ModelConfig& config) const {
+  return recipe.empty() ? options(config) : from_recipe();
 }
 
 data::Split DataFlags::load(const nn::ModelConfig& config, const text::Tokenizer& tokenizer) const {
-  const data::DatasetOptions chosen = recipe.empty() ? options(config) : from_recipe();
-  const bool named = chosen.task == "classification" || chosen.task == "token_classification";
+  const data::DatasetOptions set = chosen(config);
+  const bool named = set.task == "classification" || set.task == "token_classification";
+  std::string part = recipe.empty() ? "test" : split;
+  if (!layout.empty() && set.test.empty()) part = "validation";
   return with_place(positive.empty() ? recipe : "--positive", [&] {
-    return data::load_split(chosen, recipe.empty() ? "test" : split, tokenizer,
+    return data::load_split(set, part, tokenizer,
                             named ? config.labels : std::vector<std::string>{});
   });
 }
@@ -100,13 +115,16 @@ data::DatasetOptions DataFlags::options(const nn::ModelConfig& config) const {
     map.add(key, std::move(value));
     map.entries.back().mark.path = flag;
   };
-  add("test", "--data", recipe::Node::text(file));
-  add("text", "--text", recipe::Node::text(text));
-  add("task", "--task", recipe::Node::text(chosen_task));
+  const bool published = !layout.empty();
+  if (published) add("layout", "--layout", recipe::Node::text(layout));
+  if (!folder.empty()) add("folder", "--folder", recipe::Node::text(folder));
+  if (!file.empty()) add("test", "--data", recipe::Node::text(file));
+  if (!published || text != DataFlags().text) add("text", "--text", recipe::Node::text(text));
+  if (!published || !task.empty()) add("task", "--task", recipe::Node::text(chosen_task));
   if (!format.empty()) add("format", "--format", recipe::Node::text(format));
   if (!pair.empty()) add("pair", "--pair", recipe::Node::text(pair));
   if (!group.empty()) add("group", "--group", recipe::Node::text(group));
-  if (!target.empty() || chosen_task == "sequence_to_sequence")
+  if (!target.empty() || (!published && chosen_task == "sequence_to_sequence"))
     add("target", "--target", recipe::Node::text(target.empty() ? "target" : target));
   if (max_target_length > 0)
     add("max_target_length", "--max-target-length", recipe::Node::of(str(max_target_length)));
@@ -125,7 +143,7 @@ data::DatasetOptions DataFlags::options(const nn::ModelConfig& config) const {
   if (!positive.empty()) add("positive", "--positive", recipe::Node::text(positive));
   const std::set<std::string> labelled = {"classification", "regression", "token_classification",
                                           "multiple_choice"};
-  if (!label.empty() || labelled.count(chosen_task) != 0)
+  if (!label.empty() || (!published && labelled.count(chosen_task) != 0))
     add("label", "--label", recipe::Node::text(label.empty() ? "label" : label));
   if (max_length > 0) add("max_length", "--max-length", recipe::Node::of(str(max_length)));
   if (stride) add("stride", "--stride", recipe::Node::of(str(*stride)));
@@ -133,7 +151,7 @@ data::DatasetOptions DataFlags::options(const nn::ModelConfig& config) const {
   if (no_header) add("header", "--no-header", recipe::Node::of("false"));
   data::DatasetOptions result;
   recipe::Problems problems;
-  recipe::read_struct(data::DatasetOptions::options().info(), map, &result, problems);
+  recipe::Type<data::DatasetOptions>::read(map, result, problems);
   problems.raise();
   return result;
 }

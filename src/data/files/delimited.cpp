@@ -32,20 +32,20 @@ std::string unescape(std::string_view text) {
 class Delimited final : public Reader {
  public:
   Delimited(Source& source, char separator, bool quoting, bool header, std::vector<Column> columns)
-      : Reader(source), separator_(separator), quoting_(quoting) {
+      : Reader(source), separator_(separator), quoting_(quoting), header_(header) {
     if (quoting) end_ = row_end();
     for (const Column& column : columns) kinds_.push_back(column.kind);
     if (header) {
       read_header(columns);
     } else {
-      for (const Column& column : columns) wanted_.push_back(number_of(column));
+      for (const Column& column : columns) numbers_.push_back(number_of(column));
     }
   }
 
   bool next(Record& record) override {
     start(record);
     if (!read_cells(record)) return false;
-    if (wanted_.empty() || !record.problem.empty()) return true;
+    if (kinds_.empty() || !record.problem.empty()) return true;
     if (width_ == 0) first_row(record.line);
     judge_width(record);
     if (!record.problem.empty()) return true;
@@ -78,13 +78,8 @@ class Delimited final : public Reader {
 
   // Cuts the next record that is not blank into cells_; false at the end of the file.
   bool read_cells(Record& record) {
-    while (!left_.empty()) {
-      std::string_view rest = left_;
-      if (!is_blank(take_line(rest, end_))) break;
-      left_ = rest;
-      ++line_;
-      ++blank_lines_;
-    }
+    skip_blank_lines();
+    while (at_further_header()) skip_blank_lines();
     if (left_.empty()) return false;
     record.line = line_ + 1;
     cells_.clear();
@@ -92,11 +87,41 @@ class Delimited final : public Reader {
     while (read_cell(record, before)) {
     }
     std::string_view raw = before.substr(0, before.size() - left_.size());
+    if (width_ == 0) head_ = raw;
     if (raw.size() > longest_record) too_long(record.line);
     if (size_t bad = invalid_utf8(raw); bad != std::string_view::npos) {
       record.problem = str("not valid UTF-8 at byte ", bad + 1, " of the row");
       record.hint = "convert the file to UTF-8";
     }
+    return true;
+  }
+
+  void skip_blank_lines() {
+    while (!left_.empty()) {
+      std::string_view rest = left_;
+      if (!is_blank(take_line(rest, end_))) break;
+      left_ = rest;
+      ++line_;
+      ++blank_lines_;
+    }
+  }
+
+  // Takes the header of the second file and of those behind it, which is that of the first.
+  bool at_further_header() {
+    const std::vector<size_t>& starts = source_.starts();
+    if (!header_ || width_ == 0 || left_.empty()) return false;
+    const auto offset = static_cast<size_t>(left_.data() - source_.bytes().data());
+    if (file_ == starts.size() || offset < starts[file_]) return false;
+    while (file_ < starts.size() && offset >= starts[file_]) ++file_;
+    const std::string_view head = head_.substr(0, head_.find_last_not_of("\r\n") + 1);
+    std::string_view rest = left_;
+    if (rest.starts_with(head)) rest.remove_prefix(head.size());
+    if (rest.size() == left_.size() || (!rest.empty() && trim(take_line(rest, end_)) != ""))
+      throw Error(ErrorKind::data, "the header differs from that of the first file",
+                  source_.place(line_ + 1),
+                  "the files of a part have the same columns; `header: false` if they have none");
+    line_ += std::count(head.begin(), head.end(), end_) + 1;
+    left_ = rest;
     return true;
   }
 
@@ -204,7 +229,8 @@ class Delimited final : public Reader {
                         " is the first of them"));
       return static_cast<size_t>(found - names.begin());
     }
-    if (auto number = as_number(column.name); number && *number < names.size()) return *number;
+    if (auto number = as_number(column.name); number && placed(*number, names.size()))
+      return *placed(*number, names.size());
     if (std::any_of(names.begin(), names.end(),
                     [](const std::string& name) { return name.find('\r') != name.npos; }))
       throw Error(ErrorKind::data, "the header holds carriage returns", source_.place(line),
@@ -220,14 +246,21 @@ class Delimited final : public Reader {
                     : str("did you mean ", cited(near), "?"));
   }
 
-  static std::optional<size_t> as_number(const std::string& text) {
-    size_t number = 0;
+  // A column's number from 0, or from -1, the last one, down.
+  static std::optional<int64_t> as_number(const std::string& text) {
+    int64_t number = 0;
     auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (failed != std::errc() || end != text.data() + text.size()) return std::nullopt;
     return number;
   }
 
-  size_t number_of(const Column& column) const {
+  static std::optional<size_t> placed(int64_t number, size_t width) {
+    const auto count = static_cast<int64_t>(width);
+    if (number >= count || number < -count) return std::nullopt;
+    return static_cast<size_t>(number < 0 ? count + number : number);
+  }
+
+  int64_t number_of(const Column& column) const {
     if (auto number = as_number(column.name)) return *number;
     throw Error(ErrorKind::data,
                 str("column ", cited(column.name), " is a name, and the file has no header"),
@@ -238,11 +271,15 @@ class Delimited final : public Reader {
   // Without a header, the first row says how many cells a row has.
   void first_row(int64_t line) {
     width_ = cells_.size();
-    for (size_t column : wanted_)
-      if (column >= width_)
+    for (int64_t number : numbers_) {
+      const std::optional<size_t> column = placed(number, width_);
+      if (!column)
         throw Error(ErrorKind::data,
-                    str("no column ", column, ": the first row has ", width_, " cells"),
-                    source_.place(line), "columns count from 0");
+                    str("no column ", number, ": the first row has ", width_, " cells"),
+                    source_.place(line), "columns count from 0, or from -1, the last one, down");
+      wanted_.push_back(*column);
+    }
+    numbers_.clear();
   }
 
   // Rows of another width are refused, also longer ones: a separator inside a text has shifted
@@ -259,8 +296,11 @@ class Delimited final : public Reader {
   }
 
   char separator_;
-  bool quoting_;
-  size_t width_ = 0;  // cells a row, 0 = not known yet
+  bool quoting_, header_;
+  size_t width_ = 0;       // cells a row, 0 = not known yet
+  std::string_view head_;  // the first row
+  size_t file_ = 0;        // files behind the first one that have begun
+  std::vector<int64_t> numbers_;  // of the wanted columns, until the first row is known
   std::vector<size_t> wanted_;
   std::vector<CellKind> kinds_;  // of the wanted columns
   std::vector<RawCell> cells_;

@@ -16,6 +16,7 @@
 #include "compress/base/lines.h"
 #include "compress/base/utf8.h"
 #include "compress/data/dataset.h"
+#include "files/contents.h"
 
 namespace compress::data {
 
@@ -38,14 +39,16 @@ inline constexpr size_t longest_record = size_t{16} << 20;
 // Whether a source is searched for bytes that no text has, or is known to have none.
 enum class Examine { now, done_before };
 
-// A data file, mapped, and the cells that had to be unescaped. Views of both live as long as the
+// A data file (Origin::file: several, or compressed ones, too), mapped, and the cells that had to be unescaped. Views of both live as long as the
 // source, those of kept cells until forget(). Error{data}: missing (with the nearest name in its
 // folder), a folder, unreadable, empty, UTF-16, a NUL byte (line).
 class Source {
  public:
   explicit Source(const std::filesystem::path& file, Examine examine = Examine::now);
   const std::filesystem::path& file() const { return file_; }
-  std::string_view bytes() const { return {map_->data(), map_->size()}; }  // the whole file
+  std::string_view bytes() const { return contents_->bytes(); }  // the whole file
+  // Of several files, where the second and those behind it begin.
+  const std::vector<size_t>& starts() const { return contents_->starts; }
   std::string_view text() const;  // without byte order mark
   std::string_view keep(std::string text) { return kept_.emplace_back(std::move(text)); }
   void forget() { kept_.clear(); }
@@ -60,7 +63,7 @@ class Source {
   void examine(Sha256* hash);
 
   std::filesystem::path file_;
-  std::unique_ptr<MappedFile> map_;
+  std::shared_ptr<const Contents> contents_;
   std::deque<std::string> kept_;
   size_t passed_ = 0;
 };
@@ -139,16 +142,25 @@ std::unique_ptr<Reader> open_conll(Source& source, std::vector<Column> columns);
 // A record's line is the question's number.
 std::unique_ptr<Reader> open_squad(Source& source);
 
+inline bool skips_bad_rows(const DatasetOptions& options) {
+  return options.bad_rows == "skip";
+}
+
 // Collects the records that cannot be used: all are counted, the first five are named.
 class BadRows {
  public:
   bool any() const { return count_ > 0; }
+  int64_t count() const { return count_; }
   bool listing() const { return count_ < 5; }  // whether the next one's text will be shown
   void add(int64_t line, std::string what, std::string hint = {});
   // Throws Error{data} with the list when there are any; `rows` is how many were read in all.
   void raise(const Source& source, int64_t rows) const;
+  // Warns with the list instead.
+  void warn(const Source& source, int64_t rows) const;
 
  private:
+  std::string told(int64_t rows, const char* verdict) const;
+
   int64_t count_ = 0, first_line_ = 0;
   std::string list_, hint_;
 };

@@ -5,8 +5,12 @@
 
 #include "compress/base/error.h"
 #include "compress/base/lines.h"
+#include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "files/reader.h"
+#include "files/subset.h"
+#include "files/templates.h"
+#include "layouts/layout.h"
 
 namespace compress::data {
 
@@ -16,45 +20,12 @@ namespace {
 
 constexpr size_t piece = size_t{16} << 20;  // bytes; a multiple of the page size
 
-std::string nearest_file(const fs::path& file) {
-  std::error_code failed;
-  fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  if (!fs::is_directory(folder, failed)) return str("there is no folder ", folder.string());
-  std::vector<std::string> names;
-  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end;
-       entry.increment(failed)) {
-    names.push_back(entry->path().filename().string());
-    if (names.size() == 10000) break;
-  }
-  std::string near = nearest(file.filename().string(), names);
-  return near.empty() ? str("nothing in ", folder.string(), " has a similar name")
-                      : str("did you mean ", (file.parent_path() / near).string(), "?");
-}
-
-std::unique_ptr<MappedFile> map_file(const fs::path& file) {
-  std::error_code failed;
-  auto status = fs::status(file, failed);
-  if (!fs::exists(status))
-    throw Error(ErrorKind::data, "the data file does not exist", file.string(), nearest_file(file));
-  if (!fs::is_regular_file(status))
-    throw Error(
-        ErrorKind::data,
-        fs::is_directory(status) ? "this is a folder, not a data file" : "not a regular file",
-        file.string(), "name one file, not a folder or a pipe");
-  if (fs::file_size(file, failed) == 0 && !failed)
-    throw Error(ErrorKind::data, "the data file is empty", file.string());
-  try {
-    return std::make_unique<MappedFile>(file);
-  } catch (const Error& error) {
-    throw Error(ErrorKind::data, "the data file cannot be read: " + error.message(), file.string(),
-                error.hint());
-  }
-}
-
 }  // namespace
 
 std::optional<Format> format_by_extension(const fs::path& file) {
-  std::string extension = lower_ascii(file.extension().string());
+  // Of several files that of the first one counts.
+  const std::string name = file.native().substr(0, file.native().find(" + "));
+  std::string extension = lower_ascii(without_compression(trim(name)).extension().string());
   if (extension == ".tsv" || extension == ".tab") return Format::tsv;
   if (extension == ".csv") return Format::csv;
   if (extension == ".jsonl" || extension == ".ndjson") return Format::jsonl;
@@ -103,7 +74,20 @@ std::string cited(std::string_view text) {
   return "\"" + shown + (end < text.size() ? "...\"" : "\"");
 }
 
-Source::Source(const fs::path& file, Examine examined) : file_(file), map_(map_file(file)) {
+bool can_be_read(const std::string& file) {
+  if (file == "-") return true;
+  try {
+    std::error_code failed;
+    for (const fs::path& each : files_behind(file))
+      if (each != "-" && !fs::is_regular_file(each, failed)) return false;
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+Source::Source(const fs::path& file, Examine examined)
+    : file_(file), contents_(open_contents(file)) {
   if (examined == Examine::now) examine(nullptr);
 }
 
@@ -132,10 +116,10 @@ void Source::examine(Sha256* hash) {
 }
 
 void Source::passed(const char* at) {
-  if (at == nullptr || at < map_->data() + passed_ + piece) return;
-  size_t end = static_cast<size_t>(at - map_->data()) / piece * piece;
+  if (at == nullptr || at < bytes().data() + passed_ + piece) return;
+  size_t end = static_cast<size_t>(at - bytes().data()) / piece * piece;
   // Advice: where the system does not take it, only more memory counts as used.
-  ::madvise(const_cast<char*>(map_->data()) + passed_, end - passed_, MADV_DONTNEED);
+  ::madvise(const_cast<char*>(bytes().data()) + passed_, end - passed_, MADV_DONTNEED);
   passed_ = end;
 }
 
@@ -144,18 +128,40 @@ std::string_view Source::text() const {
 }
 
 std::string Source::place(int64_t line) const {
-  return str(file_.string(), ":", line);
+  return place_in(file_, line);
 }
 
-std::unique_ptr<Reader> open_reader(Source& source, const DatasetOptions& options,
-                                    std::vector<Column> columns) {
+namespace {
+
+std::unique_ptr<Reader> open_plain(Source& source, const DatasetOptions& options,
+                                   std::vector<Column> columns) {
   Format format = format_of(options, source.file());
-  if (format == Format::jsonl) return open_jsonl(source, std::move(columns));
+  if (format == Format::jsonl) {
+    const PublishedLayout* layout = find_layout(options.layout);
+    return layout != nullptr && layout->rows != nullptr
+               ? open_made_rows(source, layout->rows, std::move(columns))
+               : open_jsonl(source, std::move(columns));
+  }
   if (format == Format::conll) return open_conll(source, std::move(columns));
   if (format == Format::squad) return open_squad(source);
   bool csv = format == Format::csv;
   return open_delimited(source, csv ? ',' : '\t', options.quoting.value_or(csv), options.header,
                         std::move(columns));
+}
+
+}  // namespace
+
+std::unique_ptr<Reader> open_reader(Source& source, const DatasetOptions& options,
+                                    std::vector<Column> columns) {
+  auto open = [&](std::vector<Column> plain) {
+    return open_plain(source, options, std::move(plain));
+  };
+  std::unique_ptr<Reader> reader =
+      any_template(columns) && format_of(options, source.file()) != Format::squad
+          ? open_templates(source, columns, open)
+          : open(std::move(columns));
+  if (!options.subset || source.file() != options.train.file) return reader;
+  return open_subset(source, options, std::move(reader));
 }
 
 void BadRows::add(int64_t line, std::string what, std::string hint) {
@@ -165,13 +171,20 @@ void BadRows::add(int64_t line, std::string what, std::string hint) {
   ++count_;
 }
 
-void BadRows::raise(const Source& source, int64_t rows) const {
-  if (count_ == 0) return;
+std::string BadRows::told(int64_t rows, const char* verdict) const {
   std::string list = list_;
   if (count_ > 5) list += str("\n    and ", with_commas(count_ - 5), " more");
-  throw Error(ErrorKind::data,
-              str(with_commas(count_), " of ", with_commas(rows), " rows cannot be used:", list),
-              source.place(first_line_), hint_);
+  return str(with_commas(count_), " of ", with_commas(rows), " rows ", verdict, list);
+}
+
+void BadRows::raise(const Source& source, int64_t rows) const {
+  if (count_ == 0) return;
+  throw Error(ErrorKind::data, told(rows, "cannot be used:"), source.place(first_line_), hint_);
+}
+
+void BadRows::warn(const Source& source, int64_t rows) const {
+  if (count_ > 0)
+    log::warn(str(source.place(first_line_), ": ", told(rows, "are skipped (bad_rows: skip):")));
 }
 
 }  // namespace compress::data

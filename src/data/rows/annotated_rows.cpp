@@ -128,14 +128,22 @@ void RowStream::tokenise_words() {
     });
   });
   chunk_.offsets = {0};
+  std::vector<bool> lacking(rows.size(), false);
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].ids.empty())
+    if (rows[i].ids.empty()) {
       empty_.add(chunk_.lines[i], "the text has no tokens", "remove rows without text");
+      lacking[i] = skips_bad_;
+      if (skips_bad_) continue;
+    }
     chunk_.ids.append(rows[i].ids);
     chunk_.token_classes.append(rows[i].classes);
     chunk_.offsets.push_back(static_cast<int64_t>(chunk_.ids.size()));
     chunk_.first_lengths.push_back(static_cast<int32_t>(rows[i].first_length));
   }
+  text::PackedIds none;
+  none.offsets.assign(rows.size() + 1, 0);
+  none.first_lengths.assign(rows.size(), 0);
+  if (skips_bad_) drop_rows(none, lacking, chunk_);  // of what else the chunk holds of rows
 }
 
 void RowStream::tokenise_passages() {
@@ -153,6 +161,7 @@ void RowStream::tokenise_passages() {
   chunk_.offsets = {0};
   for (size_t i = 0; i < rows.size(); ++i) {
     if (!rows[i].problem.empty()) unusable_.add(lines[i], rows[i].problem, rows[i].hint);
+    if (!rows[i].problem.empty() && skips_bad_) continue;
     for (size_t window = 0; window < rows[i].windows.starts.size(); ++window) {
       add_window(rows[i].windows, window, rows[i].answer, lines[i], chunk_);
       if (!weights.empty()) chunk_.weights.push_back(weights[i]);
@@ -181,17 +190,20 @@ Passages read_passages(const Split& split, const PassageSource& from,
   Passages passages;
   Record record;
   const int64_t rows = options.limit.value_or(std::numeric_limits<int64_t>::max());
-  for (int64_t row = 0; row < rows && reader->next(record); ++row) {
+  const bool placed = layout_of(options).places;
+  while (static_cast<int64_t>(passages.examples.size()) < rows && reader->next(record)) {
     if (!record.problem.empty()) continue;
-    Windows windows = cut_passage(tokenizer, record.cells[0], record.cells[1], options.max_length,
-                                  options.stride);
+    Asked asked = ask(options, tokenizer, record.cells[0], record.cells[1], record.cells[2],
+                      placed ? record.cells[3] : std::string_view());
+    if (!asked.problem.empty()) continue;  // as load_split() with `bad_rows: skip`
+    const Windows& windows = asked.windows;
     for (size_t i = 0; i < windows.starts.size(); ++i)
       passages.windows.push_back({static_cast<int64_t>(passages.examples.size()),
                                   static_cast<int64_t>(windows.front.size()), windows.starts[i],
                                   windows.count(i)});
     Passages::Example& example = passages.examples.emplace_back();
     example.text = record.cells[1];
-    example.tokens = std::move(windows.ranges);
+    example.tokens = std::move(asked.windows.ranges);
     for (std::string_view answer : list_items(record.cells[2]))
       example.answers.emplace_back(answer);
     source.forget();

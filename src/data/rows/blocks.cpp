@@ -45,11 +45,12 @@ void drop_ends(text::PackedIds& packed, int32_t token) {
 namespace {
 
 template <class T>
-void keep_rows(const std::vector<size_t>& rows, Array<T>& column) {
+void keep_rows(const std::vector<size_t>& rows, Array<T>& column, size_t each = 1) {
   if (column.empty()) return;
   std::vector<T> kept;
-  kept.reserve(rows.size());
-  for (size_t row : rows) kept.push_back(column[row]);
+  kept.reserve(rows.size() * each);
+  for (size_t row : rows)
+    for (size_t i = 0; i < each; ++i) kept.push_back(column[row * each + i]);
   column = std::move(kept);
 }
 
@@ -74,6 +75,34 @@ int64_t drop_empty(text::PackedIds& packed, int64_t special, Split& chunk) {
   keep_rows(rows, chunk.weights);
   keep_rows(rows, chunk.groups);
   return dropped;
+}
+
+void drop_rows(text::PackedIds& packed, const std::vector<bool>& marked, Split& chunk) {
+  const auto choices = static_cast<size_t>(chunk.choices), count = marked.size();
+  std::vector<size_t> rows;
+  for (size_t first = 0; first < count; first += choices) {
+    const auto begin = marked.begin() + static_cast<std::ptrdiff_t>(first);
+    if (std::find(begin, begin + static_cast<std::ptrdiff_t>(choices), true) !=
+        begin + static_cast<std::ptrdiff_t>(choices))
+      continue;
+    for (size_t i = 0; i < choices; ++i) rows.push_back(first + i);
+  }
+  if (rows.size() == count) return;
+  text::PackedIds kept;
+  kept.offsets.push_back(0);
+  for (const size_t row : rows) {
+    const std::span<const int32_t> ids = packed.text(static_cast<int64_t>(row));
+    kept.ids.insert(kept.ids.end(), ids.begin(), ids.end());
+    kept.offsets.push_back(static_cast<int64_t>(kept.ids.size()));
+    kept.first_lengths.push_back(packed.first_lengths[row]);
+  }
+  packed = std::move(kept);
+  keep_rows(rows, chunk.soft, chunk.soft.size() / std::max<size_t>(1, count));
+  keep_rows(rows, chunk.lines);
+  keep_rows(rows, chunk.classes);
+  keep_rows(rows, chunk.values);
+  keep_rows(rows, chunk.weights);
+  keep_rows(rows, chunk.groups);
 }
 
 text::PackedIds alternated(const text::PackedIds& first, const text::PackedIds& second) {

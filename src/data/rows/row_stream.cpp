@@ -33,7 +33,7 @@ RowStream::RowStream(Source& source, const DatasetOptions& options,
       pair_(layout_of(options).pair || head.choices > 1),
       target_(layout_of(options).target),
       placed_(layout_of(options).places),
-      drops_(facts_of(head.task).leaves_out_empty && !target_),
+      drops_(facts_of(head.task).leaves_out_empty && !target_ && options.bad_rows.empty()),
       max_length_(options.concatenate ? 0 : options.max_length),
       max_target_length_(options.max_target_length),
       end_(head.task == Task::language_model && options.append_end ? tokenizer.special_ids().eos
@@ -42,15 +42,16 @@ RowStream::RowStream(Source& source, const DatasetOptions& options,
       wanted_(options.limit.value_or(std::numeric_limits<int64_t>::max())),
       chunk_(without_rows(head)),
       reader_(open_reader(source, options, layout_of(options).columns)),
-      targets_(options, chunk_) {
+      targets_(options, chunk_),
+      skips_bad_(skips_bad_rows(options)) {
   if (options.concatenate) blocks_.emplace(options.max_length);
 }
 
 const Split* RowStream::next() {
   while (read()) {
-    if (unusable_.any()) continue;
+    if (unusable_.any() && !skips_bad_) continue;
     kind_of(chunk_.task).tokenise(*this);
-    if (!empty_.any() && chunk_.rows() > 0) return &chunk_;
+    if ((!empty_.any() || skips_bad_) && chunk_.rows() > 0) return &chunk_;
   }
   raise();
   return blocks_ && blocks_->finish(chunk_) ? &chunk_ : nullptr;
@@ -74,7 +75,10 @@ bool RowStream::read() {
   targets_.words().clear();
   source_.forget();
   size_t bytes = 0;
-  while (first_.size() < most_rows && bytes < most_bytes && rows_ - dropped_ < wanted_ &&
+  auto left_out = [this] {
+    return dropped_ + (skips_bad_ ? unusable_.count() + empty_.count() : 0);
+  };
+  while (first_.size() < most_rows && bytes < most_bytes && rows_ - left_out() < wanted_ &&
          reader_->next(record_)) {
     ++rows_;
     if (!record_.problem.empty()) {
@@ -85,10 +89,33 @@ bool RowStream::read() {
       ++skipped_;
       continue;
     }
-    bytes += take_texts();
+    const size_t taken = take_texts();
+    const int64_t before = unusable_.count();
     targets_.row(record_, unusable_);
+    if (skips_bad_ && unusable_.count() > before)
+      take_back();
+    else
+      bytes += taken;
   }
   return !first_.empty();
+}
+
+void RowStream::take_back() {
+  const auto rows = static_cast<size_t>(chunk_.choices);
+  for (auto* texts : {&first_, &second_, &answers_, &places_})
+    texts->resize(texts->size() - std::min(rows, texts->size()));
+  // Of the row's targets those that were read; where one was bad, the ones behind it were not.
+  const size_t lines = chunk_.lines.size() - rows;
+  chunk_.lines.edit().resize(lines);
+  auto cut = [&](auto& array, size_t each) {
+    if (array.size() > lines * each) array.edit().resize(lines * each);
+  };
+  cut(chunk_.classes, 1);
+  cut(chunk_.values, 1);
+  cut(chunk_.weights, 1);
+  cut(chunk_.groups, 1);
+  cut(chunk_.soft, std::max<size_t>(1, targets_.soft().size()));
+  if (targets_.words().size() > lines) targets_.words().resize(lines);
 }
 
 // Keeps the record's texts; their bytes.
@@ -120,6 +147,7 @@ size_t RowStream::take_texts() {
 void RowStream::tokenise_texts() {
   text::PackedIds packed =
       encode(first_, pair_ ? std::span(second_) : std::span(second_).first(0), max_length_);
+  lacking_.assign(static_cast<size_t>(packed.count()), false);
   if (drops_)
     dropped_ += drop_empty(packed, special(max_length_), chunk_);
   else
@@ -137,6 +165,7 @@ void RowStream::tokenise_texts() {
   } else if (end_ >= 0) {
     append_token(packed, end_, max_length_);
   }
+  if (skips_bad_) drop_rows(packed, lacking_, chunk_);
   chunk_.ids = std::move(packed.ids);
   chunk_.offsets = std::move(packed.offsets);
   chunk_.first_lengths.edit().assign(packed.first_lengths.begin(), packed.first_lengths.end());
@@ -150,9 +179,11 @@ int64_t RowStream::special(int64_t max_length) const {
 
 void RowStream::find_empty(const text::PackedIds& packed, int64_t special, const char* what) {
   for (int64_t row = 0; row < packed.count(); ++row)
-    if (static_cast<int64_t>(packed.text(row).size()) <= special)
+    if (static_cast<int64_t>(packed.text(row).size()) <= special) {
       empty_.add(chunk_.lines[row], str("the ", what, " has no tokens"),
                  str("remove rows without ", what));
+      lacking_[static_cast<size_t>(row)] = true;
+    }
 }
 
 text::PackedIds RowStream::encode(std::span<const std::string_view> first,
@@ -185,12 +216,20 @@ void RowStream::find_refused(std::span<const std::string_view> first,
 }
 
 void RowStream::raise() const {
-  unusable_.raise(source_, rows_);
+  if (skips_bad_) {
+    unusable_.warn(source_, rows_);
+    empty_.warn(source_, rows_);
+    if (rows_ > 0 && unusable_.count() + empty_.count() + skipped_ == rows_)
+      throw Error(ErrorKind::data, str("none of ", with_commas(rows_), " rows can be used"),
+                  source_.file().string(), "the warnings above name the first of them");
+  } else {
+    unusable_.raise(source_, rows_);
+  }
   if (rows_ == 0)
     throw Error(
         ErrorKind::data, "the data file has no rows", source_.file().string(),
         header_ ? "its first row was read as the header; `header: false` if it is data" : "");
-  empty_.raise(source_, rows_);
+  if (!skips_bad_) empty_.raise(source_, rows_);
   if (rows_ == dropped_)
     throw Error(ErrorKind::data, str("none of ", with_commas(rows_), " rows has a text"),
                 source_.file().string());

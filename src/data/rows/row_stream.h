@@ -19,6 +19,9 @@ void drop_ends(text::PackedIds& packed, int32_t token);
 // Leaves out the texts that have no tokens but `special` ones, with what `chunk` holds of their
 // rows (lines, weights, groups). How many they were.
 int64_t drop_empty(text::PackedIds& packed, int64_t special, Split& chunk);
+// Leaves out the marked texts with all that `chunk` holds of their rows; of an example with choices,
+// one marked text takes the others with it.
+void drop_rows(text::PackedIds& packed, const std::vector<bool>& marked, Split& chunk);
 // Each text of `first`, followed by that of `second`; first_lengths are those of `first`.
 text::PackedIds alternated(const text::PackedIds& first, const text::PackedIds& second);
 
@@ -68,6 +71,8 @@ class RowStream {
   // Special tokens that every text has; -1 where a row has no room for others.
   int64_t special(int64_t max_length) const;
   void find_empty(const text::PackedIds& packed, int64_t special, const char* what);
+  // With `bad_rows: skip`: takes back the last row, which cannot be used.
+  void take_back();
   // Throws the error of the first text that the tokenizer refuses, with its row's place.
   void find_refused(std::span<const std::string_view> first,
                     std::span<const std::string_view> second, const text::EncodeOptions& how) const;
@@ -88,6 +93,8 @@ class RowStream {
   std::vector<std::string_view> first_, second_;    // views of the source
   std::vector<std::string_view> answers_, places_;  // the same (span)
   std::optional<Blocks> blocks_;
+  const bool skips_bad_;
+  std::vector<bool> lacking_;  // texts at hand that have no token, or whose target has none
   int64_t rows_ = 0, dropped_ = 0, skipped_ = 0;
   BadRows unusable_, empty_;
 };

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <unordered_set>
 
 #include "compress/base/error.h"
 #include "compress/base/hash.h"
+#include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
 #include "files/annotated.h"
@@ -35,8 +37,39 @@ struct TextHash {
   size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
 };
 
+// Two names that are one number ("1" and "1.0", as a table with gaps writes it), or one word but
+// for capitals: the first pair, or two empty texts.
+std::pair<std::string, std::string> one_class_twice(const std::vector<std::string>& names,
+                                                    bool numbers) {
+  std::map<std::string, std::string> seen;
+  for (const std::string& name : names) {
+    std::string same = lower_ascii(name);
+    if (numbers) {
+      const std::optional<double> value = parse_number(name);
+      if (!value) continue;
+      // A name with zeros before it ("01") is a name.
+      same = name.find('.') == std::string::npos ? name : shortest(*value);
+    }
+    const auto [first, is_new] = seen.emplace(std::move(same), name);
+    if (!is_new) return {first->second, name};
+  }
+  return {};
+}
+
+void judge_names(const std::vector<std::string>& names, const Source& source) {
+  if (const auto [one, other] = one_class_twice(names, true); !one.empty())
+    throw Error(ErrorKind::data,
+                str("the labels ", cited(one), " and ", cited(other), " are the same number"),
+                source.file().string(),
+                "write it one way; to keep them as two classes, name the classes in `labels`");
+  if (const auto [one, other] = one_class_twice(names, false); !one.empty())
+    log::warn(str(source.file().string(), ": the classes ", cited(one), " and ", cited(other),
+                  " differ in capitals alone; `labels` names the classes that are meant"));
+}
+
 // The distinct labels of the training file.
-std::vector<std::string> found_names(const DatasetOptions& options, Examine examine) {
+std::vector<std::string> found_names(DatasetOptions options, Examine examine) {
+  options.subset.reset();  // whatever the subset
   Source source(split_file(options, "train"), examine);
   const bool words = kind_of(options).text_kind() == CellKind::words;
   auto reader =
@@ -64,7 +97,7 @@ std::vector<std::string> found_names(const DatasetOptions& options, Examine exam
     }
     source.forget();
   }
-  bad.raise(source, rows);
+  if (!skips_bad_rows(options)) bad.raise(source, rows);
   if (rows == 0) throw Error(ErrorKind::data, "the data file has no rows", source.file().string());
   if (distinct.empty()) every_row_skipped(source, rows);
   std::vector<std::string> names(distinct.begin(), distinct.end());
@@ -73,6 +106,7 @@ std::vector<std::string> found_names(const DatasetOptions& options, Examine exam
                 source.file().string(),
                 "there is nothing to learn; to read such a file all the same, name the classes in "
                 "`labels`");
+  judge_names(names, source);
   sort_names(names);
   return names;
 }
@@ -117,6 +151,7 @@ void add_row_columns(const DatasetOptions& options, Layout& layout) {
   };
   add(options.weight, layout.weight);
   add(options.group, layout.group);
+  add(options.id, layout.id);
 }
 
 }  // namespace
@@ -193,7 +228,8 @@ TargetReader::TargetReader(const DatasetOptions& options, Split& split)
       skipped_(options.skip_labels),
       first_(layout_of(options).targets),
       weight_(layout_of(options).weight),
-      group_(layout_of(options).group) {
+      group_(layout_of(options).group),
+      id_(layout_of(options).id) {
   if (split.task != Task::classification || options.soft_labels.empty()) return;
   // The caller's classes may be in another order than the columns; they are matched by name.
   std::vector<std::string> names = label_names(options);
@@ -219,6 +255,7 @@ bool TargetReader::skips(const Record& record) const {
 void TargetReader::row(const Record& record, BadRows& bad) {
   if (weight_) add_weight(record, record.cells[*weight_], bad);
   if (group_) add_group(record, record.cells[*group_], bad);
+  if (id_) check_id(record, record.cells[*id_], bad);
   kind_.read(record, *this, bad);
 }
 
@@ -245,6 +282,17 @@ void TargetReader::add_group(const Record& record, std::string_view cell, BadRow
     split_.groups.push_back(group_number(cell));
   if (trim(cell).empty())
     bad.add(record.line, "an empty group", "rows of one query have the same text there");
+}
+
+void TargetReader::check_id(const Record& record, std::string_view cell, BadRows& bad) {
+  const std::string_view id = trim(cell);
+  if (id.empty()) return bad.add(record.line, "an empty id");
+  const auto [before, is_new] = ids_.emplace(group_number(id), record.line);
+  if (!is_new)
+    bad.add(record.line,
+            str("the id ", cited(id), " is also that of the row at ",
+                place_in(split_.file, before->second)),
+            "`bad_rows: skip` keeps the first of them");
 }
 
 }  // namespace compress::data

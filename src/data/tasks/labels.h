@@ -19,7 +19,8 @@ struct Layout {
   std::vector<Column> columns;
   size_t targets = 0;  // index of the first target column
   bool pair = false, target = false, places = false;
-  std::optional<size_t> weight, group;  // index of their column, which for groups may be a text's
+  // Index of their column, which for groups and ids may be one that is there already.
+  std::optional<size_t> weight, group, id;
 };
 Layout layout_of(const DatasetOptions& options);
 
@@ -76,12 +77,14 @@ class TargetReader {
  private:
   void add_weight(const Record& record, std::string_view cell, BadRows& bad);
   void add_group(const Record& record, std::string_view cell, BadRows& bad);
+  void check_id(const Record& record, std::string_view cell, BadRows& bad);
 
   Split& split_;
   const TaskKind& kind_;
   ClassIndex classes_, skipped_;
   size_t first_;  // the first target column
-  std::optional<size_t> weight_, group_;
+  std::optional<size_t> weight_, group_, id_;
+  std::unordered_map<int64_t, int64_t> ids_;  // numbers of the ids that were seen, their lines
   std::vector<size_t> soft_;
   std::vector<std::vector<int32_t>> words_;
 };

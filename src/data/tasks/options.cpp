@@ -2,7 +2,9 @@
 #include <map>
 #include <set>
 
+#include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "files/templates.h"
 #include "tasks/task.h"
 
 namespace compress::data {
@@ -19,9 +21,12 @@ Mark at(const Mark& mark, const std::string& key) {
 }
 
 void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) {
-  if (o.train.empty() && o.validation.empty() && o.test.empty())
+  if (o.train.empty() && o.validation.empty() && o.test.empty() && !o.submission)
     problems.add(mark, "the data set names no file",
                  "give at least one of train, validation and test");
+  if (!o.folder.empty() && o.layout.empty())
+    problems.add(at(mark, "folder"), "`folder` is where a layout's files are",
+                 "add `layout`, or name the files");
   for (const auto& [part, origin] : parts_of(o))
     if (o.format.empty() && !origin->file.empty() && !format_by_extension(origin->file)) {
       problems.add(mark, str("the extension of ", origin->file, " does not tell its format"),
@@ -34,6 +39,9 @@ void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) 
   if (o.train_limit && o.train.empty())
     problems.add(at(mark, "train_limit"), "the data set has no training part",
                  "use `limit`, or add `train`");
+  if (o.subset && !o.train.stage.empty())
+    problems.add(at(mark, "subset"), "`subset` needs a training file, not a stage's rows",
+                 "use `limit`");
   if (o.cache.empty())
     problems.add(at(mark, "cache"), "an empty name of a folder", "auto, off, or a folder");
   if (o.format != "jsonl") return;
@@ -42,7 +50,25 @@ void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) 
   if (!o.header) problems.add(at(mark, "header"), "jsonl has no header", "leave `header` out");
 }
 
+// A name that is a template must be one.
+void check_template(const std::string& key, const std::string& column, const Mark& mark,
+                    Problems& problems) {
+  try {
+    columns_in(column);
+  } catch (const Error& error) {
+    problems.add(at(mark, key), error.message(), error.hint());
+  }
+}
+
 void check_columns(const DatasetOptions& o, const Mark& mark, Problems& problems) {
+  if (o.text.empty())
+    problems.add(mark, "missing required key 'text' in data set",
+                 "text: column of the text, or a template of several: \"{premise} so {choice}\"");
+  for (const auto& [key, column] :
+       {std::pair("text", &o.text), {"pair", &o.pair}, {"label", &o.label}, {"target", &o.target},
+        {"answer", &o.answer}, {"group", &o.group}, {"weight", &o.weight}, {"id", &o.id}})
+    check_template(key, *column, mark, problems);
+  for (const std::string& column : o.choices) check_template("choices", column, mark, problems);
   std::set<std::string> used{o.text};
   auto use = [&](const std::string& key, const std::string& column) {
     if (!column.empty() && !used.insert(column).second)
@@ -63,7 +89,8 @@ void check_columns(const DatasetOptions& o, const Mark& mark, Problems& problems
 
 // Columns of rows, which files of words and of passages do not have.
 void check_row_columns(const DatasetOptions& o, const Mark& mark, Problems& problems) {
-  for (const auto& [key, column] : {std::pair("weight", &o.weight), {"group", &o.group}}) {
+  for (const auto& [key, column] :
+       {std::pair("weight", &o.weight), {"group", &o.group}, {"id", &o.id}}) {
     if (column->empty()) continue;
     if (o.format == "conll" || o.format == "squad")
       problems.add(at(mark, key), str("a ", o.format, " file has no columns of rows"),
@@ -157,17 +184,23 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
   using O = DatasetOptions;
   static const auto description =
       recipe::Options<O>("data set")
+          .field("layout", &O::layout,
+                 "a benchmark's published form (glue/sst2), which fills in the keys that are left "
+                 "out: files, columns, classes, metrics")
+          .field("folder", &O::folder, "folder of the layout's files")
           .field("format", &O::format, "form of the files; left out, their extension says it")
           .one_of({"tsv", "csv", "jsonl", "conll", "squad"})
           .field("train", &O::train,
-                 "file that is trained on, or {stage: NAME}, the rows that an earlier stage leaves")
+                 "file that is trained on, or {stage: NAME}, the rows that an earlier stage leaves; "
+                 "a list of files or a pattern (part-*.tsv) is read as one, .gz and .zst are "
+                 "decompressed, \"-\" is standard input")
           .field("validation", &O::validation, "file for evaluation during training")
           .field("test", &O::test, "file for the final evaluation")
           .field(
               "text", &O::text,
               "column of the text (span: the question; token_classification: a list of words): a "
-              "name of the header, or a number from 0")
-          .required()
+              "name of the header, or a number from 0 (-1: the last); or a template of several: "
+              "\"{age} years, {job}\"")
           .field("pair", &O::pair, "column of the second text of a pair (span: the passage)")
           .field("label", &O::label,
                  "column of the class name or score; of the list of the words' class names; of the "
@@ -211,6 +244,19 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .field("group", &O::group,
                  "column of a text or number that the rows of one query share, for metrics that "
                  "rank (map, mrr, precision@k, recall@k, ndcg); it may be that of `text` or `pair`")
+          .field("id", &O::id,
+                 "column of what names a row; a second row of the same name cannot be used")
+          .field("metrics", &O::metrics,
+                 "what is scored where a stage names no metrics; left out, those of the task")
+          .field("bad_rows", &O::bad_rows,
+                 "rows that cannot be used: refuse them (all are counted, the first five named), or "
+                 "skip them with a warning that names them; left out, as refuse, but rows without "
+                 "text are skipped by language_model and unlabelled, and groups may lack a positive "
+                 "row")
+          .one_of({"refuse", "skip"})
+          .field("subset", &O::subset, "which rows of the training file are read")
+          .field("submission", &O::submission,
+                 "rows without labels that `compress evaluate --submission` answers")
           .field("header", &O::header, "whether the first row names the columns (tsv, csv)")
           .field("quoting", &O::quoting,
                  "whether \"...\" encloses a cell (RFC 4180); left out, yes for csv and no for tsv")
@@ -249,48 +295,3 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
 }
 
 }  // namespace compress::data
-
-namespace compress::recipe {
-
-namespace {
-
-struct FromStage {
-  RowsReference stage;
-  static const Options<FromStage>& options() {
-    static const auto description =
-        Options<FromStage>("rows of a stage")
-            .field("stage", &FromStage::stage, "an earlier stage that leaves rows")
-            .required();
-    return description;
-  }
-};
-
-}  // namespace
-
-std::string Type<data::Origin>::name() {
-  return Type<std::string>::name();
-}
-
-Json Type<data::Origin>::schema() {
-  return Json{{"anyOf", Json::array({Type<std::string>::schema(), Type<FromStage>::schema()})}};
-}
-
-bool Type<data::Origin>::read(const Node& node, data::Origin& value, Problems& problems) {
-  value.mark = node.mark;
-  if (node.kind != Node::Kind::map) return Type<std::string>::read(node, value.file, problems);
-  FromStage from;
-  if (!Type<FromStage>::read(node, from, problems)) return false;
-  value.stage = from.stage;
-  return true;
-}
-
-Node Type<data::Origin>::write(const data::Origin& value) {
-  return value.stage.empty() ? Node::text(value.file) : Type<FromStage>::write({value.stage});
-}
-
-void Type<data::Origin>::references(const data::Origin& value, const std::string& path,
-                                    std::vector<Referred>& found) {
-  add_references(value.stage, path, found);
-}
-
-}  // namespace compress::recipe

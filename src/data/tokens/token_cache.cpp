@@ -11,6 +11,7 @@
 #include "compress/base/hash.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
+#include "layouts/layout.h"
 #include "rows/row_stream.h"
 #include "tasks/task.h"
 #include "tokens/token_layout.h"
@@ -146,6 +147,8 @@ std::vector<std::string> cached_names(const fs::path& folder, const DatasetOptio
                         options.header,     options.quoting.value_or(format == Format::csv)};
   if (kind_of(options).text_kind() == CellKind::words) key.push_back("words");
   if (!options.skip_labels.empty()) key.push_back({{"skip", options.skip_labels}});
+  if (const PublishedLayout* layout = find_layout(options.layout); layout && layout->rows)
+    key.push_back({{"layout", options.layout}});
   const fs::path note = folder / (compress::sha256(dumped(key)).substr(0, 32) + ".classes");
   std::vector<std::string> names = parse_names(read_note(note));
   if (!names.empty()) return names;

@@ -342,7 +342,8 @@ void Workbench::score_teacher(const Taught& taught, const StageOptions& stage, P
   how.tokenizer = &tokenizer(taught.tokenizer);
   how.progress = stage.name + "  teacher";
   std::string select = !asked.metric.empty() ? asked.metric : options.evaluate.select;
-  how.metrics = select.empty() ? eval::default_metrics(config) : std::vector<std::string>{select};
+  how.metrics = select.empty() ? eval::default_metrics(config, data::metrics_of(data))
+                               : std::vector<std::string>{select};
   eval::Evaluation found =
       eval::evaluate(*taught.model, split(options.data, "validation", taught.tokenizer), how);
   const Metric& metric = found.metrics.front();

@@ -43,10 +43,16 @@ class Checker {
 
  private:
   void check_data(const data::DatasetOptions& data) {
+    for (const recipe::MetricReference& metric : data.metrics) check_metric(metric);
     for (const auto& [part, origin] : data::parts_of(data)) {
       if (!origin->stage.empty() && options_.stage(origin->stage) == nullptr)
         unknown_stage(origin->stage);
-      if (origin->file.empty() || std::filesystem::is_regular_file(origin->file)) continue;
+      if (origin->file.empty() || data::can_be_read(origin->file)) continue;
+      if (std::filesystem::is_directory(origin->file)) {
+        problems_.add(origin->mark, "'" + origin->file + "' is a folder, not a file",
+                      "name its files, or all of them: " + origin->file + "/*.tsv");
+        continue;
+      }
       problems_.add(origin->mark, "the file '" + origin->file + "' does not exist",
                     "paths are relative to the folder that compress runs in; the README names the "
                     "fetch command");

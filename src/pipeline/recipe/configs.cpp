@@ -70,7 +70,9 @@ void Configs::check_metric(const recipe::Reference& metric, const nn::ModelConfi
 
 void Configs::check_metrics(const std::vector<recipe::MetricReference>& metrics,
                             const nn::ModelConfig& config, const std::string& dataset) const {
-  for (const recipe::MetricReference& metric : metrics) check_metric(metric, config, dataset);
+  const std::vector<recipe::MetricReference>& all =
+      metrics.empty() ? recipe_.dataset(dataset).metrics : metrics;
+  for (const recipe::MetricReference& metric : all) check_metric(metric, config, dataset);
 }
 
 namespace {
@@ -81,6 +83,7 @@ void check_columns(const data::DatasetOptions& data, Configs& configs) {
   std::vector<std::string> wanted = {data.text,   data.pair,   data.label,
                                      data.target, data.weight, data.group};
   wanted.insert(wanted.end(), data.soft_labels.begin(), data.soft_labels.end());
+  wanted = data::columns_of(wanted);
   for (const auto& [part, origin] : data::parts_of(data)) {
     if (origin->stage.empty()) continue;
     const StageOptions& source = *configs.recipe().stage(origin->stage);

@@ -3,6 +3,7 @@
 #include "compress/augment/augment.h"
 #include "compress/base/strings.h"
 #include "compress/constraint/constraint.h"
+#include "compress/data/layouts.h"
 #include "compress/eval/metric.h"
 #include "compress/objective/objective.h"
 #include "compress/optim/optim.h"
@@ -34,6 +35,13 @@ namespace {
 using recipe::ComponentInfo;
 using recipe::describe;
 
+std::string layout_list() {
+  std::vector<std::string> names;
+  for (const data::LayoutFacts& layout : data::layout_facts())
+    names.push_back("`" + layout.name + "` (" + layout.summary + ")");
+  return join(names, ", ");
+}
+
 // "section" is no role: nothing can be put in its place.
 ComponentInfo data_section() {
   return describe<data::DatasetOptions>(
@@ -48,7 +56,8 @@ ComponentInfo data_section() {
       "$COMPRESS_CACHE, else $XDG_CACHE_HOME/compress, else ~/.cache/compress. Anything in "
       "`tokenised/` may be deleted: what is missing or damaged is made again. An unchanged "
       "data file (size, inode, times of modification and change) is not read again to know "
-      "its hash. Where auto cannot write, rows stay in memory.");
+      "its hash. Where auto cannot write, rows stay in memory. Layouts: " +
+          layout_list() + ".");
 }
 
 ComponentInfo mix_section() {

@@ -22,9 +22,11 @@ constexpr const char* train_name = "train";
 
 // Reported metrics, with the selecting one among them.
 std::vector<std::string> metric_list(const train::EvaluationOptions& options,
-                                     const nn::ModelConfig& config) {
-  std::vector<std::string> names =
-      options.metrics.empty() ? eval::default_metrics(config) : recipe::names_of(options.metrics);
+                                     const nn::ModelConfig& config,
+                                     const data::DatasetOptions& data) {
+  std::vector<std::string> names = options.metrics.empty()
+                                       ? eval::default_metrics(config, data::metrics_of(data))
+                                       : recipe::names_of(options.metrics);
   const std::string& select = options.select;
   if (!select.empty() && std::find(names.begin(), names.end(), select) == names.end())
     names.push_back(select);
@@ -123,7 +125,8 @@ StageResult TrainStage::run(Bench& bench) const {
                 ", batch ", options.batch, ", ", nn::precision_name(job.precision), " on ",
                 job.device.str()));
   const std::vector<std::string> metrics =
-      metric_list(options.evaluate, nn::with_head(job.student->config(), options.evaluate.head));
+      metric_list(options.evaluate, nn::with_head(job.student->config(), options.evaluate.head),
+                  bench.recipe.dataset(options.data));
   job.evaluate = scorer(bench, options, prepared, metrics);
   complete(job, bench);
   train::Result trained = train::run(job, *prepared.binding);

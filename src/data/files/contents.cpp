@@ -1,0 +1,294 @@
+#include "files/contents.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+
+#include "compress/base/error.h"
+#include "compress/base/lines.h"
+#include "compress/base/strings.h"
+#include "files/fingerprint.h"
+
+namespace compress::data {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* standard_input = "-";
+
+std::string nearest_file(const fs::path& file) {
+  std::error_code failed;
+  fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder, failed)) return str("there is no folder ", folder.string());
+  std::vector<std::string> names;
+  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    names.push_back(entry->path().filename().string());
+    if (names.size() == 10000) break;
+  }
+  std::string near = nearest(file.filename().string(), names);
+  return near.empty() ? str("nothing in ", folder.string(), " has a similar name")
+                      : str("did you mean ", (file.parent_path() / near).string(), "?");
+}
+
+std::unique_ptr<MappedFile> map_file(const fs::path& file) {
+  std::error_code failed;
+  auto status = fs::status(file, failed);
+  if (failed == std::errc::permission_denied)
+    throw Error(ErrorKind::data, "the data file cannot be read: permission denied", file.string());
+  if (!fs::exists(status))
+    throw Error(ErrorKind::data, "the data file does not exist", file.string(), nearest_file(file));
+  if (!fs::is_regular_file(status))
+    throw Error(
+        ErrorKind::data,
+        fs::is_directory(status) ? "this is a folder, not a data file" : "not a regular file",
+        file.string(), "name one file, not a folder or a pipe; \"-\" is standard input");
+  if (fs::file_size(file, failed) == 0 && !failed)
+    throw Error(ErrorKind::data, "the data file is empty", file.string());
+  try {
+    return std::make_unique<MappedFile>(file);
+  } catch (const Error& error) {
+    throw Error(ErrorKind::data, "the data file cannot be read: " + error.message(), file.string(),
+                error.hint());
+  }
+}
+
+void read_standard_input(Scratch& out) {
+  std::string buffer(size_t{1} << 20, '\0');
+  for (;;) {
+    const ssize_t count = ::read(STDIN_FILENO, buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0)
+      throw Error(ErrorKind::data, str("standard input cannot be read: ", std::strerror(errno)),
+                  standard_input);
+    if (count == 0) break;
+    out.append(std::string_view(buffer).substr(0, static_cast<size_t>(count)));
+  }
+  if (out.size() == 0) throw Error(ErrorKind::data, "standard input is empty", standard_input);
+}
+
+// Whether `name` fits a pattern of "*" and "?".
+bool fits(std::string_view pattern, std::string_view name) {
+  size_t p = 0, n = 0, star = std::string_view::npos, from = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      from = n;
+    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
+      ++p;
+      ++n;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      n = ++from;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', p) == std::string_view::npos;
+}
+
+std::vector<fs::path> matching(const fs::path& pattern) {
+  std::error_code failed;
+  const fs::path folder = pattern.has_parent_path() ? pattern.parent_path() : fs::path(".");
+  const std::string wanted = pattern.filename().string();
+  std::vector<fs::path> found;
+  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    const std::string name = entry->path().filename().string();
+    if (name.front() != '.' && entry->is_regular_file(failed) && fits(wanted, name))
+      found.push_back(pattern.has_parent_path() ? folder / name : fs::path(name));
+  }
+  std::sort(found.begin(), found.end());
+  if (found.empty())
+    throw Error(ErrorKind::data, "no file fits the pattern", pattern.string(),
+                fs::is_directory(folder, failed) ? "" : str("there is no folder ", folder.string()));
+  return found;
+}
+
+// A file's part of contents that several make.
+struct Piece {
+  fs::path file;
+  int64_t first = 1;  // its first line, in the contents
+};
+
+struct Known {
+  std::shared_ptr<const Contents> contents;
+  std::vector<Piece> pieces;
+  std::vector<std::optional<Stamp>> stamps;
+};
+
+// What this process has made of names that are not plain files.
+class Register {
+ public:
+  std::mutex mutex;
+  std::map<std::string, Known> known;
+};
+Register& opened() {
+  static auto* all = new Register;
+  return *all;
+}
+
+std::vector<std::optional<Stamp>> stamps_of(const std::vector<fs::path>& files) {
+  std::vector<std::optional<Stamp>> stamps;
+  for (const fs::path& file : files)
+    stamps.push_back(file == standard_input ? std::nullopt : stamp_of(file));
+  return stamps;
+}
+
+// The text of one file, decompressed where it is packed.
+std::shared_ptr<Contents> read_one(const fs::path& file) {
+  auto contents = std::make_shared<Contents>();
+  if (file == standard_input) {
+    contents->scratch = std::make_unique<Scratch>();
+    read_standard_input(*contents->scratch);
+    contents->map = map_file(contents->scratch->path());
+  } else {
+    contents->map = map_file(file);
+  }
+  const Packed packed = packed_as(contents->bytes());
+  if (packed == Packed::no) {
+    if (without_compression(file) != file)
+      throw Error(ErrorKind::data, "this is no compressed file, as its name says", file.string(),
+                  "rename it, or compress it");
+    return contents;
+  }
+  auto text = std::make_shared<Contents>();
+  text->scratch = std::make_unique<Scratch>();
+  decompress(packed, contents->bytes(), file, *text->scratch);
+  if (text->scratch->size() == 0)
+    throw Error(ErrorKind::data, "the data file is empty", file.string());
+  text->map = map_file(text->scratch->path());
+  return text;
+}
+
+std::shared_ptr<Contents> join(const std::vector<fs::path>& files, std::vector<Piece>& pieces) {
+  auto whole = std::make_shared<Contents>();
+  whole->scratch = std::make_unique<Scratch>();
+  char end = 0;
+  int64_t lines = 0;
+  for (const fs::path& file : files) {
+    const std::shared_ptr<const Contents> one = read_one(file);
+    if (is_utf16(one->bytes()))
+      throw Error(ErrorKind::data, "the data file is UTF-16", file.string(), "convert it to UTF-8");
+    const std::string_view text = without_mark(one->bytes());
+    if (end == 0) end = line_end(text);
+    if (line_end(text) != end && text.find(end == '\n' ? '\r' : '\n') != std::string_view::npos)
+      throw Error(ErrorKind::data, "its lines end otherwise than those of the files before it",
+                  file.string(), "give all files one kind of line ends");
+    if (!pieces.empty()) whole->starts.push_back(whole->scratch->size());
+    pieces.push_back({file, lines + 1});
+    whole->scratch->append(text);
+    const std::string ends(text.empty() || text.back() == end ? 1 : 2, end);
+    whole->scratch->append(ends);
+    lines += std::count(text.begin(), text.end(), end) + static_cast<int64_t>(ends.size());
+  }
+  whole->map = map_file(whole->scratch->path());
+  return whole;
+}
+
+bool is_plain(const fs::path& file) {
+  std::error_code failed;
+  return file != standard_input && fs::exists(file, failed);
+}
+
+bool is_pattern(const fs::path& file) {
+  return file.filename().string().find_first_of("*?") != std::string::npos;
+}
+
+}  // namespace
+
+Scratch::Scratch() {
+  const char* folder = std::getenv("TMPDIR");
+  std::string name =
+      str(folder != nullptr && *folder != '\0' ? folder : "/tmp", "/compress-data-XXXXXX");
+  descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
+  if (descriptor_ < 0)
+    throw Error(ErrorKind::disk, str("no temporary file can be made: ", std::strerror(errno)), name,
+                "$TMPDIR names the folder");
+  ::unlink(name.c_str());
+}
+
+Scratch::~Scratch() {
+  ::close(descriptor_);
+}
+
+void Scratch::append(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0)
+      throw Error(ErrorKind::disk, str("a temporary file cannot be written: ", std::strerror(errno)),
+                  {}, "$TMPDIR names the folder in which decompressed data are put");
+    bytes.remove_prefix(static_cast<size_t>(count));
+    size_ += static_cast<uint64_t>(count);
+  }
+}
+
+std::string Scratch::path() const {
+  return str("/proc/self/fd/", descriptor_);
+}
+
+fs::path without_compression(const fs::path& file) {
+  const std::string end = lower_ascii(file.extension().string());
+  return end == ".gz" || end == ".zst" ? fs::path(file).replace_extension() : file;
+}
+
+std::vector<fs::path> files_behind(const fs::path& file) {
+  if (file == standard_input || is_plain(file)) return {file};
+  std::vector<fs::path> files;
+  for (std::string_view left = file.native();;) {
+    constexpr std::string_view between = " + ";
+    const size_t at = std::min(left.find(between), left.size());
+    const fs::path one(trim(left.substr(0, at)));
+    if (!is_plain(one) && is_pattern(one))
+      for (fs::path& each : matching(one)) files.push_back(std::move(each));
+    else
+      files.push_back(one);
+    if (at == left.size()) break;
+    left.remove_prefix(at + between.size());
+  }
+  return files;
+}
+
+std::shared_ptr<const Contents> open_contents(const fs::path& file) {
+  const std::vector<fs::path> files = files_behind(file);
+  if (files.size() == 1 && files[0] != standard_input) {
+    auto plain = std::make_shared<Contents>();
+    plain->map = map_file(files[0]);
+    if (packed_as(plain->bytes()) == Packed::no && without_compression(file) == file) return plain;
+  }
+  Register& all = opened();
+  std::lock_guard lock(all.mutex);
+  Known& known = all.known[file.string()];
+  std::vector<std::optional<Stamp>> stamps = stamps_of(files);
+  if (known.contents && known.stamps == stamps) return known.contents;
+  known.pieces.clear();
+  known.contents = files.size() == 1 ? std::shared_ptr<const Contents>(read_one(files[0]))
+                                     : join(files, known.pieces);
+  known.stamps = std::move(stamps);
+  return known.contents;
+}
+
+std::string place_in(const fs::path& file, int64_t line) {
+  Register& all = opened();
+  std::lock_guard lock(all.mutex);
+  const auto found = all.known.find(file.string());
+  if (found != all.known.end() && !found->second.pieces.empty()) {
+    const std::vector<Piece>& pieces = found->second.pieces;
+    auto at = std::upper_bound(pieces.begin(), pieces.end(), line,
+                               [](int64_t l, const Piece& piece) { return l < piece.first; });
+    if (at != pieces.begin()) --at;
+    return str(at->file.string(), ":", line - at->first + 1);
+  }
+  return str(file == standard_input ? "standard input" : file.string(), ":", line);
+}
+
+}  // namespace compress::data

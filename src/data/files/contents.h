@@ -1,0 +1,68 @@
+#pragma once
+// The bytes behind a data file's name: of a plain file as it lies, of compressed files, of several
+// files and of standard input as a temporary file without a name.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "compress/base/files.h"
+
+namespace compress::data {
+
+// A temporary file that is gone with its descriptor. It lies in $TMPDIR, else in /tmp: whoever
+// reads large compressed files needs room there.
+class Scratch {
+ public:
+  Scratch();  // Error{disk}
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  void append(std::string_view bytes);  // Error{disk}
+  uint64_t size() const { return size_; }
+  std::string path() const;  // by which this process can map it
+
+ private:
+  int descriptor_ = -1;
+  uint64_t size_ = 0;
+};
+
+struct Contents {
+  std::unique_ptr<Scratch> scratch;  // null: a plain file
+  std::unique_ptr<MappedFile> map;
+  std::vector<size_t> starts;  // where the second file begins, and those behind it
+  std::string_view bytes() const { return {map->data(), map->size()}; }
+};
+
+// The contents of what a part names (Origin::file). A name that exists is that file. Otherwise
+// " + " separates several, and "*" and "?" in the last part of a path stand for any characters: the
+// files that fit, in the order of their names. Files are put one behind the other without byte order
+// marks, with a blank line between two. What ends in .gz or .zst, or begins as such a file, is decompressed. Contents that are no plain
+// file are kept as long as the process lives and the files stay as they are: standard input can be
+// read once.
+//
+// Error{data}: missing (with the nearest name in its folder), a folder, a pipe, unreadable, empty;
+// a compressed file that is damaged or cut off, with its name.
+std::shared_ptr<const Contents> open_contents(const std::filesystem::path& file);
+
+// The files that a name stands for. Error{data} where a pattern fits none.
+std::vector<std::filesystem::path> files_behind(const std::filesystem::path& file);
+
+// "part-2.tsv:17" for a line of contents that were opened before; "file:line" for others.
+std::string place_in(const std::filesystem::path& file, int64_t line);
+
+// The name without what says that it is compressed: train.tsv.gz -> train.tsv.
+std::filesystem::path without_compression(const std::filesystem::path& file);
+
+// Whether the bytes begin as a gzip or zstd file.
+enum class Packed { no, gzip, zstd };
+Packed packed_as(std::string_view bytes);
+// Appends what `bytes` decompress to, of files with several members as well. Error{data} at `file`:
+// damaged, cut off, or this program was built without the library.
+void decompress(Packed how, std::string_view bytes, const std::filesystem::path& file,
+                Scratch& out);
+
+}  // namespace compress::data

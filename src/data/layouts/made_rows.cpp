@@ -1,0 +1,97 @@
+// Rows that a layout makes of nested JSON.
+
+#include "compress/base/strings.h"
+#include "layouts/layout.h"
+
+namespace compress::data {
+
+namespace {
+
+using Json = nlohmann::json;
+
+class MadeRows final : public Reader {
+ public:
+  MadeRows(Source& source, RowMaker make, std::vector<Column> columns)
+      : Reader(source), columns_(std::move(columns)), make_(make) {}
+
+  bool next(Record& record) override {
+    start(record);
+    while (at_ == rows_.size()) {
+      std::string_view line;
+      if (!next_object(line)) return false;
+      rows_.clear();
+      at_ = 0;
+      if (make_rows(line, record)) continue;
+      record.line = line_;
+      return true;
+    }
+    record.line = line_;
+    for (const Column& column : columns_) {
+      const std::string* cell = nullptr;
+      for (const auto& [name, text] : rows_[at_])
+        if (name == column.name) cell = &text;
+      if (cell == nullptr) {
+        std::vector<std::string> names;
+        for (const auto& [name, text] : rows_[at_]) names.push_back(name);
+        const std::string near = nearest(column.name, names);
+        record.problem = str("no key ", cited(column.name));
+        record.hint = near.empty() ? str("the layout's columns are ", join(names, ", "))
+                                   : str("did you mean ", cited(near), "?");
+        record.cells.clear();
+        break;
+      }
+      record.cells.push_back(source_.keep(*cell));
+    }
+    ++at_;
+    return true;
+  }
+
+ private:
+  bool next_object(std::string_view& line) {
+    while (next_line(line)) {
+      if (line.find_first_not_of(" \t\r") != std::string_view::npos) return true;
+      ++blank_lines_;
+    }
+    return false;
+  }
+
+  // False where the line cannot be used: the record then says why.
+  bool make_rows(std::string_view line, Record& record) {
+    if (line.size() > longest_record) {
+      record.problem = "a line longer than 16 MB";
+      return false;
+    }
+    if (const size_t bad = invalid_utf8(line); bad != std::string_view::npos) {
+      record.problem = str("not valid UTF-8 at byte ", bad + 1);
+      record.hint = "convert the file to UTF-8";
+      return false;
+    }
+    const Json object = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!object.is_object()) {
+      record.problem = object.is_discarded() ? "not valid JSON" : "not a JSON object";
+      record.hint = "each line is one JSON object";
+      return false;
+    }
+    try {
+      rows_ = make_(object);
+      return true;
+    } catch (const RowProblem& problem) {
+      record.problem = problem.what;
+      record.hint = problem.hint;
+      return false;
+    }
+  }
+
+  std::vector<Column> columns_;
+  RowMaker make_;
+  std::vector<NamedCells> rows_;  // of the line that was read last
+  size_t at_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Reader> open_made_rows(Source& source, RowMaker rows, std::vector<Column> columns) {
+  return std::make_unique<MadeRows>(source, rows, std::move(columns));
+}
+
+}  // namespace compress::data
