@@ -118,8 +118,7 @@ std::string as_text(const data::Split& split, const eval::Evaluation& found) {
 // Answers the rows without labels, and writes what their benchmark's server wants.
 void submit(const EvaluateFlags& flags, const nn::ModelConfig& scored, nn::Model& model,
             eval::EvaluateOptions how) {
-  const data::DatasetOptions set = flags.data.chosen(scored),
-                             rows = data::rows_to_submit(set);
+  const data::DatasetOptions set = flags.data.chosen(scored), rows = data::rows_to_submit(set);
   const std::vector<std::string> ids = data::ids_to_submit(set);
   const data::Split split = data::load_split(rows, "test", *how.tokenizer);
   how.metrics = {scored.head == nn::HeadKind::regression ? "mse" : "accuracy"};  // of no labels

@@ -142,7 +142,8 @@ void refuse_groups_without_positive(const Split& split) {
   std::string list;
   for (size_t i = 0; i < rows.size() && i < 5; ++i)
     list += "\n    the group of " + split.place(rows[i]);
-  if (rows.size() > 5) list += str("\n    and ", with_commas(static_cast<int64_t>(rows.size()) - 5), " more");
+  if (rows.size() > 5)
+    list += str("\n    and ", with_commas(static_cast<int64_t>(rows.size()) - 5), " more");
   throw Error(ErrorKind::data,
               str(with_commas(static_cast<int64_t>(rows.size())), " of ",
                   with_commas(static_cast<int64_t>(groups.size())), " groups have no row of class ",

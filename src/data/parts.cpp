@@ -23,7 +23,8 @@ const recipe::Options<SubsetOptions>& SubsetOptions::options() {
           .check([](const SubsetOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
             const int given = !o.file.empty() + o.fraction.has_value() + o.per_class.has_value();
             if (given != 1)
-              problems.add(mark, given == 0 ? "the subset says nothing" : "the subset is told twice",
+              problems.add(mark,
+                           given == 0 ? "the subset says nothing" : "the subset is told twice",
                            "give one of file, fraction and per_class");
             if (o.fraction && *o.fraction > 1)
               problems.add(mark, "a fraction above 1", "0.1 is a tenth of the rows");
@@ -48,14 +49,14 @@ const recipe::Options<SubmissionOptions>& SubmissionOptions::options() {
           .field("key", &SubmissionOptions::key, "jsonl: the key of a row's name (idx)")
           .field("clip", &SubmissionOptions::clip, "lowest and highest score")
           .mark(&SubmissionOptions::mark)
-          .check([](const SubmissionOptions& o, const recipe::Mark& mark,
-                    recipe::Problems& problems) {
-            if (!o.clip.empty() && (o.clip.size() != 2 || o.clip[0] >= o.clip[1]))
-              problems.add(mark, "`clip` is the lowest and the highest score", "[0, 5]");
-            if (o.as.find('/') != std::string::npos)
-              problems.add(mark, "`as` names a file, not a path",
-                           "the folder is given with --submission");
-          });
+          .check(
+              [](const SubmissionOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
+                if (!o.clip.empty() && (o.clip.size() != 2 || o.clip[0] >= o.clip[1]))
+                  problems.add(mark, "`clip` is the lowest and the highest score", "[0, 5]");
+                if (o.as.find('/') != std::string::npos)
+                  problems.add(mark, "`as` names a file, not a path",
+                               "the folder is given with --submission");
+              });
   return description;
 }
 
@@ -83,8 +84,8 @@ std::string Type<data::Origin>::name() {
 }
 
 Json Type<data::Origin>::schema() {
-  return Json{{"anyOf", Json::array({Type<std::vector<std::string>>::schema(),
-                                          Type<FromStage>::schema()})}};
+  return Json{{"anyOf",
+               Json::array({Type<std::vector<std::string>>::schema(), Type<FromStage>::schema()})}};
 }
 
 bool Type<data::Origin>::read(const Node& node, data::Origin& value, Problems& problems) {
@@ -133,8 +134,7 @@ Node Type<data::DatasetOptions>::write(const data::DatasetOptions& value) {
 }
 
 void Type<data::DatasetOptions>::references(const data::DatasetOptions& value,
-                                            const std::string& path,
-                                            std::vector<Referred>& found) {
+                                            const std::string& path, std::vector<Referred>& found) {
   find_references(data::DatasetOptions::options().info(), &value, path, found);
 }
 

@@ -156,11 +156,11 @@ struct Split {
   // language_model: whether rows are a text with its target behind it. first_lengths then count the
   // text's tokens, and those of the target have the mark "answer".
   bool answers = false;
-  Array<int64_t> lines;     // [N] 1-based line of each row in its file
-  int64_t blank_lines = 0;  // skipped
-  int64_t empty_rows = 0;   // rows without text that were left out
-  int64_t skipped = 0;      // rows of the file with one of the options' skip_labels
-  std::string positive;     // as in the options
+  Array<int64_t> lines;              // [N] 1-based line of each row in its file
+  int64_t blank_lines = 0;           // skipped
+  int64_t empty_rows = 0;            // rows without text that were left out
+  int64_t skipped = 0;               // rows of the file with one of the options' skip_labels
+  std::string positive;              // as in the options
   std::vector<std::string> metrics;  // as in the options
   // SHA-256 of the file's content, the options that decide what is read from it (max_length too),
   // the class names and the tokenizer: two splits with the same hash hold the same tokens and

@@ -24,9 +24,11 @@ std::string task_of(const nn::ModelConfig& config) {
 }  // namespace
 
 void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
-  CLI::Option* data = sub.add_option("--data", file, "Data file (tsv, csv, jsonl, conll, squad), several as \"A + B\" "
-                          "or a pattern, .gz and .zst too; - is standard input")
-                          ->type_name("FILE");
+  CLI::Option* data =
+      sub.add_option("--data", file,
+                     "Data file (tsv, csv, jsonl, conll, squad), several as \"A + B\" "
+                     "or a pattern, .gz and .zst too; - is standard input")
+          ->type_name("FILE");
   CLI::Option* published =
       sub.add_option("--layout", layout,
                      "A benchmark's published form (glue/sst2); scored is its test part, or its "

@@ -108,8 +108,9 @@ std::vector<fs::path> matching(const fs::path& pattern) {
   }
   std::sort(found.begin(), found.end());
   if (found.empty())
-    throw Error(ErrorKind::data, "no file fits the pattern", pattern.string(),
-                fs::is_directory(folder, failed) ? "" : str("there is no folder ", folder.string()));
+    throw Error(
+        ErrorKind::data, "no file fits the pattern", pattern.string(),
+        fs::is_directory(folder, failed) ? "" : str("there is no folder ", folder.string()));
   return found;
 }
 
@@ -225,8 +226,9 @@ void Scratch::append(std::string_view bytes) {
     const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0)
-      throw Error(ErrorKind::disk, str("a temporary file cannot be written: ", std::strerror(errno)),
-                  {}, "$TMPDIR names the folder in which decompressed data are put");
+      throw Error(ErrorKind::disk,
+                  str("a temporary file cannot be written: ", std::strerror(errno)), {},
+                  "$TMPDIR names the folder in which decompressed data are put");
     bytes.remove_prefix(static_cast<size_t>(count));
     size_ += static_cast<uint64_t>(count);
   }

@@ -39,10 +39,10 @@ struct Contents {
 
 // The contents of what a part names (Origin::file). A name that exists is that file. Otherwise
 // " + " separates several, and "*" and "?" in the last part of a path stand for any characters: the
-// files that fit, in the order of their names. Files are put one behind the other without byte order
-// marks, with a blank line between two. What ends in .gz or .zst, or begins as such a file, is decompressed. Contents that are no plain
-// file are kept as long as the process lives and the files stay as they are: standard input can be
-// read once.
+// files that fit, in the order of their names. Files are put one behind the other without byte
+// order marks, with a blank line between two. What ends in .gz or .zst, or begins as such a file,
+// is decompressed. Contents that are no plain file are kept as long as the process lives and the
+// files stay as they are: standard input can be read once.
 //
 // Error{data}: missing (with the nearest name in its folder), a folder, a pipe, unreadable, empty;
 // a compressed file that is damaged or cut off, with its name.

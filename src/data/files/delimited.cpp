@@ -297,9 +297,9 @@ class Delimited final : public Reader {
 
   char separator_;
   bool quoting_, header_;
-  size_t width_ = 0;       // cells a row, 0 = not known yet
-  std::string_view head_;  // the first row
-  size_t file_ = 0;        // files behind the first one that have begun
+  size_t width_ = 0;              // cells a row, 0 = not known yet
+  std::string_view head_;         // the first row
+  size_t file_ = 0;               // files behind the first one that have begun
   std::vector<int64_t> numbers_;  // of the wanted columns, until the first row is known
   std::vector<size_t> wanted_;
   std::vector<CellKind> kinds_;  // of the wanted columns

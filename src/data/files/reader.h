@@ -39,9 +39,10 @@ inline constexpr size_t longest_record = size_t{16} << 20;
 // Whether a source is searched for bytes that no text has, or is known to have none.
 enum class Examine { now, done_before };
 
-// A data file (Origin::file: several, or compressed ones, too), mapped, and the cells that had to be unescaped. Views of both live as long as the
-// source, those of kept cells until forget(). Error{data}: missing (with the nearest name in its
-// folder), a folder, unreadable, empty, UTF-16, a NUL byte (line).
+// A data file (Origin::file: several, or compressed ones, too), mapped, and the cells that had to
+// be unescaped. Views of both live as long as the source, those of kept cells until forget().
+// Error{data}: missing (with the nearest name in its folder), a folder, unreadable, empty, UTF-16,
+// a NUL byte (line).
 class Source {
  public:
   explicit Source(const std::filesystem::path& file, Examine examine = Examine::now);

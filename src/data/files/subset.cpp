@@ -57,9 +57,9 @@ std::vector<int64_t> drawn(const DatasetOptions& options) {
       const std::string_view name = classes ? trim(record.cells[0]) : std::string_view();
       auto found = rows.find(name);
       if (found == rows.end()) found = rows.emplace(std::string(name), 0).first;
-      found->second.emplace_back(stream_seed(static_cast<uint64_t>(subset.seed), "subset",
-                                             static_cast<uint64_t>(row)),
-                                 row);
+      found->second.emplace_back(
+          stream_seed(static_cast<uint64_t>(subset.seed), "subset", static_cast<uint64_t>(row)),
+          row);
     }
     source.forget();
   }
@@ -68,9 +68,9 @@ std::vector<int64_t> drawn(const DatasetOptions& options) {
     std::sort(list.begin(), list.end());
     const auto all = static_cast<int64_t>(list.size());
     const int64_t count =
-        subset.per_class
-            ? std::min(all, *subset.per_class)
-            : std::clamp<int64_t>(std::llround(static_cast<double>(all) * *subset.fraction), 1, all);
+        subset.per_class ? std::min(all, *subset.per_class)
+                         : std::clamp<int64_t>(
+                               std::llround(static_cast<double>(all) * *subset.fraction), 1, all);
     for (int64_t i = 0; i < count; ++i) chosen.push_back(list[static_cast<size_t>(i)].second);
   }
   std::sort(chosen.begin(), chosen.end());
@@ -81,8 +81,10 @@ class Subset final : public Reader {
  public:
   Subset(Source& source, std::unique_ptr<Reader> reader, std::vector<int64_t> rows,
          std::string index)
-      : Reader(source), reader_(std::move(reader)), rows_(std::move(rows)), index_(std::move(index)) {
-  }
+      : Reader(source),
+        reader_(std::move(reader)),
+        rows_(std::move(rows)),
+        index_(std::move(index)) {}
 
   bool next(Record& record) override {
     while (reader_->next(record)) {

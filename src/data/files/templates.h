@@ -11,8 +11,8 @@
 namespace compress::data {
 
 // A column's name as a template: texts and the columns between them. A name is a template where it
-// has a "{" with a "}" behind it; "{{" and "}}" stand for the characters, "{=TEXT}" for TEXT itself,
-// so that "{=0}" is a column that holds 0 in every row.
+// has a "{" with a "}" behind it; "{{" and "}}" stand for the characters, "{=TEXT}" for TEXT
+// itself, so that "{=0}" is a column that holds 0 in every row.
 struct Template {
   struct Part {
     bool column = false;

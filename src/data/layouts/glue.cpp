@@ -1,4 +1,5 @@
-// GLUE (Wang et al. 2019, arXiv 1804.07461): tables without quoting, of which CoLA's have no header.
+// GLUE (Wang et al. 2019, arXiv 1804.07461): tables without quoting, of which CoLA's have no
+// header.
 
 #include "layouts/layout.h"
 

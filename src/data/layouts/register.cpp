@@ -41,7 +41,7 @@ namespace {
 constexpr const char* parts[] = {"train", "validation", "test"};
 
 // What belongs to a layout's own task, and not to another one that is learnt from its texts.
-constexpr const char* of_its_task[] = {"label",  "labels",  "positive",    "skip_labels",
+constexpr const char* of_its_task[] = {"label",   "labels",  "positive",  "skip_labels",
                                        "metrics", "choices", "submission"};
 
 template <class List>
@@ -82,16 +82,16 @@ Node with_layout(const Node& dataset, recipe::Problems& problems) {
     std::vector<std::string> names;
     for (const PublishedLayout& each : layouts()) names.push_back(each.name);
     const std::string near = nearest(name, names);
-    problems.add(named.mark, str("unknown layout ", cited(name)),
-                 near.empty() ? "the layouts are " + join(names, ", ")
-                              : str("did you mean ", near, "?"));
+    problems.add(
+        named.mark, str("unknown layout ", cited(name)),
+        near.empty() ? "the layouts are " + join(names, ", ") : str("did you mean ", near, "?"));
     return dataset;
   }
   Node keys = recipe::parse_text(layout->keys, layout->name);
   place_all(keys, named.mark, dataset.mark.path);
   const std::string folder = text_of(dataset, "folder");
-  const bool has_parts = std::ranges::any_of(
-      parts, [&](const char* part) { return dataset.find(part) != nullptr; });
+  const bool has_parts =
+      std::ranges::any_of(parts, [&](const char* part) { return dataset.find(part) != nullptr; });
   if (folder.empty() && !has_parts)
     problems.add(named.mark, str("the layout ", name, " needs `folder`"),
                  "name the folder with its files");

@@ -7,7 +7,8 @@ namespace compress::data {
 std::vector<PublishedLayout> single_layouts() {
   constexpr auto never = PublishedLayout::Counts::never;
   return {
-      {"squad/v1", "SQuAD 1.1 (arXiv 1606.05250): the part of a passage that answers a question", R"(
+      {"squad/v1", "SQuAD 1.1 (arXiv 1606.05250): the part of a passage that answers a question",
+       R"(
 train: train-v1.1.json
 validation: dev-v1.1.json
 format: squad

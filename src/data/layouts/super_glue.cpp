@@ -39,8 +39,7 @@ int64_t number_at(const Json& object, const char* key) {
 // Adds a label, where there is one, and the row's number.
 void add_common(const Json& object, NamedCells& cells) {
   if (const auto label = object.find("label"); label != object.end() && !label->is_null())
-    cells.emplace_back("label",
-                       label->is_string() ? label->get<std::string>() : label->dump());
+    cells.emplace_back("label", label->is_string() ? label->get<std::string>() : label->dump());
   if (const auto idx = object.find("idx"); idx != object.end() && idx->is_number_integer())
     cells.emplace_back("idx", idx->dump());
 }
@@ -174,8 +173,8 @@ std::vector<NamedCells> record_rows(const Json& object) {
   replace_all(text, "\n@highlight\n", ". ");
   std::vector<std::string> entities;
   for (const Json& entity : list_at(passage, "entities")) {
-    const std::string name(part_of(whole, number_at(entity, "start"),
-                                   number_at(entity, "end") + 1, "an entity"));
+    const std::string name(
+        part_of(whole, number_at(entity, "start"), number_at(entity, "end") + 1, "an entity"));
     if (std::find(entities.begin(), entities.end(), name) == entities.end())
       entities.push_back(name);
   }
@@ -195,10 +194,9 @@ std::vector<NamedCells> record_rows(const Json& object) {
       NamedCells cells = {
           {"passage", text}, {"query", filled}, {"entity", entity}, {"group", group}};
       if (answered)
-        cells.emplace_back("label", std::find(answers.begin(), answers.end(), entity) !=
-                                            answers.end()
-                                        ? "1"
-                                        : "0");
+        cells.emplace_back(
+            "label",
+            std::find(answers.begin(), answers.end(), entity) != answers.end() ? "1" : "0");
       rows.push_back(std::move(cells));
     }
   }
@@ -214,29 +212,32 @@ std::string keys(const char* own, const char* sent) {
 
 std::vector<PublishedLayout> super_glue_layouts() {
   return {
-      {"superglue/boolq", "whether the answer to a question on a passage is yes", keys(R"(
+      {"superglue/boolq", "whether the answer to a question on a passage is yes",
+       keys(R"(
 text: passage
 pair: question
 label: label
 labels: ["false", "true"]
 max_length: 256
 metrics: [accuracy])",
-                                                                                      "BoolQ")},
-      {"superglue/cb", "whether a speaker holds a clause to be true", keys(R"(
+            "BoolQ")},
+      {"superglue/cb", "whether a speaker holds a clause to be true",
+       keys(R"(
 text: premise
 pair: hypothesis
 label: label
 labels: [contradiction, entailment, neutral]
 max_length: 256
 metrics: [f1_macro, accuracy])",
-                                                                          "CB")},
-      {"superglue/copa", "which of two sentences is the cause, or the effect", keys(R"(
+            "CB")},
+      {"superglue/copa", "which of two sentences is the cause, or the effect",
+       keys(R"(
 task: multiple_choice
 text: premise
 choices: [choice1, choice2]
 label: label
 metrics: [accuracy])",
-                                                                                   "COPA"),
+            "COPA"),
        copa_rows},
       {"superglue/multirc", "which of several answers to a question on a passage are right", R"(
 train: train.jsonl
@@ -263,29 +264,32 @@ group: group
 max_length: 384
 metrics: [precision@1])",
        record_rows},
-      {"superglue/rte", "whether a sentence follows from another", keys(R"(
+      {"superglue/rte", "whether a sentence follows from another",
+       keys(R"(
 text: premise
 pair: hypothesis
 label: label
 labels: [entailment, not_entailment]
 max_length: 256
 metrics: [accuracy])",
-                                                                        "RTE")},
-      {"superglue/wic", "whether a word means the same in two sentences", keys(R"(
+            "RTE")},
+      {"superglue/wic", "whether a word means the same in two sentences",
+       keys(R"(
 text: "{word}: {marked1}"
 pair: marked2
 label: label
 labels: ["false", "true"]
 metrics: [accuracy])",
-                                                                              "WiC"),
+            "WiC"),
        wic_rows},
-      {"superglue/wsc", "whether a pronoun stands for a noun phrase", keys(R"(
+      {"superglue/wsc", "whether a pronoun stands for a noun phrase",
+       keys(R"(
 text: marked
 pair: "{span2}: {span1}"
 label: label
 labels: ["false", "true"]
 metrics: [accuracy])",
-                                                                          "WSC"),
+            "WSC"),
        wsc_rows},
   };
 }

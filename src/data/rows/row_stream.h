@@ -19,8 +19,8 @@ void drop_ends(text::PackedIds& packed, int32_t token);
 // Leaves out the texts that have no tokens but `special` ones, with what `chunk` holds of their
 // rows (lines, weights, groups). How many they were.
 int64_t drop_empty(text::PackedIds& packed, int64_t special, Split& chunk);
-// Leaves out the marked texts with all that `chunk` holds of their rows; of an example with choices,
-// one marked text takes the others with it.
+// Leaves out the marked texts with all that `chunk` holds of their rows; of an example with
+// choices, one marked text takes the others with it.
 void drop_rows(text::PackedIds& packed, const std::vector<bool>& marked, Split& chunk);
 // Each text of `first`, followed by that of `second`; first_lengths are those of `first`.
 text::PackedIds alternated(const text::PackedIds& first, const text::PackedIds& second);

@@ -64,9 +64,14 @@ void check_columns(const DatasetOptions& o, const Mark& mark, Problems& problems
   if (o.text.empty())
     problems.add(mark, "missing required key 'text' in data set",
                  "text: column of the text, or a template of several: \"{premise} so {choice}\"");
-  for (const auto& [key, column] :
-       {std::pair("text", &o.text), {"pair", &o.pair}, {"label", &o.label}, {"target", &o.target},
-        {"answer", &o.answer}, {"group", &o.group}, {"weight", &o.weight}, {"id", &o.id}})
+  for (const auto& [key, column] : {std::pair("text", &o.text),
+                                    {"pair", &o.pair},
+                                    {"label", &o.label},
+                                    {"target", &o.target},
+                                    {"answer", &o.answer},
+                                    {"group", &o.group},
+                                    {"weight", &o.weight},
+                                    {"id", &o.id}})
     check_template(key, *column, mark, problems);
   for (const std::string& column : o.choices) check_template("choices", column, mark, problems);
   std::set<std::string> used{o.text};
@@ -190,10 +195,11 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .field("folder", &O::folder, "folder of the layout's files")
           .field("format", &O::format, "form of the files; left out, their extension says it")
           .one_of({"tsv", "csv", "jsonl", "conll", "squad"})
-          .field("train", &O::train,
-                 "file that is trained on, or {stage: NAME}, the rows that an earlier stage leaves; "
-                 "a list of files or a pattern (part-*.tsv) is read as one, .gz and .zst are "
-                 "decompressed, \"-\" is standard input")
+          .field(
+              "train", &O::train,
+              "file that is trained on, or {stage: NAME}, the rows that an earlier stage leaves; "
+              "a list of files or a pattern (part-*.tsv) is read as one, .gz and .zst are "
+              "decompressed, \"-\" is standard input")
           .field("validation", &O::validation, "file for evaluation during training")
           .field("test", &O::test, "file for the final evaluation")
           .field(
@@ -248,11 +254,12 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
                  "column of what names a row; a second row of the same name cannot be used")
           .field("metrics", &O::metrics,
                  "what is scored where a stage names no metrics; left out, those of the task")
-          .field("bad_rows", &O::bad_rows,
-                 "rows that cannot be used: refuse them (all are counted, the first five named), or "
-                 "skip them with a warning that names them; left out, as refuse, but rows without "
-                 "text are skipped by language_model and unlabelled, and groups may lack a positive "
-                 "row")
+          .field(
+              "bad_rows", &O::bad_rows,
+              "rows that cannot be used: refuse them (all are counted, the first five named), or "
+              "skip them with a warning that names them; left out, as refuse, but rows without "
+              "text are skipped by language_model and unlabelled, and groups may lack a positive "
+              "row")
           .one_of({"refuse", "skip"})
           .field("subset", &O::subset, "which rows of the training file are read")
           .field("submission", &O::submission,

@@ -15,9 +15,9 @@ struct BadFile {
   const char* name;
   const char* file;
   std::string bytes;
-  int64_t line;       // of the bad row
-  const char* what;   // what is said of it
-  int64_t rows;       // that are left
+  int64_t line;      // of the bad row
+  const char* what;  // what is said of it
+  int64_t rows;      // that are left
 };
 std::ostream& operator<<(std::ostream& out, const BadFile& each) {
   return out << each.name;
@@ -75,9 +75,10 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"NoJson", "a.jsonl",
                 "{\"text\": \"good\", \"label\": \"yes\"}\n{\"text\": \"good\n", 2,
                 "not valid JSON", 1},
-        BadFile{"MissingKey", "a.jsonl",
-                "{\"text\": \"good\", \"label\": \"yes\"}\n{\"txet\": \"bad\", \"label\": \"no\"}\n",
-                2, "no key \"text\"", 1},
+        BadFile{
+            "MissingKey", "a.jsonl",
+            "{\"text\": \"good\", \"label\": \"yes\"}\n{\"txet\": \"bad\", \"label\": \"no\"}\n", 2,
+            "no key \"text\"", 1},
         BadFile{"NumberForText", "a.jsonl",
                 "{\"text\": 5, \"label\": \"yes\"}\n{\"text\": \"bad\", \"label\": \"no\"}\n", 1,
                 "\"text\" is 5, not a string", 1}),
@@ -110,7 +111,8 @@ TEST_F(SkippedRows, TheSecondRowOfAnIdIsBad) {
 }
 
 TEST_F(SkippedRows, ScoresWeightsAndProbabilities) {
-  DatasetOptions set = dataset("a.tsv", "text\tlabel\tw\na\t1.5\t1\nb\tnan\t1\nc\t2\t-1\nd\t3\t2\n");
+  DatasetOptions set =
+      dataset("a.tsv", "text\tlabel\tw\na\t1.5\t1\nb\tnan\t1\nc\t2\t-1\nd\t3\t2\n");
   set.task = "regression";
   set.weight = "w";
   set.bad_rows = "skip";
@@ -145,8 +147,7 @@ TEST_F(SkippedRows, AnswersThatAreNotInTheirPassage) {
 }
 
 TEST_F(SkippedRows, GroupsWithoutAPositiveRow) {
-  DatasetOptions set =
-      dataset("a.tsv", "text\tlabel\tq\na\t0\tx\nb\t1\tx\nc\t0\ty\nd\t0\ty\n");
+  DatasetOptions set = dataset("a.tsv", "text\tlabel\tq\na\t0\tx\nb\t1\tx\nc\t0\ty\nd\t0\ty\n");
   set.group = "q";
   set.labels = {"0", "1"};
   EXPECT_EQ(load(set).rows(), 4) << "metrics leave them out and count them";

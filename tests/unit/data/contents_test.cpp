@@ -87,8 +87,7 @@ TEST_F(DataFiles, MembersOfGzipFollowEachOther) {
   if (!packed("gzip", "a.tsv")) GTEST_SKIP() << "no gzip";
   write("b.tsv", "more words\t1\n");
   ASSERT_TRUE(packed("gzip", "b.tsv"));
-  options.train =
-      write("both.tsv.gz", read_file(path("a.tsv.gz")) + read_file(path("b.tsv.gz")));
+  options.train = write("both.tsv.gz", read_file(path("a.tsv.gz")) + read_file(path("b.tsv.gz")));
   EXPECT_EQ(load(options).rows(), 11);
   options.train = write("junk.tsv.gz", read_file(path("a.tsv.gz")) + "junk");
   EXPECT_THAT(error_of_loading(options), HasSubstr("other bytes follow"));
@@ -98,8 +97,9 @@ TEST_F(DataFiles, SeveralFilesAreOnePart) {
   write("part-2.tsv", "\xEF\xBB\xBFtext\tlabel\r\nc d\t1\r\ne\t0");
   write("part-1.tsv", "text\tlabel\na b\t0\n\nb\t1\n");
   write("part-1.txt", "no");
-  for (const std::string& name : {path("part-?.tsv"), path("part-1.tsv") + " + " + path("part-2.tsv"),
-                                  path("p*1.tsv") + " + " + path("part-2.tsv")}) {
+  for (const std::string& name :
+       {path("part-?.tsv"), path("part-1.tsv") + " + " + path("part-2.tsv"),
+        path("p*1.tsv") + " + " + path("part-2.tsv")}) {
     DatasetOptions options = dataset("unused.tsv", "");
     options.train = name;
     const Split split = load(options);
@@ -179,8 +179,9 @@ TEST_F(DataFiles, RowsOfTablesAsTexts) {
   const Split split = load(options);
   EXPECT_EQ(ids_of(split, 0), ids_of("age 31 ; job nurse, night ; { x }"));
   EXPECT_EQ(ids_of(split, 1), ids_of("age 60 ; job baker ; { x }"));
-  options.train = write("people.jsonl", "{\"age\": 31.5, \"job\": \"nurse\", \"label\": 1}\n"
-                                        "{\"age\": null, \"job\": \"baker\", \"label\": 0}\n");
+  options.train = write("people.jsonl",
+                        "{\"age\": 31.5, \"job\": \"nurse\", \"label\": 1}\n"
+                        "{\"age\": null, \"job\": \"baker\", \"label\": 0}\n");
   EXPECT_THAT(error_of_loading(options), AllOf(HasSubstr("line 2"), HasSubstr("\"age\" is null")));
   options.train = path("people.csv");
   options.text = "{agee}";
@@ -221,8 +222,8 @@ TEST_F(DataFiles, SubsetsByShareOfEachClass) {
   options.subset->fraction = 0.5;
   const Split half = load(options);
   EXPECT_EQ(count(half), std::pair(int64_t{5}, int64_t{45}));
-  EXPECT_TRUE(std::includes(half.lines.begin(), half.lines.end(), tenth.lines.begin(),
-                            tenth.lines.end()))
+  EXPECT_TRUE(
+      std::includes(half.lines.begin(), half.lines.end(), tenth.lines.begin(), tenth.lines.end()))
       << "more rows hold the fewer";
   EXPECT_NE(half.content_hash, tenth.content_hash);
   options.subset->seed = 2;

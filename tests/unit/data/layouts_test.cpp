@@ -83,26 +83,64 @@ using Names = std::vector<std::string>;
 INSTANTIATE_TEST_SUITE_P(
     Tasks, Glue,
     ::testing::Values(
-        GlueTask{"glue/cola", "CoLA", {"1", "1", "0", "0"}, {"1", "0"}, {"matthews"}, "CoLA.tsv",
+        GlueTask{"glue/cola",
+                 "CoLA",
+                 {"1", "1", "0", "0"},
+                 {"1", "0"},
+                 {"matthews"},
+                 "CoLA.tsv",
                  {"0", "1"}},
-        GlueTask{"glue/sst2", "SST-2", {"1", "1", "1", "1", "0", "0", "0", "0"}, {"1", "0"},
-                 {"accuracy"}, "SST-2.tsv", {"0", "1", "2"}},
-        GlueTask{"glue/mrpc", "MRPC", {"1", "0", "1"}, {"0", "1"}, {"f1", "accuracy"}, "MRPC.tsv",
+        GlueTask{"glue/sst2",
+                 "SST-2",
+                 {"1", "1", "1", "1", "0", "0", "0", "0"},
+                 {"1", "0"},
+                 {"accuracy"},
+                 "SST-2.tsv",
+                 {"0", "1", "2"}},
+        GlueTask{"glue/mrpc",
+                 "MRPC",
+                 {"1", "0", "1"},
+                 {"0", "1"},
+                 {"f1", "accuracy"},
+                 "MRPC.tsv",
                  {"0", "1"}},
-        GlueTask{"glue/qqp", "QQP", {"1", "0", "1"}, {"0", "1"}, {"f1", "accuracy"}, "QQP.tsv",
+        GlueTask{"glue/qqp",
+                 "QQP",
+                 {"1", "0", "1"},
+                 {"0", "1"},
+                 {"f1", "accuracy"},
+                 "QQP.tsv",
                  {"0", "1"}},
-        GlueTask{"glue/mnli", "MNLI", {"entailment", "neutral", "contradiction"},
-                 {"contradiction", "entailment"}, {"accuracy"}, "MNLI-m.tsv", {"0", "1"}},
-        GlueTask{"glue/mnli_mismatched", "MNLI", {"entailment", "neutral", "contradiction"},
-                 {"neutral", "contradiction"}, {"accuracy"}, "MNLI-mm.tsv", {"0"}},
-        GlueTask{"glue/qnli", "QNLI", {"entailment", "not_entailment"},
-                 {"entailment", "not_entailment"}, {"accuracy"}, "QNLI.tsv", {"0", "1"}},
-        GlueTask{"glue/rte", "RTE", {"entailment", "not_entailment"},
-                 {"entailment", "not_entailment"}, {"accuracy"}, "RTE.tsv", {"0", "1"}},
+        GlueTask{"glue/mnli",
+                 "MNLI",
+                 {"entailment", "neutral", "contradiction"},
+                 {"contradiction", "entailment"},
+                 {"accuracy"},
+                 "MNLI-m.tsv",
+                 {"0", "1"}},
+        GlueTask{"glue/mnli_mismatched",
+                 "MNLI",
+                 {"entailment", "neutral", "contradiction"},
+                 {"neutral", "contradiction"},
+                 {"accuracy"},
+                 "MNLI-mm.tsv",
+                 {"0"}},
+        GlueTask{"glue/qnli",
+                 "QNLI",
+                 {"entailment", "not_entailment"},
+                 {"entailment", "not_entailment"},
+                 {"accuracy"},
+                 "QNLI.tsv",
+                 {"0", "1"}},
+        GlueTask{"glue/rte",
+                 "RTE",
+                 {"entailment", "not_entailment"},
+                 {"entailment", "not_entailment"},
+                 {"accuracy"},
+                 "RTE.tsv",
+                 {"0", "1"}},
         GlueTask{"glue/wnli", "WNLI", {"1", "0"}, {"1", "0"}, {"accuracy"}, "WNLI.tsv", {"0"}}),
-    [](const auto& each) {
-      return std::string(each.param.name + std::string("glue/").size());
-    });
+    [](const auto& each) { return std::string(each.param.name + std::string("glue/").size()); });
 
 TEST(Layouts, GlueTextsAreTheRightColumns) {
   const Split cola = load(layout("glue/cola", "glue/CoLA"), "train");
@@ -155,8 +193,7 @@ TEST(Layouts, KeysOfTheDataSetComeFirst) {
   const DatasetOptions options = layout("glue/mnli", "glue/MNLI",
                                         ", labels: [neutral, entailment, contradiction], "
                                         "max_length: 16, metrics: [f1_macro]");
-  EXPECT_THAT(load(options, "train").labels,
-              ElementsAre("neutral", "entailment", "contradiction"));
+  EXPECT_THAT(load(options, "train").labels, ElementsAre("neutral", "entailment", "contradiction"));
   EXPECT_EQ(options.max_length, 16);
   EXPECT_THAT(metrics_of(options), ElementsAre("f1_macro"));
   EXPECT_EQ(options.text, "sentence1");
@@ -201,9 +238,8 @@ TEST(Layouts, CopaIsAChoiceBehindBecauseOrSo) {
 
 TEST(Layouts, WordsAndSpansAreMarked) {
   const Split wic = load(layout("superglue/wic", "superglue/WiC"), "train");
-  EXPECT_EQ(ids_of(wic, 0),
-            pair_ids("place: Do you want to come over to my *place* later?",
-                     "A political system with no *place* for the less fortunate."));
+  EXPECT_EQ(ids_of(wic, 0), pair_ids("place: Do you want to come over to my *place* later?",
+                                     "A political system with no *place* for the less fortunate."));
   EXPECT_EQ(ids_of(wic, 1), pair_ids("wave: Café owners *wave* at us.", "They *wave* back."))
       << "places count characters";
   const Split wsc = load(layout("superglue/wsc", "superglue/WSC"), "train");
@@ -270,8 +306,8 @@ TEST(BenchmarkScore, IsTheMeanOverTasksOfTheMeanOfTheirMetrics) {
   EXPECT_DOUBLE_EQ(score.all, (0.5 + 0.7 + 0.85 + 0.25) / 4);
   EXPECT_DOUBLE_EQ(score.without, (0.5 + 0.7 + 0.85) / 3);
   EXPECT_THAT(score.left_out, ElementsAre("glue/wnli"));
-  EXPECT_THAT(score.missing, ElementsAre("glue/sst2", "glue/stsb", "glue/qqp", "glue/qnli",
-                                         "glue/rte"));
+  EXPECT_THAT(score.missing,
+              ElementsAre("glue/sst2", "glue/stsb", "glue/qqp", "glue/qnli", "glue/rte"));
   const std::vector<TaskScore> two = {{"glue/cola", {0.5}}, {"superglue/cb", {0.5}}};
   EXPECT_THAT(error_of(ErrorKind::recipe, [&] { benchmark_score(two); }),
               HasSubstr("two benchmarks"));
