@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-double mean(const std::vector<double>& values) {
+double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
@@ -76,10 +76,10 @@ class Scores {
       data::TaskScore score{layout, {}};
       std::vector<std::string> shown;
       for (const std::string& name : scored.names) {
-        score.metrics.push_back(mean(scored.values.at(name)));
+        score.metrics.push_back(mean_of(scored.values.at(name)));
         shown.push_back(name + " " + fixed(score.metrics.back(), 4));
       }
-      table.row({layout, scored.stage, join(shown, ", "), fixed(mean(score.metrics), 4)});
+      table.row({layout, scored.stage, join(shown, ", "), fixed(mean_of(score.metrics), 4)});
       scores.push_back(std::move(score));
     }
     const data::BenchmarkScore whole = data::benchmark_score(scores);
