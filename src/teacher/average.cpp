@@ -70,6 +70,10 @@ class Average final : public Teacher {
   const nn::ModelConfig& config() const override { return student_->config(); }
   torch::Device device() const override { return student_->device(); }
   View view() const override { return view_; }
+  // Float32, and as they are computed with where that is less precise.
+  int64_t own_bytes() const override {
+    return student_->params().numel() * (precision_ == nn::Precision::float32 ? 4 : 6);
+  }
   std::string unrecordable() const override { return "a teacher is an average that moves"; }
   std::string summary() const override {
     return std::string("an average of the student") +

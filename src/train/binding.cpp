@@ -253,8 +253,10 @@ Plan plan(const Job& job, const Binding& binding) {
     plan.notes.push_back("objective " + objective->label() +
                          (summary.empty() ? "" : ": " + summary));
   }
-  for (const auto& teacher : roles.teachers)
+  for (const auto& teacher : roles.teachers) {
+    plan.state_bytes += teacher->own_bytes();
     plan.notes.push_back("teacher '" + teacher->name() + "': " + teacher->summary());
+  }
   for (const auto& constraint : roles.constraints)
     for (constraint::Match& match : constraint->matches()) {
       plan.state_bytes += match.count;

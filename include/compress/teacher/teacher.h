@@ -25,6 +25,8 @@ class Teacher : public roles::Part {
   virtual torch::Device device() const = 0;
   // The rows that it is to be asked about.
   virtual View view() const { return View::student; }
+  // Memory of the weights that it has beside the student's.
+  virtual int64_t own_bytes() const { return 0; }
   // The answer depends on the batch's example ids, not on its tensors alone.
   virtual bool by_example() const { return false; }
 };

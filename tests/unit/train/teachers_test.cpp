@@ -66,6 +66,16 @@ TEST(Average, IsThatOfTheStudentsWeights) {
   EXPECT_GT(moved, 1e-2);
 }
 
+TEST(Average, IsInThePlansMemory) {
+  Bench alone("for: 4 steps\nobjectives: [labels: {}]\n"),
+      taught("for: 4 steps\nteachers: {old: {average: {}}}\nobjectives: [soft_labels: {}]\n");
+  const int64_t before = plan(alone.job).state_bytes;
+  EXPECT_EQ(plan(taught.job).state_bytes - before, 4 * taught.student->params().numel());
+  // Its weights are kept as they are computed with, too.
+  taught.job.precision = nn::Precision::bf16;
+  EXPECT_EQ(plan(taught.job).state_bytes - before, 6 * taught.student->params().numel());
+}
+
 // The average begins as the student: nothing is to be learnt from it in the first update, and
 // something in the second.
 TEST(Average, IsReadAsATarget) {
