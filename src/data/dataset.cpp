@@ -4,6 +4,7 @@
 #include <limits>
 #include <unordered_map>
 
+#include "compose/components.h"
 #include "compress/base/error.h"
 #include "compress/base/hash.h"
 #include "compress/base/log.h"
@@ -11,6 +12,7 @@
 #include "compress/data/classes.h"
 #include "compress/data/mixture.h"
 #include "compress/data/passages.h"
+#include "compress/data/texts.h"
 #include "files/subset.h"
 #include "layouts/layout.h"
 #include "rows/row_stream.h"
@@ -181,6 +183,7 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   split.content_hash = content_identity(source.sha256, options, split, tokenizer);
   if (split.task == Task::span)
     split.passages = std::make_shared<PassageSource>(options, source.sha256);
+  split.row_texts = std::make_shared<RowTexts>(options, name, source.sha256);
   split.positive = options.positive;
   split.metrics = metrics_of(options);
   if (!options.positive.empty()) named_class(split.labels, options.positive);
@@ -193,6 +196,7 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   if (split.skipped > 0)
     log::info(
         str(split.file.string(), ": rows left out by skip_labels: ", with_commas(split.skipped)));
+  if (options.compose) compose_rows(options, tokenizer, threads, split);
   if (name == "train" && labels.empty() && options.labels.empty())
     if (const std::string warning = unlabelled_warning(split.labels); !warning.empty())
       log::warn(str(split.file.string(), ": ", warning));
@@ -201,6 +205,12 @@ Split load_split(const DatasetOptions& options, const std::string& name,
 
 std::string source_hash(const DatasetOptions& options, const std::string& name) {
   if (options.train_limit) return source_hash(part_options(options, name), name);
+  if (options.compose) {
+    DatasetOptions alone = options;
+    alone.compose = {};
+    return composed_hash(options, name, source_hash(alone, name),
+                         name != "train" ? source_hash(alone, "train") : "");
+  }
   const std::filesystem::path file = split_file(options, name);
   const std::string rows =
       identity(fingerprint(file, cache_folder(options, file)).sha256, file, options);
@@ -209,12 +219,16 @@ std::string source_hash(const DatasetOptions& options, const std::string& name) 
   return more.empty() ? rows : sha256(rows + more);
 }
 
+bool counts_are_guesses(const DatasetOptions& options) {
+  return kind_of(options).guessed_rows(options, 1, 1).has_value();
+}
+
 int64_t count_rows(const DatasetOptions& options, const std::string& name) {
   if (options.train_limit) return count_rows(part_options(options, name), name);
   Source source(split_file(options, name));
   const bool judged = facts_of(options).leaves_out_empty && options.target.empty();
   std::vector<Column> columns;
-  if (judged) columns.push_back({options.text, true});
+  if (judged) columns.push_back({options.text, true, kind_of(options).text_kind()});
   if (judged && !options.pair.empty()) columns.push_back({options.pair, true});
   const ClassIndex skipped(options.skip_labels);
   const bool skips = !judged && !skipped.empty() && kind_of(options).text_kind() != CellKind::words;
@@ -231,7 +245,8 @@ int64_t count_rows(const DatasetOptions& options, const std::string& name) {
     if (skips && record.problem.empty() && skipped.names(trim(record.cells[0]))) ++left_out;
     source.forget();
   }
-  if (options.concatenate && rows > 0) return 1 + bytes / (4 * options.max_length);
+  if (rows > 0)
+    if (const auto guess = kind_of(options).guessed_rows(options, rows, bytes)) return *guess;
   return rows - left_out;
 }
 

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "compress/base/error.h"
+#include "compress/base/random.h"
 #include "compress/base/strings.h"
 #include "pack.h"
 
@@ -33,7 +34,7 @@ struct Loader::State {
       for (int64_t epoch = step / steps, first = step % steps;; ++epoch, first = 0) {
         const Batches batches = epoch_batches(split, options, epoch);
         for (int64_t i = first; i < steps; ++i)
-          if (!hand_over(packed(batches[static_cast<size_t>(i)]))) return;
+          if (!hand_over(packed(batches[static_cast<size_t>(i)], draw_of(epoch)))) return;
       }
     } catch (...) {
       std::lock_guard lock(mutex);
@@ -42,16 +43,21 @@ struct Loader::State {
     }
   }
 
-  std::vector<Batch> packed(std::span<const int64_t> rows) const {
+  // What rows that are made of others are drawn by; never 0.
+  uint64_t draw_of(int64_t epoch) const {
+    return stream_seed(options.seed, "compose", static_cast<uint64_t>(epoch)) | 1;
+  }
+
+  std::vector<Batch> packed(std::span<const int64_t> rows, uint64_t draw) const {
     std::vector<Batch> all;
-    all.push_back(share(split, rows));
-    for (const Split* view : views) all.push_back(share(*view, rows));
+    all.push_back(share(split, rows, draw));
+    for (const Split* view : views) all.push_back(share(*view, rows, draw));
     return all;
   }
 
   // This process's share of a batch.
-  Batch share(const Split& view, std::span<const int64_t> rows) const {
-    if (options.world == 1) return pack(view, rows, pin);
+  Batch share(const Split& view, std::span<const int64_t> rows, uint64_t draw) const {
+    if (options.world == 1) return pack(view, rows, pin, draw);
     const auto count = static_cast<int64_t>(rows.size());
     int64_t begin = count * options.rank / options.world,
             end = count * (options.rank + 1) / options.world;
@@ -73,15 +79,16 @@ struct Loader::State {
         part.first_token = part.tokens;
         target.first_token = target.tokens;
       }
-      const int64_t all = view.length(row), read = source_tokens(view, row);
+      const int64_t read = source_tokens(view, row, draw);
       part.tokens += read;
-      target.tokens += all - read;
-      const int64_t labels = labelled_tokens(view, row);
+      target.tokens += packed_length(view, row, draw) - read;
+      const int64_t labels = labelled_tokens(view, row, draw);
       part.labelled = labels < 0 ? -1 : part.labelled + labels;
-      answers += answer_tokens(view, row);
+      answers += answer_tokens(view, row, draw);
     }
     Batch batch =
-        pack(view, rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), pin);
+        pack(view, rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), pin,
+             draw);
     batch.part = part;
     for (TokenMark& mark : batch.targets.marks) mark.update = answers;
     if (batch.decoder != nullptr) {

@@ -3,9 +3,11 @@
 #include "pack.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/data/compose.h"
 #include "compress/data/mixture.h"
 
 namespace compress::data {
@@ -38,10 +40,13 @@ std::vector<Place> places_of(const Split& split, std::span<const int64_t> rows) 
   return places;
 }
 
-// Tokens of a split that become one row of a batch; the first `first` have segment 0.
+// Tokens of a split that become a row of a batch, or with those behind them; the first `first` of
+// the row have segment 0.
 struct Run {
   const Split* split;
-  int64_t begin, length, first;
+  const int32_t* ids;
+  int64_t length, first;
+  bool ends = true;  // the row
 };
 
 Run run_of(const Split& split, int64_t row, int64_t text, Side side) {
@@ -50,19 +55,32 @@ Run run_of(const Split& split, int64_t row, int64_t text, Side side) {
   if (length < 0 || split.offsets[text + 1] > static_cast<int64_t>(split.ids.size()) ||
       (side != Side::all && (first < 0 || first > length)))
     throw Error(ErrorKind::internal, str("the offsets of row ", row, " lie outside its split"));
-  if (side == Side::source) return {&split, begin, first, first};
-  if (side == Side::target) return {&split, begin + first, length - first, length - first};
-  if (split.answers) return {&split, begin, length, length};  // one text for the model
-  return {&split, begin, length, first};
+  const int32_t* ids = split.ids.data() + begin;
+  if (side == Side::source) return {&split, ids, first, first};
+  if (side == Side::target) return {&split, ids + first, length - first, length - first};
+  if (split.answers) return {&split, ids, length, length};  // one text for the model
+  return {&split, ids, length, first};
+}
+
+// A row that is made of others: one text for the model.
+void add_composed(const Split& split, int64_t row, uint64_t draw, std::vector<Run>& runs) {
+  for (const std::span<const int32_t> ids : split.composer->compose(split, row, draw))
+    runs.push_back({&split, ids.data(), static_cast<int64_t>(ids.size()),
+                    std::numeric_limits<int64_t>::max(), false});
+  runs.back().ends = true;
 }
 
 // Lays the rows' offsets out.
 void lay_out(const std::vector<Run>& runs, Batch& batch) {
   batch.row_offsets.reserve(runs.size() + 1);
   batch.row_offsets.push_back(0);
+  int64_t length = 0;
   for (const Run& run : runs) {
-    batch.longest = std::max(batch.longest, run.length);
-    batch.row_offsets.push_back(batch.row_offsets.back() + run.length);
+    length += run.length;
+    if (!run.ends) continue;
+    batch.longest = std::max(batch.longest, length);
+    batch.row_offsets.push_back(batch.row_offsets.back() + length);
+    length = 0;
   }
 }
 
@@ -73,19 +91,19 @@ void fill_tokens(const std::vector<Run>& runs, Batch& batch) {
   auto* positions = batch.positions.data_ptr<int64_t>();
   auto* slots = batch.slots.data_ptr<int64_t>();
   std::copy(batch.row_offsets.begin(), batch.row_offsets.end(), batch.offsets.data_ptr<int64_t>());
-  int64_t slot = 0;
+  int64_t slot = 0, begin = 0;  // of the row; of the run in it
   for (const Run& run : runs) {
     const Split& split = *run.split;
-    const int32_t* from = split.ids.data() + run.begin;
     uint32_t highest = 0;
     for (int64_t i = 0; i < run.length; ++i) {
-      highest = std::max(highest, static_cast<uint32_t>(from[i]));
-      *ids++ = from[i];
-      *segments++ = i >= run.first;
-      *positions++ = i;
-      *slots++ = slot + i;
+      highest = std::max(highest, static_cast<uint32_t>(run.ids[i]));
+      *ids++ = run.ids[i];
+      *segments++ = begin + i >= run.first;
+      *positions++ = begin + i;
+      *slots++ = slot + begin + i;
     }
-    slot += batch.longest;
+    begin = run.ends ? 0 : begin + run.length;
+    if (run.ends) slot += batch.longest;
     if (split.vocabulary > 0 && highest >= split.vocabulary)
       throw Error(ErrorKind::data, "tokenised rows are damaged: a token outside the vocabulary",
                   split.cache.string(), "delete the file, and it is made again");
@@ -93,7 +111,7 @@ void fill_tokens(const std::vector<Run>& runs, Batch& batch) {
 }
 
 // The rows as one side of the split has them, without targets.
-Batch tokens_of(const Split& split, const std::vector<Place>& places, Side side,
+Batch tokens_of(const Split& split, const std::vector<Place>& places, Side side, uint64_t draw,
                 const torch::TensorOptions& longs) {
   Batch batch;
   std::vector<Run> runs;
@@ -102,7 +120,10 @@ Batch tokens_of(const Split& split, const std::vector<Place>& places, Side side,
   runs.reserve(places.size() * static_cast<size_t>(split.choices));
   for (const auto& [from, row, id, source] : places)
     for (int64_t text = row * split.choices; text < (row + 1) * split.choices; ++text) {
-      runs.push_back(run_of(*from, row, text, side));
+      if (from->composer != nullptr)
+        add_composed(*from, row, draw, runs);
+      else
+        runs.push_back(run_of(*from, row, text, side));
       batch.example_ids.push_back(id);
     }
   lay_out(runs, batch);
@@ -204,8 +225,10 @@ void mark_answers(const std::vector<Place>& places, const torch::TensorOptions& 
   size_t label = 0;
   for (size_t row = 0; row < places.size(); ++row) {
     const Split& split = *places[row].split;
-    const int64_t first =
-        split.answers ? split.first_lengths[places[row].row] : split.length(places[row].row);
+    // The target ends the row, whatever stands in front of it.
+    const int64_t target =
+        split.answers ? split.length(places[row].row) - split.first_lengths[places[row].row] : 0;
+    const int64_t first = batch.row_offsets[row + 1] - batch.row_offsets[row] - target;
     for (; label < batch.targets.labelled.size() &&
            batch.targets.labelled[label] < batch.row_offsets[row + 1];
          ++label) {
@@ -250,26 +273,37 @@ bool has_answers(const Split& split) {
                      [](const auto& source) { return source.split->answers; });
 }
 
-int64_t answer_tokens(const Split& split, int64_t row) {
+int64_t answer_tokens(const Split& split, int64_t row, uint64_t draw) {
   const Place place = place_of(split, row);
   if (!place.split->answers) return 0;
-  const int64_t length = split.length(row), first = place.split->first_lengths[place.row];
-  return std::min(length - first, length - 1);
+  const int64_t target = split.length(row) - place.split->first_lengths[place.row];
+  return std::min(target, packed_length(split, row, draw) - 1);
 }
 
-int64_t source_tokens(const Split& split, int64_t row) {
+int64_t source_tokens(const Split& split, int64_t row, uint64_t draw) {
   const Place place = place_of(split, row);
   return split.task == Task::sequence_to_sequence ? place.split->first_lengths[place.row]
-                                                  : split.length(row);
+                                                  : packed_length(split, row, draw);
 }
 
-int64_t labelled_tokens(const Split& split, int64_t row) {
+int64_t packed_length(const Split& split, int64_t row, uint64_t draw) {
+  const Place place = place_of(split, row);
+  if (place.split->composer == nullptr) return split.length(row);
+  int64_t length = 0;
+  for (const std::span<const int32_t> ids :
+       place.split->composer->compose(*place.split, place.row, draw))
+    length += static_cast<int64_t>(ids.size());
+  return length;
+}
+
+int64_t labelled_tokens(const Split& split, int64_t row, uint64_t draw) {
   if (split.mixture != nullptr) {
     const Mixture::Place at = split.mixture->at(row);
-    return labelled_tokens(*split.mixture->sources[at.source].split, at.row);
+    return labelled_tokens(*split.mixture->sources[at.source].split, at.row, draw);
   }
   const int64_t begin = split.offsets[row], end = split.offsets[row + 1];
-  if (split.task == Task::language_model) return std::max<int64_t>(0, end - begin - 1);
+  if (split.task == Task::language_model)
+    return std::max<int64_t>(0, packed_length(split, row, draw) - 1);
   if (split.task == Task::sequence_to_sequence) return end - begin - split.first_lengths[row];
   if (split.token_classes.empty()) return -1;
   return std::count_if(split.token_classes.begin() + begin, split.token_classes.begin() + end,
@@ -282,6 +316,11 @@ void check_longest(const Split& split, int64_t tokens) {
       check_longest(*source.split, tokens);
     return;
   }
+  if (split.composer != nullptr && split.composer->most_tokens() > tokens)
+    throw Error(ErrorKind::data,
+                str("rows are made of others up to ", split.composer->most_tokens(),
+                    " tokens, and the model has places for ", tokens),
+                split.file.string(), str("set max_length: ", tokens, " in `compose`, or less"));
   const bool writes = split.task == Task::sequence_to_sequence;
   for (int64_t text = 0; text < split.texts(); ++text) {
     const int64_t all = split.offsets[text + 1] - split.offsets[text];
@@ -297,13 +336,13 @@ void check_longest(const Split& split, int64_t tokens) {
   }
 }
 
-Batch pack(const Split& split, std::span<const int64_t> rows, bool pin) {
+Batch pack(const Split& split, std::span<const int64_t> rows, bool pin, uint64_t draw) {
   const bool pinned = pin && torch::cuda::is_available();
   const auto floats = torch::TensorOptions().dtype(torch::kFloat32).pinned_memory(pinned);
   const auto longs = floats.dtype(torch::kInt64);
   const bool writes = split.task == Task::sequence_to_sequence;
   const std::vector<Place> places = places_of(split, rows);
-  Batch batch = tokens_of(split, places, writes ? Side::source : Side::all, longs);
+  Batch batch = tokens_of(split, places, writes ? Side::source : Side::all, draw, longs);
   fill_targets(split, places, floats, batch.targets);
   fill_columns(split, places, floats, batch);
   if (split.task == Task::language_model) label_next_tokens(longs, batch);
@@ -312,7 +351,8 @@ Batch pack(const Split& split, std::span<const int64_t> rows, bool pin) {
   if (!first.token_classes.empty()) label_words(places, longs, batch);
   if (!first.spans.empty()) fill_spans(places, longs, batch.targets);
   if (writes) {
-    batch.decoder = std::make_shared<const Batch>(tokens_of(split, places, Side::target, longs));
+    batch.decoder =
+        std::make_shared<const Batch>(tokens_of(split, places, Side::target, draw, longs));
     batch.targets.token_labels = batch.decoder->token_ids;
     list_labelled(longs, batch.targets);
   }

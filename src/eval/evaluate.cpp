@@ -8,6 +8,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
+#include "compress/data/compose.h"
 #include "compress/data/mixture.h"
 #include "compress/data/task.h"
 #include "compress/nn/architecture.h"
@@ -142,7 +143,9 @@ nn::HeadOutputs Scoring::outputs(const data::Batch& batch) const {
 }
 
 bool can_score(HeadKind head, data::Task task) {
-  return head == HeadKind::masked_lm || data::facts_of(task).head == nn::head_name(head);
+  const data::TaskFacts& facts = data::facts_of(task);
+  const std::string_view name = nn::head_name(head);
+  return head == HeadKind::masked_lm || name == facts.head || name == facts.further_head;
 }
 
 void check_task(const nn::ModelConfig& config, const std::string& place) {
@@ -164,6 +167,8 @@ void check_rows(const data::Split& split, const nn::ModelConfig& config,
       check_rows(*source.split, config, tokenizer);
     return;
   }
+  if (split.composer != nullptr && split.composer->source() != nullptr)
+    check_rows(*split.composer->source(), config, tokenizer);
   if (const auto places = nn::learned_places(config)) data::check_longest(split, *places);
   // Only a tokenizer with more tokens can have written such an id; large files are not read for it.
   if (tokenizer != nullptr && tokenizer->vocabulary_size() <= config.vocab_size) return;

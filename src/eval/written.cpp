@@ -41,12 +41,13 @@ std::vector<std::vector<int64_t>> parted(const data::Split& split,
   std::vector<std::vector<int64_t>> parts;
   int64_t tokens = 0;
   for (int64_t row : rows) {
-    if (parts.empty() || tokens + split.length(row) > most_tokens) {
+    const int64_t length = data::packed_length(split, row);
+    if (parts.empty() || tokens + length > most_tokens) {
       parts.emplace_back();
       tokens = 0;
     }
     parts.back().push_back(row);
-    tokens += split.length(row);
+    tokens += length;
   }
   return parts;
 }

@@ -16,7 +16,10 @@ std::string indented(const std::string& text, const std::string& indent) {
 
 std::string default_of(const Field& field) {
   if (field.required) return "required";
-  return field.default_text.empty() ? "-" : field.default_text;
+  if (field.default_text.empty()) return "-";
+  std::string out;  // in one line
+  for (char c : field.default_text) out += c == '\n' ? std::string("\\n") : std::string(1, c);
+  return out;
 }
 
 // `|` would end a cell of a Markdown table.

@@ -28,20 +28,23 @@ std::vector<std::vector<int64_t>> batches_of(const Questions& questions, Range r
   const data::Split& split = *questions.split;
   std::vector<int64_t> rows(static_cast<size_t>(range.end - range.begin));
   std::iota(rows.begin(), rows.end(), range.begin);
+  std::vector<int64_t> lengths;
+  for (int64_t row : rows) lengths.push_back(data::packed_length(split, row));
+  auto length = [&](int64_t row) { return lengths[static_cast<size_t>(row - range.begin)]; };
   std::stable_sort(rows.begin(), rows.end(),
-                   [&](int64_t a, int64_t b) { return split.length(a) > split.length(b); });
+                   [&](int64_t a, int64_t b) { return length(a) > length(b); });
   const int64_t most = questions.wanted.top_k > 0 ? vocabulary_tokens : range_tokens;
   std::vector<std::vector<int64_t>> batches;
   int64_t tokens = 0;
   for (int64_t row : rows) {
-    const bool full = !batches.empty() &&
-                      (batches.back().size() == batch_rows || tokens + split.length(row) > most);
+    const bool full =
+        !batches.empty() && (batches.back().size() == batch_rows || tokens + length(row) > most);
     if (batches.empty() || full) {
       batches.emplace_back();
       tokens = 0;
     }
     batches.back().push_back(row);
-    tokens += split.length(row);
+    tokens += length(row);
   }
   return batches;
 }

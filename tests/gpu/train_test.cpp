@@ -227,6 +227,13 @@ TEST_F(OnCard, MixturesTrainAsOnTheCpu) {
   EXPECT_LT(seen.between, seen.moved / 4);
 }
 
+// Rows with others in front of them.
+TEST_F(OnCard, ComposedRowsTrainAsOnTheCpu) {
+  const std::string yaml = composed + plain_steps;
+  EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), untrained()), 1e-4);
+  EXPECT_GT(apart(trained(yaml, {card_}), trained(plain_steps, {card_}), untrained()), 1e-3);
+}
+
 // An activation near the middle of two integers may round either way: a step of 1 / 127 of its
 // row's largest value, in few of them. On the CPU alone, weights that differ by 1e-7 end 0.01
 // apart.

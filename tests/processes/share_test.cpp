@@ -71,6 +71,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "objectives: [labels: {}, soft_labels: {teacher: old}, logits_mse: {teacher: "
                     "self, weight: 0.1}]\naccumulate: 2\n",
                     "# mixture\nobjectives: [soft_labels: {}, labels: {}]\naccumulate: 2\n",
+                    "# composed\nobjectives: [soft_labels: {}, labels: {}]\naccumulate: 2\n",
                     "objectives: [soft_labels: {}]\naccumulate: 2\nsharpness: {asam: {rho: 0.5}}\n",
                     "objectives: [logits_mse: {}, hidden_states: {projection: always}]\n"
                     "averaging: {ema: {start: 5 steps}}\n",

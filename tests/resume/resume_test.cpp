@@ -69,6 +69,8 @@ INSTANTIATE_TEST_SUITE_P(
         "for: 12 steps\nobjectives: [labels: {}]\n",
         // Rows with weights, of two data sets, of which one is dealt out several times an epoch.
         "# mixture\nfor: 12 steps\nobjectives: [labels: {}]\naccumulate: 2\n",
+        // Rows with others in front of them, drawn in the second epoch anew.
+        "# composed\nfor: 12 steps\nobjectives: [soft_labels: {}, labels: {}]\naccumulate: 2\n",
         "for: 12 steps\nobjectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}]\n"
         "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\naccumulate: 3\n",
         // A bank that is pushed once an update, a learnt temperature, attention.

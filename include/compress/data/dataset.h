@@ -30,7 +30,8 @@ enum class Task {
   sequence_to_sequence,
   token_classification,
   span,
-  multiple_choice
+  multiple_choice,
+  next_sentence
 };
 
 // Where the rows of a part come from: a file (`train: data/train.tsv`), or an earlier stage of the
@@ -75,7 +76,7 @@ struct SubmissionOptions {
 // ("{premise} because", files/templates.h).
 struct DatasetOptions {
   std::string layout, folder;
-  std::string format;  // tsv | csv | jsonl | conll | squad; "" = by the file's extension
+  std::string format;  // tsv | csv | jsonl | conll | squad | text; "" = by the file's extension
   Origin train, validation, test;
   std::string text;                     // column: name, or number from 0 (span: the question)
   std::string pair;                     // second sentence's column (span: the passage), "" = none
@@ -106,6 +107,8 @@ struct DatasetOptions {
   std::optional<int64_t> stride;
   bool append_end = true;        // language_model: the end-of-text token behind each text
   bool concatenate = false;      // language_model: all texts in one, cut into rows of max_length
+  int64_t duplicates = 1;        // next_sentence: times that pairs are drawn of all documents
+  recipe::Component compose;     // how rows are made of others when they are packed (compose.h)
   std::optional<int64_t> limit;  // first n rows of each split only
   std::optional<int64_t> train_limit;  // first n rows of the training split, in place of `limit`
   std::string cache = "auto";          // auto | off | folder: where tokenised rows are kept
@@ -130,6 +133,8 @@ std::vector<std::pair<std::string, const Origin*>> parts_of(const DatasetOptions
 // The options as they hold for one part: its number of rows is `limit`, and `train_limit` is unset.
 DatasetOptions part_options(const DatasetOptions& options, const std::string& part);
 
+class Composer;
+class RowTexts;
 struct PassageSource;
 struct Mixture;
 Task task_of(const DatasetOptions& options);  // Error{recipe} for an unknown one
@@ -175,6 +180,10 @@ struct Split {
   std::shared_ptr<PassageSource> passages;  // span: what it was read from; see passages.h
   // The splits that it is a mixture of; of its own it then has offsets alone. See mixture.h.
   std::shared_ptr<const Mixture> mixture;
+  // What pack() makes rows of others with; null: rows are as they stand here, and as length() says.
+  std::shared_ptr<const Composer> composer;
+  // The texts of its rows; see texts.h. Null where it was not read from a file.
+  std::shared_ptr<RowTexts> row_texts;
 
   int64_t texts() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int64_t rows() const { return texts() / choices; }
@@ -210,6 +219,13 @@ int64_t group_number(std::string_view text);
 // target follows its text: special tokens are those of the text alone (an end-of-text token that
 // the tokenizer puts behind it is taken away), the end-of-text token stands behind the target, and
 // each of the two is cut for itself (max_length, max_target_length).
+//
+// For next_sentence, a text is a list of sentences, a document, of which rows are made as by BERT's
+// create_pretraining_data.py (rows/documents.h); a row's line is that of its document, the limit
+// counts documents, and a document without a token counts as an empty row.
+//
+// With `compose`, the rows are those of the file, and pack() puts others in front of them
+// (compose.h); for another part than "train" that one is read, too.
 //
 // For classification, `labels` are the class names: empty = as label_names() says. A row's label is
 // found among them by name, or by number where all of them are placeholders (classes.h). Rows whose
@@ -260,17 +276,22 @@ std::vector<std::string> label_names(const DatasetOptions& options);
 std::string source_hash(const DatasetOptions& options, const std::string& name);
 // Number of rows without tokenising, `limit` applied and `skip_labels` left out, for the plan.
 // Reads the file once and does not judge rows, but leaves out those with an empty text where
-// load_split does; counts records, not lines, where quoting is on. With `concatenate` it is a
-// guess, four bytes a token.
+// load_split does; counts records, not lines, where quoting is on. Where counts_are_guesses() it is
+// a guess, four bytes a token.
 int64_t count_rows(const DatasetOptions& options, const std::string& name);
+// Whether rows are known only when their tokens are.
+bool counts_are_guesses(const DatasetOptions& options);
 
 // Packs rows of a split into a batch on the CPU, in the given order (in pinned memory when `pin`
 // and there is a GPU). Class indices become one-hot rows of Targets::distribution. For a language
 // model's split token_labels are the next tokens, and the mark "answer" is those that are of a
 // row's target, where rows have one; for a sequence-to-sequence split the targets go
-// to Batch::decoder and, all of them, to token_labels. Error{data} for ids of a mapped split that
-// lie outside the vocabulary.
-Batch pack(const Split& split, std::span<const int64_t> rows, bool pin = false);
+// to Batch::decoder and, all of them, to token_labels. Where the split has a composer, rows are
+// what it makes of them by `draw`: 0 is the same always, other numbers are what an epoch draws.
+// Error{data} for ids of a mapped split that lie outside the vocabulary.
+Batch pack(const Split& split, std::span<const int64_t> rows, bool pin = false, uint64_t draw = 0);
+// Tokens of a row as pack() lays it out.
+int64_t packed_length(const Split& split, int64_t row, uint64_t draw = 0);
 
 }  // namespace compress::data
 

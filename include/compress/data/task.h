@@ -21,6 +21,8 @@ struct TaskFacts {
   bool one_text = false;  // has no `pair`
   // The head (nn::head_name) that is trained on it and that it scores; "" = the model's own.
   const char* head = "";
+  // The head, beside that one, that its rows have classes for; "" = none.
+  const char* further_head = "";
   // What it is scored by where the recipe names no metrics: in general, with two classes, and where
   // the classes are tags of entities (empty: as in general).
   std::vector<std::string> metrics, metrics_of_two{}, metrics_of_entities{};

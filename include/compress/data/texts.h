@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "compress/data/dataset.h"
 
@@ -33,6 +35,33 @@ class TextReader {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// The texts of a split's rows by their numbers, read from the file when they are asked for: what is
+// kept is where each record of it lies, 16 bytes a record, from the first question on. May be asked
+// from many threads.
+class RowTexts {
+ public:
+  // `sha256`: of the file that the rows were read from.
+  RowTexts(DatasetOptions options, std::string part, std::string sha256);
+  ~RowTexts();
+  RowTexts(const RowTexts&) = delete;
+  RowTexts& operator=(const RowTexts&) = delete;
+  // The columns of the record on `line` as read_texts() names them, of a list each item.
+  // Error{data} where the file, at the first question, is no longer what it was.
+  std::vector<std::string> at(int64_t line);
+
+ private:
+  struct State;
+  const DatasetOptions options_;
+  const std::string part_, sha256_;
+  std::mutex mutex_;
+  std::unique_ptr<State> state_;  // from the first question on
+};
+
+// The texts of row `row`, in a mixture of its source's: of the whole record, whatever was cut or
+// put in front of it. Rows that are made of documents have all sentences of the first text's
+// document.
+std::vector<std::string> texts_of_row(const Split& split, int64_t row);
 
 // Calls `take` with each text of the rows of a split ("train", ...) in the order of the file: the
 // text, then its pair, the text to be written, the choices or the passage where the task has them.

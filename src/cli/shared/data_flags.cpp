@@ -26,7 +26,7 @@ std::string task_of(const nn::ModelConfig& config) {
 void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
   CLI::Option* data =
       sub.add_option("--data", file,
-                     "Data file (tsv, csv, jsonl, conll, squad), several as \"A + B\" "
+                     "Data file (tsv, csv, jsonl, conll, squad, text), several as \"A + B\" "
                      "or a pattern, .gz and .zst too; - is standard input")
           ->type_name("FILE");
   CLI::Option* published =
@@ -67,7 +67,7 @@ void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
   sub.add_option("--task", task,
                  "The data's task, as in a recipe; default: what the model's head does");
   sub.add_option(format_flag, format,
-                 "tsv, csv, jsonl, conll or squad; default: by the file's extension");
+                 "tsv, csv, jsonl, conll, squad or text; default: by the file's extension");
   sub.add_option("--max-length", max_length, "Tokens a row, longer rows are cut; default: 128")
       ->check(CLI::Range(3, 100000));
   sub.add_option("--max-target-length", max_target_length,

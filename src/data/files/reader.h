@@ -20,7 +20,7 @@
 
 namespace compress::data {
 
-enum class Format { tsv, csv, jsonl, conll, squad };
+enum class Format { tsv, csv, jsonl, conll, squad, text };
 
 // By the extension: .tsv .tab, .csv, .jsonl .ndjson, .conll; nothing for any other.
 std::optional<Format> format_by_extension(const std::filesystem::path& file);
@@ -97,6 +97,13 @@ class Reader {
   // The next record, blank lines skipped; false at the end. Error{data} for a record that is too
   // long.
   virtual bool next(Record& record) = 0;
+  // Goes on where `left` bytes of the text were left, at a record's beginning; lines of records are
+  // then not counted. False where that cannot be.
+  virtual bool seek(size_t left) {
+    const std::string_view all = source_.text();
+    left_ = all.substr(all.size() - left);
+    return true;
+  }
   int64_t blank_lines() const { return blank_lines_; }
   size_t bytes_left() const { return left_.size(); }
 
@@ -139,6 +146,9 @@ std::unique_ptr<Reader> open_jsonl(Source& source, std::vector<Column> columns);
 // them and has no label that a word of the file has. A record that cannot be used has the line of
 // the word that is wrong.
 std::unique_ptr<Reader> open_conll(Source& source, std::vector<Column> columns);
+// A line is a row, or lines up to a blank one are, where a column is a list of texts: column 0, the
+// only one.
+std::unique_ptr<Reader> open_plain(Source& source, const std::vector<Column>& columns);
 // SQuAD's nested JSON, whatever the columns: question, passage, texts of the answers, their places.
 // A record's line is the question's number.
 std::unique_ptr<Reader> open_squad(Source& source);

@@ -39,12 +39,13 @@ Format format_of(const DatasetOptions& options, const fs::path& file) {
   if (options.format == "jsonl") return Format::jsonl;
   if (options.format == "conll") return Format::conll;
   if (options.format == "squad") return Format::squad;
+  if (options.format == "text") return Format::text;
   if (!options.format.empty())
     throw Error(ErrorKind::recipe, str("unknown data format ", cited(options.format)),
-                file.string(), "the formats are tsv, csv, jsonl, conll and squad");
+                file.string(), "the formats are tsv, csv, jsonl, conll, squad and text");
   if (auto format = format_by_extension(file)) return *format;
   throw Error(ErrorKind::recipe, "the file's extension does not tell its format", file.string(),
-              "add `format: tsv`, `csv`, `jsonl`, `conll` or `squad` to the data set");
+              "add `format: tsv`, `csv`, `jsonl`, `conll`, `squad` or `text` to the data set");
 }
 
 fs::path split_file(const DatasetOptions& options, const std::string& name) {
@@ -144,6 +145,7 @@ std::unique_ptr<Reader> open_plain(Source& source, const DatasetOptions& options
   }
   if (format == Format::conll) return open_conll(source, std::move(columns));
   if (format == Format::squad) return open_squad(source);
+  if (format == Format::text) return open_plain(source, columns);
   bool csv = format == Format::csv;
   return open_delimited(source, csv ? ',' : '\t', options.quoting.value_or(csv), options.header,
                         std::move(columns));

@@ -24,6 +24,7 @@ class Squad final : public Reader {
     left_ = {};
   }
 
+  bool seek(size_t) override { return false; }
   bool next(Record& record) override {
     start(record);
     const Json* articles = list(file_, "data");

@@ -45,6 +45,8 @@ RowStream::RowStream(Source& source, const DatasetOptions& options,
       targets_(options, chunk_),
       skips_bad_(skips_bad_rows(options)) {
   if (options.concatenate) blocks_.emplace(options.max_length);
+  if (head.task == Task::next_sentence)
+    pairs_.emplace(tokenizer, options.max_length, options.duplicates);
 }
 
 const Split* RowStream::next() {
@@ -78,8 +80,11 @@ bool RowStream::read() {
   auto left_out = [this] {
     return dropped_ + (skips_bad_ ? unusable_.count() + empty_.count() : 0);
   };
-  while (first_.size() < most_rows && bytes < most_bytes && rows_ - left_out() < wanted_ &&
-         reader_->next(record_)) {
+  // A pair is made of two documents.
+  auto has_room = [&] {
+    return (first_.size() < most_rows && bytes < most_bytes) || (pairs_ && first_.size() < 2);
+  };
+  while (has_room() && rows_ - left_out() < wanted_ && reader_->next(record_)) {
     ++rows_;
     if (!record_.problem.empty()) {
       unusable_.add(record_.line, record_.problem, record_.hint);

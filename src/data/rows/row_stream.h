@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "compress/text/batch.h"
+#include "rows/documents.h"
 #include "tasks/task.h"
 
 namespace compress::data {
@@ -61,6 +62,7 @@ class RowStream {
   void tokenise_texts();
   void tokenise_words();
   void tokenise_passages();
+  void tokenise_documents();
 
  private:
   size_t take_texts();
@@ -95,6 +97,8 @@ class RowStream {
   std::optional<Blocks> blocks_;
   const bool skips_bad_;
   std::vector<bool> lacking_;  // texts at hand that have no token, or whose target has none
+  std::optional<SentencePairs> pairs_;  // next_sentence
+  int64_t documents_ = 0;               // that were read for it
   int64_t rows_ = 0, dropped_ = 0, skipped_ = 0;
   BadRows unusable_, empty_;
 };

@@ -21,6 +21,7 @@ class LanguageModel final : public TaskKind {
   std::vector<Key> keys() const override {
     return {{"append_end", [](const DatasetOptions& o) { return !o.append_end; }},
             {"concatenate", [](const DatasetOptions& o) { return o.concatenate; }},
+            {"compose", [](const DatasetOptions& o) { return static_cast<bool>(o.compose); }},
             {"target", [](const DatasetOptions& o) { return !o.target.empty(); }},
             {"max_target_length", [](const DatasetOptions& o) {
                return o.max_target_length != DatasetOptions().max_target_length;
@@ -31,12 +32,25 @@ class LanguageModel final : public TaskKind {
     if (!options.target.empty() && options.concatenate)
       rules.refuse("concatenate", "`concatenate` joins texts, and these have a `target`",
                    "leave one of them out");
+    if (options.compose && options.target.empty())
+      rules.refuse("compose",
+                   "rows are made of texts with their answers, and these have no `target`",
+                   "name the answer's column in `target`");
+    if (options.compose && options.train.empty())
+      rules.refuse("compose", "rows are made of those of the training part, and there is none",
+                   "name a `train` file");
   }
 
   // The text to be written for a prompt, which follows it in the row.
   void add_columns(const DatasetOptions& options, Layout& layout) const override {
     layout.target = !options.target.empty();
     if (layout.target) layout.columns.push_back({options.target, true});
+  }
+
+  std::optional<int64_t> guessed_rows(const DatasetOptions& options, int64_t,
+                                      int64_t bytes) const override {
+    if (!options.concatenate) return std::nullopt;
+    return 1 + bytes / (4 * options.max_length);
   }
 
   std::vector<std::string> marks(const DatasetOptions& options) const override {

@@ -4,6 +4,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/data/compose.h"
 #include "files/templates.h"
 #include "tasks/task.h"
 
@@ -30,7 +31,7 @@ void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) 
   for (const auto& [part, origin] : parts_of(o))
     if (o.format.empty() && !origin->file.empty() && !format_by_extension(origin->file)) {
       problems.add(mark, str("the extension of ", origin->file, " does not tell its format"),
-                   "add `format: tsv`, `csv`, `jsonl`, `conll` or `squad`");
+                   "add `format: tsv`, `csv`, `jsonl`, `conll`, `squad` or `text`");
       break;
     }
   for (const auto& [part, origin] : parts_of(o))
@@ -194,7 +195,7 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
                  "out: files, columns, classes, metrics")
           .field("folder", &O::folder, "folder of the layout's files")
           .field("format", &O::format, "form of the files; left out, their extension says it")
-          .one_of({"tsv", "csv", "jsonl", "conll", "squad"})
+          .one_of({"tsv", "csv", "jsonl", "conll", "squad", "text"})
           .field(
               "train", &O::train,
               "file that is trained on, or {stage: NAME}, the rows that an earlier stage leaves; "
@@ -204,8 +205,9 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .field("test", &O::test, "file for the final evaluation")
           .field(
               "text", &O::text,
-              "column of the text (span: the question; token_classification: a list of words): a "
-              "name of the header, or a number from 0 (-1: the last); or a template of several: "
+              "column of the text (span: the question; token_classification: a list of words; "
+              "next_sentence: a list of sentences, a document): a name of the header, or a number "
+              "from 0 (-1: the last; 0 is a text file's line); or a template of several: "
               "\"{age} years, {job}\"")
           .field("pair", &O::pair, "column of the second text of a pair (span: the passage)")
           .field("label", &O::label,
@@ -229,7 +231,9 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
               "task", &O::task,
               "what is to be predicted: a class name, a score, nothing; of a language model each "
               "token from those before it; another text, the target; a class of each word; the "
-              "part of a passage that answers a question; which of several texts fits")
+              "part of a passage that answers a question; which of several texts fits; whether one "
+              "text "
+              "of a document follows another")
           .one_of(task_names())
           .field("labels", &O::labels,
                  "class names in order; left out, the sorted names of the training file (integers "
@@ -283,6 +287,12 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
                  "cut, where it has one")
           .field("concatenate", &O::concatenate,
                  "language_model: join all texts and cut them into rows of max_length tokens")
+          .field("duplicates", &O::duplicates,
+                 "next_sentence: times that pairs are drawn of all documents, each time others")
+          .range(1, 1000)
+          .component("compose", &O::compose, composers,
+                     "language_model with `target`: what is put in front of a row when it is "
+                     "packed, drawn anew in each epoch")
           .field("limit", &O::limit, "only the first rows of each split")
           .at_least(1)
           .field("train_limit", &O::train_limit,

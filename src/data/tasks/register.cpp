@@ -10,7 +10,8 @@ const std::vector<std::unique_ptr<TaskKind>>& tasks() {
     auto* all = new std::vector<std::unique_ptr<TaskKind>>;
     for (const auto make :
          {make_classification, make_regression, make_unlabelled, make_language_model,
-          make_sequence_to_sequence, make_token_classification, make_span, make_multiple_choice})
+          make_sequence_to_sequence, make_token_classification, make_span, make_multiple_choice,
+          make_next_sentence})
       all->push_back(make());
     return all;
   }();
@@ -83,6 +84,10 @@ void TaskRules::need(bool given, const char* task, const char* key, const char* 
 
 std::vector<std::string> TaskKind::given_names(const DatasetOptions& options) const {
   return options.labels;
+}
+
+std::optional<int64_t> TaskKind::guessed_rows(const DatasetOptions&, int64_t, int64_t) const {
+  return std::nullopt;
 }
 
 void TaskKind::tokenise(RowStream& stream) const {

@@ -3,6 +3,7 @@
 // folder; register.cpp lists them.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,9 @@
 namespace compress::data {
 
 class RowStream;
+
+// The classes of pairs that are made of documents, as BertForPreTraining numbers them.
+inline constexpr const char* next_classes[] = {"is_next", "not_next"};
 
 // What decides how rows are read, as a hash.
 class IdentityHash {
@@ -67,6 +71,10 @@ class TaskKind {
   virtual std::vector<std::string> given_names(const DatasetOptions& options) const;
   // The targets of a row, of which TargetReader keeps the columns.
   virtual void read(const Record&, TargetReader&, BadRows&) const {}
+  // Rows where their number is known only when they are tokenised: a guess for a file of `records`
+  // records whose texts have `bytes` bytes. Nothing where records are rows.
+  virtual std::optional<int64_t> guessed_rows(const DatasetOptions&, int64_t records,
+                                              int64_t bytes) const;
   // Makes tokens of the texts that the stream has read.
   virtual void tokenise(RowStream& stream) const;
 
@@ -87,5 +95,6 @@ std::unique_ptr<TaskKind> make_sequence_to_sequence();
 std::unique_ptr<TaskKind> make_token_classification();
 std::unique_ptr<TaskKind> make_span();
 std::unique_ptr<TaskKind> make_multiple_choice();
+std::unique_ptr<TaskKind> make_next_sentence();
 
 }  // namespace compress::data

@@ -8,6 +8,7 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/base/work_line.h"
+#include "compress/data/compose.h"
 #include "compress/data/views.h"
 #include "compress/objective/objective.h"
 #include "materials/workbench.h"
@@ -75,6 +76,8 @@ bool can_be_remembered(const Prepared& prepared, const Taught& taught,
     for (const auto& augment : *prepared.binding->roles().augments)
       if (!augment->fixed()) return false;
   if (prepared.job.data->choices > 1) return false;
+  if (const data::Composer* composer = data::composer_of(*prepared.job.data))
+    if (!composer->fixed() || !wanted.hidden.empty()) return false;
   const nn::Capture& seen = prepared.binding->needs().teachers.at(taught.name).capture;
   const bool states = seen.hidden || seen.decoder_hidden || seen.any_attention() || seen.pooled ||
                       !seen.heads.empty();

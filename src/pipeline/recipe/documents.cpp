@@ -3,6 +3,7 @@
 #include "compress/augment/augment.h"
 #include "compress/base/strings.h"
 #include "compress/constraint/constraint.h"
+#include "compress/data/compose.h"
 #include "compress/data/layouts.h"
 #include "compress/eval/metric.h"
 #include "compress/objective/objective.h"
@@ -19,7 +20,7 @@ std::vector<const recipe::ComponentInfo*> all_components() {
       &surgery::edits(),        &teacher::teachers(),   &augment::augments(),
       &objective::objectives(), &constraint::pruning(), &constraint::quantization(),
       &optim::optimizers(),     &optim::schedules(),    &optim::movers(),
-      &optim::averagings(),     &eval::metrics()};
+      &optim::averagings(),     &data::composers(),     &eval::metrics()};
   std::vector<const recipe::ComponentInfo*> list;
   for (const recipe::Registry* registry : all)
     for (const auto& info : registry->list()) list.push_back(info.get());

@@ -24,19 +24,22 @@ std::vector<std::vector<int64_t>> batches_in(const data::Split& split, RowRange 
                                              int64_t most_rows, int64_t most_tokens) {
   std::vector<int64_t> rows(static_cast<size_t>(range.size()));
   std::iota(rows.begin(), rows.end(), range.begin);
+  std::vector<int64_t> lengths;
+  for (int64_t row : rows) lengths.push_back(data::packed_length(split, row));
+  auto length = [&](int64_t row) { return lengths[static_cast<size_t>(row - range.begin)]; };
   std::stable_sort(rows.begin(), rows.end(),
-                   [&](int64_t a, int64_t b) { return split.length(a) > split.length(b); });
+                   [&](int64_t a, int64_t b) { return length(a) > length(b); });
   std::vector<std::vector<int64_t>> batches;
   int64_t tokens = 0;
   for (int64_t row : rows) {
-    const bool full = batches.empty() || tokens + split.length(row) > most_tokens ||
+    const bool full = batches.empty() || tokens + length(row) > most_tokens ||
                       static_cast<int64_t>(batches.back().size()) == most_rows;
     if (full) {
       batches.emplace_back();
       tokens = 0;
     }
     batches.back().push_back(row);
-    tokens += split.length(row);
+    tokens += length(row);
   }
   return batches;
 }

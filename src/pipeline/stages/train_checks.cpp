@@ -8,6 +8,7 @@
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/data/classes.h"
+#include "compress/data/compose.h"
 #include "compress/objective/objective.h"
 #include "compress/surgery/surgery.h"
 #include "materials/mixture.h"
@@ -63,11 +64,28 @@ void check_augments(const train::TrainOptions& options, const Known& student) {
 
 // What is cut into rows by tokens has other rows with other tokens.
 void check_own_view(const data::DatasetOptions& data, const train::TeacherOptions& how) {
-  if (data.concatenate || data::task_of(data) == data::Task::span)
+  const bool cut = data::counts_are_guesses(data) || data::task_of(data) == data::Task::span;
+  if (cut || data.compose)
     throw Error(ErrorKind::recipe,
-                str("the rows of this data are cut by tokens, so the teacher '", how.from,
+                str("the rows of this data are ", cut ? "cut" : "made of others",
+                    " by tokens, so the teacher '", how.from,
                     "' cannot read the same rows as tokens of its own"),
                 how.mark.text(), "use a teacher with the student's tokenizer");
+}
+
+// What a teacher says of a row can be kept where the row is the same in every epoch.
+void check_cached_rows(const train::TrainOptions& options, const RecipeOptions& recipe,
+                       recipe::Problems& problems) {
+  bool redrawn = false;
+  for (const recipe::DataReference& source : options.data.sources())
+    if (const data::DatasetOptions* data = recipe.dataset(source))
+      redrawn = redrawn || data::redraws_rows(*data);
+  for (const auto& [name, teacher] : model_teachers(options))
+    if (redrawn && teacher->cache)
+      problems.add(
+          teacher->from.mark,
+          "a cache needs rows that are the same in every epoch, and `compose` draws others",
+          "set `fixed: true` in the data set's `compose`, or remove the cache");
 }
 
 // Tokens of the tokenizer that both have.
@@ -89,6 +107,7 @@ void TrainStage::check(const RecipeOptions& recipe, recipe::Problems& problems) 
   const data::DatasetOptions* data = recipe.dataset(options.data);
   if (data == nullptr) return;
   check_mixture(options.data, recipe, problems);
+  check_cached_rows(options, recipe, problems);
   for (const auto& [name, teacher] : model_teachers(options))
     if (data->validation.empty() && teacher->floor)
       problems.add(teacher->floor->mark, "a floor needs a validation part to score the teacher on");

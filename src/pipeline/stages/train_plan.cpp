@@ -8,6 +8,7 @@
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/data/classes.h"
+#include "compress/data/compose.h"
 #include "compress/nn/architecture.h"
 #include "compress/surgery/surgery.h"
 #include "compress/teacher/teacher.h"
@@ -36,14 +37,6 @@ double activation_bytes(const nn::ModelConfig& c, int64_t tokens, nn::Precision 
       element;
   return static_cast<double>(tokens) *
          (static_cast<double>(c.layers) * per_layer + 4.0 * 3 * static_cast<double>(c.hidden_size));
-}
-
-// Tokens of the longest row; of a sequence-to-sequence row both texts'.
-int64_t longest_row(const data::DatasetOptions& data, const nn::ModelConfig& config) {
-  const std::optional<int64_t> places = nn::learned_places(config);
-  auto at_most = [&](int64_t length) { return places ? std::min(length, *places) : length; };
-  return at_most(data.max_length) +
-         (data.task == "sequence_to_sequence" ? at_most(data.max_target_length) : 0);
 }
 
 // Logits over a vocabulary and their gradient, where every token has them.
@@ -175,10 +168,10 @@ class TrainPlan {
     tell_models();
     const Progress& p = plan.progress;
     planning_.line(str("length        ", options_.length.text(), " = ", with_commas(p.total_steps),
-                       " updates of ", options_.batch, " rows (", data_.concatenate ? "about " : "",
-                       with_commas(job_.rows), " rows, ", with_commas(p.steps_per_epoch),
-                       " updates an epoch), ", nn::precision_name(job_.precision), " on ",
-                       job_.device.str()));
+                       " updates of ", options_.batch, " rows (",
+                       data::counts_are_guesses(data_) ? "about " : "", with_commas(job_.rows),
+                       " rows, ", with_commas(p.steps_per_epoch), " updates an epoch), ",
+                       nn::precision_name(job_.precision), " on ", job_.device.str()));
     for (const std::string& note : plan.notes) planning_.line(note);
     if (plan.auxiliary_parameters > 0)
       planning_.line("trained helpers that are not exported: " +
@@ -225,7 +218,8 @@ class TrainPlan {
     const nn::ModelConfig& config = student_->config();
     int64_t longest = 0;
     for (const recipe::DataReference& source : options_.data.sources())
-      longest = std::max(longest, longest_row(planning_.recipe().dataset(source), config));
+      longest = std::max(longest, data::longest_row(planning_.recipe().dataset(source),
+                                                    nn::learned_places(config)));
     const double element = job_.precision == nn::Precision::float32 ? 4 : 2;
     const double weights = static_cast<double>(student_->params().numel()) * 4;
     const int64_t tokens = options_.batch * longest / options_.accumulate;

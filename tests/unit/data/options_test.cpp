@@ -41,6 +41,13 @@ TEST(DataOptions, ReadsAll) {
   EXPECT_EQ(problems_of("{train: a.json, format: squad, text: s, task: span}"), "");
   EXPECT_EQ(problems_of("{train: a.tsv, text: s, task: sequence_to_sequence, target: t}"), "");
   EXPECT_EQ(problems_of("{train: a.tsv, text: s, soft_labels: [a, b]}"), "");
+  EXPECT_EQ(problems_of("{train: a.x, format: text, text: 0, task: next_sentence, duplicates: 3}"),
+            "");
+  EXPECT_EQ(problems_of("{train: a.tsv, text: s, target: t, task: language_model, compose: "
+                        "{demonstrations: {count: 2}}}",
+                        &o),
+            "");
+  EXPECT_EQ(o.compose.name(), "demonstrations");
 }
 
 struct Case {
@@ -75,6 +82,19 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"{train: a.tsv, text: s, task: span, pair: p}", "needs `answer`"},
         Case{"{train: a.tsv, text: s, task: span, answer: p}", "needs `pair`"},
         Case{"{train: a.json, format: squad, text: s, label: y}", "needs `task: span`"},
+        Case{"{train: a.tsv, text: s, task: next_sentence}", "documents are read from a text file"},
+        Case{"{train: a.jsonl, text: s, task: next_sentence, labels: [a, b]}",
+             "the classes of `next_sentence` are is_next and not_next"},
+        Case{"{train: a.jsonl, text: s, task: next_sentence, weight: w}", "have no columns"},
+        Case{"{train: a.tsv, text: s, label: y, duplicates: 2}", "needs `task: next_sentence`"},
+        Case{"{train: a.tsv, text: s, label: y, compose: demonstrations}",
+             "`compose` needs `task: language_model`"},
+        Case{"{train: a.tsv, text: s, task: language_model, compose: demonstrations}",
+             "these have no `target`"},
+        Case{"{test: a.tsv, text: s, target: t, task: language_model, compose: demonstrations}",
+             "of the training part, and there is none"},
+        Case{"{train: a.tsv, text: s, target: t, task: language_model, compose: examples}",
+             "examples"},
         Case{"{train: a.tsv, text: s, task: multiple_choice, label: y, choices: a}",
              "needs `choices`"},
         Case{"{train: a.tsv, text: s, task: multiple_choice, label: y, choices: [a, b], labels: x}",

@@ -5,6 +5,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/random.h"
+#include "compress/data/compose.h"
 #include "compress/data/mixture.h"
 #include "compress/objective/objective.h"
 #include "compress/optim/optim.h"
@@ -50,6 +51,9 @@ inline constexpr const char* head = "data: none\nprecision: float32\nbatch: 8\n"
 
 // A comment in a stage's text: its rows are a mixture.
 inline constexpr const char* mixed = "# mixture\n";
+
+// A comment in a stage's text: rows have others in front of them, drawn anew in each epoch.
+inline constexpr const char* composed = "# composed\n";
 
 // Where a stage runs, and in what.
 struct Place {
@@ -139,6 +143,17 @@ struct Bench {
     job.identity = "same";
     job.quiet = true;
     if (yaml.find(mixed) != std::string::npos) mix_rows();
+    if (yaml.find(composed) != std::string::npos) compose_rows();
+  }
+  // Two rows, or as many as fit, stand in front of each.
+  void compose_rows() {
+    recipe::Component how;
+    recipe::Problems problems;
+    data::composers().read(
+        recipe::parse_text("{demonstrations: {count: 2, separator: '', max_length: 24}}"), how,
+        problems);
+    problems.raise();
+    split.composer = data::composers().maker(how).make(how, {split, words, nullptr});
   }
   // The rows are then of two data sets, of which the smaller one's have weights.
   void mix_rows() {
