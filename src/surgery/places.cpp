@@ -1,6 +1,7 @@
 #include "places.h"
 
 #include "compress/base/error.h"
+#include "compress/nn/outline.h"
 
 namespace compress::surgery {
 
@@ -82,12 +83,7 @@ torch::Tensor selected(torch::Tensor tensor, int64_t dimension,
     if (place >= size)
       throw Error(ErrorKind::model, "a tensor is smaller than the model's configuration says");
   if (static_cast<int64_t>(places->size()) == size) return tensor;
-  if (tensor.is_meta()) {
-    std::vector<int64_t> shape = tensor.sizes().vec();
-    shape[static_cast<size_t>(dimension)] = static_cast<int64_t>(places->size());
-    return torch::empty(shape, tensor.options());
-  }
-  return tensor.index_select(dimension, torch::tensor(*places));
+  return nn::entries(tensor, dimension, torch::tensor(*places));
 }
 
 int64_t source_layer(int64_t i, int64_t count, int64_t old) {

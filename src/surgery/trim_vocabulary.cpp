@@ -8,6 +8,7 @@
 #include "compress/base/error.h"
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
+#include "compress/nn/outline.h"
 #include "compress/text/batch.h"
 
 namespace compress::surgery {
@@ -172,7 +173,7 @@ void select_tokens(nn::ModelState& state, const std::vector<int32_t>& kept) {
       if (size != old)
         throw Error(ErrorKind::model,
                     str(name, " has ", size, " tokens, and config.json says ", old));
-      found->second = found->second.index_select(dimension, rows);
+      found->second = nn::entries(found->second, dimension, rows);
     }
 }
 

@@ -134,7 +134,8 @@ using MakeSchedule = std::function<std::unique_ptr<Schedule>(const recipe::Compo
 using MakeMover = std::function<std::unique_ptr<Mover>(const recipe::Component&)>;
 using MakeAveraging = std::function<std::unique_ptr<Averaging>(const recipe::Component&)>;
 const recipe::RegistryOf<MakeOptimizer>& optimizers();  // adamw, sgd
-const recipe::RegistryOf<MakeSchedule>& schedules();    // constant, linear, cosine, cyclic_linear
+// constant, linear, cosine, cyclic_linear, rewound_linear
+const recipe::RegistryOf<MakeSchedule>& schedules();
 const recipe::RegistryOf<MakeMover>& movers();  // recipe key `sharpness`: sam, asam, delta_sam
 const recipe::RegistryOf<MakeAveraging>& averagings();  // swa, ema
 // What a stage gets that names none.

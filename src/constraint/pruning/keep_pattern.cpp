@@ -38,8 +38,7 @@ class KeepPattern final : public Constraint {
   void bind(const roles::Scene& scene) override {
     masks_.bind(select(scene.weights, {options_.targets, options_.exclude}, mark_));
     torch::NoGradGuard no_grad;
-    for (Mask& mask : masks_.list())
-      mask.set((mask.parameter->latent.detach() != 0).to(torch::kUInt8).to(torch::kCPU));
+    for (Mask& mask : masks_.list()) mask.set(kept(mask.parameter->latent.detach()));
     masks_.apply_to_latents();  // -0 becomes +0
     check();
   }
@@ -53,10 +52,14 @@ class KeepPattern final : public Constraint {
   std::string report() const override { return masks_.report() + ", pattern kept"; }
 
  private:
+  // Weights of a plan have no values: they count as zeros, so that new ones alone are refused.
+  static torch::Tensor kept(const torch::Tensor& latent) {
+    if (latent.is_meta()) return torch::zeros(latent.sizes(), torch::kUInt8);
+    return (latent != 0).to(torch::kUInt8).to(torch::kCPU);
+  }
   double sparsity() const {
     return static_cast<double>(masks_.zeros()) / static_cast<double>(masks_.count());
   }
-  // In a plan weights that exist elsewhere are zeros, so that only new ones are refused.
   void check() const {
     if (masks_.zeros() == 0)
       throw Error(ErrorKind::recipe, "nothing to keep: the model's targets have no zeros",

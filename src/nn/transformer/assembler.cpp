@@ -5,7 +5,6 @@
 #include "compress/base/error.h"
 #include "compress/base/random.h"
 #include "compress/base/strings.h"
-#include "compress/nn/memory.h"
 
 namespace compress::nn {
 
@@ -31,7 +30,7 @@ Parameter* Assembler::take(const std::string& name, Role role, int layer,
     value = it->second.detach().to(torch::kFloat32).clone(at::MemoryFormat::Contiguous);
   } else if (missing_ == Missing::zeros) {
     if (Parameter* known = params_.find(name)) return known;
-    value = paged_zeros(shape);
+    value = torch::empty(shape, torch::kMeta);
   } else if (fresh >= 0) {
     value = torch::zeros(shape);
     if (fresh > 0) value.normal_(0, fresh, generator_);

@@ -9,6 +9,7 @@
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
 #include "compress/nn/architecture.h"
+#include "compress/nn/outline.h"
 
 namespace compress::nn {
 
@@ -137,7 +138,7 @@ void reorder_rows(ModelState& state, const std::string& out, const std::vector<i
       const auto entry = tensors->find(out + part);
       if (entry == tensors->end() || entry->second.dim() == 0 || entry->second.size(0) != classes)
         continue;
-      entry->second = entry->second.index_select(0, torch::tensor(order));
+      entry->second = entries(entry->second, 0, torch::tensor(order));
     }
 }
 

@@ -111,6 +111,13 @@ ModelState outline(const ModelConfig& given) {
   return Transformer({config, {}, {}, {}, {}}, config, 0, Assembler::Missing::zeros).state();
 }
 
+Tensor entries(const Tensor& tensor, int64_t dimension, const Tensor& places) {
+  if (!tensor.is_meta()) return tensor.index_select(dimension, places);
+  std::vector<int64_t> shape = tensor.sizes().vec();
+  shape[static_cast<size_t>(dimension)] = places.numel();
+  return torch::empty(shape, tensor.options());
+}
+
 Census census(const Model& model) {
   torch::NoGradGuard no_grad;
   Census total;

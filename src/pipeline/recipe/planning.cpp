@@ -26,7 +26,7 @@ nn::ModelState shapes_of(const std::filesystem::path& folder, bool outlined) {
     return nn::outline(state.config);
   }
   for (const auto& [name, shape] : checkpoint::tensor_shapes(folder))
-    state.tensors[name] = torch::zeros(shape);
+    state.tensors[name] = torch::empty(shape, torch::kMeta);
   return state;
 }
 
