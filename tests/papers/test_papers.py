@@ -79,7 +79,8 @@ def settings(recipe):
 class Papers(Case):
     def prepare(self, file, real=False):
         recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
-        folder = self.folder / f"{file.parent.name}-{file.stem}-{real}"
+        name = "-".join(file.relative_to(PAPERS).with_suffix("").parts)
+        folder = self.folder / f"{name}-{real}"
         folder.mkdir()
         standins.make_data(recipe, folder)
         standins.make_models(recipe, folder, real)
