@@ -181,7 +181,7 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   const auto folder = cache_folder(options, split.file);
   const Fingerprint source = fingerprint(split.file, folder);
   split.content_hash = content_identity(source.sha256, options, split, tokenizer);
-  if (split.task == Task::span)
+  if (split.task == Task::span || layout_of(options).target)
     split.passages = std::make_shared<PassageSource>(options, source.sha256);
   split.row_texts = std::make_shared<RowTexts>(options, name, source.sha256);
   split.positive = options.positive;
@@ -232,7 +232,7 @@ int64_t count_rows(const DatasetOptions& options, const std::string& name) {
   if (judged && !options.pair.empty()) columns.push_back({options.pair, true});
   const ClassIndex skipped(options.skip_labels);
   const bool skips = !judged && !skipped.empty() && kind_of(options).text_kind() != CellKind::words;
-  if (skips) columns.push_back({options.label, false});
+  if (skips) columns.push_back({options.label, false, kind_of(options).label_kind()});
   auto reader = open_reader(source, options, std::move(columns));
   Record record;
   int64_t rows = 0, left_out = 0, bytes = 0;
@@ -242,7 +242,8 @@ int64_t count_rows(const DatasetOptions& options, const std::string& name) {
     for (std::string_view cell : record.cells) bytes += static_cast<int64_t>(cell.size());
     if (skips_bad_rows(options) && !record.problem.empty()) continue;
     if (!judged || !record.problem.empty() || bytes > before) ++rows;
-    if (skips && record.problem.empty() && skipped.names(trim(record.cells[0]))) ++left_out;
+    if (skips && record.problem.empty() && is_skipped(options, skipped, record.cells[0]))
+      ++left_out;
     source.forget();
   }
   if (rows > 0)

@@ -45,7 +45,7 @@ class Labels final : public Objective {
                       nn::head_name(head_)),
                   mark_.text(), "set head: classification, regression or masked_lm on the model");
     const bool unsmoothed = head_ == HeadKind::regression || head_ == HeadKind::span ||
-                            head_ == HeadKind::replaced_token;
+                            head_ == HeadKind::replaced_token || head_ == HeadKind::multi_label;
     if (unsmoothed && smoothing_ > 0)
       throw Error(ErrorKind::recipe,
                   str("label_smoothing has no meaning for ",
@@ -79,6 +79,10 @@ class Labels final : public Objective {
         return of_tokens(logits, given(targets.token_labels), signals.student.of(of_).token_index);
       case HeadKind::replaced_token:
         return of_changes(logits.squeeze(1), signals);
+      case HeadKind::multi_label:
+        return at::binary_cross_entropy_with_logits(logits, given(targets.distribution), {}, {},
+                                                    at::Reduction::None)
+            .mean(1);
       case HeadKind::span:  // first tokens of all rows, then last ones
         return cross_entropy(over_row_tokens(logits, signals.batch),
                              given(targets.spans).t().reshape(-1), 0)
@@ -142,12 +146,16 @@ void add_labels(ObjectiveRegistry& registry) {
           "softmax(z)_label over the labelled tokens\n"
           "replaced tokens: the same with the logistic function of one logit; of all tokens where "
           "masking says which it changed\n"
+          "multi-label: (1/B) sum_rows (1/C) sum_c -(y_c log s(z_c) + (1 - y_c) log s(-z_c)),  "
+          "s(z) = 1 / (1 + e^-z)\n"
           "span: mean of the losses of the first and the last token, softmax over the row's "
           "tokens\n"
           "multiple choice: as classification, softmax over an example's choices",
           "smoothing: Szegedy et al. 2016, arXiv 1512.00567, section 7",
           "Mean over rows, of heads on tokens over labelled tokens. Targets are distributions; a "
-          "hard label is the one-hot case. The gradient at the logits is (softmax(z) - q) / B. Of "
+          "hard label is the one-hot case. The gradient at the logits is (softmax(z) - q) / B. "
+          "Multi-label: the mean over labels, as torch's BCEWithLogitsLoss and transformers have "
+          "it. Of "
           "causal and sequence-to-sequence LMs loss and gradient are computed in one pass over "
           "chunks of tokens."),
       [](const recipe::Component& component) {

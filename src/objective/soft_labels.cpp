@@ -98,9 +98,9 @@ class SoftLabels final : public Objective {
                        temperature);
       case HeadKind::multiple_choice:
         return kl(over_choices(student, batch), over_choices(teacher, batch), temperature);
-      case HeadKind::replaced_token:  // softmax of (z, 0) is the logistic function of z
-        return kl(at::cat({student, at::zeros_like(student)}, 1),
-                  at::cat({teacher, at::zeros_like(teacher)}, 1), temperature);
+      case HeadKind::replaced_token:
+      case HeadKind::multi_label:
+        return of_yes_no(student, teacher, temperature);
       default:
         return kl(student, teacher, temperature);
     }
@@ -120,6 +120,16 @@ class SoftLabels final : public Objective {
                         theirs = softened(teacher, temperature),
                         missing = student.detach().isneginf();
     return (theirs.exp() * (theirs - ours).masked_fill(missing, 0)).sum(1).view({2, -1}).mean(0);
+  }
+
+  // The mean over outputs of KL between the two values of each. Softmax of (z, 0) is the logistic
+  // function of z.
+  static torch::Tensor of_yes_no(const torch::Tensor& student, const torch::Tensor& teacher,
+                                 double temperature) {
+    auto both = [](const torch::Tensor& z) {
+      return at::stack({z, at::zeros_like(z)}, -1).view({-1, 2});
+    };
+    return kl(both(student), both(teacher), temperature).view(student.sizes()).mean(1);
   }
 
   // Summed over classes.
@@ -157,6 +167,8 @@ void add_soft_labels(ObjectiveRegistry& registry) {
       recipe::describe<SoftLabelsOptions>(
           "objective", "soft_labels", "the teacher's class distribution (knowledge distillation)",
           "T^2 KL(p_T || p_S) = T^2 sum_c p_T,c (log p_T,c - log p_S,c),  p = softmax(z / T)\n"
+          "multi-label: T^2 (1/C) sum_c KL(b_T,c || b_S,c) of Bernoulli distributions with "
+          "b_c = 1 / (1 + e^(-z_c / T))\n"
           "from a cache that keeps a vocabulary's k most probable tokens: the same sum over k + 1 "
           "classes, these tokens and one class r for all others,\n"
           "z_T,c = log p_T,c and z_T,r = log sum_others p_T at T = 1;  z_S,r = log sum_others exp "
@@ -165,7 +177,8 @@ void add_soft_labels(ObjectiveRegistry& registry) {
           "the others' class: Anshumann et al. 2025, arXiv 2503.16870",
           "Needs a teacher with the student's classes. Summed over classes, mean over rows, of "
           "heads on tokens over labelled tokens; of a span head the classes are the row's tokens, "
-          "and the mean is over rows and both ends; of multiple choice an example's choices. The "
+          "and the mean is over rows and both ends; of multiple choice an example's choices; of "
+          "multi-label heads it is the mean over labels, as that of `labels`. The "
           "factor T^2 is on unless scale_t2 is false. Not for regression: use logits_mse. Where "
           "the "
           "tables of teacher and student are padded to different sizes, both distributions are "

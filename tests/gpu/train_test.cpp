@@ -215,6 +215,11 @@ TEST_F(OnCard, SeveralHeadsTrainAsOnTheCpu) {
   EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), Bench(yaml).weights()), 1e-3);
 }
 
+TEST_F(OnCard, LabelSetsTrainAsOnTheCpu) {
+  const std::string yaml = sets + plain_steps;
+  EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), Bench(yaml).weights()), 1e-4);
+}
+
 // Rows with weights of two data sets, in steps and in graphs.
 TEST_F(OnCard, MixturesTrainAsOnTheCpu) {
   const std::string yaml = mixed + plain_steps;

@@ -67,6 +67,8 @@ INSTANTIATE_TEST_SUITE_P(
                     "objectives: [soft_labels: {temperature: 2}, labels: {weight: 0.5}]\n"
                     "sharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 50%}}\n",
                     "objectives: [labels: {}]\naccumulate: 2\n",
+                    "# sets\nobjectives: [soft_labels: {temperature: 2}, labels: {}]\n"
+                    "accumulate: 2\n",
                     "teachers: {old: {average: {decay: 0.8}}, self: student}\n"
                     "objectives: [labels: {}, soft_labels: {teacher: old}, logits_mse: {teacher: "
                     "self, weight: 0.1}]\naccumulate: 2\n",

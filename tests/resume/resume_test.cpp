@@ -67,6 +67,10 @@ INSTANTIATE_TEST_SUITE_P(
     Recipes, ResumeRecipe,
     testing::Values<std::string>(
         "for: 12 steps\nobjectives: [labels: {}]\n",
+        // Labels that are true or not by themselves, and a teacher's probability of each.
+        "# sets\nfor: 12 steps\nobjectives: [soft_labels: {temperature: 2}, labels: {weight: "
+        "0.5}]\n"
+        "sharpness: {sam: {rho: 0.05}}\naccumulate: 2\n",
         // Rows with weights, of two data sets, of which one is dealt out several times an epoch.
         "# mixture\nfor: 12 steps\nobjectives: [labels: {}]\naccumulate: 2\n",
         // Rows with others in front of them, drawn in the second epoch anew.

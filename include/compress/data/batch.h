@@ -23,7 +23,7 @@ struct TokenMark {
 
 // What is to be predicted. A field is undefined where the task has none of it.
 struct Targets {
-  torch::Tensor distribution;  // [B, C] float32, rows sum to 1; a hard label is the one-hot case
+  torch::Tensor distribution;  // [B, C] float32, rows sum to 1 (multi-label: 0..1); hard: one-hot
   torch::Tensor values;        // [B] float32, regression
   // [T] int64, -100 = not predicted (masked LM; causal LM: the next token; a class of each token).
   // T counts the decoder's tokens where there is a decoder.

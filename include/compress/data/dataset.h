@@ -21,7 +21,7 @@ namespace compress::data {
 // language_model: each token's label is the next one of its row. sequence_to_sequence: a row is a
 // source text and the text to be written for it. token_classification: a class for each word. span:
 // the part of a passage that answers a question. multiple_choice: which of several second texts
-// fits the first.
+// fits the first. multi_label: any number of classes.
 enum class Task {
   classification,
   regression,
@@ -31,7 +31,8 @@ enum class Task {
   token_classification,
   span,
   multiple_choice,
-  next_sentence
+  next_sentence,
+  multi_label
 };
 
 // Where the rows of a part come from: a file (`train: data/train.tsv`), or an earlier stage of the
@@ -87,8 +88,10 @@ struct DatasetOptions {
       labels;  // class names in order; empty = sorted names found in the training file
   std::vector<std::string>
       soft_labels;  // columns of probabilities, one a class, instead of `label`
-  std::vector<std::string> skip_labels;  // rows with one of these labels are left out
-  recipe::Reference positive;            // the class that `f1` is about; "" = see classes.h
+  std::vector<std::string> label_columns;  // multi_label: columns of 0 or 1, one a class, instead
+  std::string label_separator;             // multi_label: what separates names in the label's cell
+  std::vector<std::string> skip_labels;    // rows with one of these labels are left out
+  recipe::Reference positive;              // the class that `f1` is about; "" = see classes.h
   std::string answer, answer_start;  // span: columns of the answer and of its place, in characters
   std::vector<std::string> choices;  // multiple_choice: columns of the second texts
   std::string weight;  // column of what a row's losses are multiplied by in training, "" = none
@@ -155,7 +158,7 @@ struct Split {
   Array<int32_t> token_classes;  // [T] token_classification: -100 but at a word's first token
   Array<int32_t> spans;          // [2 N] span: first and last token of the answer, in the row
   Array<float> values;           // [N] regression targets, or empty
-  Array<float> soft;             // [N * C] soft labels, or empty
+  Array<float> soft;             // [N * C] soft labels (multi_label: all labels), or empty
   Array<float> weights;          // [N] Targets::weights, or empty
   Array<int64_t> groups;         // [N] group_number() of the row's group, or empty
   // language_model: whether rows are a text with its target behind it. first_lengths then count the
@@ -177,7 +180,8 @@ struct Split {
   int64_t vocabulary = 0;
   // multiple_choice: so many texts make one row, the arrays above say N for rows() times that.
   int64_t choices = 1;
-  std::shared_ptr<PassageSource> passages;  // span: what it was read from; see passages.h
+  // Where a score needs texts: what it was read from; see passages.h.
+  std::shared_ptr<PassageSource> passages;
   // The splits that it is a mixture of; of its own it then has offsets alone. See mixture.h.
   std::shared_ptr<const Mixture> mixture;
   // What pack() makes rows of others with; null: rows are as they stand here, and as length() says.
@@ -230,8 +234,9 @@ int64_t group_number(std::string_view text);
 // For classification, `labels` are the class names: empty = as label_names() says. A row's label is
 // found among them by name, or by number where all of them are placeholders (classes.h). Rows whose
 // label is one of `skip_labels` are left out and counted; a tagged word with such a label has no
-// class. Class names that look like "no class" are warned about with the training split. Soft
-// labels become probabilities with sum 1 (a sum within 1e-3 of 1 is accepted) in the order of
+// class. For multi_label the same holds of each of a row's labels, and soft labels are a
+// probability each. Class names that look like "no class" are warned about with the training split.
+// Soft labels become probabilities with sum 1 (a sum within 1e-3 of 1 is accepted) in the order of
 // `labels`, matched by name. A weight is a finite number, not negative; a group any text or number
 // (its column may be one of the texts). All windows of a passage and choices of an example have
 // those of their row.

@@ -1,5 +1,5 @@
 #pragma once
-// The texts behind the rows of a span split, for scoring what a model answers.
+// The texts behind the rows of a split, for scoring what a model answers or writes.
 
 #include <cstdint>
 #include <mutex>
@@ -12,6 +12,7 @@ namespace compress::data {
 
 struct Passages {
   struct Example {
+    std::string id;                       // of the question: SQuAD's, else the line in the file
     std::string text;                     // the passage
     std::vector<std::string> answers;     // empty: it has none
     std::vector<text::ByteRange> tokens;  // of the passage
@@ -38,6 +39,11 @@ struct PassageSource {
   std::once_flag once;
   Passages passages;
 };
+
+// The text to be written for each row of a sequence-to-sequence split, or of a language model's
+// whose rows have a target, as the file has it: not cut, not tokenised. A list has all accepted
+// texts. Reads the split's file again. Error{data} where it is no longer what it was.
+std::vector<std::vector<std::string>> references_of(const Split& split);
 
 // The passages of a split, which live as long as it. The first call reads and tokenises the split's
 // file again, with the tokenizer that the split was read with. Error{data} where the file is no

@@ -16,6 +16,7 @@ struct TaskFacts {
   const char* summary;
   bool labelled = false;     // needs `label` (or, for classification, `soft_labels`)
   bool class_names = false;  // its splits have class names
+  bool several = false;      // a row has any number of its classes
   // Whether rows without text are left out, not refused.
   bool leaves_out_empty = false;
   bool one_text = false;  // has no `pair`

@@ -19,7 +19,7 @@ enum class HeadKind {
   span,
   multiple_choice,
   replaced_token,
-  multi_label  // of each class by itself; no task trains or scores it yet
+  multi_label  // of each class by itself, whether it holds
 };
 const char* head_name(HeadKind kind);
 HeadKind parse_head(const std::string& name);  // Error{recipe} for an unknown one
@@ -53,7 +53,7 @@ inline bool predicts_tokens(HeadKind head) {
 inline bool has_labels(HeadKind head) {
   return prediction(head).named;
 }
-// Whether they are names of classes.
+// Whether they are names of classes, of which one is right.
 inline bool has_classes(HeadKind head) {
   return has_labels(head) && prediction(head).kind == Prediction::Kind::categories;
 }

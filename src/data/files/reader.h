@@ -149,7 +149,8 @@ std::unique_ptr<Reader> open_conll(Source& source, std::vector<Column> columns);
 // A line is a row, or lines up to a blank one are, where a column is a list of texts: column 0, the
 // only one.
 std::unique_ptr<Reader> open_plain(Source& source, const std::vector<Column>& columns);
-// SQuAD's nested JSON, whatever the columns: question, passage, texts of the answers, their places.
+// SQuAD's nested JSON, whatever the columns: question, passage, texts of the answers, their places,
+// id.
 // A record's line is the question's number.
 std::unique_ptr<Reader> open_squad(Source& source);
 

@@ -89,7 +89,9 @@ class Squad final : public Reader {
         places += str(answer["answer_start"].get<int64_t>());
       }
     }
-    for (const std::string& cell : {*asked, *context, texts, places})
+    const std::string* id = text(question, "id");
+    for (const std::string& cell :
+         {*asked, *context, texts, places, id != nullptr ? *id : str(count_)})
       record.cells.push_back(source_.keep(cell));
   }
 

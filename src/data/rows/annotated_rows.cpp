@@ -182,11 +182,20 @@ std::string Passages::text_of(int64_t row, int64_t first, int64_t last) const {
 
 namespace {
 
+void check_same(const Split& split, const PassageSource& from, bool rows) {
+  const DatasetOptions& options = from.options;
+  if (rows && fingerprint(split.file, cache_folder(options, split.file)).sha256 == from.sha256)
+    return;
+  throw Error(ErrorKind::data, "the data file was changed after it was read", split.file.string(),
+              "run again when nothing writes to it");
+}
+
 Passages read_passages(const Split& split, const PassageSource& from,
                        const text::Tokenizer& tokenizer) {
   const DatasetOptions& options = from.options;
   Source source(split.file);
   auto reader = open_reader(source, options, layout_of(options).columns);
+  const bool squad = format_of(options, split.file) == Format::squad;
   Passages passages;
   Record record;
   const int64_t rows = options.limit.value_or(std::numeric_limits<int64_t>::max());
@@ -202,17 +211,14 @@ Passages read_passages(const Split& split, const PassageSource& from,
                                   static_cast<int64_t>(windows.front.size()), windows.starts[i],
                                   windows.count(i)});
     Passages::Example& example = passages.examples.emplace_back();
+    example.id = squad ? std::string(record.cells[4]) : str(record.line);
     example.text = record.cells[1];
     example.tokens = std::move(asked.windows.ranges);
     for (std::string_view answer : list_items(record.cells[2]))
       example.answers.emplace_back(answer);
     source.forget();
   }
-  const bool same =
-      fingerprint(split.file, cache_folder(options, split.file)).sha256 == from.sha256;
-  if (!same || static_cast<int64_t>(passages.windows.size()) != split.rows())
-    throw Error(ErrorKind::data, "the data file was changed after it was read", split.file.string(),
-                "run again when nothing writes to it");
+  check_same(split, from, static_cast<int64_t>(passages.windows.size()) == split.rows());
   return passages;
 }
 
@@ -224,6 +230,24 @@ const Passages& passages_of(const Split& split, const text::Tokenizer& tokenizer
   PassageSource& source = *split.passages;
   std::call_once(source.once, [&] { source.passages = read_passages(split, source, tokenizer); });
   return source.passages;
+}
+
+std::vector<std::vector<std::string>> references_of(const Split& split) {
+  if (!split.passages)
+    throw Error(ErrorKind::internal, "the references of a split that was not read from a file");
+  const PassageSource& from = *split.passages;
+  Source source(split.file);
+  auto reader = open_reader(source, from.options, layout_of(from.options).columns);
+  std::vector<std::vector<std::string>> references;
+  Record record;
+  // The rows of the split are those of the file without the ones that were left out.
+  while (static_cast<int64_t>(references.size()) < split.rows() && reader->next(record)) {
+    if (record.line != split.lines[references.size()] || !record.problem.empty()) continue;
+    references.push_back({std::string(record.cells[1])});
+    source.forget();
+  }
+  check_same(split, from, static_cast<int64_t>(references.size()) == split.rows());
+  return references;
 }
 
 }  // namespace compress::data

@@ -71,9 +71,9 @@ void judge_names(const std::vector<std::string>& names, const Source& source) {
 std::vector<std::string> found_names(DatasetOptions options, Examine examine) {
   options.subset.reset();  // whatever the subset
   Source source(split_file(options, "train"), examine);
-  const bool words = kind_of(options).text_kind() == CellKind::words;
-  auto reader =
-      open_reader(source, options, {{options.label, false, kind_of(options).text_kind()}});
+  const TaskKind& kind = kind_of(options);
+  const bool words = kind.text_kind() == CellKind::words, several = kind.facts().several;
+  auto reader = open_reader(source, options, {{options.label, false, kind.label_kind()}});
   std::unordered_set<std::string, TextHash, std::equal_to<>> distinct;
   const ClassIndex skipped(options.skip_labels);
   BadRows bad;
@@ -84,9 +84,9 @@ std::vector<std::string> found_names(DatasetOptions options, Examine examine) {
       bad.add(record.line, record.problem, record.hint);
       continue;
     }
-    if (!words && trim(record.cells[0]).empty() && !skipped.names("")) add_empty(record, bad);
-    for (std::string_view item :
-         words ? list_items(record.cells[0]) : std::vector{record.cells[0]}) {
+    if (!words && !several && trim(record.cells[0]).empty() && !skipped.names(""))
+      add_empty(record, bad);
+    for (std::string_view item : kind.labels_of(options, record.cells[0])) {
       const std::string_view label = trim(item);
       if (label.empty() || distinct.find(label) != distinct.end() || skipped.names(label)) continue;
       distinct.emplace(label);
@@ -99,9 +99,12 @@ std::vector<std::string> found_names(DatasetOptions options, Examine examine) {
   }
   if (!skips_bad_rows(options)) bad.raise(source, rows);
   if (rows == 0) throw Error(ErrorKind::data, "the data file has no rows", source.file().string());
+  if (distinct.empty() && several)
+    throw Error(ErrorKind::data, "no row has a label", source.file().string(),
+                str("is ", cited(options.label), " the labels' column?"));
   if (distinct.empty()) every_row_skipped(source, rows);
   std::vector<std::string> names(distinct.begin(), distinct.end());
-  if (names.size() == 1)
+  if (names.size() == 1 && !several)
     throw Error(ErrorKind::data, str("every row has the label ", cited(names[0])),
                 source.file().string(),
                 "there is nothing to learn; to read such a file all the same, name the classes in "
@@ -131,13 +134,14 @@ std::vector<std::string> label_names(const DatasetOptions& options) {
 
 namespace {
 
-void add_label_columns(const DatasetOptions& options, CellKind kind, Layout& layout) {
-  for (const std::string& column : options.soft_labels) layout.columns.push_back({column, false});
-  if (!options.soft_labels.empty()) return;
+void add_label_columns(const DatasetOptions& options, const TaskKind& kind, Layout& layout) {
+  const std::vector<std::string> columns = kind.label_columns(options);
+  for (const std::string& column : columns) layout.columns.push_back({column, false});
+  if (!columns.empty()) return;
   if (options.label.empty())
     throw Error(ErrorKind::recipe, str("a data set for ", options.task, " needs `label`"), {},
                 "name its column, or set `task: unlabelled`");
-  layout.columns.push_back({options.label, false, kind});
+  layout.columns.push_back({options.label, false, kind.label_kind()});
 }
 
 // The columns that rows of any task may have.
@@ -165,7 +169,7 @@ Layout layout_of(const DatasetOptions& options) {
   if (layout.pair) layout.columns.push_back({options.pair, true});
   kind.add_columns(options, layout);
   if (layout.targets == 0) layout.targets = layout.columns.size();
-  if (kind.facts().labelled) add_label_columns(options, kind.text_kind(), layout);
+  if (kind.facts().labelled) add_label_columns(options, kind, layout);
   add_row_columns(options, layout);
   return layout;
 }
@@ -222,7 +226,8 @@ int64_t group_number(std::string_view text) {
 }
 
 TargetReader::TargetReader(const DatasetOptions& options, Split& split)
-    : split_(split),
+    : options_(options),
+      split_(split),
       kind_(kind_of(split.task)),
       classes_(split.labels),
       skipped_(options.skip_labels),
@@ -230,7 +235,9 @@ TargetReader::TargetReader(const DatasetOptions& options, Split& split)
       weight_(layout_of(options).weight),
       group_(layout_of(options).group),
       id_(layout_of(options).id) {
-  if (split.task != Task::classification || options.soft_labels.empty()) return;
+  const std::vector<std::string> given = kind_.label_columns(options);
+  if (given.empty() || !kind_.facts().class_names) return;
+  const char* what = options.soft_labels.empty() ? "labels" : "soft labels";
   // The caller's classes may be in another order than the columns; they are matched by name.
   std::vector<std::string> names = label_names(options);
   ClassIndex columns(names);
@@ -238,18 +245,24 @@ TargetReader::TargetReader(const DatasetOptions& options, Split& split)
     if (int32_t index = columns.find(label); index >= 0)
       soft_.push_back(first_ + static_cast<size_t>(index));
     else
-      throw Error(ErrorKind::recipe, str("no column of soft labels for class ", cited(label)), {},
+      throw Error(ErrorKind::recipe, str("no column of ", what, " for class ", cited(label)), {},
                   columns.hint());
-  if (soft_.size() != options.soft_labels.size())
-    throw Error(
-        ErrorKind::recipe,
-        str(options.soft_labels.size(), " columns of soft labels for ", soft_.size(), " classes"),
-        {}, columns.hint());
+  if (soft_.size() != given.size())
+    throw Error(ErrorKind::recipe,
+                str(given.size(), " columns of ", what, " for ", soft_.size(), " classes"), {},
+                columns.hint());
 }
 
 bool TargetReader::skips(const Record& record) const {
   return !skipped_.empty() && kind_.text_kind() != CellKind::words &&
-         skipped_.names(trim(cell(record)));
+         is_skipped(options_, skipped_, cell(record));
+}
+
+bool is_skipped(const DatasetOptions& options, const ClassIndex& skipped, std::string_view cell) {
+  if (skipped.names(trim(cell))) return true;
+  const std::vector<std::string_view> labels = kind_of(options).labels_of(options, cell);
+  return std::ranges::any_of(labels,
+                             [&](std::string_view label) { return skipped.names(trim(label)); });
 }
 
 void TargetReader::row(const Record& record, BadRows& bad) {

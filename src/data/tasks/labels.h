@@ -45,6 +45,9 @@ class ClassIndex {
   std::unordered_map<int64_t, int32_t> numbers_;  // of placeholders
 };
 
+// Whether a cell of labels has one of `skipped`, for which its row is left out.
+bool is_skipped(const DatasetOptions& options, const ClassIndex& skipped, std::string_view cell);
+
 // A word of token_classification without a class.
 inline constexpr int32_t no_class = -100;
 
@@ -54,7 +57,8 @@ inline constexpr int32_t no_class = -100;
 // Parses a whole cell (spaces around it allowed) as a finite number.
 std::optional<double> parse_number(std::string_view cell);
 
-// Reads the targets of each row into the split; what does not parse goes to the bad rows.
+// Reads the targets of each row into the split; what does not parse goes to the bad rows. Options
+// and split must outlive it.
 class TargetReader {
  public:
   TargetReader(const DatasetOptions& options, Split& split);
@@ -68,6 +72,7 @@ class TargetReader {
 
   // For the tasks, which read the row's targets (TaskKind::read).
   Split& split() { return split_; }
+  const DatasetOptions& options() const { return options_; }
   const ClassIndex& classes() const { return classes_; }
   const ClassIndex& skipped() const { return skipped_; }
   const std::vector<size_t>& soft() const { return soft_; }  // column of each class's probability
@@ -79,6 +84,7 @@ class TargetReader {
   void add_group(const Record& record, std::string_view cell, BadRows& bad);
   void check_id(const Record& record, std::string_view cell, BadRows& bad);
 
+  const DatasetOptions& options_;
   Split& split_;
   const TaskKind& kind_;
   ClassIndex classes_, skipped_;

@@ -91,6 +91,7 @@ void check_columns(const DatasetOptions& o, const Mark& mark, Problems& problems
   // The question that rows answer may itself tell which they are.
   if (o.group != o.text && o.group != o.pair) use("group", o.group);
   for (const std::string& column : o.soft_labels) use("soft_labels", column);
+  for (const std::string& column : o.label_columns) use("label_columns", column);
 }
 
 // Columns of rows, which files of words and of passages do not have.
@@ -108,22 +109,23 @@ void check_row_columns(const DatasetOptions& o, const Mark& mark, Problems& prob
 
 void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems) {
   const TaskFacts& task = facts_of(o);
-  const bool classes = task.task == Task::classification, labelled = task.labelled;
+  const bool classes = task.task == Task::classification || task.several, labelled = task.labelled;
   if (!labelled && !o.label.empty())
     problems.add(at(mark, "label"),
                  o.task == "unlabelled" ? "an unlabelled data set has no label"
                                         : str("a data set for ", o.task, " has no label"),
                  "remove `label`, or change `task`");
-  if (labelled && o.label.empty() && o.soft_labels.empty())
+  if (labelled && o.label.empty() && kind_of(o).label_columns(o).empty())
     problems.add(mark, str("a data set for ", o.task, " needs `label`"),
                  "name its column, or set `task: unlabelled`");
   if (!classes && !o.soft_labels.empty())
-    problems.add(at(mark, "soft_labels"), "soft labels need `task: classification`");
+    problems.add(at(mark, "soft_labels"),
+                 "soft labels need `task: classification` or `task: multi_label`");
   if (!task.class_names && !o.labels.empty())
     problems.add(at(mark, "labels"), "class names need `task: classification`");
   if (!o.label.empty() && !o.soft_labels.empty())
     problems.add(at(mark, "soft_labels"), "a data set has `label` or `soft_labels`, not both");
-  if (o.soft_labels.size() == 1)
+  if (o.soft_labels.size() == 1 && !task.several)
     problems.add(at(mark, "soft_labels"), "one column of probabilities", "give one column a class");
   if (!o.labels.empty() && !o.soft_labels.empty() && o.labels.size() != o.soft_labels.size())
     problems.add(at(mark, "labels"), str(o.labels.size(), " class names for ", o.soft_labels.size(),
@@ -212,7 +214,7 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .field("pair", &O::pair, "column of the second text of a pair (span: the passage)")
           .field("label", &O::label,
                  "column of the class name or score; of the list of the words' class names; of the "
-                 "right choice")
+                 "right choice; of any number of class names (multi_label)")
           .field("answer", &O::answer,
                  "column of the answer's text, or of a list of accepted ones (span); empty: none")
           .field(
@@ -232,14 +234,18 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
               "what is to be predicted: a class name, a score, nothing; of a language model each "
               "token from those before it; another text, the target; a class of each word; the "
               "part of a passage that answers a question; which of several texts fits; whether one "
-              "text "
-              "of a document follows another")
+              "text of a document follows another; any number of class names")
           .one_of(task_names())
           .field("labels", &O::labels,
                  "class names in order; left out, the sorted names of the training file (integers "
                  "by value)")
           .field("soft_labels", &O::soft_labels,
                  "columns of probabilities, one a class, instead of `label`")
+          .field("label_columns", &O::label_columns,
+                 "columns of 0 or 1, one a class, instead of `label` (multi_label)")
+          .field("label_separator", &O::label_separator,
+                 "what stands between the names in the label's cell (multi_label; in jsonl they "
+                 "may be a list)")
           .field("skip_labels", &O::skip_labels,
                  "rows with one of these labels (\"-\", \"-1\", \"\") are left out and counted; a "
                  "tagged word with such a label has no class")

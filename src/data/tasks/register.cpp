@@ -1,5 +1,6 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "files/annotated.h"
 #include "rows/row_stream.h"
 #include "tasks/task.h"
 
@@ -11,7 +12,7 @@ const std::vector<std::unique_ptr<TaskKind>>& tasks() {
     for (const auto make :
          {make_classification, make_regression, make_unlabelled, make_language_model,
           make_sequence_to_sequence, make_token_classification, make_span, make_multiple_choice,
-          make_next_sentence})
+           make_next_sentence, make_multi_label})
       all->push_back(make());
     return all;
   }();
@@ -88,6 +89,12 @@ std::vector<std::string> TaskKind::given_names(const DatasetOptions& options) co
 
 std::optional<int64_t> TaskKind::guessed_rows(const DatasetOptions&, int64_t, int64_t) const {
   return std::nullopt;
+}
+
+std::vector<std::string_view> TaskKind::labels_of(const DatasetOptions&,
+                                                  std::string_view cell) const {
+  if (text_kind() == CellKind::words) return list_items(cell);
+  return {cell};
 }
 
 void TaskKind::tokenise(RowStream& stream) const {

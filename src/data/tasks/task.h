@@ -69,6 +69,14 @@ class TaskKind {
   virtual std::vector<std::string> marks(const DatasetOptions&) const { return {}; }
   // The class names where no option says them and no file has to be read.
   virtual std::vector<std::string> given_names(const DatasetOptions& options) const;
+  // How its label is written in its cell, and the labels of such a cell.
+  virtual CellKind label_kind() const { return text_kind(); }
+  virtual std::vector<std::string_view> labels_of(const DatasetOptions&,
+                                                  std::string_view cell) const;
+  // Columns that hold all of a row's labels, one a class, instead of one cell with names.
+  virtual std::vector<std::string> label_columns(const DatasetOptions& options) const {
+    return options.soft_labels;
+  }
   // The targets of a row, of which TargetReader keeps the columns.
   virtual void read(const Record&, TargetReader&, BadRows&) const {}
   // Rows where their number is known only when they are tokenised: a guess for a file of `records`
@@ -96,5 +104,6 @@ std::unique_ptr<TaskKind> make_token_classification();
 std::unique_ptr<TaskKind> make_span();
 std::unique_ptr<TaskKind> make_multiple_choice();
 std::unique_ptr<TaskKind> make_next_sentence();
+std::unique_ptr<TaskKind> make_multi_label();
 
 }  // namespace compress::data

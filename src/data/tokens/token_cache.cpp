@@ -146,6 +146,7 @@ std::vector<std::string> cached_names(const fs::path& folder, const DatasetOptio
                         options.label,      static_cast<int>(format),
                         options.header,     options.quoting.value_or(format == Format::csv)};
   if (kind_of(options).text_kind() == CellKind::words) key.push_back("words");
+  if (facts_of(options).several) key.push_back({"several", options.label_separator});
   if (!options.skip_labels.empty()) key.push_back({{"skip", options.skip_labels}});
   if (const PublishedLayout* layout = find_layout(options.layout); layout && layout->rows)
     key.push_back({{"layout", options.layout}});

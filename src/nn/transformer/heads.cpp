@@ -261,8 +261,7 @@ void check_spec(const ModelState& state, const HeadSpec& head) {
   const Architecture plan = architecture(state.config);
   const Family& kind = family(state.config.family);
   const bool general = head.kind == HeadKind::replaced_token;
-  if (!prediction(head.kind).predicts() || head.kind == HeadKind::multi_label ||
-      (!general && !knows(kind, head.kind)))
+  if (!prediction(head.kind).predicts() || (!general && !knows(kind, head.kind)))
     throw no_such_head(kind, head.kind);
   if (has_classes(head.kind) && head.labels.empty())
     throw Error(ErrorKind::recipe, str("the head '", head.name, "' needs class names"), {},

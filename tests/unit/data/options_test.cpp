@@ -48,6 +48,8 @@ TEST(DataOptions, ReadsAll) {
                         &o),
             "");
   EXPECT_EQ(o.compose.name(), "demonstrations");
+  EXPECT_EQ(problems_of("{train: a.csv, text: s, task: multi_label, label_columns: [a]}"), "");
+  EXPECT_EQ(problems_of("{train: a.jsonl, text: s, task: multi_label, label: l}"), "");
 }
 
 struct Case {
@@ -65,6 +67,15 @@ TEST_P(DataOptionsProblem, IsFound) {
 INSTANTIATE_TEST_SUITE_P(
     All, DataOptionsProblem,
     ::testing::Values(
+        Case{"{train: a.tsv, text: s, task: multi_label, label: l}",
+             "label_separator: a cell with several labels needs `label_separator`"},
+        Case{"{train: a.csv, text: s, task: multi_label, label: l, label_columns: [a, b]}",
+             "label_columns: labels are in `label`, `label_columns` or `soft_labels`"},
+        Case{"{train: a.jsonl, text: s, task: multi_label, label: l, positive: x}",
+             "positive: `positive` names the one class"},
+        Case{"{train: a.tsv, text: s, label: l, label_separator: '|'}",
+             "label_separator: `label_separator` needs `task: multi_label`"},
+        Case{"{train: a.tsv, text: s, task: multi_label}", "needs `label`"},
         Case{"{train: a.tsv, label: y}", "text"},
         Case{"{train: a.tsv, text: s, label: y, format: xls}", "xls"},
         Case{"{train: a.tsv, text: s, label: y, task: guess}", "guess"},

@@ -93,9 +93,19 @@ inline constexpr const char* several_terms =
 // A comment in a stage's text: its model has no layers, and averages its tokens.
 inline constexpr const char* averaged = "# dan\n";
 
+// A comment in a stage's text: each of three labels of a row is true or not by itself.
+inline constexpr const char* sets = "# sets\n";
+
+inline nn::ModelState several_labels() {
+  nn::ModelState state = nn::tiny_bert(nn::HeadKind::none);
+  nn::set_head(state, nn::HeadKind::multi_label, {"small", "even", "long"});
+  return state;
+}
+
 // What a stage trains and learns from.
 inline nn::ModelState model_for(const std::string& yaml) {
   if (yaml.find(averaged) != std::string::npos) return nn::tiny_dan(nn::HeadKind::classification);
+  if (yaml.find(sets) != std::string::npos) return several_labels();
   return yaml.find("head: row") != std::string::npos ? several_heads()
                                                      : nn::tiny_bert(nn::HeadKind::classification);
 }
@@ -144,6 +154,7 @@ struct Bench {
     job.quiet = true;
     if (yaml.find(mixed) != std::string::npos) mix_rows();
     if (yaml.find(composed) != std::string::npos) compose_rows();
+    if (yaml.find(sets) != std::string::npos) label_rows();
   }
   // Two rows, or as many as fit, stand in front of each.
   void compose_rows() {
@@ -154,6 +165,17 @@ struct Bench {
         problems);
     problems.raise();
     split.composer = data::composers().maker(how).make(how, {split, words, nullptr});
+  }
+  // The rows have a set of labels in place of a class.
+  void label_rows() {
+    split.task = data::Task::multi_label;
+    split.labels = {"small", "even", "long"};
+    for (int64_t row = 0; row < split.rows(); ++row) {
+      split.soft.push_back(split.classes[row] == 0 ? 1 : 0);
+      split.soft.push_back(split.ids[split.offsets[row]] % 2 == 0 ? 1 : 0);
+      split.soft.push_back(split.length(row) > 6 ? 1 : 0);
+    }
+    split.classes.clear();
   }
   // The rows are then of two data sets, of which the smaller one's have weights.
   void mix_rows() {
