@@ -11,7 +11,9 @@
 #include "compress/data/compose.h"
 #include "compress/data/mixture.h"
 #include "compress/data/task.h"
+#include "compress/eval/metric.h"
 #include "compress/nn/architecture.h"
+#include "compress/nn/class_names.h"
 #include "compress/nn/packed.h"
 #include "scorers.h"
 
@@ -57,7 +59,7 @@ std::chrono::steady_clock::duration warm_up(const Scoring& s) {
 
 // Column of the logits for each class.
 std::vector<int64_t> columns_of(const nn::ModelConfig& config, const data::Split& split) {
-  if (config.head == HeadKind::classification) return match_labels(config, split);
+  if (nn::names_classes(config.head)) return match_labels(config, split);
   std::vector<int64_t> columns(static_cast<size_t>(split.choices));
   std::iota(columns.begin(), columns.end(), 0);
   return columns;
@@ -79,6 +81,28 @@ void judge_classes(const data::Split& split, Evaluation& result, Predictions& pr
   predictions.classes.assign(chosen.const_data_ptr<int64_t>(),
                              chosen.const_data_ptr<int64_t>() + count);
   result.loss = at::cross_entropy_loss(result.logits, labels).item<double>();
+}
+
+// Labels that are true or not by themselves: predicted where the probability is above 1/2.
+void judge_sets(const data::Split& split, Evaluation& result, LabelSets& sets) {
+  if (!torch::isfinite(result.logits).all().item<bool>())
+    throw Error(ErrorKind::diverged, "the model's outputs are not finite", split.file.string());
+  sets.labels = result.logits.size(1);
+  const int64_t count = result.rows * sets.labels;
+  const auto* logits = result.logits.const_data_ptr<float>();
+  Tensor given = torch::empty({result.rows, sets.labels});
+  auto* target = given.mutable_data_ptr<float>();
+  for (int64_t i = 0; i < count; ++i) {
+    const float label = split.soft[static_cast<size_t>(i)];
+    if (label != 0 && label != 1)
+      throw Error(ErrorKind::data, "probabilities cannot be scored against",
+                  split.place(i / sets.labels), "a part that is scored has labels of 0 and 1");
+    target[i] = label;
+    sets.scores.push_back(logits[i]);
+    sets.chosen.push_back(logits[i] > 0);
+    sets.given.push_back(label > 0);
+  }
+  result.loss = at::binary_cross_entropy_with_logits(result.logits, given).item<double>();
 }
 
 // The rows of queries: a classifier's by the log-odds of the positive class, which order as its
@@ -118,6 +142,10 @@ std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& res
     result.logits.index_copy_(0, torch::tensor(rows), logits.index_select(1, order));
   });
   if (s.options.processes != nullptr) s.options.processes->sum(result.logits);  // others hold zeros
+  if (s.config.head == HeadKind::multi_label) {
+    judge_sets(s.split, result, s.predictions.sets);
+    return warming;
+  }
   if (s.config.head != HeadKind::regression) {
     judge_classes(s.split, result, s.predictions);
     rank_rows(s, result, s.predictions.ranked);
@@ -149,15 +177,11 @@ bool can_score(HeadKind head, data::Task task) {
 }
 
 void check_task(const nn::ModelConfig& config, const std::string& place) {
-  const bool several = config.head == HeadKind::regression && config.outputs() > 1;
-  if (!several && config.head != HeadKind::multi_label) return;
-  const char* problem = several ? "regression" : "multi_label_classification";
+  if (config.head != HeadKind::regression || config.outputs() <= 1) return;
   throw Error(ErrorKind::model,
-              str("the model's problem_type is \"", problem, "\" with ", config.outputs(),
+              str("the model's problem_type is \"regression\" with ", config.outputs(),
                   " outputs, which no task trains or scores yet"),
-              place,
-              several ? "of regressions, those with one output can be trained and scored"
-                      : "of classifiers, those of one class a text can be trained and scored");
+              place, "of regressions, those with one output can be trained and scored");
 }
 
 void check_rows(const data::Split& split, const nn::ModelConfig& config,
@@ -217,8 +241,14 @@ const Metric* Evaluation::find(const std::string& name) const {
 
 namespace {
 
-MetricTask metric_task(HeadKind head) {
+MetricTask metric_task(HeadKind head, bool references) {
   switch (head) {
+    case HeadKind::multi_label:
+      return MetricTask::multi_label;
+    case HeadKind::seq2seq_lm:
+      return MetricTask::written;
+    case HeadKind::causal_lm:
+      return references ? MetricTask::written : MetricTask::language_model;
     case HeadKind::classification:
     case HeadKind::multiple_choice:
       return MetricTask::classification;
@@ -236,14 +266,21 @@ MetricTask metric_task(HeadKind head) {
 }  // namespace
 
 void check_metrics(std::span<const std::string> names, const nn::ModelConfig& config,
-                   bool one_is_named, bool groups) {
+                   bool one_is_named, bool groups, bool references) {
   const bool entities = are_entity_tags(config.labels);
+  const bool ranks = groups && config.head != HeadKind::multiple_choice;
   for (const std::string& name : names) {
-    check_metric(name, metric_task(config.head), entities,
-                 groups && config.head != HeadKind::multiple_choice);
+    check_metric(name, metric_task(config.head, references), entities, ranks);
     if (name == "f1" && !one_is_named && nn::has_labels(config.head) && config.outputs() != 2)
       f1_needs_two(config.outputs());
   }
+}
+
+bool need_texts(std::span<const std::string> names, const nn::ModelConfig& config) {
+  if (metric_task(config.head, /*references=*/true) != MetricTask::written) return false;
+  return std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return is_metric(name) && metric_of(name).kind->need != Need::likelihood;
+  });
 }
 
 std::vector<std::string> default_metrics(const nn::ModelConfig& config,
@@ -282,6 +319,7 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
     case HeadKind::causal_lm:
     case HeadKind::seq2seq_lm:
       score_written(scoring);
+      if (need_texts(options.metrics, config)) score_texts(scoring, result.rows);
       break;
     case HeadKind::token_classification:
       score_tags(scoring);

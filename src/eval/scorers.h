@@ -70,11 +70,15 @@ void score_masked(const Scoring& scoring);
 // Perplexity of each token behind those before it (of a sequence-to-sequence model: of the given
 // target's).
 void score_written(const Scoring& scoring);
+// What it writes itself behind each of the first `rows` rows' prompts, and the rows' references.
+// Error{internal} where the options have no way to write, Error{recipe} for rows without a target.
+void score_texts(const Scoring& scoring, int64_t rows);
 // Classes of words, and entities where the classes are tags of entities.
 void score_tags(const Scoring& scoring);
 // Answers in passages: in each window the best pair of first and last token, of at most 30 tokens;
 // of an example's windows the best one. Where some questions have no answer, the first token stands
-// for none.
+// for none: that is the answer where its score, the least of the windows, is more than
+// null_threshold above the best answer's.
 void score_answers(const Scoring& scoring);
 
 }  // namespace compress::eval

@@ -149,17 +149,25 @@ void score_answers(const Scoring& s) {
   const bool may_have_none =
       std::any_of(passages.examples.begin(), passages.examples.end(),
                   [](const auto& example) { return example.answers.empty(); });
-  AnswerSums& sums = s.predictions.answers;
+  Answers& found = s.predictions.answers;
   for (size_t i = 0; i < answers.size(); ++i) {
     const Answer& answer = answers[i];
     if (answer.row < 0) continue;
-    const bool none = may_have_none && answer.none > answer.best.score;
-    const AnswerScore score = compare_answer(
-        none ? "" : passages.text_of(answer.row, answer.best.first, answer.best.last),
-        passages.examples[i].answers);
-    sums.exact += score.exact ? 1 : 0;
-    sums.f1 += score.f1;
-    ++sums.questions;
+    const data::Passages::Example& example = passages.examples[i];
+    const std::string text = passages.text_of(answer.row, answer.best.first, answer.best.last);
+    const AnswerScore best = compare_answer(text, example.answers);
+    const double odds = static_cast<double>(answer.none) - answer.best.score;
+    const bool none = may_have_none && odds > s.options.null_threshold;
+    const AnswerScore score = none ? compare_answer("", example.answers) : best;
+    found.ids.push_back(example.id);
+    found.texts.push_back(none ? "" : text);
+    found.exact.push_back(score.exact ? 1 : 0);
+    found.f1.push_back(score.f1);
+    if (!may_have_none) continue;
+    found.has_answer.push_back(!example.answers.empty());
+    found.null_odds.push_back(odds);
+    found.best_exact.push_back(best.exact ? 1 : 0);
+    found.best_f1.push_back(best.f1);
   }
   s.predictions.nll_sum = loss.item<double>() / static_cast<double>(2 * rows);
 }

@@ -1,8 +1,11 @@
-// Perplexity of language models.
+// Perplexity of language models, and the texts that they write.
+
+#include <algorithm>
 
 #include "compress/augment/augment.h"
 #include "compress/base/error.h"
 #include "compress/base/random.h"
+#include "compress/data/passages.h"
 #include "scorers.h"
 
 namespace compress::eval {
@@ -90,6 +93,59 @@ void score_written(const Scoring& s) {
     }
   });
   add_up(s.options, s.predictions);
+}
+
+namespace {
+
+// The tokens that a row's text is to be written behind.
+std::vector<int64_t> prompt_of(const data::Split& split, int64_t row) {
+  const int32_t* ids = split.ids.data() + split.offsets[row];
+  return {ids, ids + split.first_lengths[row]};
+}
+
+// The texts of all processes, each of which has some of them and "" for the others.
+void share_texts(std::vector<std::string>& texts, parallel::Processes* processes) {
+  if (processes == nullptr) return;
+  const auto count = static_cast<int64_t>(texts.size());
+  torch::Tensor ends = torch::zeros({count}, torch::kInt64);
+  for (int64_t i = 0; i < count; ++i)
+    ends.mutable_data_ptr<int64_t>()[i] =
+        static_cast<int64_t>(texts[static_cast<size_t>(i)].size());
+  processes->sum(ends);  // others hold zeros
+  ends = ends.cumsum(0);
+  const auto* end = ends.const_data_ptr<int64_t>();
+  torch::Tensor bytes = torch::zeros({end[count - 1]}, torch::kInt32);
+  auto* all = bytes.mutable_data_ptr<int32_t>();
+  for (int64_t i = 0; i < count; ++i) {
+    const std::string& text = texts[static_cast<size_t>(i)];
+    if (!text.empty()) std::copy(text.begin(), text.end(), all + (i == 0 ? 0 : end[i - 1]));
+  }
+  if (bytes.numel() > 0) processes->sum(bytes);
+  for (int64_t i = 0; i < count; ++i)
+    texts[static_cast<size_t>(i)].assign(all + (i == 0 ? 0 : end[i - 1]), all + end[i]);
+}
+
+}  // namespace
+
+void score_texts(const Scoring& s, int64_t rows) {
+  if (!s.options.write)
+    throw Error(ErrorKind::internal, "metrics of written texts need a way to write");
+  if (s.split.task == data::Task::language_model && !s.split.answers)
+    throw Error(ErrorKind::recipe, "metrics of written texts need rows with a text to be written",
+                {}, "name its column: `target` on the data set");
+  std::vector<std::string> texts(static_cast<size_t>(rows));
+  s.batches.each([&](const std::vector<int64_t>& batch) {
+    check_stop(s.options);
+    std::vector<std::vector<int64_t>> prompts;
+    for (int64_t row : batch) prompts.push_back(prompt_of(s.split, row));
+    std::vector<std::string> written = s.options.write(s.model, prompts);
+    for (size_t i = 0; i < batch.size(); ++i)
+      texts[static_cast<size_t>(batch[i])] = std::move(written.at(i));
+  });
+  share_texts(texts, s.options.processes);
+  std::vector<std::vector<std::string>> references = data::references_of(s.split);
+  references.resize(texts.size());
+  s.predictions.texts = {std::move(texts), std::move(references)};
 }
 
 }  // namespace compress::eval

@@ -1,6 +1,6 @@
 // Scores one JSON object a line: {"names": [...], and the fields of compress::Predictions} from
-// standard input gives a list of {"name", "value", "n", "note"}, or {"error", "kind"}, on standard
-// output; {"answer": ..., "answers": [...]} gives {"exact", "f1"}.
+// standard input gives a list of {"name", "value", "n", "note", "signature"}, or {"error", "kind"},
+// on standard output; {"answer": ..., "answers": [...]} gives {"exact", "f1"}.
 
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -29,10 +29,26 @@ nlohmann::json score(const nlohmann::json& line) {
   p.ranked.groups = line.value("groups", p.ranked.groups);
   p.ranked.scores = line.value("scores", p.ranked.scores);
   p.ranked.relevance = line.value("relevance", p.ranked.relevance);
+  p.sets.labels = line.value("width", p.sets.labels);
+  p.sets.scores = line.value("set_scores", p.sets.scores);
+  p.sets.chosen = line.value("chosen", p.sets.chosen);
+  p.sets.given = line.value("given", p.sets.given);
+  p.texts.written = line.value("written", p.texts.written);
+  p.texts.references = line.value("references", p.texts.references);
+  p.answers.exact = line.value("exact", p.answers.exact);
+  p.answers.f1 = line.value("f1", p.answers.f1);
+  p.answers.has_answer = line.value("has_answer", p.answers.has_answer);
+  p.answers.null_odds = line.value("null_odds", p.answers.null_odds);
+  p.answers.best_exact = line.value("best_exact", p.answers.best_exact);
+  p.answers.best_f1 = line.value("best_f1", p.answers.best_f1);
   auto names = line.at("names").get<std::vector<std::string>>();
   nlohmann::json out = nlohmann::json::array();
   for (const compress::Metric& m : compress::compute_metrics(names, p))
-    out.push_back({{"name", m.name}, {"value", m.value}, {"n", m.n}, {"note", m.note}});
+    out.push_back({{"name", m.name},
+                   {"value", m.value},
+                   {"n", m.n},
+                   {"note", m.note},
+                   {"signature", m.signature}});
   return out;
 }
 

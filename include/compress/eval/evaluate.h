@@ -4,6 +4,7 @@
 #include "compress/data/torch.h"
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,9 +24,13 @@ struct EvaluateOptions {
   int64_t batch = 32;
   nn::Precision precision = nn::Precision::float32;
   const text::Tokenizer* tokenizer =
-      nullptr;          // needed for masked LM: 15% of the tokens are masked, the same each time
-  int64_t limit = 0;    // first rows only; 0 = all
-  int64_t warm_up = 0;  // batches, spread over the split, that run before anything is timed
+      nullptr;  // needed for masked LM: 15% of the tokens are masked, the same each time
+  // Continues prompts, one text each: needed for metrics of written texts.
+  std::function<std::vector<std::string>(nn::Model&, const std::vector<std::vector<int64_t>>&)>
+      write;
+  double null_threshold = 0;  // no answer where its score is so much above the best answer's
+  int64_t limit = 0;          // first rows only; 0 = all
+  int64_t warm_up = 0;        // batches, spread over the split, that run before anything is timed
   // When it turns true: Error{interrupted}. Not looked at with several processes: one that left
   // would leave the others waiting.
   const std::atomic<bool>* stop = nullptr;
@@ -54,8 +59,7 @@ struct Evaluation {
 // (data/classes.h): Error{data} listing both otherwise.
 Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOptions& options);
 
-// Error{model} for a head whose outputs no task is about yet: several classes a text (problem_type
-// multi_label_classification), or several numbers.
+// Error{model} for a head whose outputs no task is about yet: several numbers.
 void check_task(const nn::ModelConfig& config, const std::string& place);
 
 // Error{data} with the place of the first row that the model cannot read: it has more tokens than
@@ -75,8 +79,10 @@ std::vector<std::string> default_metrics(const nn::ModelConfig& config,
                                          const std::vector<std::string>& of_data = {});
 // Error{recipe} for the first of `names` that a model of this configuration has no numbers for,
 // told before it is run. `one_is_named`: the data set says which class `f1` is about; `groups`: its
-// rows are of queries, which can be ranked.
+// rows are of queries, which can be ranked; `references`: its rows have a text to be written.
 void check_metrics(std::span<const std::string> names, const nn::ModelConfig& config,
-                   bool one_is_named, bool groups = false);
+                   bool one_is_named, bool groups = false, bool references = false);
+// Whether one of the metrics is of texts that a model has to write (EvaluateOptions::write).
+bool need_texts(std::span<const std::string> names, const nn::ModelConfig& config);
 
 }  // namespace compress::eval

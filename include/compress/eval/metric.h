@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string_view>
+#include <vector>
 
 #include "compress/eval/metrics.h"
 #include "compress/recipe/options.h"
@@ -17,8 +19,17 @@ enum class Need {
   values,      // predicted and true scores
   likelihood,  // of tokens
   entities,    // tags of entities
-  texts,       // answers, compared with those that were given
-  groups       // rows of the same query, with their scores and whether they are relevant
+  answers,     // to questions, compared with those that were given
+  groups,      // rows of the same query, with their scores and whether they are relevant
+  sets,        // predicted and true sets of labels, with their scores
+  texts        // that were written, with their references
+};
+
+// The parts of a metric that is a mean: what each row, question or query counts, under a number
+// that is the same for all models that are scored on the same data.
+struct Parts {
+  std::vector<int64_t> ids;  // empty: the rows in their order
+  std::vector<double> values;
 };
 
 struct MetricKind {
@@ -27,9 +38,10 @@ struct MetricKind {
   // `at` is the number behind @ in its name, 0 for a metric without one. The name that Metric gets
   // is set by the caller.
   std::function<Metric(const Predictions&, int64_t at)> compute;
-  // Of a metric that is a mean over rows: each row's part; empty for others, and where the
-  // predictions are not of the metric's kind.
-  std::vector<double> (*of_rows)(const Predictions&) = nullptr;
+  // Of a metric that is a mean: what it is a mean of. No values where the predictions are not of
+  // the metric's kind.
+  std::function<Parts(const Predictions&, int64_t at)> parts = nullptr;
+  std::optional<Need> also = std::nullopt;  // what it is computed from in another task
 };
 
 // A metric whose name ends in "@k" is asked for with a number: precision@1, recall@10.

@@ -18,6 +18,8 @@ struct Metric {
   int64_t n = 0;     // examples (tokens for perplexity) that the value was computed from
   std::string note;  // a warning for people, empty in the ordinary case
   std::string of{};  // the class that a metric of one class is about, else empty
+  // The convention of a metric that has several, as its reference implementation writes it.
+  std::string signature{};
 };
 // How people are told which number it is: "accuracy", "f1 of positive".
 std::string title(const Metric& metric);
@@ -26,10 +28,32 @@ std::string title(const Metric& metric);
 struct EntityCounts {
   int64_t predicted = 0, labelled = 0, both = 0;
 };
-// Answers to questions: summed over questions.
-struct AnswerSums {
-  double exact = 0, f1 = 0;
-  int64_t questions = 0;
+// Answers to questions, each entry of one question.
+struct Answers {
+  std::vector<std::string> ids;    // of the questions, as their file has them
+  std::vector<std::string> texts;  // what was answered; "" where the model said that there is none
+  std::vector<double> exact, f1;   // of that
+  // Whether an answer is given; how much the score of no answer is above that of the best one; and
+  // what the best one scores whatever that says. Empty where every question has an answer.
+  std::vector<uint8_t> has_answer;
+  std::vector<double> null_odds, best_exact, best_f1;
+
+  int64_t questions() const { return static_cast<int64_t>(exact.size()); }
+};
+
+// Rows with any number of L labels, one row after the other.
+struct LabelSets {
+  int64_t labels = 0;                  // L
+  std::vector<double> scores;          // [n L] finite: the larger, the likelier
+  std::vector<uint8_t> chosen, given;  // [n L] 0 or 1: predicted and true
+
+  int64_t rows() const { return labels > 0 ? static_cast<int64_t>(given.size()) / labels : 0; }
+};
+
+// Texts that were written, and for each those that it is compared with (one or more).
+struct WrittenTexts {
+  std::vector<std::string> written;
+  std::vector<std::vector<std::string>> references;
 };
 
 // Rows of queries, which are ranked within their query by their scores, the highest first.
@@ -53,8 +77,10 @@ struct Predictions {
   std::string positive_name;       // its name
   bool positive_is_given = false;  // by the data set: `f1` then fits any number of classes
   std::optional<EntityCounts> entities;
-  AnswerSums answers;
+  Answers answers;
   RankedRows ranked;  // of a split with groups
+  LabelSets sets;
+  WrittenTexts texts;
 };
 
 // Every function below throws Error{data} when there is nothing to score, Error{diverged} when a
@@ -122,12 +148,41 @@ struct AnswerScore {
 };
 AnswerScore compare_answer(std::string_view predicted, std::span<const std::string> answers);
 
-// What an evaluator gathers numbers of.
-enum class MetricTask { classification, regression, language_model, tagging, answers };
+// The same for questions that may have no answer: the best value that a threshold on null_odds
+// gives (find_best_thresh of the script), where the best answer is withheld from the questions
+// above it.
+struct BestThreshold {
+  double value = 0, threshold = 0;
+};
+BestThreshold best_threshold(const Answers& answers, std::span<const double> scores);
 
-// accuracy, f1, f1_macro, matthews, pearson, spearman, mse, perplexity, entity_f1,
-// entity_precision, entity_recall, exact_match, answer_f1, map, mrr, mrr@k, precision@k, recall@k,
-// ndcg, ndcg@k; see metric.h.
+// Of label sets, equal to scikit-learn's f1_score (average micro, macro; zero_division 0),
+// accuracy_score and label_ranking_average_precision_score.
+Metric f1_micro(const LabelSets& sets);
+Metric f1_macro(const LabelSets& sets);
+Metric subset_accuracy(const LabelSets& sets);
+Metric label_ranking_average_precision(const LabelSets& sets);
+
+// Of written texts, with the signature of each: src/eval/metrics/ has the conventions.
+Metric bleu(const WrittenTexts& texts);  // sacrebleu's corpus_bleu
+Metric chrf(const WrittenTexts& texts);  // sacrebleu's corpus_chrf
+// rouge-score's F1, mean over texts, of runs of n words; n = 0: of the longest common subsequence.
+Metric rouge(const WrittenTexts& texts, int64_t n, bool stem);
+Metric distinct_at(const WrittenTexts& texts, int64_t n);
+
+// What an evaluator gathers numbers of. written: of texts that are generated, beside the
+// likelihood.
+enum class MetricTask {
+  classification,
+  regression,
+  language_model,
+  tagging,
+  answers,
+  multi_label,
+  written
+};
+
+// Names of all metrics; see metric.h.
 std::vector<std::string> metric_names();
 // Error{recipe} where the metric is unknown or needs numbers that the task does not give;
 // `entities`: the classes are tags of entities; `groups`: the rows are of queries.

@@ -31,6 +31,12 @@ void add_likelihood_metrics(MetricRegistry& registry);
 void add_entity_metrics(MetricRegistry& registry);
 void add_answer_metrics(MetricRegistry& registry);
 void add_ranking_metrics(MetricRegistry& registry);
+void add_set_metrics(MetricRegistry& registry);
+void add_rouge(MetricRegistry& registry);
+void add_bleu(MetricRegistry& registry);
+void add_chrf(MetricRegistry& registry);
+void add_distinct(MetricRegistry& registry);
+void add_text_metrics(MetricRegistry& registry);
 
 }  // namespace eval
 }  // namespace compress

@@ -35,10 +35,10 @@ std::map<int64_t, ClassCounts> count_classes(Ids classes, Ids labels) {
 }
 
 // 1 for a row whose class was found, else 0.
-std::vector<double> hits(const Predictions& p) {
-  std::vector<double> found;
+eval::Parts hits(const Predictions& p, int64_t) {
+  eval::Parts found;
   for (size_t i = 0; i < p.classes.size(); ++i)
-    found.push_back(p.classes[i] == p.labels[i] ? 1 : 0);
+    found.values.push_back(p.classes[i] == p.labels[i] ? 1 : 0);
   return found;
 }
 
@@ -108,19 +108,16 @@ Metric matthews(Ids classes, Ids labels) {
 namespace eval {
 
 void add_class_metrics(MetricRegistry& registry) {
-  auto add_rows = [&](std::vector<double> (*of_rows)(const Predictions&),
-                      Metric (*compute)(const Predictions&), auto... story) {
-    add_metric(registry,
-               {Need::classes, true,
-                [compute](const Predictions& p, int64_t) { return compute(p); }, of_rows},
-               story...);
-  };
   auto add = [&](Metric (*compute)(const Predictions&), auto... story) {
-    add_rows(nullptr, compute, story...);
+    add_metric(
+        registry,
+        {Need::classes, true, [compute](const Predictions& p, int64_t) { return compute(p); }},
+        story...);
   };
-  add_rows(
-      hits, [](const Predictions& p) { return accuracy(p.classes, p.labels); }, "accuracy",
-      "share of rows whose class was found", "hits / n");
+  add_metric(registry,
+             {Need::classes, true,
+              [](const Predictions& p, int64_t) { return accuracy(p.classes, p.labels); }, hits},
+             "accuracy", "share of rows whose class was found", "hits / n");
   add(
       [](const Predictions& p) {
         return f1_binary(p.classes, p.labels, p.positive_class, p.positive_name);
@@ -128,9 +125,17 @@ void add_class_metrics(MetricRegistry& registry) {
       "f1", "F1 of one class: `positive` of the data set", "2 tp / (2 tp + fp + fn)", "",
       "With other than two classes the data set must name the class. 0 with a note where it occurs "
       "on neither side. As scikit-learn's f1_score with zero_division 0.");
-  add([](const Predictions& p) { return f1_macro(p.classes, p.labels); }, "f1_macro",
-      "mean F1 over the classes that occur among labels or predictions", "mean_c f1_c", "",
-      "As scikit-learn's macro average with zero_division 0.");
+  add_metric(
+      registry,
+      {Need::classes, true,
+       [](const Predictions& p, int64_t) {
+         return p.sets.labels > 0 ? f1_macro(p.sets) : f1_macro(p.classes, p.labels);
+       },
+       nullptr, Need::sets},
+      "f1_macro", "mean F1 over the classes that occur among labels or predictions", "mean_c f1_c",
+      "",
+      "As scikit-learn's macro average with zero_division 0. Multi-label: over all labels, as "
+      "there; those that are neither given nor predicted count 0, and a note says how many.");
   add([](const Predictions& p) { return matthews(p.classes, p.labels); }, "matthews",
       "Matthews correlation coefficient; of more than two classes Gorodkin's R_K",
       "(c s - sum_k p_k t_k) / sqrt((s^2 - sum_k p_k^2)(s^2 - sum_k t_k^2))",

@@ -2,6 +2,7 @@
 
 #include "compress/eval/metrics.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -62,6 +63,12 @@ const MetricRegistry& metrics() {
     add_entity_metrics(*list);
     add_answer_metrics(*list);
     add_ranking_metrics(*list);
+    add_set_metrics(*list);
+    add_text_metrics(*list);
+    add_rouge(*list);
+    add_bleu(*list);
+    add_chrf(*list);
+    add_distinct(*list);
     return list;
   }();
   return *registry;
@@ -117,10 +124,14 @@ const char* input_name(Need need) {
       return "token likelihoods";
     case Need::entities:
       return "tags of entities (B-..., I-..., O and the like)";
-    case Need::texts:
+    case Need::answers:
       return "answers in passages";
     case Need::groups:
       return "rows of queries (`group` in the data set) with classes or scores";
+    case Need::sets:
+      return "sets of labels";
+    case Need::texts:
+      return "written texts with references";
   }
   return "";
 }
@@ -135,10 +146,14 @@ bool has_input(const Predictions& p, Need need) {
       return p.tokens != 0;
     case Need::entities:
       return p.entities.has_value();
-    case Need::texts:
-      return p.answers.questions != 0;
+    case Need::answers:
+      return p.answers.questions() != 0;
     case Need::groups:
       return !p.ranked.groups.empty();
+    case Need::sets:
+      return p.sets.labels != 0;
+    case Need::texts:
+      return !p.texts.written.empty();
   }
   return false;
 }
@@ -151,10 +166,10 @@ bool has_input(const Predictions& p, Need need) {
               {}, "name metrics that fit the head of the model, or none for the defaults");
 }
 
-void check_task(const std::string& name, Need need, const Predictions& p) {
-  if (has_input(p, need)) return;
-  for (Need other : {Need::classes, Need::values, Need::likelihood, Need::texts})
-    if (has_input(p, other)) refuse_input(name, need, other);
+void check_task(const std::string& name, const eval::MetricKind& kind, const Predictions& p) {
+  if (has_input(p, kind.need) || (kind.also && has_input(p, *kind.also))) return;
+  for (Need other : {Need::classes, Need::values, Need::likelihood, Need::answers, Need::sets})
+    if (has_input(p, other)) refuse_input(name, kind.need, other);
 }
 
 void check_ids(const Predictions& p) {
@@ -176,15 +191,21 @@ std::string title(const Metric& metric) {
 }
 
 void check_metric(const std::string& name, MetricTask task, bool entities, bool groups) {
-  const Need need = eval::metric_of(name).kind->need;
-  Need given = Need::classes;
-  if (task == MetricTask::regression) given = Need::values;
-  if (task == MetricTask::language_model) given = Need::likelihood;
-  if (task == MetricTask::answers) given = Need::texts;
+  const eval::MetricKind& kind = *eval::metric_of(name).kind;
+  std::vector<Need> given = {Need::classes};
+  if (task == MetricTask::regression) given = {Need::values};
+  if (task == MetricTask::language_model) given = {Need::likelihood};
+  if (task == MetricTask::answers) given = {Need::answers};
+  if (task == MetricTask::multi_label) given = {Need::sets};
+  if (task == MetricTask::written) given = {Need::likelihood, Need::texts};
+  if (task == MetricTask::tagging && entities) given.push_back(Need::entities);
   const bool ranks = task == MetricTask::classification || task == MetricTask::regression;
-  const bool also = (task == MetricTask::tagging && entities && need == Need::entities) ||
-                    (ranks && groups && need == Need::groups);
-  if (need != given && !also) refuse_input(name, need, given);
+  if (ranks && groups) given.push_back(Need::groups);
+  auto is_given = [&](Need need) {
+    return std::find(given.begin(), given.end(), need) != given.end();
+  };
+  if (!is_given(kind.need) && !(kind.also && is_given(*kind.also)))
+    refuse_input(name, kind.need, given.front());
 }
 
 void f1_needs_two(int64_t classes) {
@@ -206,7 +227,7 @@ std::vector<Metric> compute_metrics(std::span<const std::string> names,
   bool ids_checked = false;
   for (const std::string& name : names) {
     const eval::AskedMetric asked = eval::metric_of(name);
-    check_task(name, asked.kind->need, predictions);
+    check_task(name, *asked.kind, predictions);
     if (asked.kind->need == Need::classes && !std::exchange(ids_checked, true))
       check_ids(predictions);
     if (name == "f1" && !predictions.positive_is_given && predictions.num_classes != 2)

@@ -25,7 +25,7 @@ struct Tie {
 struct Query {
   std::vector<Tie> ties;          // best score first
   std::vector<double> relevance;  // of its rows, largest first
-  int64_t rows = 0, relevant = 0;
+  int64_t number = 0, rows = 0, relevant = 0;
 };
 
 // Calls take(query) for each query, in the order of their numbers.
@@ -39,6 +39,7 @@ void each_query(const RankedRows& ranked, const Take& take) {
   });
   for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
     Query query;
+    query.number = ranked.groups[order[begin]];
     for (; end < order.size() && ranked.groups[order[end]] == ranked.groups[order[begin]]; ++end) {
       const size_t row = order[end];
       if (end == begin || ranked.scores[row] != ranked.scores[order[end - 1]])
@@ -117,9 +118,10 @@ double normalised_gain(const Query& query, int64_t at) {
   return gain / ideal;
 }
 
+using Score = double (*)(const Query&, int64_t at);
+
 // The mean over the queries that have a relevant row.
-template <class Score>
-Metric mean_over_queries(const char* name, const RankedRows& ranked, const Score& score) {
+Metric mean_over_queries(const char* name, const RankedRows& ranked, Score score, int64_t at) {
   check_reals(name, ranked.scores, ranked.relevance);
   check_sizes(name, ranked.scores.size(), ranked.groups.size());
   for (size_t i = 0; i < ranked.relevance.size(); ++i)
@@ -134,7 +136,7 @@ Metric mean_over_queries(const char* name, const RankedRows& ranked, const Score
     if (query.relevant == 0) return;
     ++scored;
     sure += query.relevant == query.rows;
-    sum += score(query);
+    sum += score(query, at);
   });
   Metric metric{name, 0, scored, {}};
   if (scored == 0) {
@@ -152,32 +154,47 @@ Metric mean_over_queries(const char* name, const RankedRows& ranked, const Score
   return metric;
 }
 
+// What each of those queries scores, under its number.
+eval::Parts of_queries(const RankedRows& ranked, Score score, int64_t at) {
+  eval::Parts parts;
+  each_query(ranked, [&](const Query& query) {
+    if (query.relevant == 0) return;
+    parts.ids.push_back(query.number);
+    parts.values.push_back(score(query, at));
+  });
+  return parts;
+}
+
+double average_precision_of(const Query& query, int64_t) {
+  return average_precision(query);
+}
+double precision_of(const Query& query, int64_t at) {
+  return found_by(query, at) / static_cast<double>(at);
+}
+double recall_of(const Query& query, int64_t at) {
+  return found_by(query, at) / static_cast<double>(query.relevant);
+}
+
 }  // namespace
 
 Metric mean_average_precision(const RankedRows& ranked) {
-  return mean_over_queries("map", ranked, average_precision);
+  return mean_over_queries("map", ranked, average_precision_of, 0);
 }
 
 Metric mean_reciprocal_rank(const RankedRows& ranked, int64_t at) {
-  return mean_over_queries("mrr", ranked,
-                           [&](const Query& query) { return reciprocal_rank(query, at); });
+  return mean_over_queries("mrr", ranked, reciprocal_rank, at);
 }
 
 Metric precision_at(const RankedRows& ranked, int64_t at) {
-  return mean_over_queries("precision", ranked, [&](const Query& query) {
-    return found_by(query, at) / static_cast<double>(at);
-  });
+  return mean_over_queries("precision", ranked, precision_of, at);
 }
 
 Metric recall_at(const RankedRows& ranked, int64_t at) {
-  return mean_over_queries("recall", ranked, [&](const Query& query) {
-    return found_by(query, at) / static_cast<double>(query.relevant);
-  });
+  return mean_over_queries("recall", ranked, recall_of, at);
 }
 
 Metric normalised_discounted_gain(const RankedRows& ranked, int64_t at) {
-  return mean_over_queries("ndcg", ranked,
-                           [&](const Query& query) { return normalised_gain(query, at); });
+  return mean_over_queries("ndcg", ranked, normalised_gain, at);
 }
 
 namespace eval {
@@ -194,29 +211,31 @@ constexpr const char* convention =
 }  // namespace
 
 void add_ranking_metrics(MetricRegistry& registry) {
-  auto add = [&](Metric (*compute)(const RankedRows&, int64_t), const char* name,
-                 const char* summary, const char* equation, const char* paper,
-                 const std::string& notes) {
-    add_metric(registry,
-               {Need::groups, true,
-                [compute](const Predictions& p, int64_t at) { return compute(p.ranked, at); }},
-               name, summary, equation, paper, convention + notes);
+  auto add = [&](Score score, const char* name, const char* summary, const char* equation,
+                 const char* paper, const std::string& notes) {
+    add_metric(
+        registry,
+        {Need::groups, true,
+         [score, of = std::string(name)](const Predictions& p, int64_t at) {
+           return mean_over_queries(of.c_str(), p.ranked, score, at);
+         },
+         [score](const Predictions& p, int64_t at) { return of_queries(p.ranked, score, at); }},
+        name, summary, equation, paper, convention + notes);
   };
-  add([](const RankedRows& rows, int64_t) { return mean_average_precision(rows); }, "map",
-      "mean average precision of queries",
+  add(average_precision_of, "map", "mean average precision of queries",
       "AP = 1 / R sum over ranks r of relevant rows of (relevant rows up to r) / r", "",
       "All rows of a query are ranked, so that R is the number of its relevant rows, as for "
       "trec_eval's map.");
-  add(mean_reciprocal_rank, "mrr", "mean reciprocal rank of the first relevant row",
+  add(reciprocal_rank, "mrr", "mean reciprocal rank of the first relevant row",
       "RR = 1 / (rank of the first relevant row)", "", "As trec_eval's recip_rank.");
-  add(mean_reciprocal_rank, "mrr@k", "the same, 0 where no relevant row is among the first k",
+  add(reciprocal_rank, "mrr@k", "the same, 0 where no relevant row is among the first k",
       "RR = 1 / (rank of the first relevant row) where that is at most k", "", "");
-  add(precision_at, "precision@k", "share of the first k rows that is relevant",
+  add(precision_of, "precision@k", "share of the first k rows that is relevant",
       "P@k = (relevant rows among the first k) / k", "",
       "A query with fewer than k rows is divided by k all the same, as by trec_eval. precision@1 "
       "is "
       "how often the best row answers the query.");
-  add(recall_at, "recall@k", "share of the relevant rows that is among the first k",
+  add(recall_of, "recall@k", "share of the relevant rows that is among the first k",
       "R@k = (relevant rows among the first k) / (relevant rows)", "", "");
   const char* gain =
       "Jarvelin and Kekalainen 2002, Cumulated gain-based evaluation of IR "
@@ -224,9 +243,9 @@ void add_ranking_metrics(MetricRegistry& registry) {
   const std::string gains =
       "The gain is the relevance itself (1 for a positive class), as in trec_eval and "
       "scikit-learn's ndcg_score, not 2^relevance - 1.";
-  add(normalised_discounted_gain, "ndcg", "normalised discounted cumulative gain of whole rankings",
+  add(normalised_gain, "ndcg", "normalised discounted cumulative gain of whole rankings",
       "nDCG = DCG / (DCG of the best order), DCG = sum_r relevance_r / log2(r + 1)", gain, gains);
-  add(normalised_discounted_gain, "ndcg@k", "the same of the first k rows",
+  add(normalised_gain, "ndcg@k", "the same of the first k rows",
       "nDCG@k = DCG@k / (DCG@k of the best order)", gain, gains);
 }
 

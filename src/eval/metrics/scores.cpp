@@ -69,10 +69,10 @@ std::vector<double> average_ranks(Reals values) {
 }
 
 // Each row's squared difference.
-std::vector<double> squares(const Predictions& p) {
-  std::vector<double> found;
+eval::Parts squares(const Predictions& p, int64_t) {
+  eval::Parts found;
   for (size_t i = 0; i < p.values.size(); ++i)
-    found.push_back((p.values[i] - p.targets[i]) * (p.values[i] - p.targets[i]));
+    found.values.push_back((p.values[i] - p.targets[i]) * (p.values[i] - p.targets[i]));
   return found;
 }
 
@@ -105,11 +105,11 @@ void add_score_metrics(MetricRegistry& registry) {
   auto add = [&](bool higher, Metric (*compute)(std::span<const double>, std::span<const double>),
                  auto... story) {
     // Correlations are no means over rows.
-    add_metric(registry,
-               {Need::values, higher,
-                [compute](const Predictions& p, int64_t) { return compute(p.values, p.targets); },
-                higher ? nullptr : squares},
-               story...);
+    MetricKind kind{Need::values, higher, [compute](const Predictions& p, int64_t) {
+                      return compute(p.values, p.targets);
+                    }};
+    if (!higher) kind.parts = squares;
+    add_metric(registry, std::move(kind), story...);
   };
   add(true, pearson, "pearson", "product-moment correlation of predicted and true scores",
       "cov(x, y) / (sd(x) sd(y))", "", "A constant side leaves it undefined: 0 with a note.");

@@ -141,7 +141,11 @@ TEST(MetricNames, StandInTheOrderOfTheRegister) {
       metric_names(),
       ElementsAre("accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman", "mse",
                   "perplexity", "entity_f1", "entity_precision", "entity_recall", "exact_match",
-                  "answer_f1", "map", "mrr", "mrr@k", "precision@k", "recall@k", "ndcg", "ndcg@k"));
+                  "answer_f1", "has_answer_exact", "has_answer_f1", "no_answer_exact",
+                  "no_answer_f1", "best_exact", "best_f1", "map", "mrr", "mrr@k", "precision@k",
+                  "recall@k", "ndcg", "ndcg@k", "f1_micro", "subset_accuracy", "lrap", "exact_text",
+                  "rouge_1", "rouge_1_stem", "rouge_2", "rouge_2_stem", "rouge_l", "rouge_l_stem",
+                  "bleu", "chrf", "distinct@k"));
 }
 
 TEST(MetricNames, DirectionAndUnknownNames) {

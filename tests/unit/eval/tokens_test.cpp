@@ -11,6 +11,7 @@
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"
+#include "compress/eval/kept.h"
 #include "unit/nn/support.h"
 
 namespace compress::eval {
@@ -275,6 +276,46 @@ TEST_F(AnswersOfModels, TheBestSpanOfThePassage) {
   EXPECT_NEAR(found.metrics[1].value, 0.5, 1e-9);
   EXPECT_EQ(found.metrics[0].n, 2);
   EXPECT_NEAR(found.loss, std::log(7.0), 1e-5);  // rows of 7 tokens, all alike
+}
+
+// The first token of the row stands for no answer, and scores as high as any other.
+TEST_F(AnswersOfModels, QuestionsWithoutAnswerAndTheThreshold) {
+  const std::string paragraph =
+      R"({"context": "ants bite cats", "qas": [)"
+      R"({"id": "q7", "question": "q", "answers": [{"text": "ants", "answer_start": 0}]},)"
+      R"({"id": "q8", "question": "q", "answers": [], "is_impossible": true},)"
+      R"({"id": "q9", "question": "q", "answers": [{"text": "cats", "answer_start": 10}]}]})";
+  write_file(folder_ / "a.json",
+             R"({"version": "v2.0", "data": [{"title": "t", "paragraphs": [)" + paragraph + "]}]}");
+  data::DatasetOptions options;
+  options.test = (folder_ / "a.json").string();
+  options.format = "squad";
+  options.task = "span";
+  options.text = "question";
+  options.max_length = 8;
+  const data::Split split = data::load_split(options, "test", letters_);
+  auto model = nn::build(constant(nn::HeadKind::span, {}, "qa_outputs", {0, 0}), 1);
+  EvaluateOptions how;
+  how.tokenizer = &letters_;
+  how.metrics = {"exact_match", "has_answer_exact", "no_answer_exact", "best_exact"};
+  Evaluation found = evaluate(*model, split, how);
+  EXPECT_THAT(found.predictions.answers.ids, ElementsAre("q7", "q8", "q9"));
+  EXPECT_THAT(found.predictions.answers.texts, ElementsAre("ants", "ants", "ants"));
+  EXPECT_THAT(found.predictions.answers.null_odds, ElementsAre(0, 0, 0));
+  EXPECT_DOUBLE_EQ(found.metrics[0].value, 1.0 / 3);
+  EXPECT_DOUBLE_EQ(found.metrics[1].value, 1.0 / 2);
+  EXPECT_EQ(found.metrics[1].n, 2);
+  EXPECT_DOUBLE_EQ(found.metrics[2].value, 0);
+  EXPECT_EQ(found.metrics[2].n, 1);
+  EXPECT_DOUBLE_EQ(found.metrics[3].value, 1.0 / 3);  // all withheld: the one without answer
+  how.null_threshold = -0.5;
+  found = evaluate(*model, split, how);
+  EXPECT_THAT(found.predictions.answers.texts, ElementsAre("", "", ""));
+  EXPECT_DOUBLE_EQ(found.metrics[0].value, 1.0 / 3);
+  EXPECT_DOUBLE_EQ(found.metrics[2].value, 1);
+  write_answers(folder_ / "answers.json", folder_ / "odds.json", found.predictions);
+  EXPECT_EQ(read_file(folder_ / "answers.json"), "{\"q7\":\"\",\"q8\":\"\",\"q9\":\"\"}\n");
+  EXPECT_EQ(read_file(folder_ / "odds.json"), "{\"q7\":0.0,\"q8\":0.0,\"q9\":0.0}\n");
 }
 
 TEST_F(AnswersOfModels, AQuestionCountsOnceOverItsWindows) {
