@@ -14,8 +14,10 @@
 #include "compress/cli/commands.h"
 #include "compress/data/submission.h"
 #include "compress/eval/evaluate.h"
+#include "compress/eval/kept.h"
 #include "compress/eval/metric.h"
 #include "compress/export/export.h"
+#include "compress/generate/texts.h"
 #include "compress/train/train.h"
 #include "shared/data_flags.h"
 #include "shared/session.h"
@@ -29,7 +31,9 @@ struct EvaluateFlags {
   DataFlags data;
   std::vector<std::string> metrics;
   int64_t batch = 64, warm_up = 0;
-  std::string precision = "float32", device = "auto";
+  std::string precision = "float32", device = "auto", predictions, answers, null_odds;
+  generate::WritingOptions writing;
+  double null_threshold = 0;
   bool json = false;
 };
 
@@ -82,6 +86,7 @@ std::string as_json(const EvaluateFlags& flags, const data::Split& split,
     nn::Json entry = {{"name", metric.name}, {"value", number(metric.value)}, {"n", metric.n}};
     if (!metric.of.empty()) entry["class"] = metric.of;
     if (!metric.note.empty()) entry["note"] = metric.note;
+    if (!metric.signature.empty()) entry["signature"] = metric.signature;
     json["metrics"].push_back(std::move(entry));
   }
   json["loss"] = number(found.loss);
@@ -107,7 +112,9 @@ std::string left_out(const data::Split& split) {
 std::string as_text(const data::Split& split, const eval::Evaluation& found) {
   Table table({"metric", "value", "n", "note"});
   for (const Metric& metric : found.metrics)
-    table.row({title(metric), fixed(metric.value, 4), str(metric.n), metric.note});
+    table.row({title(metric), fixed(metric.value, 4), str(metric.n),
+               metric.signature + (metric.signature.empty() || metric.note.empty() ? "" : "; ") +
+                   metric.note});
   table.row({"loss", fixed(found.loss, 4), str(found.rows), ""});
   return table.text() + str("\n", split.file.string(), ": ", with_commas(found.rows), " rows in ",
                             fixed(found.seconds, 2), " s, ",
@@ -137,6 +144,17 @@ void submit(const EvaluateFlags& flags, const nn::ModelConfig& scored, nn::Model
   print(str((folder / name).string(), ": ", with_commas(found.rows), " predictions\n"));
 }
 
+// What --predictions, --answers and --null-odds ask for.
+void keep(const EvaluateFlags& flags, const data::Split& split, const eval::Evaluation& found) {
+  if (!flags.predictions.empty() && !eval::write_predictions(flags.predictions, split, found))
+    throw Error(ErrorKind::recipe, "this task has no predictions to keep", "--predictions");
+  if (flags.answers.empty()) return;
+  if (found.predictions.answers.questions() == 0)
+    throw Error(ErrorKind::recipe, "this task has no answers", "--answers",
+                "they are those of a span head");
+  eval::write_answers(flags.answers, flags.null_odds, found.predictions);
+}
+
 int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   if (!flags.data.given())
     throw Error(ErrorKind::recipe, "no data was named", {},
@@ -164,14 +182,20 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   }
   const data::Split split = flags.data.load(scored, *tokenizer);
   with_place("--metrics", [&] {
-    eval::check_metrics(flags.metrics, scored, !split.positive.empty(), !split.groups.empty());
+    eval::check_metrics(flags.metrics, scored, !split.positive.empty(), !split.groups.empty(),
+                        split.answers);
   });
   how.metrics = flags.metrics;
   how.warm_up = flags.warm_up;
   how.progress = "evaluate  " + split.name;
+  how.null_threshold = flags.null_threshold;
+  if (eval::need_texts(flags.metrics, scored))
+    how.write = generate::writer(flags.model, scored, *tokenizer, how.precision,
+                                 flags.data.longest_target(), flags.writing);
   const eval::Evaluation found = eval::evaluate(*loaded.model, split, how);
-  if (parallel::is_first(processes))
-    print(flags.json ? as_json(flags, split, found) : as_text(split, found));
+  if (!parallel::is_first(processes)) return 0;
+  keep(flags, split, found);
+  print(flags.json ? as_json(flags, split, found) : as_text(split, found));
   return 0;
 }
 
@@ -208,6 +232,24 @@ void add_evaluate(CLI::App& app, Action& action) {
   sub->add_option("--submission", flags->submission,
                   "Answers the data set's rows without labels instead, in a file in this folder")
       ->type_name("DIR");
+  sub->add_option("--predictions", flags->predictions, "Keeps what is said of each row in a file")
+      ->type_name("FILE");
+  CLI::Option* answers = sub->add_option("--answers", flags->answers,
+                                         "Keeps answers in a file as SQuAD's script reads them")
+                             ->type_name("FILE");
+  sub->add_option("--null-odds", flags->null_odds, "Keeps how much no answer is above the best one")
+      ->type_name("FILE")
+      ->needs(answers);
+  sub->add_option(
+      "--null-threshold", flags->null_threshold,
+      "No answer where its score is more than this above the best answer's; default: 0");
+  using W = generate::WritingOptions;
+  sub->add_option("--max-new-tokens", flags->writing.max_new_tokens, W::docs[0])
+      ->check(CLI::Range(1, 100000));
+  sub->add_option("--num-beams", flags->writing.num_beams, W::docs[1])->check(CLI::Range(1, 1000));
+  sub->add_option("--no-repeat-ngram-size", flags->writing.no_repeat_ngram, W::docs[2])
+      ->check(CLI::Range(0, 1000));
+  sub->add_option("--length-penalty", flags->writing.length_penalty, W::docs[3]);
   sub->add_flag("--json", flags->json, "As JSON");
   sub->footer(
       "Example: compress evaluate runs/quickstart/stages/student/model --data data/movies/test.tsv "

@@ -66,6 +66,7 @@ struct Measured {
 bool scored(const nn::ModelConfig& config, const data::Split& split) {
   return (config.head == HeadKind::classification && split.task == data::Task::classification &&
           !split.classes.empty()) ||
+         (config.head == HeadKind::multi_label && split.task == data::Task::multi_label) ||
          (config.head == HeadKind::regression && split.task == data::Task::regression);
 }
 

@@ -8,9 +8,11 @@ import json
 import os
 import unittest
 
+import numpy as np
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from sklearn import metrics as sk
 
 from tests.support.program import ROOT, Case, command
 
@@ -64,7 +66,7 @@ class Folders(Case):
 class ProblemTypes(Folders):
     NAMES = {0: "toxic", 1: "insult", 2: "threat"}
 
-    def test_multi_label_is_shown_and_kept_and_not_trained_as_something_else(self):
+    def test_multi_label_is_shown_and_kept(self):
         self.bert("m", id2label=self.NAMES, problem_type="multi_label_classification")
         shown = self.succeeds("inspect", "m")
         self.assertIn("multi_label_classification {toxic, insult, threat}", shown)
@@ -74,16 +76,54 @@ class ProblemTypes(Folders):
         again = load_file(self.folder / "out/model.safetensors")
         for name, tensor in load_file(self.folder / "m/model.safetensors").items():
             self.assertTrue(torch.equal(again[name], tensor), name)
-        self.assertIn("multi_label_classification",
-                      self.fails(4, "evaluate", "m", "--data", "d.tsv"))
-        named = "train: d.tsv, text: text, label: label"
-        for data in (named, "train: d.tsv, text: text, task: unlabelled"):
-            recipe = self.recipe("m", data)
-            for subcommand in ("plan", "run"):
-                self.assertIn('problem_type is "multi_label_classification"',
-                              self.fails(4, subcommand, recipe))
-        # A new head that is asked for is another matter.
-        self.succeeds("run", self.recipe("{from: m, head: classification}", named))
+        # A table's cell with labels says what stands between them.
+        self.assertIn("label_separator", self.fails(2, "evaluate", "m", "--data", "d.tsv"))
+
+    def test_multi_label_is_trained_scored_and_read_by_transformers(self):
+        self.bert("m", id2label=self.NAMES, problem_type="multi_label_classification")
+        sets = [["toxic", "threat"], [], ["insult"], ["threat"]]
+        texts = ["good film", "the bad one", "bad yak", "the one good film"]
+        (self.folder / "d.jsonl").write_text("".join(
+            json.dumps({"text": text, "label": names}) + "\n" for text, names in zip(texts, sets)))
+        found = json.loads(self.succeeds("evaluate", "m", "--data", "d.jsonl", "--json",
+                                         "--predictions", "p.jsonl"))
+        names = list(self.NAMES.values())
+        given = np.array([[name in each for name in names] for each in sets], dtype=int)
+        logits = self.logits("m", texts)
+        chosen = (logits > 0).astype(int)
+        wanted = {"f1_micro": sk.f1_score(given, chosen, average="micro", zero_division=0),
+                  "f1_macro": sk.f1_score(given, chosen, average="macro", zero_division=0),
+                  "subset_accuracy": sk.accuracy_score(given, chosen),
+                  "lrap": sk.label_ranking_average_precision_score(given, logits)}
+        self.assertEqual({m["name"] for m in found["metrics"]}, set(wanted))
+        for metric in found["metrics"]:
+            self.assertAlmostEqual(metric["value"], wanted[metric["name"]], delta=1e-9)
+        self.assertAlmostEqual(found["loss"], torch.nn.BCEWithLogitsLoss()(
+            torch.tensor(logits), torch.tensor(given, dtype=torch.float)).item(), delta=1e-5)
+        data = "train: d.jsonl, test: d.jsonl, text: text, label: label, task: multi_label"
+        recipe = self.recipe("m", data, teacher="m", objectives="[labels: {}, soft_labels: {}]",
+                             **{"for": "3 steps"})
+        self.assertIn("multi_label", self.succeeds("plan", recipe))
+        self.succeeds("run", recipe)
+        stage = next(self.folder.glob("runs/*/stages/s"))
+        config = json.loads((stage / "model/config.json").read_text())
+        self.assertEqual(config["problem_type"], "multi_label_classification")
+        self.assertEqual(config["id2label"], {str(i): n for i, n in self.NAMES.items()})
+        kept = [json.loads(line)
+                for line in (stage / "predictions-test.jsonl").read_text().splitlines()]
+        trained = self.logits(stage / "model", texts)
+        self.assertGreater(abs(trained - logits).max(), 1e-6)
+        for row, line in zip(trained, kept, strict=True):
+            for name, value in zip(names, row, strict=True):
+                self.assertAlmostEqual(line["log_odds"][name], value, delta=1e-5)
+            self.assertEqual(line["prediction"], [n for n, v in zip(names, row) if v > 0])
+
+    def logits(self, folder, texts):
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(
+            self.folder / folder).eval()
+        rows = [[WORDS.index(word) for word in f"[CLS] {text} [SEP]".split()] for text in texts]
+        with torch.no_grad():
+            return np.concatenate([model(torch.tensor([row])).logits.numpy() for row in rows])
 
     def test_several_regressions_too(self):
         self.bert("m", id2label=self.NAMES, problem_type="regression")

@@ -17,10 +17,12 @@ import unittest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+import sacrebleu
 import scipy.stats
 import tokenizers
 import torch
 import transformers
+from rouge_score import rouge_scorer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.path.abspath(os.environ.get("COMPRESS_BIN", ROOT / "build/release/bin/compress"))
@@ -288,6 +290,39 @@ class Generate(unittest.TestCase):
         ]
         self.assertEqual(found[0], found[1])
         self.assertEqual(found[0], found[2])
+
+    def test_what_is_written_is_scored(self):
+        """Greedily and with beams, of an encoder-decoder and of a decoder behind its prompts."""
+        for family in ("t5", "gpt2"):
+            folder = self.model(family)[1]
+            for settings in ({}, dict(num_beams=3, length_penalty=0.5)):
+                said = compress("generate", folder, "--file", self.lines, "--max-new-tokens", NEW,
+                                "--json", "--quiet", *flags(settings))
+                texts = [json.loads(line)["text"] for line in said.splitlines()]
+                self.assertGreater(len(set(texts)), 4)
+                # Some targets are what is written, some have a part of it, some none.
+                targets = [[text if text.strip() else "none", text[:len(text) // 2] + " it",
+                            "good"][i % 3] for i, text in enumerate(texts)]
+                data, kept = self.root / "scored.jsonl", self.root / "kept.jsonl"
+                data.write_text("".join(json.dumps({"text": prompt, "target": target}) + "\n"
+                                        for prompt, target in zip(PROMPTS, targets, strict=True)))
+                found = json.loads(compress(
+                    "evaluate", folder, "--data", data, "--target", "target", "--metrics",
+                    "exact_text,bleu,rouge_l,perplexity", "--max-new-tokens", NEW, "--batch", BATCH,
+                    "--predictions", kept, "--json", *flags(settings)))
+                rows = [json.loads(line) for line in kept.read_text().splitlines()]
+                self.assertEqual([row["written"] for row in rows], texts)
+                self.assertEqual([row["references"] for row in rows], [[t] for t in targets])
+                exact, bleu, rouge, _ = found["metrics"]
+                same = [text.strip() == target.strip() for text, target in zip(texts, targets)]
+                self.assertEqual(exact["value"], sum(same) / len(same))
+                self.assertAlmostEqual(
+                    bleu["value"], sacrebleu.corpus_bleu(texts, [targets]).score, delta=1e-9)
+                self.assertIn("tok:13a|smooth:exp", bleu["signature"])
+                scorer = rouge_scorer.RougeScorer(["rougeL"])
+                values = [scorer.score(target, text)["rougeL"].fmeasure
+                          for text, target in zip(texts, targets)]
+                self.assertAlmostEqual(rouge["value"], sum(values) / len(values), delta=1e-12)
 
     def test_prompts_come_from_three_places(self):
         _, folder = self.model("gpt2")

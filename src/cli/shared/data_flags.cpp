@@ -8,6 +8,7 @@
 #include "compress/base/strings.h"
 #include "compress/cli/commands.h"
 #include "compress/data/task.h"
+#include "compress/nn/class_names.h"
 #include "compress/pipeline/recipe.h"
 
 namespace compress::cli {
@@ -58,6 +59,13 @@ void DataFlags::add_to(CLI::App& sub, const char* format_flag) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("LABELS");
+  sub.add_option("--label-columns", label_columns,
+                 "Comma-separated columns of 0 or 1, one a class (multi_label)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("COLS");
+  sub.add_option("--label-separator", label_separator,
+                 "What separates the names in the label's cell (multi_label)");
   sub.add_option("--group", group,
                  "Column that the rows of one query share, for metrics that rank (map, mrr)")
       ->type_name("COL");
@@ -98,13 +106,19 @@ data::DatasetOptions DataFlags::chosen(const nn::ModelConfig& config) const {
 
 data::Split DataFlags::load(const nn::ModelConfig& config, const text::Tokenizer& tokenizer) const {
   const data::DatasetOptions set = chosen(config);
-  const bool named = set.task == "classification" || set.task == "token_classification";
+  const bool named = nn::names_classes(config.head) && data::facts_of(set).class_names;
   std::string part = recipe.empty() ? "test" : split;
   if (!layout.empty() && set.test.empty()) part = "validation";
   return with_place(positive.empty() ? recipe : "--positive", [&] {
     return data::load_split(set, part, tokenizer,
                             named ? config.labels : std::vector<std::string>{});
   });
+}
+
+int64_t DataFlags::longest_target() const {
+  if (max_target_length > 0) return max_target_length;
+  return recipe.empty() ? data::DatasetOptions().max_target_length
+                        : from_recipe().max_target_length;
 }
 
 // Goes through the same description as a recipe's `data:` entry, so that the same rules hold.
@@ -143,9 +157,13 @@ data::DatasetOptions DataFlags::options(const nn::ModelConfig& config) const {
   add_list("choices", "--choices", choices);
   add_list("skip_labels", "--skip-labels", skip_labels);
   if (!positive.empty()) add("positive", "--positive", recipe::Node::text(positive));
+  add_list("label_columns", "--label-columns", label_columns);
+  if (!label_separator.empty())
+    add("label_separator", "--label-separator", recipe::Node::text(label_separator));
   const std::set<std::string> labelled = {"classification", "regression", "token_classification",
-                                          "multiple_choice"};
-  if (!label.empty() || (!published && labelled.count(chosen_task) != 0))
+                                          "multiple_choice", "multi_label"};
+  if (!label.empty() ||
+      (!published && labelled.count(chosen_task) != 0 && label_columns.empty()))
     add("label", "--label", recipe::Node::text(label.empty() ? "label" : label));
   if (max_length > 0) add("max_length", "--max-length", recipe::Node::of(str(max_length)));
   if (stride) add("stride", "--stride", recipe::Node::of(str(*stride)));

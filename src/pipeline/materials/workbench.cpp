@@ -13,6 +13,8 @@
 #include "compress/data/views.h"
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
+#include "compress/generate/texts.h"
+#include "compress/nn/class_names.h"
 #include "compress/surgery/surgery.h"
 #include "materials/mixture.h"
 #include "materials/workshop.h"
@@ -75,7 +77,7 @@ bool scores_teacher(const nn::ModelConfig& teacher, const data::DatasetOptions& 
   if (data.validation.empty() || teacher.head == nn::HeadKind::none ||
       teacher.head != head_of(data))
     return false;
-  return !nn::has_classes(teacher.head) || data::match_classes(labels, teacher.labels);
+  return !nn::names_classes(teacher.head) || data::match_classes(labels, teacher.labels);
 }
 
 void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer& teacher,
@@ -106,7 +108,7 @@ std::vector<std::string> prepare_more_heads(nn::ModelState& state,
                       .labels = named.value.labels,
                       .layers = named.value.layers};
     const bool is_there = state.config.find_head(spec.name) != nullptr;
-    if (spec.labels.empty() && nn::has_classes(spec.kind) && (!is_there || !labels.empty()))
+    if (spec.labels.empty() && nn::names_classes(spec.kind) && (!is_there || !labels.empty()))
       spec.labels = labels;
     specs.push_back(std::move(spec));
   }
@@ -131,10 +133,11 @@ std::vector<std::string> prepare_head(nn::ModelState& state, const train::ModelO
     if (surgery::traits(edit).embedding_head && wanted != nn::HeadKind::embedding)
       throw Error(ErrorKind::recipe, edit.name() + " needs a model with the embedding head",
                   edit.mark.text(), "add head: embedding to the model");
-  std::vector<std::string> classes = nn::has_classes(wanted) ? labels : std::vector<std::string>{};
+  std::vector<std::string> classes =
+      nn::names_classes(wanted) ? labels : std::vector<std::string>{};
   // Texts without labels leave a trained head its own classes.
   if (classes.empty() && wanted == state.config.head) classes = state.config.labels;
-  if (classes.empty() && nn::has_classes(wanted))
+  if (classes.empty() && nn::names_classes(wanted))
     throw Error(
         ErrorKind::recipe,
         str("the head '", nn::head_name(wanted), "' needs class names, and the data set has none"),
@@ -344,6 +347,9 @@ void Workbench::score_teacher(const Taught& taught, const StageOptions& stage, P
   std::string select = !asked.metric.empty() ? asked.metric : options.evaluate.select;
   how.metrics = select.empty() ? eval::default_metrics(config, data::metrics_of(data))
                                : std::vector<std::string>{select};
+  if (eval::need_texts(how.metrics, config))
+    how.write = generate::writer(taught.tokenizer, config, *how.tokenizer, how.precision,
+                                 data.max_target_length);
   eval::Evaluation found =
       eval::evaluate(*taught.model, split(options.data, "validation", taught.tokenizer), how);
   const Metric& metric = found.metrics.front();

@@ -8,6 +8,7 @@
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/data/classes.h"
 #include "compress/eval/evaluate.h"
+#include "compress/nn/class_names.h"
 #include "stage.h"
 
 namespace compress::pipeline {
@@ -49,8 +50,7 @@ void Configs::check_scored(const nn::ModelConfig& config, const recipe::Referenc
 
 void Configs::check_classes(const nn::ModelConfig& config, const std::string& dataset,
                             const recipe::Mark& place) {
-  const bool named = config.head == nn::HeadKind::classification ||
-                     config.head == nn::HeadKind::token_classification;
+  const bool named = nn::names_classes(config.head);
   if (!named || !has_scored_part(dataset)) return;
   const std::vector<std::string>& names = classes(dataset);
   if (data::match_classes(names, config.labels)) return;
@@ -64,7 +64,8 @@ void Configs::check_metric(const recipe::Reference& metric, const nn::ModelConfi
   const std::vector<std::string> names = {metric.name};
   with_place(metric.mark.text(), [&] {
     const data::DatasetOptions& data = recipe_.dataset(dataset);
-    eval::check_metrics(names, config, !data.positive.empty(), !data.group.empty());
+    eval::check_metrics(names, config, !data.positive.empty(), !data.group.empty(),
+                        !data.target.empty());
   });
 }
 
@@ -83,6 +84,7 @@ void check_columns(const data::DatasetOptions& data, Configs& configs) {
   std::vector<std::string> wanted = {data.text,   data.pair,   data.label,
                                      data.target, data.weight, data.group};
   wanted.insert(wanted.end(), data.soft_labels.begin(), data.soft_labels.end());
+  wanted.insert(wanted.end(), data.label_columns.begin(), data.label_columns.end());
   wanted = data::columns_of(wanted);
   for (const auto& [part, origin] : data::parts_of(data)) {
     if (origin->stage.empty()) continue;

@@ -14,6 +14,7 @@ nn::Json metric_json(const std::vector<Metric>& metrics) {
     nn::Json entry = {{"name", metric.name}, {"value", metric.value}, {"n", metric.n}};
     if (!metric.of.empty()) entry["class"] = metric.of;
     if (!metric.note.empty()) entry["note"] = metric.note;
+    if (!metric.signature.empty()) entry["signature"] = metric.signature;
     list.push_back(entry);
   }
   return list;
@@ -25,7 +26,7 @@ std::vector<Metric> metrics_from(const nn::Json& list) {
     // A metric that was not finite is stored as null.
     double value = entry.at("value").is_number() ? entry.at("value").get<double>() : std::nan("");
     metrics.push_back({entry.at("name"), value, entry.at("n"), entry.value("note", ""),
-                       entry.value("class", "")});
+                       entry.value("class", ""), entry.value("signature", "")});
   }
   return metrics;
 }

@@ -172,8 +172,13 @@ class Comparison {
   static void pair_rows(Score& score, const fs::path& first, const fs::path& second) {
     std::error_code ignored;
     if (!fs::exists(first, ignored) || !fs::exists(second, ignored)) return;  // an older run
-    score.differences.push_back(eval::row_differences(eval::read_predictions(second),
-                                                      eval::read_predictions(first), score.metric));
+    try {
+      std::vector<double> found = eval::row_differences(
+          eval::read_predictions(second), eval::read_predictions(first), score.metric);
+      if (found.size() > 1) score.differences.push_back(std::move(found));
+    } catch (const Error& error) {  // an older run did not keep what the metric is a mean of
+      if (error.kind() != ErrorKind::recipe) throw;
+    }
   }
 
   Table scores() const {

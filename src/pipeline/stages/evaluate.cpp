@@ -21,8 +21,11 @@ struct EvaluateStageOptions {
   recipe::DataReference data;
   recipe::Placed<std::string> head;
   std::vector<recipe::MetricReference> metrics;
+  std::optional<int64_t> max_new_tokens, num_beams, no_repeat_ngram;
+  std::optional<double> length_penalty, null_threshold;
 
   static const recipe::Options<EvaluateStageOptions>& options() {
+    using W = generate::WritingOptions;
     static const auto description =
         recipe::Options<EvaluateStageOptions>("evaluate")
             .field("model", &EvaluateStageOptions::model, "an earlier stage, or a folder")
@@ -31,7 +34,17 @@ struct EvaluateStageOptions {
             .required()
             .field("head", &EvaluateStageOptions::head,
                    "the head that is scored, one of the model's `heads`; default: its own")
-            .field("metrics", &EvaluateStageOptions::metrics, "default: those of the task");
+            .field("metrics", &EvaluateStageOptions::metrics, "default: those of the task")
+            .field("max_new_tokens", &EvaluateStageOptions::max_new_tokens, W::docs[0])
+            .at_least(1)
+            .field("num_beams", &EvaluateStageOptions::num_beams, W::docs[1])
+            .at_least(1)
+            .field("no_repeat_ngram_size", &EvaluateStageOptions::no_repeat_ngram, W::docs[2])
+            .at_least(0)
+            .field("length_penalty", &EvaluateStageOptions::length_penalty, W::docs[3])
+            .field("null_threshold", &EvaluateStageOptions::null_threshold,
+                   "span: no answer where its score is more than this above the best answer's; "
+                   "default: 0");
     return description;
   }
 };
@@ -63,8 +76,15 @@ class EvaluateStage : public StageKind {
     result.quantized = !loaded.scheme.is_null();
     result.bytes = static_cast<int64_t>(weight_bytes(folder));
     score_model(bench, loaded,
-                {options_.data, options_.head, recipe::names_of(options_.metrics),
-                 nn::Precision::float32, folder, bench.stop},
+                {options_.data,
+                 options_.head,
+                 recipe::names_of(options_.metrics),
+                 nn::Precision::float32,
+                 folder,
+                 bench.stop,
+                 {options_.max_new_tokens, options_.num_beams, options_.no_repeat_ngram,
+                  options_.length_penalty},
+                 options_.null_threshold.value_or(0)},
                 result);
     result.seconds = seconds_since(begin);
     return result;

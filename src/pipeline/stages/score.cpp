@@ -14,8 +14,18 @@ std::string metrics_line(const std::vector<Metric>& metrics) {
   std::vector<std::string> parts;
   for (const Metric& metric : metrics)
     parts.push_back(str(title(metric), " ", fixed(metric.value, 4),
+                        metric.signature.empty() ? "" : " [" + metric.signature + "]",
                         metric.note.empty() ? "" : " (" + metric.note + ")"));
   return join(parts, "  ") + (metrics.empty() ? "" : str("  n ", metrics.front().n));
+}
+
+// The files that SQuAD's evaluation script reads.
+void add_answers(const std::filesystem::path& folder, const std::string& part,
+                 const Predictions& predictions, StageResult& result) {
+  const std::string answers = "answers-" + part + ".json", odds = "null-odds-" + part + ".json";
+  eval::write_answers(folder / answers, folder / odds, predictions);
+  result.made.push_back(answers);
+  if (!predictions.answers.null_odds.empty()) result.made.push_back(odds);
 }
 
 }  // namespace
@@ -31,6 +41,11 @@ void score_model(Bench& bench, exports::LoadedModel& model, const ScoreOptions& 
   how.tokenizer = &bench.work.tokenizer(options.tokenizer_folder);
   how.processes = bench.processes;
   how.stop = options.stop;
+  how.null_threshold = options.null_threshold;
+  const nn::ModelConfig scored = nn::with_head(model.model->config(), options.head);
+  if (eval::need_texts(how.metrics, scored))
+    how.write = generate::writer(options.tokenizer_folder, scored, *how.tokenizer, how.precision,
+                                 data.max_target_length, options.writing);
   auto metrics_on = [&](const char* part) {
     how.progress = bench.name() + "  " + part;
     const data::Split& split = bench.work.split(options.dataset, part, options.tokenizer_folder);
@@ -38,6 +53,8 @@ void score_model(Bench& bench, exports::LoadedModel& model, const ScoreOptions& 
     const std::string file = predictions_name(part);
     if (bench.first() && eval::write_predictions(bench.folder / file, split, found))
       result.made.push_back(file);
+    if (bench.first() && found.predictions.answers.questions() > 0)
+      add_answers(bench.folder, part, found.predictions, result);
     return std::move(found.metrics);
   };
   if (!data.validation.empty()) result.validation = metrics_on("validation");

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "compress/export/export.h"
+#include "compress/generate/texts.h"
 #include "compress/nn/parameter.h"
 #include "stage.h"
 
@@ -17,6 +18,8 @@ struct ScoreOptions {
   nn::Precision precision = nn::Precision::float32;
   std::filesystem::path tokenizer_folder;
   const std::atomic<bool>* stop = nullptr;  // null: a score is waited for
+  generate::WritingOptions writing = {};    // of metrics of written texts
+  double null_threshold = 0;                // as eval::EvaluateOptions
 };
 // Fills the result's scores, and tells them.
 void score_model(Bench& bench, exports::LoadedModel& model, const ScoreOptions& options,

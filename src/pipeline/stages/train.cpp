@@ -8,6 +8,7 @@
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
+#include "compress/generate/texts.h"
 #include "materials/workbench.h"
 #include "run/description.h"
 #include "run/record.h"
@@ -58,6 +59,10 @@ std::function<train::Score()> scorer(Bench& bench, const train::TrainOptions& op
   how.tokenizer = prepared.job.tokenizer;
   how.processes = bench.processes;
   how.progress = bench.name() + "  validation";
+  const nn::ModelConfig scored = nn::with_head(prepared.student->config(), how.head);
+  if (eval::need_texts(metrics, scored))
+    how.write = generate::writer(prepared.source, scored, *how.tokenizer, how.precision,
+                                 bench.recipe.dataset(options.data).max_target_length);
   return [validation, select, how, student = prepared.student.get()] {
     eval::Evaluation found = eval::evaluate(*student, *validation, how);
     train::Score score;
