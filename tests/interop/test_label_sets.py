@@ -58,13 +58,6 @@ class LabelSets(unittest.TestCase):
         self.compare([(none, flat), (every, flat), (none, -flat), (every, -flat),
                       (np.eye(3, 4, dtype=int), flat), (np.eye(3, 4, dtype=int), 0 * flat)])
 
-    def test_scores_that_are_not_numbers_are_refused(self):
-        text = ('{"names": ["lrap"], "width": 2, "given": [1, 0], "chosen": [1, 0], '
-                '"set_scores": [1e999, 0]}\n')
-        done = subprocess.run([HELPER], input=text, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, check=False, timeout=60)
-        self.assertNotEqual((done.returncode, "value" in done.stdout), (0, True))
-
 
 # The script (https://rajpurkar.github.io/SQuAD-explorer/, evaluate-v2.0.py), shortened: `preds` are
 # never empty here.
