@@ -171,9 +171,9 @@ struct Bench {
     split.task = data::Task::multi_label;
     split.labels = {"small", "even", "long"};
     for (int64_t row = 0; row < split.rows(); ++row) {
-      split.soft.push_back(split.classes[row] == 0 ? 1 : 0);
-      split.soft.push_back(split.ids[split.offsets[row]] % 2 == 0 ? 1 : 0);
-      split.soft.push_back(split.length(row) > 6 ? 1 : 0);
+      split.soft.push_back(split.classes[row] == 0 ? 1.f : 0.f);
+      split.soft.push_back(split.ids[split.offsets[row]] % 2 == 0 ? 1.f : 0.f);
+      split.soft.push_back(split.length(row) > 6 ? 1.f : 0.f);
     }
     split.classes.clear();
   }
