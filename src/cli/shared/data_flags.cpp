@@ -162,8 +162,7 @@ data::DatasetOptions DataFlags::options(const nn::ModelConfig& config) const {
     add("label_separator", "--label-separator", recipe::Node::text(label_separator));
   const std::set<std::string> labelled = {"classification", "regression", "token_classification",
                                           "multiple_choice", "multi_label"};
-  if (!label.empty() ||
-      (!published && labelled.count(chosen_task) != 0 && label_columns.empty()))
+  if (!label.empty() || (!published && labelled.count(chosen_task) != 0 && label_columns.empty()))
     add("label", "--label", recipe::Node::text(label.empty() ? "label" : label));
   if (max_length > 0) add("max_length", "--max-length", recipe::Node::of(str(max_length)));
   if (stride) add("stride", "--stride", recipe::Node::of(str(*stride)));
