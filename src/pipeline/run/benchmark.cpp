@@ -57,7 +57,8 @@ class Scores {
     for (const fs::path& file : results_in(asked.folder)) {
       const RecipeOptions recipe = recipe_of(file);
       bool found = false;
-      for (const nn::Json& json : checkpoint::read_json(file).at("stages")) {
+      const nn::Json whole = checkpoint::read_json(file);
+      for (const nn::Json& json : whole.at("stages")) {
         const StageResult result = stage_from_json(json);
         const StageOptions* stage = recipe.stage(result.name);
         if (stage == nullptr || (!asked.stage.empty() && asked.stage != result.name)) continue;
