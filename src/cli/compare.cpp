@@ -22,29 +22,7 @@ int compare(const CompareFlags& flags) {
   return 0;
 }
 
-struct BenchmarkFlags {
-  std::vector<std::string> runs;
-  bool markdown = false;
-};
-
-int benchmark(const BenchmarkFlags& flags) {
-  std::vector<pipeline::Compared> runs;
-  for (const std::string& run : flags.runs) runs.push_back(pipeline::compared(run));
-  print(pipeline::benchmark(runs, flags.markdown));
-  return 0;
-}
-
 }  // namespace
-
-void add_benchmark(CLI::App& app, Action& action) {
-  auto flags = std::make_shared<BenchmarkFlags>();
-  CLI::App* sub = app.add_subcommand(
-      "benchmark", "The score of a benchmark over runs on its tasks, each with a `layout`");
-  sub->add_option("RUNS", flags->runs, "Run folders, or FOLDER:STAGE")->required();
-  sub->add_flag("--markdown", flags->markdown, "The table as Markdown");
-  sub->footer("Example: compress benchmark runs/cola runs/sst2:student runs/mrpc");
-  sub->callback([flags, &action] { action = [flags] { return benchmark(*flags); }; });
-}
 
 void add_compare(CLI::App& app, Action& action) {
   auto flags = std::make_shared<CompareFlags>();

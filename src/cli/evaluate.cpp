@@ -217,7 +217,7 @@ void add_evaluate(CLI::App& app, Action& action) {
       ->delimiter(',')
       ->allow_extra_args(false);
   sub->add_option("--head", flags->head,
-                  "The head that is scored, of a model with several; default: its own")
+                  "The head that is scored, of a model with several, or mean; default: its own")
       ->type_name("NAME");
   sub->add_option("--batch", flags->batch, "Rows a batch")
       ->check(CLI::Range(1, 65536))

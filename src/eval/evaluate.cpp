@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <numeric>
 
 #include "compress/base/clock.h"
@@ -13,7 +14,6 @@
 #include "compress/data/task.h"
 #include "compress/eval/metric.h"
 #include "compress/nn/architecture.h"
-#include "compress/nn/class_names.h"
 #include "compress/nn/packed.h"
 #include "scorers.h"
 
@@ -59,7 +59,7 @@ std::chrono::steady_clock::duration warm_up(const Scoring& s) {
 
 // Column of the logits for each class.
 std::vector<int64_t> columns_of(const nn::ModelConfig& config, const data::Split& split) {
-  if (nn::names_classes(config.head)) return match_labels(config, split);
+  if (nn::has_classes(config.head)) return match_labels(config, split);
   std::vector<int64_t> columns(static_cast<size_t>(split.choices));
   std::iota(columns.begin(), columns.end(), 0);
   return columns;
@@ -69,8 +69,6 @@ void judge_classes(const data::Split& split, Evaluation& result, Predictions& pr
   const int64_t count = result.rows;
   if (split.classes.empty())
     throw Error(ErrorKind::data, "the data has no labels to score against", split.file.string());
-  if (!torch::isfinite(result.logits).all().item<bool>())
-    throw Error(ErrorKind::diverged, "the model's outputs are not finite", split.file.string());
   Tensor labels = torch::empty({count}, torch::kInt64);
   for (int64_t row = 0; row < count; ++row)
     labels.mutable_data_ptr<int64_t>()[row] = split.classes[row * split.choices];
@@ -85,8 +83,6 @@ void judge_classes(const data::Split& split, Evaluation& result, Predictions& pr
 
 // Labels that are true or not by themselves: predicted where the probability is above 1/2.
 void judge_sets(const data::Split& split, Evaluation& result, LabelSets& sets) {
-  if (!torch::isfinite(result.logits).all().item<bool>())
-    throw Error(ErrorKind::diverged, "the model's outputs are not finite", split.file.string());
   sets.labels = result.logits.size(1);
   const int64_t count = result.rows * sets.labels;
   const auto* logits = result.logits.const_data_ptr<float>();
@@ -128,6 +124,13 @@ void rank_rows(const Scoring& s, const Evaluation& result, RankedRows& ranked) {
   for (int64_t label : s.predictions.labels) ranked.relevance.push_back(label == positive);
 }
 
+// Logits of the mean probabilities, or the mean score, of `logits` [heads, rows, outputs].
+Tensor mean_answer(HeadKind head, const Tensor& logits) {
+  if (head == HeadKind::regression) return logits.mean(0);
+  if (head == HeadKind::multi_label) return at::sigmoid(logits).mean(0).logit(1e-7);
+  return at::log_softmax(logits, 2).logsumexp({0}) - std::log(static_cast<double>(logits.size(0)));
+}
+
 // Classes, choices and scores of rows. Says how long the warm-up took.
 std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& result) {
   const std::vector<int64_t> columns = columns_of(s.config, s.split);
@@ -142,6 +145,7 @@ std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& res
     result.logits.index_copy_(0, torch::tensor(rows), logits.index_select(1, order));
   });
   if (s.options.processes != nullptr) s.options.processes->sum(result.logits);  // others hold zeros
+  s.check_finite(result.logits);
   if (s.config.head == HeadKind::multi_label) {
     judge_sets(s.split, result, s.predictions.sets);
     return warming;
@@ -165,9 +169,30 @@ std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& res
 nn::HeadOutputs Scoring::outputs(const data::Batch& batch) const {
   const nn::Pass pass{false, 0, options.precision};
   if (options.head.empty()) return model.forward(batch, {}, pass);
+  const std::vector<std::string> heads = nn::answering_heads(model.config(), options.head);
   nn::Capture capture;
-  capture.heads.insert(options.head);
-  return model.forward(batch, capture, pass).of(options.head);
+  capture.heads.insert(heads.begin(), heads.end());
+  capture.heads.erase("");
+  const nn::Outputs said = model.forward(batch, capture, pass);
+  if (heads.size() == 1) return said.of(heads.front());
+  std::vector<Tensor> answers;
+  for (const std::string& head : heads) answers.push_back(said.of(head).logits);
+  nn::HeadOutputs mean = said.of(heads.front());
+  mean.logits = mean_answer(config.head, torch::stack(answers).to(torch::kFloat32));
+  return mean;
+}
+
+void Scoring::check_finite(const Tensor& said) const {
+  if (torch::isfinite(said).all().item<bool>()) return;
+  std::string why;
+  for (const nn::Parameter& parameter : model.params().list()) {
+    const int64_t bad = parameter.numel() - torch::isfinite(parameter.latent).sum().item<int64_t>();
+    if (bad == 0) continue;
+    why = str(": ", bad, " of the ", with_commas(parameter.numel()), " values of ", parameter.name,
+              " are not");
+    break;
+  }
+  throw Error(ErrorKind::diverged, "the model's outputs are not finite" + why, split.file.string());
 }
 
 bool can_score(HeadKind head, data::Task task) {

@@ -63,6 +63,8 @@ struct Scoring {
 
   // What that head says of a batch on the model's device.
   nn::HeadOutputs outputs(const data::Batch& batch) const;
+  // Error{diverged} for outputs that are not finite, naming a weight that is not.
+  void check_finite(const torch::Tensor& said) const;
 };
 
 // Perplexity of the original tokens at masked positions.

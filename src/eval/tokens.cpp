@@ -20,11 +20,6 @@ int64_t rows_of(const Scoring& s) {
   return s.options.limit > 0 ? std::min(s.options.limit, s.split.rows()) : s.split.rows();
 }
 
-void check_finite(const Tensor& values, const data::Split& split) {
-  if (!torch::isfinite(values).all().item<bool>())
-    throw Error(ErrorKind::diverged, "the model's outputs are not finite", split.file.string());
-}
-
 // The best answer in one window.
 struct Best {
   float score = -std::numeric_limits<float>::infinity(), none = 0;
@@ -71,7 +66,7 @@ void score_tags(const Scoring& s) {
     if (batch.targets.labelled.empty()) return;
     const nn::HeadOutputs out = s.outputs(batch);
     const Tensor logits = out.token_logits.index_select(1, order).cpu();
-    check_finite(logits, split);
+    s.check_finite(logits);
     loss += at::cross_entropy_loss(
         logits, batch.targets.token_labels.index_select(0, out.token_index).cpu(), {},
         at::Reduction::Sum);
@@ -117,7 +112,7 @@ void score_answers(const Scoring& s) {
     check_stop(s.options);
     const data::Batch batch = data::pack(s.split, batch_rows).to(s.model.device());
     const Tensor all = s.outputs(batch).token_logits.cpu();
-    check_finite(all, s.split);
+    s.check_finite(all);
     for (size_t i = 0; i < batch_rows.size(); ++i) {
       const int64_t row = batch_rows[i], begin = batch.row_offsets[i];
       const Tensor logits = all.slice(0, begin, batch.row_offsets[i + 1]).contiguous();

@@ -8,7 +8,6 @@
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
-#include "compress/nn/class_names.h"
 
 namespace compress::objective {
 
@@ -115,7 +114,7 @@ void ComparedHeads::bind(const nn::ModelConfig& student, const nn::ModelConfig& 
                     " of them and the teacher ", other.outputs()),
                 mark.text(), "both must have one label set");
   // The order of own heads' classes is the teacher's business.
-  if (name_.empty() || !nn::names_classes(kind_)) return;
+  if (name_.empty() || !nn::has_classes(kind_)) return;
   const data::ClassMatch match = data::match_classes(ours.labels, other.labels);
   if (!match)
     throw Error(ErrorKind::recipe,

@@ -57,7 +57,8 @@ const recipe::Options<EvaluationOptions>& EvaluationOptions::options() {
   static const auto description =
       recipe::Options<EvaluationOptions>("evaluate")
           .field("head", &EvaluationOptions::head,
-                 "the head that is scored, one of the model's `heads`; default: its own")
+                 "the head that is scored, one of the model's `heads`; mean: its own and all that "
+                 "predict the same classes, whose answers are averaged; default: its own")
           .field("metrics", &EvaluationOptions::metrics,
                  "reported metrics; default: those of the task")
           .field("select", &EvaluationOptions::select,

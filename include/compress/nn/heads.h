@@ -53,9 +53,10 @@ inline bool predicts_tokens(HeadKind head) {
 inline bool has_labels(HeadKind head) {
   return prediction(head).named;
 }
-// Whether they are names of classes, of which one is right.
+// Whether they are names of classes, of which one is right or any number, and which are matched by
+// name (data/classes.h).
 inline bool has_classes(HeadKind head) {
-  return has_labels(head) && prediction(head).kind == Prediction::Kind::categories;
+  return has_labels(head) && prediction(head).kind != Prediction::Kind::value;
 }
 // The kind whose classes and tensors a head shares: classification for regression and multi_label,
 // which problem_type tells apart, else itself.
@@ -72,5 +73,7 @@ struct HeadSpec {
   std::string module = {};  // what the family's files call its output layer; "": heads.<name>....
 };
 inline constexpr const char* head_prefix = "heads.";
+// What is asked for in place of a head's name where several answer together (answering_heads()).
+inline constexpr const char* mean_of_heads = "mean";
 
 }  // namespace compress::nn

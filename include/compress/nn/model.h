@@ -71,8 +71,13 @@ struct ModelConfig {
   const HeadSpec* find_head(const std::string& name) const;
 };
 // The configuration in which one of `more_heads` is the model's own head, and there is no other;
-// with "" the own head stays. Error{recipe} without a place that lists the names otherwise.
+// with "" the own head stays, and with mean_of_heads where several answer. Error{recipe} without a
+// place that lists the names otherwise.
 ModelConfig with_head(const ModelConfig& config, const std::string& name);
+// The heads whose answers make that of `name` ("" is the model's own): that head alone, but for
+// mean_of_heads the own head and all further ones that predict the same classes, or a score, of rows
+// (CERBERUS, arXiv 2201.05767: the mean over heads). Errors as with_head().
+std::vector<std::string> answering_heads(const ModelConfig& config, const std::string& name);
 
 // A model as data: what surgery edits, checkpoints hold and families build from. Names are
 // canonical.

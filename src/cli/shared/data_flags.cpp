@@ -8,7 +8,6 @@
 #include "compress/base/strings.h"
 #include "compress/cli/commands.h"
 #include "compress/data/task.h"
-#include "compress/nn/class_names.h"
 #include "compress/pipeline/recipe.h"
 
 namespace compress::cli {
@@ -106,7 +105,7 @@ data::DatasetOptions DataFlags::chosen(const nn::ModelConfig& config) const {
 
 data::Split DataFlags::load(const nn::ModelConfig& config, const text::Tokenizer& tokenizer) const {
   const data::DatasetOptions set = chosen(config);
-  const bool named = nn::names_classes(config.head) && data::facts_of(set).class_names;
+  const bool named = nn::has_classes(config.head) && data::facts_of(set).class_names;
   std::string part = recipe.empty() ? "test" : split;
   if (!layout.empty() && set.test.empty()) part = "validation";
   return with_place(positive.empty() ? recipe : "--positive", [&] {

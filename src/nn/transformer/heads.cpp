@@ -97,10 +97,21 @@ const HeadSpec* ModelConfig::find_head(const std::string& name) const {
   return found == more_heads.end() ? nullptr : &*found;
 }
 
+std::vector<std::string> answering_heads(const ModelConfig& config, const std::string& name) {
+  if (name != mean_of_heads || config.find_head(name) != nullptr) return {name};
+  std::vector<std::string> names = {""};
+  for (const HeadSpec& head : config.more_heads)
+    if (head.kind == config.head && head.labels == config.labels) names.push_back(head.name);
+  if (prediction(config.head).over != Prediction::Over::rows || names.size() == 1)
+    throw Error(ErrorKind::recipe, "no further head of the model answers what its own does", {},
+                "`mean` is over heads of one kind with the same classes");
+  return names;
+}
+
 ModelConfig with_head(const ModelConfig& config, const std::string& name) {
   ModelConfig other = config;
   other.more_heads.clear();
-  if (name.empty()) return other;
+  if (name.empty() || answering_heads(config, name).size() > 1) return other;
   const HeadSpec* spec = config.find_head(name);
   if (spec == nullptr) {
     std::vector<std::string> names;

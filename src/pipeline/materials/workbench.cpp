@@ -14,7 +14,6 @@
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
 #include "compress/generate/texts.h"
-#include "compress/nn/class_names.h"
 #include "compress/surgery/surgery.h"
 #include "materials/mixture.h"
 #include "materials/workshop.h"
@@ -77,7 +76,7 @@ bool scores_teacher(const nn::ModelConfig& teacher, const data::DatasetOptions& 
   if (data.validation.empty() || teacher.head == nn::HeadKind::none ||
       teacher.head != head_of(data))
     return false;
-  return !nn::names_classes(teacher.head) || data::match_classes(labels, teacher.labels);
+  return !nn::has_classes(teacher.head) || data::match_classes(labels, teacher.labels);
 }
 
 void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer& teacher,
@@ -108,7 +107,7 @@ std::vector<std::string> prepare_more_heads(nn::ModelState& state,
                       .labels = named.value.labels,
                       .layers = named.value.layers};
     const bool is_there = state.config.find_head(spec.name) != nullptr;
-    if (spec.labels.empty() && nn::names_classes(spec.kind) && (!is_there || !labels.empty()))
+    if (spec.labels.empty() && nn::has_classes(spec.kind) && (!is_there || !labels.empty()))
       spec.labels = labels;
     specs.push_back(std::move(spec));
   }
@@ -134,10 +133,10 @@ std::vector<std::string> prepare_head(nn::ModelState& state, const train::ModelO
       throw Error(ErrorKind::recipe, edit.name() + " needs a model with the embedding head",
                   edit.mark.text(), "add head: embedding to the model");
   std::vector<std::string> classes =
-      nn::names_classes(wanted) ? labels : std::vector<std::string>{};
+      nn::has_classes(wanted) ? labels : std::vector<std::string>{};
   // Texts without labels leave a trained head its own classes.
   if (classes.empty() && wanted == state.config.head) classes = state.config.labels;
-  if (classes.empty() && nn::names_classes(wanted))
+  if (classes.empty() && nn::has_classes(wanted))
     throw Error(
         ErrorKind::recipe,
         str("the head '", nn::head_name(wanted), "' needs class names, and the data set has none"),

@@ -8,7 +8,6 @@
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/data/classes.h"
 #include "compress/eval/evaluate.h"
-#include "compress/nn/class_names.h"
 #include "stage.h"
 
 namespace compress::pipeline {
@@ -50,7 +49,7 @@ void Configs::check_scored(const nn::ModelConfig& config, const recipe::Referenc
 
 void Configs::check_classes(const nn::ModelConfig& config, const std::string& dataset,
                             const recipe::Mark& place) {
-  const bool named = nn::names_classes(config.head);
+  const bool named = nn::has_classes(config.head);
   if (!named || !has_scored_part(dataset)) return;
   const std::vector<std::string>& names = classes(dataset);
   if (data::match_classes(names, config.labels)) return;

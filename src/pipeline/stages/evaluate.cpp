@@ -32,8 +32,10 @@ struct EvaluateStageOptions {
             .required()
             .field("data", &EvaluateStageOptions::data, "name of a data set")
             .required()
-            .field("head", &EvaluateStageOptions::head,
-                   "the head that is scored, one of the model's `heads`; default: its own")
+            .field(
+                "head", &EvaluateStageOptions::head,
+                "the head that is scored, one of the model's `heads`; mean: its own and all that "
+                "predict the same classes, whose answers are averaged; default: its own")
             .field("metrics", &EvaluateStageOptions::metrics, "default: those of the task")
             .field("max_new_tokens", &EvaluateStageOptions::max_new_tokens, W::docs[0])
             .at_least(1)

@@ -9,7 +9,6 @@
 #include "compress/base/strings.h"
 #include "compress/checkpoint/delta.h"
 #include "compress/export/export.h"
-#include "compress/nn/class_names.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
@@ -81,7 +80,7 @@ class ExportStage : public StageKind {
                    [&] { exports::check_format(format, *model.quantised); });
     if (!options_.base.empty()) check_base(configs, config);
     const recipe::DataReference data = compared_on(configs.recipe().options);
-    if (data.empty() || !nn::names_classes(config.head)) return;
+    if (data.empty() || !nn::has_classes(config.head)) return;
     if (eval::can_score(config.head, data::task_of(configs.recipe().dataset(data))))
       configs.check_classes(config, data, data.mark);
   }

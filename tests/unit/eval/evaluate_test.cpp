@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "compress/base/error.h"
@@ -54,6 +55,53 @@ TEST(Evaluate, ARowScoresTheSameInAnyBatch) {
   const Evaluation one = run(10, 1, 0), four = run(10, 4, 2);
   EXPECT_LT((one.logits - four.logits).abs().max().item<float>(), 1e-6f);
   EXPECT_EQ(one.metrics.front().value, four.metrics.front().value);
+}
+
+TEST(Evaluate, HeadsMayAnswerTogether) {
+  nn::ModelState state = nn::tiny_bert(nn::HeadKind::classification);
+  state.config.labels = {"no", "yes"};
+  nn::set_more_heads(
+      state, {{.name = "second",
+               .kind = nn::HeadKind::classification,
+               .labels = {"no", "yes"},
+               .layers = 1},
+              {.name = "other", .kind = nn::HeadKind::classification, .labels = {"a", "b"}}});
+  auto said = [&](const std::string& head) {
+    auto model = nn::build(state, 1);
+    EvaluateOptions options;
+    options.head = head;
+    return evaluate(*model, split(7), options);
+  };
+  // Heads that say the same say it together.
+  EXPECT_LT((at::softmax(said("mean").logits, 1) - at::softmax(said("").logits, 1))
+                .abs()
+                .max()
+                .item<float>(),
+            1e-6f);
+  state.tensors.at("heads.second.out.weight").mul_(-3);
+  const torch::Tensor own = at::softmax(said("").logits, 1),
+                      second = at::softmax(said("second").logits, 1);
+  ASSERT_GT((own - second).abs().max().item<float>(), 0.05f);
+  const Evaluation mean = said("mean");
+  EXPECT_LT((at::softmax(mean.logits, 1) - (own + second) / 2).abs().max().item<float>(), 1e-6f);
+  EXPECT_EQ(mean.predictions.classes.size(), 7U);
+  nn::set_more_heads(
+      state, {{.name = "other", .kind = nn::HeadKind::classification, .labels = {"a", "b"}}});
+  EXPECT_THROW(said("mean"), Error);  // no other head answers the same
+}
+
+TEST(Evaluate, NamesTheWeightThatIsNotFinite) {
+  nn::ModelState state = nn::tiny_bert(nn::HeadKind::classification);
+  state.config.labels = {"no", "yes"};
+  state.tensors.at("classifier.weight")[1][3] = std::nan("");
+  try {
+    evaluate(*nn::build(state, 1), split(4), {});
+    FAIL() << "it was scored";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::diverged);
+    EXPECT_NE(std::string(error.what()).find("1 of the 64 values of classifier.weight"),
+              std::string::npos);
+  }
 }
 
 // A model that always says its class `says`, of classes in the given order.
