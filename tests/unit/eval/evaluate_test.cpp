@@ -78,7 +78,7 @@ TEST(Evaluate, HeadsMayAnswerTogether) {
                 .max()
                 .item<float>(),
             1e-6f);
-  state.tensors.at("heads.second.out.weight").mul_(-3);
+  state.tensors.at("heads.second.classifier.weight").mul_(-3);
   const torch::Tensor own = at::softmax(said("").logits, 1),
                       second = at::softmax(said("second").logits, 1);
   ASSERT_GT((own - second).abs().max().item<float>(), 0.05f);
