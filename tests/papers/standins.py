@@ -346,7 +346,7 @@ def models_of(node):
 
 
 def make_models(recipe, folder, real):
-    """Each model of a recipe: narrow, with weights; or `real`: configuration and tokenizer alone."""
+    """Each model of a recipe: narrow, with weights; `real`: configuration and tokenizer alone."""
     for name in sorted(models_of(recipe.get("stages", []))):
         config = json.loads((STANDINS / name / "config.json").read_text())
         place = folder / name

@@ -52,8 +52,8 @@ def duration(value):
 
 
 def shorter(node, path, length):
-    """Settings that scale the durations under `path` as a stage of `length` is to four updates. Those
-    in another unit than the stage's become one update; shares of the stage and tables stay."""
+    """Settings that scale the durations under `path` as a stage of `length` is to four updates.
+    Those in another unit become one update; shares of the stage and tables stay."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key in EPOCHS and value > UPDATES:

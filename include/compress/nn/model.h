@@ -75,8 +75,8 @@ struct ModelConfig {
 // place that lists the names otherwise.
 ModelConfig with_head(const ModelConfig& config, const std::string& name);
 // The heads whose answers make that of `name` ("" is the model's own): that head alone, but for
-// mean_of_heads the own head and all further ones that predict the same classes, or a score, of rows
-// (CERBERUS, arXiv 2201.05767: the mean over heads). Errors as with_head().
+// mean_of_heads the own head and all further ones that predict the same classes, or a score, of
+// rows (CERBERUS, arXiv 2201.05767: the mean over heads). Errors as with_head().
 std::vector<std::string> answering_heads(const ModelConfig& config, const std::string& name);
 
 // A model as data: what surgery edits, checkpoints hold and families build from. Names are

@@ -132,8 +132,7 @@ std::vector<std::string> prepare_head(nn::ModelState& state, const train::ModelO
     if (surgery::traits(edit).embedding_head && wanted != nn::HeadKind::embedding)
       throw Error(ErrorKind::recipe, edit.name() + " needs a model with the embedding head",
                   edit.mark.text(), "add head: embedding to the model");
-  std::vector<std::string> classes =
-      nn::has_classes(wanted) ? labels : std::vector<std::string>{};
+  std::vector<std::string> classes = nn::has_classes(wanted) ? labels : std::vector<std::string>{};
   // Texts without labels leave a trained head its own classes.
   if (classes.empty() && wanted == state.config.head) classes = state.config.labels;
   if (classes.empty() && nn::has_classes(wanted))
