@@ -102,9 +102,6 @@ foreach(paper ${papers})
   get_filename_component(paper "${paper}" DIRECTORY)
   compress_python_test(${paper} papers tests/papers/test_papers.py 300)
   set_property(TEST papers.${paper} APPEND PROPERTY ENVIRONMENT "COMPRESS_PAPER=${paper}" "OMP_NUM_THREADS=1")
-  # A plan of a model's true sizes holds its tensors: one at a time.
-  # plans of large models take memory
-  set_property(TEST papers.${paper} PROPERTY RESOURCE_LOCK papers)
 endforeach()
 # The check of a card, in small, on the CPU.
 # The tables of docs/ are what the kept results give.
