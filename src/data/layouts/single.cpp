@@ -15,8 +15,7 @@ format: squad
 task: span
 text: question
 pair: context
-max_length: 384
-stride: 128)",
+max_length: 384)",
        nullptr, never},
       {"squad/v2", "SQuAD 2.0 (arXiv 1806.03822): the same, or that there is no answer", R"(
 train: train-v2.0.json
@@ -25,8 +24,7 @@ format: squad
 task: span
 text: question
 pair: context
-max_length: 384
-stride: 128)",
+max_length: 384)",
        nullptr, never},
       {"snli/1.0", "SNLI: whether a sentence follows from another", R"(
 train: snli_1.0_train.jsonl

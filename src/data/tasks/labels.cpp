@@ -39,8 +39,8 @@ struct TextHash {
 
 // Two names that are one number ("1" and "1.0", as a table with gaps writes it), or one word but
 // for capitals: the first pair, or two empty texts.
-std::pair<std::string, std::string> one_class_twice(const std::vector<std::string>& names,
-                                                    bool numbers) {
+std::pair<std::string, std::string> one_class_twice(std::vector<std::string> names, bool numbers) {
+  std::sort(names.begin(), names.end());
   std::map<std::string, std::string> seen;
   for (const std::string& name : names) {
     std::string same = lower_ascii(name);

@@ -57,9 +57,15 @@ TEST(Evaluate, ARowScoresTheSameInAnyBatch) {
   EXPECT_EQ(one.metrics.front().value, four.metrics.front().value);
 }
 
+// A model with the classes of split() whose head is drawn.
+nn::ModelState with_classes() {
+  nn::ModelState state = nn::tiny_bert(nn::HeadKind::none);
+  nn::set_head(state, nn::HeadKind::classification, {"no", "yes"});
+  return nn::build(state, 1)->state();
+}
+
 TEST(Evaluate, HeadsMayAnswerTogether) {
-  nn::ModelState state = nn::tiny_bert(nn::HeadKind::classification);
-  state.config.labels = {"no", "yes"};
+  nn::ModelState state = with_classes();
   nn::set_more_heads(
       state, {{.name = "second",
                .kind = nn::HeadKind::classification,
@@ -91,8 +97,7 @@ TEST(Evaluate, HeadsMayAnswerTogether) {
 }
 
 TEST(Evaluate, NamesTheWeightThatIsNotFinite) {
-  nn::ModelState state = nn::tiny_bert(nn::HeadKind::classification);
-  state.config.labels = {"no", "yes"};
+  nn::ModelState state = with_classes();
   state.tensors.at("classifier.weight")[1][3] = std::nan("");
   try {
     evaluate(*nn::build(state, 1), split(4), {});

@@ -113,7 +113,7 @@ TEST_F(Kept, RankedRowsArePairedByQuery) {
   KeptPredictions of_others = better;
   of_others.predictions.ranked.groups = {70, 70, 6, 6};
   EXPECT_THAT(failure([&] { row_differences(better, of_others, "map"); }).message(),
-              HasSubstr("on other queries"));
+              HasSubstr("on other rows or queries"));
   EXPECT_THAT(failure([&] { row_differences(better, worse, "mse"); }).message(),
               HasSubstr("does not fit"));
 }
