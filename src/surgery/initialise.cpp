@@ -220,9 +220,10 @@ void draw_body(const nn::Family& family, const InitialiseOptions& o, uint64_t se
   state.config = std::move(next);
 }
 
-// A plan knows that no drawn weight is 0, and nothing of those that another model gives.
-torch::Tensor planned(const std::vector<int64_t>& shape, bool given) {
-  return given ? torch::zeros(shape) : torch::ones({1}).expand(shape);
+// A plan knows that no drawn weight is 0 and how large they are, and nothing of those that another
+// model gives.
+torch::Tensor planned(const std::vector<int64_t>& shape, bool given, double deviation) {
+  return given ? torch::empty(shape, torch::kMeta) : torch::full({1}, deviation).expand(shape);
 }
 
 void edit(const recipe::Component& component, nn::ModelState& state, Workshop& workshop) {
@@ -246,8 +247,9 @@ void edit(const recipe::Component& component, nn::ModelState& state, Workshop& w
   for (const Sized& tensor : sized_tensors(next)) {
     const auto shape = shape_of(tensor, next, state);
     if (!shape || tensors.contains(tensor.name)) continue;
-    torch::Tensor value = workshop.planning() ? planned(*shape, mapped.has_value())
-                                              : draw(tensor, *shape, next, seed);
+    torch::Tensor value = workshop.planning()
+                              ? planned(*shape, mapped.has_value(), next.initializer_range)
+                              : draw(tensor, *shape, next, seed);
     if (mapped && !mapped->fill(tensor, value)) drawn.push_back(tensor.name);
     tensors[tensor.name] = std::move(value);
   }

@@ -116,7 +116,10 @@ bool Mapped::fill(const Sized& tensor, torch::Tensor& value) const {
   }
   const int64_t rows = std::min(taken.size(0) - from, value.size(0) - to);
   if (rows < 1) return false;
-  if (taken.is_meta()) value = value.to(torch::kMeta);  // a plan has no values
+  if (taken.is_meta() || value.is_meta()) {  // a plan has no values
+    value = torch::empty_like(value, torch::kMeta);
+    return true;
+  }
   value.narrow(0, to, rows).copy_(taken.narrow(0, from, rows));
   return true;
 }
