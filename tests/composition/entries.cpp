@@ -35,6 +35,7 @@ const std::map<std::string, std::vector<std::string>>& options_of_components() {
       {"quantization", {"{activation_scale: static}"}},
       {"resize", {"{hidden_size: 4, intermediate_size: 8}"}},
       {"resize_vocabulary", {"{size: 44}"}},
+      {"rewound_linear", {"{every: 3 steps, end: 8 steps}"}},
       {"sam", {"{rho: 0.5}"}},
       {"sgd", {"{lr: 0.05, momentum: 0.9}"}},
       {"swa", {"{start: 50%}"}},
@@ -141,7 +142,9 @@ void add_keys(std::vector<Entry>& list) {
 std::vector<Entry> entries() {
   std::vector<Entry> list;
   for (const recipe::ComponentInfo* info : pipeline::all_components())
-    if (info->role != "metric") list.push_back(of_component(*info));
+    // Metrics change no update; rows are composed of prompts with answers alone, which this stage's
+    // are not.
+    if (info->role != "metric" && info->role != "composition") list.push_back(of_component(*info));
   add_keys(list);
   return list;
 }

@@ -64,7 +64,7 @@ class AdamW final : public Optimizer {
     index_.clear();
     const kernels::AdamConstants constants = this->constants();
     rates_.bind(scene);
-    if (lazy() && !scene.trained().empty() && !scene.trained().front()->latent.is_cpu())
+    if (lazy() && !scene.trained().empty() && scene.trained().front()->latent.is_cuda())
       throw Error(ErrorKind::recipe, "rows: lazy is for the CPU", mark().text(),
                   "on a device every row of an embedding has a gradient: leave `rows` out");
     for (nn::Parameter* parameter : scene.trained()) {
