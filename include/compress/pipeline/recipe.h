@@ -87,6 +87,10 @@ struct Recipe {
 Recipe load_recipe(const std::filesystem::path& file,
                    const std::vector<std::string>& overrides = {});
 
+// What a recipe's file says, checked by types and ranges alone: nothing that it names need be
+// there.
+RecipeOptions read_options(const std::filesystem::path& file);
+
 // The JSON schema of recipes, for editors.
 recipe::Json recipe_schema();
 // Every component of every role, in the order of docs/methods.md.

@@ -152,7 +152,7 @@ class JsonLines final : public Reader {
   bool next(Record& record) override {
     start(record);
     std::string_view line;
-    if (!next_object(line)) return false;
+    if (!next_written_line(line)) return false;
     record.line = line_;
     if (line.size() > longest_record)
       throw Error(ErrorKind::data, "a line longer than 16 MB", source_.place(line_),
@@ -163,21 +163,8 @@ class JsonLines final : public Reader {
   }
 
  private:
-  // The next line that is not blank.
-  bool next_object(std::string_view& line) {
-    while (next_line(line)) {
-      if (line.find_first_not_of(" \t\r") != std::string_view::npos) return true;
-      ++blank_lines_;
-    }
-    return false;
-  }
-
   void parse(std::string_view line, Record& record) {
-    if (size_t bad = invalid_utf8(line); bad != std::string_view::npos) {
-      record.problem = str("not valid UTF-8 at byte ", bad + 1);
-      record.hint = "convert the file to UTF-8";
-      return;
-    }
+    if (!judge_encoding(line, record)) return;
     picker_.start(record);
     if (Json::sax_parse(line.begin(), line.end(), &picker_)) picker_.finish();
     if (record.hint.empty() && !record.problem.empty())

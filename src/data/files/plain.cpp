@@ -27,23 +27,14 @@ class Plain final : public Reader {
   }
 
  private:
-  static bool is_blank(std::string_view line) {
-    return line.find_first_not_of(" \t\r") == std::string_view::npos;
-  }
-
   bool next_row(Record& record) {
-    for (std::string_view line; next_line(line);) {
-      if (is_blank(line)) {
-        ++blank_lines_;
-        continue;
-      }
-      record.line = line_;
-      if (line.size() > longest_record)
-        throw Error(ErrorKind::data, "a line longer than 16 MB", source_.place(line_));
-      if (judge(line, record) && wanted_) record.cells.push_back(line);
-      return true;
-    }
-    return false;
+    std::string_view line;
+    if (!next_written_line(line)) return false;
+    record.line = line_;
+    if (line.size() > longest_record)
+      throw Error(ErrorKind::data, "a line longer than 16 MB", source_.place(line_));
+    if (judge(line, record) && wanted_) record.cells.push_back(line);
+    return true;
   }
 
   // Lines up to a blank one, as the items of a list.
@@ -73,10 +64,8 @@ class Plain final : public Reader {
   }
 
   bool judge(std::string_view line, Record& record) const {
-    if (size_t bad = invalid_utf8(line); bad != std::string_view::npos) {
-      record.problem = str("not valid UTF-8 at byte ", bad + 1);
-      record.hint = "convert the file to UTF-8";
-    } else if (documents_ && line.find(list_separator) != std::string_view::npos) {
+    if (judge_encoding(line, record) && documents_ &&
+        line.find(list_separator) != std::string_view::npos) {
       record.problem = "a character U+001F in a line";
       record.hint = "remove it";
     }

@@ -14,6 +14,7 @@
 #include "compress/base/files.h"
 #include "compress/base/hash.h"
 #include "compress/base/lines.h"
+#include "compress/base/strings.h"
 #include "compress/base/utf8.h"
 #include "compress/data/dataset.h"
 #include "files/contents.h"
@@ -122,6 +123,25 @@ class Reader {
     line = take_line(left_, end_);
     ++line_;
     return true;
+  }
+  static bool is_blank(std::string_view line) {
+    return line.find_first_not_of(" \t\r") == std::string_view::npos;
+  }
+  // Takes the next line that is not blank, and counts those that are.
+  bool next_written_line(std::string_view& line) {
+    while (next_line(line)) {
+      if (!is_blank(line)) return true;
+      ++blank_lines_;
+    }
+    return false;
+  }
+  // False where a line is no UTF-8: the record then says so.
+  static bool judge_encoding(std::string_view line, Record& record) {
+    const size_t bad = invalid_utf8(line);
+    if (bad == std::string_view::npos) return true;
+    record.problem = str("not valid UTF-8 at byte ", bad + 1);
+    record.hint = "convert the file to UTF-8";
+    return false;
   }
 
   Source& source_;

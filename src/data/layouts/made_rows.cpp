@@ -18,7 +18,7 @@ class MadeRows final : public Reader {
     start(record);
     while (at_ == rows_.size()) {
       std::string_view line;
-      if (!next_object(line)) return false;
+      if (!next_written_line(line)) return false;
       rows_.clear();
       at_ = 0;
       if (make_rows(line, record)) continue;
@@ -47,25 +47,13 @@ class MadeRows final : public Reader {
   }
 
  private:
-  bool next_object(std::string_view& line) {
-    while (next_line(line)) {
-      if (line.find_first_not_of(" \t\r") != std::string_view::npos) return true;
-      ++blank_lines_;
-    }
-    return false;
-  }
-
   // False where the line cannot be used: the record then says why.
   bool make_rows(std::string_view line, Record& record) {
     if (line.size() > longest_record) {
       record.problem = "a line longer than 16 MB";
       return false;
     }
-    if (const size_t bad = invalid_utf8(line); bad != std::string_view::npos) {
-      record.problem = str("not valid UTF-8 at byte ", bad + 1);
-      record.hint = "convert the file to UTF-8";
-      return false;
-    }
+    if (!judge_encoding(line, record)) return false;
     const Json object = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!object.is_object()) {
       record.problem = object.is_discarded() ? "not valid JSON" : "not a JSON object";

@@ -24,6 +24,15 @@ const data::DatasetOptions& Recipe::dataset(const std::string& name) const {
   throw Error(ErrorKind::recipe, "there is no data set '" + name + "'", file.string());
 }
 
+RecipeOptions read_options(const std::filesystem::path& file) {
+  RecipeOptions options;
+  recipe::Problems problems;
+  recipe::read_struct(RecipeOptions::options().info(), recipe::parse_file(file), &options,
+                      problems);
+  problems.raise();
+  return options;
+}
+
 Recipe load_recipe(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   Recipe result;
   result.file = file;

@@ -105,11 +105,7 @@ std::string System::task(const fs::path& recipe) {
 }
 
 Claims claims_of(const fs::path& recipe, const std::vector<KeptRun>& kept) {
-  Claims claims{recipe, {}, {}, {}, 0};
-  recipe::Problems problems;
-  recipe::read_struct(RecipeOptions::options().info(), recipe::parse_file(recipe), &claims.options,
-                      problems);
-  problems.raise();
+  Claims claims{recipe, read_options(recipe), {}, {}, 0};
   const std::string hash = recipe_hash(recipe);
   for (const KeptRun& run : kept) {
     if (run.recipe != recipe.generic_string()) continue;

@@ -1,48 +1,17 @@
 #include <map>
-#include <numeric>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "compress/checkpoint/checkpoint.h"
 #include "compress/data/layouts.h"
 #include "compress/pipeline/compare.h"
 #include "compress/pipeline/recipe.h"
 #include "report/result.h"
+#include "run/finished.h"
 #include "stage.h"
 
 namespace compress::pipeline {
 
-namespace fs = std::filesystem;
-
 namespace {
-
-double mean_of(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
-// The results of a folder's runs, one a seed.
-std::vector<fs::path> results_in(const fs::path& folder) {
-  std::vector<fs::path> files;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored))
-    if (starts_with(entry.path().filename().string(), "seed-") &&
-        fs::is_regular_file(entry.path() / "result.json", ignored))
-      files.push_back(entry.path() / "result.json");
-  if (files.empty()) files.push_back(folder / "result.json");
-  if (!fs::is_regular_file(files[0], ignored))
-    throw Error(ErrorKind::recipe, "this is no folder of a finished run", folder.string(),
-                "name a folder that `compress run` wrote to its end");
-  return files;
-}
-
-RecipeOptions recipe_of(const fs::path& result) {
-  RecipeOptions options;
-  recipe::Problems problems;
-  recipe::read_struct(RecipeOptions::options().info(),
-                      recipe::parse_file(result.parent_path() / "recipe.yaml"), &options, problems);
-  problems.raise();
-  return options;
-}
 
 // A task's metrics by name, each with its values over seeds.
 struct Scored {
@@ -54,12 +23,10 @@ struct Scored {
 class Scores {
  public:
   void add(const Compared& asked) {
-    for (const fs::path& file : results_in(asked.folder)) {
-      const RecipeOptions recipe = recipe_of(file);
+    for (const auto& [seed, run] : finished_runs(asked.folder)) {
+      const RecipeOptions recipe = read_options(run.folder / "recipe.yaml");
       bool found = false;
-      const nn::Json whole = checkpoint::read_json(file);
-      for (const nn::Json& json : whole.at("stages")) {
-        const StageResult result = stage_from_json(json);
+      for (const StageResult& result : run.stages) {
         const StageOptions* stage = recipe.stage(result.name);
         if (stage == nullptr || (!asked.stage.empty() && asked.stage != result.name)) continue;
         found = take(asked, recipe.dataset(dataset_of(recipe, *stage)), result) || found;
@@ -77,10 +44,10 @@ class Scores {
       data::TaskScore score{layout, {}};
       std::vector<std::string> shown;
       for (const std::string& name : scored.names) {
-        score.metrics.push_back(mean_of(scored.values.at(name)));
+        score.metrics.push_back(spread(scored.values.at(name)).mean);
         shown.push_back(name + " " + fixed(score.metrics.back(), 4));
       }
-      table.row({layout, scored.stage, join(shown, ", "), fixed(mean_of(score.metrics), 4)});
+      table.row({layout, scored.stage, join(shown, ", "), fixed(spread(score.metrics).mean, 4)});
       scores.push_back(std::move(score));
     }
     const data::BenchmarkScore whole = data::benchmark_score(scores);

@@ -7,11 +7,11 @@
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
-#include "compress/checkpoint/checkpoint.h"
 #include "compress/eval/kept.h"
 #include "compress/eval/paired.h"
 #include "report/result.h"
 #include "run/description.h"
+#include "run/finished.h"
 #include "stage.h"
 
 namespace compress::pipeline {
@@ -19,56 +19,6 @@ namespace compress::pipeline {
 namespace fs = std::filesystem;
 
 namespace {
-
-// What a finished run left.
-struct Finished {
-  fs::path folder;
-  std::vector<StageResult> stages;
-
-  const StageResult* find(const std::string& name) const {
-    for (const StageResult& stage : stages)
-      if (stage.name == name) return &stage;
-    return nullptr;
-  }
-
-  const StageResult& stage(const std::string& name) const {
-    if (const StageResult* found = find(name)) return *found;
-    std::vector<std::string> names;
-    for (const StageResult& each : stages) names.push_back(each.name);
-    throw Error(ErrorKind::recipe, "the run has no stage '" + name + "'", folder.string(),
-                "its stages: " + join(names, ", "));
-  }
-};
-
-// The runs of a folder by their seeds.
-std::map<int64_t, Finished> runs_of(const fs::path& folder) {
-  std::vector<fs::path> places;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored))
-    if (starts_with(entry.path().filename().string(), "seed-") &&
-        fs::is_regular_file(entry.path() / "result.json", ignored))
-      places.push_back(entry.path());
-  if (places.empty()) places.push_back(folder);
-  std::map<int64_t, Finished> found;
-  for (const fs::path& place : places) {
-    if (!fs::is_regular_file(place / "result.json", ignored))
-      throw Error(ErrorKind::recipe, "this is no folder of a finished run", place.string(),
-                  "name a folder that `compress run` wrote to its end");
-    const fs::path file = place / "result.json";
-    const nn::Json json = checkpoint::read_json(file);
-    if (!json.is_object() || !json.value("seed", nn::Json()).is_number_integer())
-      throw Error(ErrorKind::data, "the result names no seed", file.string());
-    Finished run{place, {}};
-    try {
-      for (const nn::Json& stage : json.at("stages")) run.stages.push_back(stage_from_json(stage));
-    } catch (const nn::Json::exception& error) {
-      throw Error(ErrorKind::data, str("this is no result of a run: ", error.what()),
-                  file.string());
-    }
-    found[json["seed"].get<int64_t>()] = std::move(run);
-  }
-  return found;
-}
 
 // One row of the table: a metric of a part, of two stages.
 struct Score {
@@ -78,16 +28,11 @@ struct Score {
   eval::Differences differences;  // empty: not to be told row by row
 };
 
-double mean(const std::vector<double>& values) {
-  double sum = 0;
-  for (double value : values) sum += value;
-  return sum / static_cast<double>(values.size());
-}
-
 class Comparison {
  public:
   explicit Comparison(const CompareOptions& options) : options_(options) {
-    const auto first = runs_of(options.first.folder), second = runs_of(options.second.folder);
+    const auto first = finished_runs(options.first.folder),
+               second = finished_runs(options.second.folder);
     for (const auto& [seed, run] : first)
       if (const auto other = second.find(seed); other != second.end())
         pairs_.emplace_back(run, other->second);
@@ -186,10 +131,11 @@ class Comparison {
                  "smallest visible", "McNemar p", "n"});
     for (const Score& score : scores_) {
       std::vector<std::string> row = {score.stage, score.part, score.of,
-                                      fixed(mean(score.first), 4), fixed(mean(score.second), 4)};
+                                      fixed(spread(score.first).mean, 4),
+                                      fixed(spread(score.second).mean, 4)};
       if (score.differences.size() != score.first.size()) {
-        row.insert(row.end(),
-                   {fixed(mean(score.second) - mean(score.first), 4), "", "not tested", "", ""});
+        row.insert(row.end(), {fixed(spread(score.second).mean - spread(score.first).mean, 4), "",
+                               "not tested", "", ""});
       } else {
         const eval::PairedTest test = eval::paired_test(score.differences, options_.p);
         const char* verdict = test.low > 0    ? "second is better"
