@@ -11,6 +11,7 @@ const StageRegistry& stages() {
     add_measure(list);
     add_generate(list);
     add_annotate(list);
+    add_calibrate(list);
     return list;
   }();
   return registry;

@@ -2,6 +2,7 @@
 
 #include "compress/augment/augment.h"
 #include "compress/base/strings.h"
+#include "compress/constraint/calibration.h"
 #include "compress/constraint/constraint.h"
 #include "compress/data/compose.h"
 #include "compress/data/layouts.h"
@@ -122,6 +123,8 @@ const std::vector<ComponentInfo>& recipe_sections() {
         "section", "evaluation", "`evaluate:` of a training stage: scoring while training"));
     list.push_back(describe<train::CheckpointOptions>(
         "section", "checkpoint", "`checkpoint:` of a training stage: saving for a resume"));
+    list.push_back(describe<constraint::CalibrationOptions>(
+        "section", "calibration", "`quantization:` of a stage `calibrate`"));
     list.push_back(
         describe<ExpectOptions>("section", "expect", "an entry of `expect:`", "", "",
                                 "Judged at the end of the run, with several seeds on the means."));

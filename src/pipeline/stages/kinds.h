@@ -11,6 +11,7 @@ void add_export(StageRegistry& registry);
 void add_measure(StageRegistry& registry);
 void add_generate(StageRegistry& registry);
 void add_annotate(StageRegistry& registry);
+void add_calibrate(StageRegistry& registry);
 
 // Registers a kind whose options are O and which class K does.
 template <class K, recipe::HasOptions O>

@@ -8,6 +8,7 @@
 #include "../../../src/pipeline/stages/measure.h"
 #include "compress/generate/texts.h"
 #include "compress/storage/safetensors.h"
+#include "support/failure.h"
 #include "unit/nn/writers.h"
 #include "unit/pipeline/folder.h"
 
@@ -167,6 +168,38 @@ TEST_F(Stages, ADecoderHasContributionsOfItsOwn) {
   EXPECT_LT(numbers.at("decoder_layers")[0].get<double>(), 0.999);
   EXPECT_LT(numbers.at("layers")[1].get<double>(), 0.999);
   EXPECT_THAT(result.stages[1].notes, testing::Contains(HasSubstr("decoder kept 0 of 2")));
+}
+
+// What quantisation without training leaves is what later stages score, export and refuse to
+// quantise again.
+TEST_F(Stages, AFinishedModelIsQuantisedWithoutTraining) {
+  const std::string ways[] = {"{activation_range: min_max}", "{activation_scale: dynamic}",
+                              "{rounding: gptq, weight_range: mse, activation_range: percentile}"};
+  for (const std::string& how : ways) {
+    const Recipe recipe = load(
+        text(stage("base", "{from: " + base() + "}", 2) +
+             a_stage("int8", "calibrate",
+                     "model: base, data: films, rows: 9, batch: 4, quantization: " + how) +
+             a_stage("scored", "evaluate", "model: int8, data: films") +
+             a_stage("out", "export", "model: int8, formats: [huggingface, compressed-tensors]")));
+    EXPECT_THAT(plan_text(recipe), HasSubstr("calibrate base: "));
+    const RunResult result = run_it(recipe, true);
+    const StageResult& made = result.stages[1];
+    EXPECT_TRUE(made.quantized);
+    EXPECT_TRUE(fs::exists(stage_folder("int8") / "model" / "quantization.json"));
+    ASSERT_FALSE(made.test.empty());
+    EXPECT_EQ(made.test[0].value, result.stages[2].test[0].value);
+    EXPECT_TRUE(result.stages[2].quantized);
+    EXPECT_EQ(result.stages[3].exports.size(), 2U);
+    const std::string first = read_file(stage_folder("int8") / "model" / "quantization.json");
+    EXPECT_EQ(run_it(recipe, true).stages[1].bytes, made.bytes);
+    EXPECT_EQ(read_file(stage_folder("int8") / "model" / "quantization.json"), first);
+  }
+  const std::string twice = stage("base", "{from: " + base() + "}", 2) +
+                            a_stage("int8", "calibrate", "model: base, data: films") +
+                            a_stage("again", "calibrate", "model: int8, data: films");
+  EXPECT_THAT(failure([&] { run_it(load(text(twice))); }).message(),
+              HasSubstr("'int8' is quantised already"));
 }
 
 TEST_F(Stages, LossesOfTokensMakeThePerplexity) {

@@ -1,0 +1,323 @@
+#include "compress/constraint/calibration.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "compress/constraint/quantize.h"
+#include "quantization/quantization.h"
+#include "selection.h"
+
+namespace compress::constraint {
+
+namespace {
+
+using torch::Tensor;
+
+constexpr int64_t bins = 2048;
+
+void check(const CalibrationOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
+  if (o.weights == "none" && o.activations == "none")
+    problems.add(mark, "neither weights nor activations would be quantised",
+                 "set one of them to int8");
+  if (o.weights == "none" && (o.rounding != "nearest" || o.weight_range != "max"))
+    problems.add(mark, "`weight_range` and `rounding` are of weights, which stay as they are",
+                 "set `weights: int8`, or leave them out");
+  if (o.targets.empty()) problems.add(mark, "targets is empty: nothing would be quantised");
+}
+
+// |x| -> int8 -> |x|, for magnitudes x and ranges (columns).
+Tensor through_int8(const Tensor& x, const Tensor& range) {
+  const Tensor scale = range / 127.5;
+  return (x / scale).clamp(0, 127).round().mul(scale);
+}
+
+// The largest magnitudes of rows [out, 1], or of the tensor [1, 1].
+Tensor most_of(const Tensor& weight, bool by_row) {
+  const Tensor magnitude = weight.abs();
+  return by_row ? magnitude.amax({1}, true) : magnitude.amax().reshape({1, 1});
+}
+
+}  // namespace
+
+const recipe::Options<CalibrationOptions>& CalibrationOptions::options() {
+  using C = CalibrationOptions;
+  static const auto description =
+      recipe::Options<C>("calibration")
+          .field("weights", &C::weights, "weights of the targets")
+          .one_of({"int8", "none"})
+          .field("weight_granularity", &C::weight_granularity,
+                 "one scale an output row, or one in all")
+          .one_of({"channel", "tensor"})
+          .field(
+              "weight_range", &C::weight_range,
+              "the largest magnitude, or the share of it with the least squared error; what lies "
+              "outside is clipped")
+          .one_of({"max", "mse"})
+          .field("rounding", &C::rounding,
+                 "each weight for itself, or column by column with the error made good by later "
+                 "columns (gptq)")
+          .one_of({"nearest", "gptq"})
+          .field("activations", &C::activations, "what the targets read")
+          .one_of({"int8", "none"})
+          .field("activation_scale", &C::activation_scale,
+                 "one from the rows that are read, or from each token itself")
+          .one_of({"static", "dynamic"})
+          .field("activation_range", &C::activation_range,
+                 "static: the largest magnitude that was read, a percentile of magnitudes, or the "
+                 "range with the least squared error")
+          .one_of({"min_max", "percentile", "mse"})
+          .field("percentile", &C::percentile, "percent of an input's magnitudes inside the range")
+          .range(50, 100)
+          .field("targets", &C::targets,
+                 "roles, groups of roles or globs over tensor names; a task head only by name")
+          .field("exclude", &C::exclude, "globs over tensor names")
+          .mark(&C::mark)
+          .check(check);
+  return description;
+}
+
+double percentile_range(const Tensor& counts, double most, double percent) {
+  const Tensor sums = counts.cumsum(0).contiguous();
+  const auto* sum = sums.const_data_ptr<double>();
+  const int64_t n = sums.numel();
+  const double wanted = sum[n - 1] * percent / 100;
+  const auto bin = std::lower_bound(sum, sum + n, wanted) - sum;
+  return most * static_cast<double>(std::min<int64_t>(bin + 1, n)) / static_cast<double>(n);
+}
+
+double mse_range(const Tensor& counts, double most) {
+  const int64_t n = counts.numel();
+  const Tensor middles =
+      (torch::arange(n, torch::kFloat64) + 0.5) * (most / static_cast<double>(n));
+  const Tensor ranges = torch::arange(1, 129, torch::kFloat64).mul(most / 128).unsqueeze(1);
+  const Tensor errors =
+      (through_int8(middles.unsqueeze(0), ranges) - middles).square().mul(counts).sum({1});
+  return ranges[errors.argmin()].item<double>();
+}
+
+void clip_to_mse(Tensor& weight, bool by_row) {
+  torch::NoGradGuard no_grad;
+  const Tensor most = most_of(weight, by_row).clamp_min(std::numeric_limits<float>::min());
+  const Tensor magnitude = weight.abs();
+  Tensor best, range = most;
+  for (int percent = 100; percent >= 50; --percent) {
+    const Tensor tried = most * (percent / 100.0);
+    const Tensor squares = (through_int8(magnitude, tried) - magnitude).square();
+    const Tensor error = by_row ? squares.sum({1}, true) : squares.sum().reshape({1, 1});
+    if (!best.defined()) {
+      best = error;
+      continue;
+    }
+    const Tensor nearer = error < best;
+    best = torch::where(nearer, error, best);
+    range = torch::where(nearer, tried, range);
+  }
+  weight.copy_(torch::maximum(torch::minimum(weight, range), -range));
+}
+
+void round_by_moments(Tensor& weight, const Tensor& moments, bool by_row) {
+  torch::NoGradGuard no_grad;
+  const Tensor most = most_of(weight, by_row);
+  Tensor scale = most / 127.5;
+  scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
+  scale = scale.to(torch::kFloat64).expand({weight.size(0), 1});
+  Tensor h = moments.to(torch::kFloat64).clone();
+  const Tensor diagonal = h.diagonal();
+  // An input that was never anything but 0 decides nothing, and its weights are rounded as they
+  // are.
+  diagonal.masked_fill_(diagonal == 0, 1);
+  diagonal.add_(0.01 * diagonal.mean());
+  const Tensor factor =
+      at::linalg_cholesky(at::cholesky_inverse(at::linalg_cholesky(h)), /*upper=*/true);
+
+  const Tensor kept = weight.abs() == most;  // the largest: the scale stays theirs
+  const Tensor zero = weight == 0;
+  Tensor left = weight.to(torch::kFloat64).clone();
+  for (int64_t column = 0; column < left.size(1); ++column) {
+    const Tensor w = left.select(1, column).unsqueeze(1);
+    const Tensor latent = weight.select(1, column).unsqueeze(1);
+    const Tensor own = kept.select(1, column).unsqueeze(1);
+    Tensor q = (w / scale).round().clamp(-127, 127);
+    q.masked_fill_(zero.select(1, column).unsqueeze(1), 0);
+    q = torch::where(own, (latent / scale).clamp(-128, 127).round(), q).mul(scale);
+    latent.copy_(torch::where(own, latent.to(torch::kFloat64), q));
+    if (column + 1 == left.size(1)) break;
+    const Tensor error = (w - q) / factor[column][column];
+    left.slice(1, column + 1).sub_(error * factor[column].slice(0, column + 1));
+  }
+}
+
+// What one product reads: its range, how its magnitudes are spread, its second moments.
+class Calibration::Watch final : public nn::InputTransform {
+ public:
+  enum class Looks { range, spread };
+
+  Watch(bool spread, bool moments) : spreads_(spread), moments_wanted_(moments) {}
+
+  Tensor apply(const Tensor& input, const nn::Rows& rows) override {
+    const Tensor x = rows.of(input).to(torch::kFloat32);
+    if (x.numel() == 0) return input;
+    const Tensor magnitude = x.abs();
+    if (looks == Looks::range) {
+      const Tensor most = magnitude.amax().to(torch::kFloat64);
+      most_ = most_.defined() ? torch::maximum(most_, most) : most;
+      if (moments_wanted_) {
+        const Tensor flat = x.reshape({-1, x.size(-1)});
+        const Tensor more = flat.t().matmul(flat).to(torch::kFloat64);
+        moments_ = moments_.defined() ? moments_.add_(more) : more;
+      }
+    } else if (spreads_ && most() > 0) {
+      const Tensor more = torch::histc(magnitude, bins, 0, most()).to(torch::kFloat64);
+      counts_ = counts_.defined() ? counts_.add_(more) : more;
+    }
+    return input;
+  }
+
+  bool seen() const { return most_.defined(); }
+  double most() const {
+    if (!known_) known_ = most_.item<double>();
+    return *known_;
+  }
+  Tensor counts() const { return counts_.to(torch::kCPU); }
+  bool spread() const { return counts_.defined(); }
+  const Tensor& moments() const { return moments_; }
+
+  Looks looks = Looks::range;
+
+ private:
+  bool spreads_, moments_wanted_;
+  Tensor most_, counts_, moments_;
+  mutable std::optional<double> known_;  // in the second pass
+};
+
+Calibration::Calibration(const CalibrationOptions& options, nn::ParamTable& weights)
+    : options_(options),
+      parameters_(select(weights, {options.targets, options.exclude, true}, options.mark)) {}
+
+Calibration::~Calibration() {
+  unwatch();
+}
+
+int Calibration::passes() const {
+  const bool ranges = options_.activations != "none" && options_.activation_scale == "static";
+  if (ranges && options_.activation_range != "min_max") return 2;
+  return ranges || options_.rounding == "gptq" ? 1 : 0;
+}
+
+// Layers of a fused product read one input, where all of them are calibrated.
+void Calibration::watch() {
+  std::map<const nn::Fused*, Watch*> shared;
+  for (nn::Parameter* parameter : parameters_) {
+    const nn::Fused* group = parameter->fused;
+    const bool whole =
+        group != nullptr &&
+        std::all_of(group->members.begin(), group->members.end(), [&](const nn::Parameter* member) {
+          return std::find(parameters_.begin(), parameters_.end(), member) != parameters_.end();
+        });
+    Watch* known = whole ? shared[group] : nullptr;
+    if (known == nullptr) {
+      watches_.push_back(std::make_unique<Watch>(passes() == 2, options_.rounding == "gptq"));
+      known = watches_.back().get();
+      if (whole) shared[group] = known;
+    }
+    watched_[parameter] = known;
+    parameter->input = known;
+  }
+}
+
+void Calibration::unwatch() {
+  for (nn::Parameter* parameter : parameters_)
+    if (watched_.contains(parameter) && parameter->input == watched_.at(parameter))
+      parameter->input = nullptr;
+}
+
+int64_t Calibration::moment_bytes() const {
+  if (options_.rounding != "gptq") return 0;
+  int64_t bytes = 0;
+  for (const nn::Parameter* parameter : parameters_)
+    bytes += 8 * parameter->latent.size(1) * parameter->latent.size(1);
+  return bytes;
+}
+
+void Calibration::change_weights() {
+  torch::NoGradGuard no_grad;
+  if (options_.weights == "none") return;
+  const bool by_row = options_.weight_granularity == "channel";
+  for (nn::Parameter* parameter : parameters_) {
+    Tensor latent = parameter->latent.detach();
+    if (options_.weight_range == "mse") clip_to_mse(latent, by_row);
+    if (options_.rounding == "gptq")
+      round_by_moments(latent, watched_.at(parameter)->moments(), by_row);
+  }
+}
+
+nn::Json Calibration::run(const std::function<void()>& read) {
+  const bool is_static = options_.activations != "none" && options_.activation_scale == "static";
+  if (passes() > 0) {
+    watch();
+    read();
+    for (nn::Parameter* parameter : parameters_) {
+      const Watch& seen = *watched_.at(parameter);
+      const std::string module = module_name(parameter->name);
+      if (!seen.seen())
+        throw Error(ErrorKind::recipe, "the input of " + module + " was never read",
+                    options_.mark.text(), "exclude the layer");
+      if (!std::isfinite(seen.most()))
+        throw Error(ErrorKind::diverged, "the input of " + module + " is not finite",
+                    options_.mark.text());
+    }
+    if (passes() == 2) {
+      for (const auto& seen : watches_) seen->looks = Watch::Looks::spread;
+      read();
+    }
+    unwatch();
+  }
+  change_weights();
+
+  nn::Json scheme{{"num_bits", 8}, {"weights", nullptr}, {"activations", nullptr}};
+  if (options_.weights != "none") scheme["weights"] = {{"strategy", options_.weight_granularity}};
+  if (options_.activations != "none")
+    scheme["activations"] = {{"strategy", is_static ? "tensor" : "token"}, {"dynamic", !is_static}};
+  scheme["modules"] = nn::Json::array();
+  for (const nn::Parameter* parameter : parameters_)
+    scheme["modules"].push_back(module_name(parameter->name));
+  if (!is_static) return scheme;
+  std::map<const Watch*, double> ranges;
+  nn::Json& scales = scheme["input_scales"] = nn::Json::object();
+  for (const nn::Parameter* parameter : parameters_) {
+    const Watch* seen = watched_.at(parameter);
+    auto [known, fresh] = ranges.try_emplace(seen, seen->most());
+    if (fresh && seen->spread())
+      known->second = options_.activation_range == "mse"
+                          ? mse_range(seen->counts(), seen->most())
+                          : percentile_range(seen->counts(), seen->most(), options_.percentile);
+    const auto scale = static_cast<float>(known->second / 127.5);
+    scales[module_name(parameter->name)] =
+        static_cast<double>(scale > 0 ? scale : std::numeric_limits<float>::epsilon());
+  }
+  return scheme;
+}
+
+std::string Calibration::report() const {
+  std::vector<std::string> parts;
+  if (options_.weights != "none")
+    parts.push_back(str("int8 per ", options_.weight_granularity, " (range ", options_.weight_range,
+                        ", rounding ", options_.rounding, ")"));
+  if (options_.activations != "none")
+    parts.push_back(
+        options_.activation_scale == "dynamic"
+            ? "activations per token"
+            : str("activations per tensor (", options_.activation_range,
+                  options_.activation_range == "percentile" ? str(" ", options_.percentile) : "",
+                  ")"));
+  int64_t count = 0;
+  for (const nn::Parameter* parameter : parameters_) count += parameter->numel();
+  return str(with_commas(count), " weights in ", parameters_.size(),
+             " layers: ", join(parts, ", "));
+}
+
+}  // namespace compress::constraint
