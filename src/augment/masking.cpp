@@ -69,12 +69,20 @@ class Masking : public Augment {
       if (!any && !candidates.empty())
         replace(id, label, candidates[random.below(candidates.size())], random);
     }
-    changed.put(batch);
+    if (predicts_all())
+      changed.put_all(batch, masked_mark);
+    else
+      changed.put(batch);
   }
 
   bool fixed() const override { return options_.fixed; }
+  std::vector<std::string> marks() const override {
+    if (!predicts_all()) return {};
+    return {masked_mark};
+  }
 
  private:
+  bool predicts_all() const { return options_.predict == "all"; }
   // The tokens of a row that an earlier stage named, as `count` positions in it.
   void hide(const data::Batch& batch, int64_t row, const int32_t* position, int64_t count,
             int64_t* id, int64_t* label, Random& random) const {
@@ -126,6 +134,11 @@ const recipe::Options<MaskingOptions>& MaskingOptions::options() {
           .field("sets", &MaskingOptions::sets,
                  "an earlier stage that measured `hard_tokens` of the same data: these are chosen, "
                  "whatever `probability`")
+          .field("predict", &MaskingOptions::predict,
+                 "which tokens a head on tokens says something of: the chosen ones, or all of a "
+                 "row, special ones too, each with its original as label; terms with `tokens: "
+                 "masked` are then over the chosen ones alone")
+          .one_of({"masked", "all"})
           .check([](const MaskingOptions& options, const recipe::Mark& mark,
                     recipe::Problems& problems) {
             if (options.masked.value + options.random.value > 1)

@@ -1,6 +1,7 @@
 #include "tokens.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace compress::augment {
 
@@ -22,9 +23,8 @@ Changed::Changed(const data::Batch& batch, bool told)
   labels_ = torch::empty(ids_.sizes(), options_).fill_(-100);
 }
 
-void Changed::put(data::Batch& batch) const {
+void Changed::list(data::Targets& targets) const {
   const auto* label = labels_.const_data_ptr<int64_t>();
-  data::Targets& targets = batch.targets;
   targets.labelled.clear();
   for (int64_t t = 0; t < labels_.size(0); ++t)
     if (label[t] != -100) targets.labelled.push_back(t);
@@ -32,11 +32,32 @@ void Changed::put(data::Batch& batch) const {
   targets.token_index = torch::empty({count}, options_);
   std::copy(targets.labelled.begin(), targets.labelled.end(),
             targets.token_index.mutable_data_ptr<int64_t>());
+}
+
+void Changed::put(data::Batch& batch) const {
+  data::Targets& targets = batch.targets;
+  list(targets);
   if (told_) targets.changed = torch::empty(ids_.sizes(), options_).copy_(ids_.ne(batch.token_ids));
   batch.token_ids = ids_;
   targets.token_labels = labels_;
   targets.marks.clear();
   batch.part.labelled = -1;  // those of other processes are counted later
+}
+
+void Changed::put_all(data::Batch& batch, const char* name) const {
+  const torch::Tensor originals = batch.token_ids;
+  put(batch);
+  data::Targets& targets = batch.targets;
+  data::TokenMark chosen{name, torch::empty(labels_.sizes(), options_.dtype(torch::kFloat32)),
+                         static_cast<int64_t>(targets.labelled.size())};
+  chosen.among.copy_(labels_.ne(-100));
+  targets.marks.push_back(std::move(chosen));
+  targets.token_labels = torch::empty(originals.sizes(), options_).copy_(originals);
+  targets.labelled.resize(static_cast<size_t>(originals.size(0)));
+  std::iota(targets.labelled.begin(), targets.labelled.end(), 0);
+  targets.token_index = torch::empty(originals.sizes(), options_);
+  std::copy(targets.labelled.begin(), targets.labelled.end(),
+            targets.token_index.mutable_data_ptr<int64_t>());
 }
 
 }  // namespace compress::augment

@@ -28,8 +28,12 @@ class Changed {
   int64_t* label() { return labels_.mutable_data_ptr<int64_t>(); }
   // Puts them into the batch, with the list of the tokens that have a label.
   void put(data::Batch& batch) const;
+  // The same, but every token has its original as label, and those that were given one have the
+  // mark `name`.
+  void put_all(data::Batch& batch, const char* name) const;
 
  private:
+  void list(data::Targets& targets) const;
   torch::TensorOptions options_;
   bool told_;
   torch::Tensor ids_, labels_;

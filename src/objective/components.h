@@ -32,12 +32,15 @@ Unit unit_of(nn::HeadKind head, const data::Batch& batch);
 // Whether there are too many classes for copies: a loss in chunks (token_losses.h) where every
 // token, not a few of them, has one.
 bool needs_chunks(nn::HeadKind head);
+// The same of a batch: whatever the head, where every token of it has a label.
+bool needs_chunks(nn::HeadKind head, const data::Batch& batch);
 
 // Over which labelled tokens a term is: all of them, or those of a mark.
 inline constexpr const char* all_tokens = "all";
 inline constexpr const char* tokens_doc =
     "of heads on tokens: all labelled tokens, or those of a mark, over which the mean then is "
-    "(answer: the target behind a language model's text)";
+    "(answer: the target behind a language model's text; masked: what masking chose, where it has "
+    "`predict: all`)";
 // Error{recipe} at `place` for a mark where the head's losses are not of labelled tokens.
 void check_tokens(const std::string& tokens, nn::HeadKind head, const recipe::Mark& place);
 // Losses [M] of the labelled tokens, of which the mean over the update's labelled tokens is to be

@@ -76,7 +76,7 @@ class Labels final : public Objective {
       case HeadKind::token_classification:
       case HeadKind::causal_lm:
       case HeadKind::seq2seq_lm:
-        return of_tokens(logits, given(targets.token_labels), signals.student.of(of_).token_index);
+        return of_tokens(logits, signals);
       case HeadKind::replaced_token:
         return of_changes(logits.squeeze(1), signals);
       case HeadKind::multi_label:
@@ -101,11 +101,11 @@ class Labels final : public Objective {
     return at::cross_entropy_loss(logits, targets, {}, at::Reduction::None, -100, smoothing);
   }
 
-  torch::Tensor of_tokens(const torch::Tensor& logits, const torch::Tensor& all,
-                          const torch::Tensor& index) const {
+  torch::Tensor of_tokens(const torch::Tensor& logits, const Signals& signals) const {
+    const torch::Tensor& all = given(signals.batch.targets.token_labels);
     if (logits.size(0) == 0) return logits.sum(1);  // nothing to predict in this batch
-    const torch::Tensor labels = all.index_select(0, index);
-    if (needs_chunks(head_)) return token_cross_entropy(logits, labels, smoothing_);
+    const torch::Tensor labels = all.index_select(0, signals.student.of(of_).token_index);
+    if (needs_chunks(head_, signals.batch)) return token_cross_entropy(logits, labels, smoothing_);
     return cross_entropy(logits, labels, smoothing_);
   }
 

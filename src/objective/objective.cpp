@@ -73,6 +73,12 @@ bool needs_chunks(HeadKind head) {
   return says.vocabulary && says.every_token;
 }
 
+bool needs_chunks(HeadKind head, const data::Batch& batch) {
+  if (!nn::prediction(head).vocabulary) return false;
+  const auto labelled = static_cast<int64_t>(batch.targets.labelled.size());
+  return needs_chunks(head) || labelled == batch.predicted().tokens();
+}
+
 torch::Tensor over_row_tokens(const torch::Tensor& token_logits, const data::Batch& batch) {
   const int64_t rows = batch.rows();
   const torch::Tensor grid =

@@ -89,10 +89,8 @@ class SoftLabels final : public Objective {
  private:
   torch::Tensor from_logits(const torch::Tensor& student, const torch::Tensor& teacher,
                             const data::Batch& batch, double temperature) const {
+    if (needs_chunks(head_, batch)) return token_divergence(student, teacher, temperature);
     switch (head_) {
-      case HeadKind::causal_lm:
-      case HeadKind::seq2seq_lm:
-        return token_divergence(student, teacher, temperature);
       case HeadKind::span:
         return of_rows(over_row_tokens(student, batch), over_row_tokens(teacher, batch),
                        temperature);
@@ -176,7 +174,8 @@ void add_soft_labels(ObjectiveRegistry& registry) {
           "Hinton, Vinyals & Dean 2015, arXiv 1503.02531, section 2; bias of the k tokens without "
           "the others' class: Anshumann et al. 2025, arXiv 2503.16870",
           "Needs a teacher with the student's classes. Summed over classes, mean over rows, of "
-          "heads on tokens over labelled tokens; of a span head the classes are the row's tokens, "
+          "heads on tokens over labelled tokens (of a masked LM the masked ones, or all with "
+          "masking's `predict: all`); of a span head the classes are the row's tokens, "
           "and the mean is over rows and both ends; of multiple choice an example's choices; of "
           "multi-label heads it is the mean over labels, as that of `labels`. The "
           "factor T^2 is on unless scale_t2 is false. Not for regression: use logits_mse. Where "

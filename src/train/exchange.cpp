@@ -110,6 +110,11 @@ void Exchange::count_labels(data::Batch& batch) {
   const auto own = static_cast<int64_t>(batch.part.counts ? batch.targets.labelled.size() : 0);
   const std::vector<int64_t> counts = processes_->gather(own);
   batch.part.labelled = std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  for (data::TokenMark& mark : batch.targets.marks) {  // those of an augment
+    const std::vector<int64_t> marked =
+        processes_->gather(batch.part.counts ? mark.update : int64_t{0});
+    mark.update = std::accumulate(marked.begin(), marked.end(), int64_t{0});
+  }
 }
 
 void Exchange::largest(const Tensor& value) {

@@ -25,8 +25,8 @@ class Exchange {
   // Averages complete gradients of latents, those of embeddings by rows. With `rows_only` the
   // others were averaged in backward().
   void average_gradients(bool rows_only);
-  // Tells a share of a batch how many tokens with a label the whole update has, where an augment
-  // chose them.
+  // Tells a share of a batch how many tokens with a label the whole update has, and how many with
+  // each mark, where an augment chose them.
   void count_labels(data::Batch& batch);
   // A gradient that overflowed on one process is one on all: a scalar, the largest of all.
   void largest(const torch::Tensor& value);

@@ -163,7 +163,11 @@ INSTANTIATE_TEST_SUITE_P(
                     // which every process reads whoever drew them (an epoch is seven updates).
                     "teachers: {self: student}\nobjectives: [labels: {}, soft_labels: {}]\n"
                     "augment: [masking: {}]\naccumulate: 2\n",
-                    "objectives: [labels: {}]\naugment: [self_replacement: {}]\n"));
+                    "objectives: [labels: {}]\naugment: [self_replacement: {}]\n",
+                    // Labels of masked tokens beside soft labels of all.
+                    "teachers: {old: {average: {decay: 0.8}}}\nobjectives: [labels: {tokens: "
+                    "masked, weight: 0.5}, soft_labels: {temperature: 2, weight: 0.5}]\n"
+                    "augment: [masking: {predict: all}]\naccumulate: 2\n"));
 
 // A teacher that reads the same rows as tokens of its own.
 TEST(ShareViews, EqualsTheWholeBatch) {

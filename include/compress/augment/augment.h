@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "compress/data/batch.h"
@@ -27,6 +28,8 @@ class Augment : public roles::Part {
   // A row is changed in the same way in every epoch, whatever else is in its batch: what a teacher
   // says of it can be kept.
   virtual bool fixed() const { return false; }
+  // The marks that it gives to tokens (data::Targets::marks).
+  virtual std::vector<std::string> marks() const { return {}; }
 };
 
 using Augments = std::vector<std::unique_ptr<Augment>>;
@@ -44,16 +47,20 @@ std::unique_ptr<Augment> make(const recipe::Component& component);
 // (`masked`), a random token (`random`) or stays. token_labels holds the original at chosen
 // positions and -100 elsewhere. A row without a chosen token gets one. With `fixed` the draws are a
 // function of the row's number in the data set alone. With `sets` the tokens are those that an
-// earlier stage measured as hard, and a row without any hides none.
+// earlier stage measured as hard, and a row without any hides none. With `predict` all every token
+// of a row has its original as label, special ones too, and the chosen ones have the mark `masked`.
 struct MaskingOptions {
   recipe::Fraction probability{0.15};
   recipe::Fraction masked{0.8};
   recipe::Fraction random{0.1};
   bool fixed = false;
   std::optional<recipe::StoreReference> sets;  // unset: drawn
+  std::string predict = "masked";              // masked | all
   static const recipe::Options<MaskingOptions>& options();
 };
 std::unique_ptr<Augment> make_masking(const MaskingOptions& options);
+// The mark of the chosen tokens where all have a label.
+inline constexpr const char* masked_mark = "masked";
 
 // The values of rows that name tokens by their positions in the row, int32: what `measure` leaves
 // and masking reads.

@@ -49,6 +49,8 @@ void check_marks(const train::TrainingData& data, const Recipe& recipe,
   std::vector<std::string> known;
   for (const recipe::DataReference& name : data.sources())
     for (std::string& mark : data::marks_of(recipe.dataset(name))) known.push_back(std::move(mark));
+  for (const auto& augment : *binding.roles().augments)
+    for (std::string& mark : augment->marks()) known.push_back(std::move(mark));
   for (const auto& objective : binding.roles().objectives) {
     const std::string mark = objective->needs().mark;
     if (mark.empty() || std::find(known.begin(), known.end(), mark) != known.end()) continue;

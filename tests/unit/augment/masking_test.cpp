@@ -111,6 +111,27 @@ TEST(Masking, ListsWhatIsToBePredicted) {
   }
 }
 
+TEST(Masking, PredictsAllTokensAndMarksTheChosenOnes) {
+  const data::Batch batch = nn::random_batch({40, 1, 25, 33});
+  const auto some = bound("masking"), all = bound("masking: {predict: all}");
+  EXPECT_TRUE(some[0]->marks().empty());
+  EXPECT_THAT(all[0]->marks(), testing::ElementsAre(masked_mark));
+  const data::Batch before = changed(some, batch, 3, 0), after = changed(all, batch, 3, 0);
+  EXPECT_TRUE(torch::equal(after.token_ids, before.token_ids));  // the same draws
+  const data::Targets& targets = after.targets;
+  EXPECT_TRUE(torch::equal(targets.token_labels, batch.token_ids));  // special ones too
+  EXPECT_TRUE(torch::equal(targets.token_index, torch::arange(99)));
+  EXPECT_TRUE(torch::equal(torch::tensor(targets.labelled), torch::arange(99)));
+  const data::TokenMark* mark = targets.mark(masked_mark);
+  ASSERT_NE(mark, nullptr);
+  const torch::Tensor chosen = before.targets.token_labels.ne(-100);
+  EXPECT_TRUE(torch::equal(mark->among, chosen.to(torch::kFloat32)));
+  EXPECT_EQ(mark->update, chosen.sum().item<int64_t>());
+  const data::Batch part = data::slice(after, 2, 4);
+  EXPECT_TRUE(torch::equal(part.targets.mark(masked_mark)->among, mark->among.slice(0, 41, 99)));
+  EXPECT_EQ(part.targets.mark(masked_mark)->update, mark->update);  // of the whole update
+}
+
 TEST(Masking, DrawsNoTokenThatTheEmbeddingsLack) {
   auto masking = make_masking({.probability = {1.0}, .masked = {0.0}, .random = {1.0}});
   bind(*masking, Words(), 20);

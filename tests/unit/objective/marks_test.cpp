@@ -55,6 +55,44 @@ TEST(Marks, TheMeanIsOverTheMarksTokens) {
               kl.mean().item<double>(), 1e-6);
 }
 
+// Prune Once for All, arXiv 2111.05754: z_T = [2, 0] against z_S = [0, 0] at T = 2 is 0.443776 of
+// every token, masked or not; the cross-entropy is of the masked ones alone.
+TEST(Marks, SoftLabelsOfAllTokensBesideLabelsOfTheMaskedOnes) {
+  data::Batch batch = nn::random_batch({2, 1});
+  batch.targets.token_labels = torch::tensor({1, 0, 1});
+  batch.targets.labelled = {0, 1, 2};
+  batch.targets.token_index = torch::arange(3);
+  batch.targets.marks = {{"masked", torch::tensor({0.0f, 1.0f, 0.0f}), 1}};
+  const Tensor t = torch::tensor({{2.0f, 0.0f}, {0.0f, 0.0f}, {2.0f, 0.0f}}),
+               z = torch::tensor({{0.0f, 0.0f}, {3.0f, 1.0f}, {0.0f, 0.0f}});
+  auto loss = [&](const std::string& term, const Tensor& student, const Tensor& teacher) {
+    const nn::ModelConfig config = model(HeadKind::masked_lm);
+    const std::unique_ptr<Objective> objective = made(term);
+    nn::ParamTable helpers;
+    bind(*objective, config, &config, helpers, 1);
+    nn::Outputs ours, theirs;
+    ours.token_index = theirs.token_index = batch.targets.token_index;
+    ours.token_logits = student;
+    theirs.token_logits = teacher;
+    return objective->compute({batch, ours, &theirs, {}, nullptr}).share(batch);
+  };
+  const Tensor same = torch::zeros({3, 2});
+  EXPECT_NEAR(
+      loss("soft_labels: {temperature: 2}", same, torch::tensor({{2.0f, 0.0f}}).repeat({3, 1}))
+          .item<double>(),
+      0.443776, 1e-5);
+  EXPECT_NEAR(loss("soft_labels: {temperature: 2}", same, t).item<double>(), 0.443776 * 2 / 3,
+              1e-5);
+  Tensor trained = z.clone().requires_grad_(true);
+  const Tensor ce = loss("labels: {tokens: masked}", trained, t);
+  EXPECT_NEAR(ce.item<double>(), std::log1p(std::exp(-2.0)), 1e-6);
+  ce.backward();
+  const double p = 1 / (1 + std::exp(-2.0));
+  const auto slope = static_cast<float>(p - 1);
+  EXPECT_TRUE(torch::allclose(
+      trained.grad(), torch::tensor({{0.0f, 0.0f}, {slope, -slope}, {0.0f, 0.0f}}), 1e-5, 1e-6));
+}
+
 TEST(Marks, PartsAddUpToTheWhole) {
   data::Batch batch = three_rows();
   batch.targets.weights = torch::tensor({1.0f, 5.0f, 2.0f});
