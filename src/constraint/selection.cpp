@@ -38,13 +38,13 @@ std::vector<std::string> matrix_names(const nn::ParamTable& weights) {
               did_you_mean(pattern, candidates, hint));
 }
 
-bool named(const std::vector<std::string>& targets, const nn::Parameter& parameter) {
-  return std::any_of(targets.begin(), targets.end(), [&](const std::string& target) {
-    return target == nn::role_name(parameter.role) || glob_match(target, parameter.name);
+}  // namespace
+
+bool is_named(const std::vector<std::string>& selectors, const nn::Parameter& parameter) {
+  return std::any_of(selectors.begin(), selectors.end(), [&](const std::string& selector) {
+    return selector == nn::role_name(parameter.role) || glob_match(selector, parameter.name);
   });
 }
-
-}  // namespace
 
 std::vector<nn::Parameter*> select(nn::ParamTable& weights, const Selection& selection,
                                    const recipe::Mark& mark) {
@@ -53,7 +53,7 @@ std::vector<nn::Parameter*> select(nn::ParamTable& weights, const Selection& sel
   if (!unmatched.empty()) refuse_unmatched(weights, "target", unmatched.front(), mark, true);
   if (selection.head_by_name)
     std::erase_if(chosen, [&](const nn::Parameter* parameter) {
-      return parameter->role == nn::Role::head && !named(selection.targets, *parameter);
+      return parameter->role == nn::Role::head && !is_named(selection.targets, *parameter);
     });
   for (const std::string& glob : selection.exclude)
     if (std::none_of(chosen.begin(), chosen.end(), [&](const nn::Parameter* parameter) {

@@ -20,6 +20,9 @@ struct Selection {
 std::vector<nn::Parameter*> select(nn::ParamTable& weights, const Selection& selection,
                                    const recipe::Mark& mark);
 
+// Whether one of `selectors` is the parameter's role or a glob over its name.
+bool is_named(const std::vector<std::string>& selectors, const nn::Parameter& parameter);
+
 // 0.8 -> "80%", 0.12345 -> "12.35%".
 std::string percent(double fraction);
 

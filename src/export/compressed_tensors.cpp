@@ -54,6 +54,18 @@ class Quantized {
   constraint::QuantizedWeight result_;
 };
 
+// The scale of a weight that does not follow from it: of a file that was read, or of a range that
+// widened. Undefined where it does.
+torch::Tensor known_scale(const LoadedModel& source, const nn::Parameter& parameter) {
+  auto stored = source.weight_scales.find(parameter.name);
+  if (stored != source.weight_scales.end()) return stored->second;
+  const nn::Json& scheme = source.scheme;
+  if (!scheme.contains("weight_scales")) return {};
+  const auto each = scheme["weight_scales"].at(module_of(parameter.name)).get<std::vector<float>>();
+  const torch::Tensor scales = torch::tensor(each);
+  return scheme["weights"]["strategy"] == "channel" ? scales.unsqueeze(1) : scales;
+}
+
 nn::Json arguments(const nn::Json& part, bool dynamic) {
   return {{"num_bits", 8},
           {"type", "int"},
@@ -102,7 +114,8 @@ Quantised quantised_in(const nn::Json& scheme) {
   auto has = [&](const char* key) {
     return scheme.is_object() && scheme.contains(key) && !scheme[key].is_null();
   };
-  return {has("weights"), has("activations")};
+  const bool affine = has("activations") && scheme["activations"].value("symmetric", true) == false;
+  return {has("weights"), has("activations"), affine, has("output_scales")};
 }
 
 // Modules whose int8 weights no reader of the format would read as they are meant.
@@ -136,6 +149,13 @@ void check_compressed_tensors(Quantised quantised) {
                 "the format compressed-tensors needs int8 activations beside int8 weights", {},
                 "train with `quantization: {weights: int8, activations: int8}` or export the "
                 "format huggingface");
+  auto refuse = [](const std::string& what) {
+    throw Error(ErrorKind::recipe, "the format compressed-tensors is written without " + what, {},
+                "train with int8 activations and whole outputs, or export the format huggingface: "
+                "dense weights on the int8 grid");
+  };
+  if (quantised.affine) refuse("affine inputs (activations: uint8)");
+  if (quantised.outputs) refuse("requantised outputs (outputs: uint8)");
 }
 
 void write_compressed_tensors(const LoadedModel& source, const Target& target) {
@@ -161,10 +181,8 @@ void write_compressed_tensors(const LoadedModel& source, const Target& target) {
       tensors.push_back(dense(*source.model, parameter));
       continue;
     }
-    auto stored = source.weight_scales.find(parameter.name);
-    auto weight = std::make_shared<Quantized>(
-        parameter, stored == source.weight_scales.end() ? torch::Tensor() : stored->second,
-        granularity);
+    auto weight =
+        std::make_shared<Quantized>(parameter, known_scale(source, parameter), granularity);
     bool channel = granularity == constraint::Granularity::channel;
     tensors.push_back({name, torch::kInt8, shape, [weight] { return weight->values(); }});
     tensors.push_back({name + "_scale", torch::kFloat32,

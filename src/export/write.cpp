@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <tuple>
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
@@ -37,23 +38,25 @@ const Format& find_format(const std::string& name) {
               did_you_mean(name, formats(), "formats: " + join(formats(), ", ")));
 }
 
-// Takes the quantisation of activations out of the model for as long as it lives.
-class WithoutInputs {
+// Takes the quantisation of what layers read and say out of the model for as long as it lives.
+class WithoutActivations {
  public:
-  explicit WithoutInputs(nn::Model& model) : model_(model) {
+  explicit WithoutActivations(nn::Model& model) : model_(model) {
     for (nn::Parameter& parameter : model_.params().list())
-      inputs_.push_back(std::exchange(parameter.input, nullptr));
+      taken_.emplace_back(std::exchange(parameter.input, nullptr),
+                          std::exchange(parameter.output, nullptr));
   }
-  ~WithoutInputs() {
-    auto input = inputs_.begin();
-    for (nn::Parameter& parameter : model_.params().list()) parameter.input = *input++;
+  ~WithoutActivations() {
+    auto taken = taken_.begin();
+    for (nn::Parameter& parameter : model_.params().list())
+      std::tie(parameter.input, parameter.output) = *taken++;
   }
-  WithoutInputs(const WithoutInputs&) = delete;
-  WithoutInputs& operator=(const WithoutInputs&) = delete;
+  WithoutActivations(const WithoutActivations&) = delete;
+  WithoutActivations& operator=(const WithoutActivations&) = delete;
 
  private:
   nn::Model& model_;
-  std::vector<nn::InputTransform*> inputs_;
+  std::vector<std::pair<nn::InputTransform*, nn::OutputTransform*>> taken_;
 };
 
 struct Measured {
@@ -161,7 +164,7 @@ void verify(const Format& format, LoadedModel& source, const fs::path& folder,
   if (format.keeps_activations) {
     ours = measure(*source.model, *check);
   } else {
-    WithoutInputs dense(*source.model);
+    WithoutActivations dense(*source.model);
     ours = measure(*source.model, *check);
   }
   compare_outputs(ours, measure(*reread.model, *check), tolerance, report);

@@ -44,7 +44,11 @@ class Constraint : public roles::Part {
   //    false} | null, "modules": ["encoder.layer.0.attention.self.query", ...],   tensor names
   //    without ".weight" "input_scales": {module: scale}}                             static
   //    activations only
-  // Error{recipe} when a static input was never observed.
+  // Affine activations have "symmetric": false among "activations" and "input_zeros": {module: the
+  // uint8 that stands for 0}; weights that were rounded by a range that only widens "weight_scales"
+  // {module: scale}; requantised outputs "output_scales" and "output_zeros" of the modules that
+  // have them.
+  // Error{recipe} when a static input or output was never observed.
   virtual nn::Json export_scheme() const { return nullptr; }
   // One line on what holds now ("sparsity 80.00% of 5,308,416").
   virtual std::string report() const = 0;
@@ -59,7 +63,8 @@ std::unique_ptr<Constraint> make_pruning(const recipe::Component& component);
 struct QuantizationOptions {
   std::string weights = "int8";                // int8 | none
   std::string weight_granularity = "channel";  // channel | tensor
-  std::string activations = "int8";            // int8 | none
+  std::string weight_range = "current";        // current | widening
+  std::string activations = "int8";            // int8 | uint8 (affine, static) | none
   std::string activation_scale =
       "dynamic";            // dynamic (per token) | static (per tensor, moving min-max)
   double averaging = 0.01;  // static: weight of a new batch in the moving minimum and maximum
@@ -67,7 +72,9 @@ struct QuantizationOptions {
   Duration freeze_observers = Duration::percent(100);  // static scales no longer move
   std::vector<std::string> targets = {"encoder"};
   std::vector<std::string> exclude;  // globs over tensor names
-  recipe::Mark mark;                 // where the recipe says so
+  std::string outputs = "none";      // what the targets say: uint8 (affine, static) | none
+  std::vector<std::string> whole_outputs = {"value", "attention_output", "ffn_out", "head"};
+  recipe::Mark mark;  // where the recipe says so
   static const recipe::Options<QuantizationOptions>& options();
 };
 std::unique_ptr<Constraint> make_quantization(const QuantizationOptions& options);

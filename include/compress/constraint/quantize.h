@@ -30,4 +30,11 @@ torch::Tensor dequantize_weight(const QuantizedWeight& quantized);
 // finite become NaN. Returns the scale, as in QuantizedWeight, on the weight's device.
 torch::Tensor fake_quantize_weight(torch::Tensor& weight, Granularity granularity);
 
+// The largest magnitudes of a weight [out, in]: [out, 1] (channel) or [1] (tensor), on its device.
+torch::Tensor largest_magnitudes(const torch::Tensor& weight, Granularity granularity);
+// The scales that belong to them.
+torch::Tensor scale_of_largest(const torch::Tensor& most);
+// As fake_quantize_weight() with scales that are given, on the weight's device; returns them.
+torch::Tensor fake_quantize_weight(torch::Tensor& weight, const torch::Tensor& scale);
+
 }  // namespace compress::constraint

@@ -55,6 +55,7 @@ std::vector<std::string> formats();  // huggingface, compressed-tensors, delta
 // How a model will be quantised, where it is not there yet.
 struct Quantised {
   bool weights = false, activations = false;
+  bool affine = false, outputs = false;  // uint8 inputs; requantised outputs
 };
 // Error{recipe} without a place where `format` cannot hold a model of that kind.
 void check_format(const std::string& format, Quantised quantised);

@@ -62,6 +62,7 @@ class PackedWeight {
   bool halves_ = false;  // floats are bf16
   int64_t out_ = 0, in_ = 0, panels_ = 0;
   InputTransform* input_ = nullptr;
+  int32_t zero_ = 0;       // the integer of an input that stands for 0
   torch::Tensor values_;   // panels.h
   torch::Tensor scales_;   // [panels * 32]: steps, 0 after the last
   torch::Tensor offsets_;  // [panels * 32] int32

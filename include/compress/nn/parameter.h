@@ -71,10 +71,13 @@ struct Rows {
 class IntegerRows {
  public:
   virtual ~IntegerRows() = default;
-  // Rounds `rows` rows of x, `width` values each: x is about values * scales. The rows of `values`
-  // are `stride` bytes apart. A row with a value that is not finite gets a scale that is not.
+  // Rounds `rows` rows of x, `width` values each: x is about (values - zero()) * scales. The rows
+  // of `values` are `stride` bytes apart. A row with a value that is not finite gets a scale that
+  // is not.
   virtual void round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
                      float* scales) const = 0;
+  // The value that stands for 0, -128 .. 127.
+  virtual int32_t zero() const { return 0; }
 };
 
 // Changes what a linear layer reads (fake quantisation of activations). `input` is [rows, in].
@@ -85,9 +88,17 @@ class InputTransform {
   // Stateless: all shareable transforms compute the same, so that layers with one input (query,
   // key, value) may apply one of them for all.
   virtual bool shareable() const { return false; }
-  // What apply() does outside of training, as integers: values * scales are its result to the bit.
-  // Null when that is not what it does (now).
+  // What apply() does outside of training, as integers: (values - zero()) * scales are its result
+  // to the bit. Null when that is not what it does (now).
   virtual const IntegerRows* integers() const { return nullptr; }
+};
+
+// Changes what a linear layer says, its bias and its branches included, before an activation or
+// anyone else reads it (requantisation). `output` is [rows, out], and may be changed in place.
+class OutputTransform {
+ public:
+  virtual ~OutputTransform() = default;
+  virtual torch::Tensor apply(const torch::Tensor& output, const Rows& rows) = 0;
 };
 
 // What is added to a linear layer's output beside its product: a function of what the layer reads.
@@ -120,6 +131,7 @@ struct Parameter {
   torch::Tensor effective;  // what layers use: the latent itself, or a leaf in compute precision
   std::vector<WeightTransform*> transforms;  // in order; not owned
   InputTransform* input = nullptr;           // of the linear layer whose weight this is; not owned
+  OutputTransform* output = nullptr;         // of that layer; not owned
   std::vector<LinearBranch*> branches;       // beside that layer; not owned
   bool trainable = true;
   bool castable = false;  // the effective weight is kept in compute precision when that is lower

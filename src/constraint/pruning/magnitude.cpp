@@ -27,6 +27,7 @@ struct MagnitudeOptions {
   std::optional<Duration> until;
   std::string schedule = "cubic";
   std::string scope = "global";
+  std::string threshold = "exact";
   std::vector<std::string> targets = {"encoder"};
   std::vector<std::string> exclude;
   bool regrowth = true;
@@ -66,6 +67,10 @@ const recipe::Options<MagnitudeOptions>& MagnitudeOptions::options() {
           .one_of({"cubic", "linear", "constant"})
           .field("scope", &M::scope, "rank weights over all targets, or prune each tensor alike")
           .one_of({"global", "uniform"})
+          .field("threshold", &M::threshold,
+                 "exact: round(s n) zeros; strict: the k = floor(s n)-th smallest magnitude is the "
+                 "threshold, and what is not above it becomes 0, all weights that tie with it too")
+          .one_of({"exact", "strict"})
           .field("targets", &M::targets, "roles, groups of roles or globs over tensor names")
           .field("exclude", &M::exclude, "globs over tensor names")
           .field("regrowth", &M::regrowth,
@@ -105,8 +110,10 @@ class Magnitude final : public Constraint {
            (step == end_ || step == until_ || (step - begin_) % every_ == 0);
   }
   double target(int64_t step) const;
-  // Masks `sparsity` of the weights of `part` exactly.
+  // Masks `sparsity` of the weights of `part`: exactly, or whatever is not above the threshold.
   void prune(const std::vector<Mask*>& part, double sparsity);
+  static void mask_ties(const std::vector<torch::Tensor>& weights,
+                        const std::vector<torch::Tensor>& before, std::vector<torch::Tensor>& kept);
   [[noreturn]] void refuse_not_finite(const std::vector<Mask*>& part) const;
 
   MagnitudeOptions options_;
@@ -180,9 +187,27 @@ void Magnitude::prune(const std::vector<Mask*>& part, double sparsity) {
                       kept.back().mutable_data_ptr<uint8_t>(), weights.back().numel()});
     count += weights.back().numel();
   }
-  if (!mask_smallest(ranked, std::llround(sparsity * static_cast<double>(count))))
-    refuse_not_finite(part);
+  const bool strict = options_.threshold == "strict";
+  const double wanted = sparsity * static_cast<double>(count);
+  const auto smallest = strict ? static_cast<int64_t>(wanted) : std::llround(wanted);
+  if (!mask_smallest(ranked, smallest)) refuse_not_finite(part);
+  if (strict && smallest > 0) mask_ties(weights, before, kept);
   for (size_t i = 0; i < part.size(); ++i) part[i]->set(kept[i]);
+}
+
+// Masks all weights that are no larger than the largest one of those that are masked now and were
+// not before.
+void Magnitude::mask_ties(const std::vector<torch::Tensor>& weights,
+                          const std::vector<torch::Tensor>& before,
+                          std::vector<torch::Tensor>& kept) {
+  float threshold = 0;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const torch::Tensor gone = weights[i].abs().masked_fill_(kept[i] != 0, 0);
+    if (before[i].defined()) gone.masked_fill_(before[i] == 0, 0);
+    if (gone.numel() > 0) threshold = std::max(threshold, gone.amax().item<float>());
+  }
+  for (size_t i = 0; i < weights.size(); ++i)
+    kept[i].masked_fill_(weights[i].abs() <= threshold, 0);
 }
 
 void Magnitude::refuse_not_finite(const std::vector<Mask*>& part) const {
@@ -217,7 +242,9 @@ void add_magnitude(PruningRegistry& registry) {
           "arXiv 2111.05754; a large first step (`initial`) as in Kurtic & Alistarh 2022, arXiv "
           "2210.06384",
           "Counts are exact: round(s n) zeros over all targets (global) or in each tensor "
-          "(uniform); among equal magnitudes the earlier weight goes first. The mask is computed "
+          "(uniform); among equal magnitudes the earlier weight goes first. `threshold: strict` is "
+          "the rule of Prune Once for All's published code, where equal magnitudes all go. The "
+          "mask is computed "
           "anew before the updates begin, begin + every, ..., end and until; an end at the stage's "
           "last update or after it counts as the last update. With regrowth a masked weight keeps "
           "its "

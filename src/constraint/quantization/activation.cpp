@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "quantization/kernels.h"
 
@@ -12,20 +13,6 @@ namespace {
 using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-bool on_fast_path(const Tensor& x) {
-  return x.is_cpu() && (x.scalar_type() == torch::kFloat32 || x.scalar_type() == torch::kBFloat16);
-}
-
-// Calls run(type tag) with float or bfloat16.
-template <class Run>
-void by_type(const Tensor& x, const Run& run) {
-  if (x.scalar_type() == torch::kFloat32) {
-    run(float{});
-  } else {
-    run(c10::BFloat16{});
-  }
-}
 
 Tensor by_rows(const Tensor& input) {
   torch::NoGradGuard no_grad;
@@ -48,26 +35,29 @@ Tensor by_rows(const Tensor& input) {
   return out;
 }
 
-// `scale` is a float32 scalar where `input` is. `inside`, unless null, receives a mask of what was
-// not clamped (uint8).
-Tensor by_scale(const Tensor& input, const Tensor& scale, Tensor* inside) {
+// `grid` holds the scale and the zero, float32 scalars where `input` is. `inside`, unless null,
+// receives a mask of what was not clamped (uint8).
+Tensor by_grid(const Tensor& input, const std::vector<Tensor>& grid, Tensor* inside) {
   torch::NoGradGuard no_grad;
-  Tensor v = input.to(torch::kFloat32) / scale;
+  Tensor v = input.to(torch::kFloat32) / grid[0] + grid[1];
   if (inside != nullptr) *inside = v.ge(-128).logical_and_(v.le(127)).to(torch::kUInt8);
-  return v.clamp_(-128, 127).round_().mul_(scale).add_(0).to(input.scalar_type());
+  return v.clamp_(-128, 127).round_().sub_(grid[1]).mul_(grid[0]).add_(0).to(input.scalar_type());
 }
 
-Tensor by_scale(const Tensor& input, float scale, Tensor* inside) {
+Tensor by_grid(const Tensor& input, kernels::Grid grid, Tensor* inside) {
   torch::NoGradGuard no_grad;
-  if (!on_fast_path(input))
-    return by_scale(input, torch::full({}, scale, input.options().dtype(torch::kFloat32)), inside);
+  if (!on_fast_path(input)) {
+    const auto options = input.options().dtype(torch::kFloat32);
+    return by_grid(
+        input, {torch::full({}, grid.scale, options), torch::full({}, grid.zero, options)}, inside);
+  }
   Tensor x = input.contiguous(), out = torch::empty_like(x);
   if (inside != nullptr) *inside = torch::empty(x.sizes(), torch::kUInt8);
   uint8_t* marks = inside != nullptr ? inside->mutable_data_ptr<uint8_t>() : nullptr;
   by_type(x, [&](auto tag) {
     using T = decltype(tag);
     kernels::fake_quantize(x.const_data_ptr<T>(), out.mutable_data_ptr<T>(), marks, x.numel(),
-                           scale);
+                           grid);
   });
   return out;
 }
@@ -84,21 +74,24 @@ class RowsFunction : public torch::autograd::Function<RowsFunction> {
 };
 
 // Straight-through within the range, 0 outside.
-class ScaleFunction : public torch::autograd::Function<ScaleFunction> {
+class GridFunction : public torch::autograd::Function<GridFunction> {
  public:
-  // `measured` holds the scale on the input's device, where that is where it is known. (A list, as
-  // an argument of a function must not be an undefined tensor.)
-  static Tensor forward(AutogradContext* context, const Tensor& input, double scale,
+  // `measured` holds the grid on the input's device, where that is where it is known; empty: it is
+  // `scale` and `zero`.
+  static Tensor forward(AutogradContext* context, const Tensor& input, double scale, int64_t zero,
                         const std::vector<Tensor>& measured) {
     Tensor inside;
-    Tensor out = measured.empty() ? by_scale(input, static_cast<float>(scale), &inside)
-                                  : by_scale(input, measured[0], &inside);
+    Tensor out =
+        measured.empty()
+            ? by_grid(input, kernels::Grid{static_cast<float>(scale), static_cast<int32_t>(zero)},
+                      &inside)
+            : by_grid(input, measured, &inside);
     context->saved_data["inside"] = inside;
     return out;
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     Tensor inside = context->saved_data["inside"].toTensor();
-    return {gradients[0] * inside, Tensor(), Tensor()};
+    return {gradients[0] * inside, Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -111,105 +104,53 @@ Tensor TokenInput::apply(const Tensor& input, const nn::Rows&) {
 
 void TokenInput::round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
                        float* scales) const {
-  kernels::quantize_rows(x, rows, width, 0, values, stride, scales);
+  kernels::quantize_rows(x, rows, width, {}, values, stride, scales);
 }
 
-Tensor TensorInput::apply(const Tensor& input, const nn::Rows& rows) {
-  if (!phase_.active) return input;
-  if (rows.training && !phase_.frozen && fixed_ == 0) observe(rows.of(input));
-  if (!seen_) return input;
-  const Tensor measured = range_.defined() && fixed_ == 0 ? measured_scale() : Tensor();
-  const float known = measured.defined() ? 0 : scale();
-  if (wants_gradient(input))
-    return ScaleFunction::apply(
-        input, static_cast<double>(known),
-        measured.defined() ? std::vector<Tensor>{measured} : std::vector<Tensor>{});
-  return measured.defined() ? by_scale(input, measured, nullptr) : by_scale(input, known, nullptr);
+Tensor TensorGrid::apply(const Tensor& x, const nn::Rows& rows) {
+  if (!phase_.active) return x;
+  if (rows.training && !phase_.frozen && !fixed_) range_.observe(rows.of(x));
+  if (!seen()) return x;
+  std::vector<Tensor> here;
+  if (!fixed_ && range_.on_device().defined()) here = measured();
+  const kernels::Grid known = here.empty() ? grid() : kernels::Grid();
+  if (wants_gradient(x))
+    return GridFunction::apply(x, static_cast<double>(known.scale),
+                               static_cast<int64_t>(known.zero), here);
+  return here.empty() ? by_grid(x, known, nullptr) : by_grid(x, here, nullptr);
+}
+
+std::vector<Tensor> TensorGrid::measured() const {
+  constexpr float least = std::numeric_limits<float>::epsilon();
+  const Tensor& range = range_.on_device();
+  if (!affine_) {
+    Tensor most = range.abs().amax();
+    // A division by a number would be turned into a product with its inverse on CUDA.
+    Tensor scale = most / torch::full_like(most, 127.5);
+    return {scale.masked_fill_(scale == 0, least), torch::zeros_like(scale)};
+  }
+  const Tensor low = range[0].clamp_max(0), high = range[1].clamp_min(0);
+  Tensor scale = (high - low) / torch::full_like(low, 255);
+  scale.clamp_min_(least);
+  return {scale, (-low / scale).round_().clamp_(0, 255).sub_(128)};
+}
+
+// 0 always lies in the range.
+kernels::Grid TensorGrid::grid() const {
+  if (fixed_) return *fixed_;
+  const MovingRange::Ends ends = range_.ends();
+  if (!affine_) return {kernels::scale_of(std::max(std::fabs(ends.low), std::fabs(ends.high))), 0};
+  const float low = std::min(ends.low, 0.0f), high = std::max(ends.high, 0.0f);
+  const float scale = (high - low) / 255.0f, least = std::numeric_limits<float>::epsilon();
+  const kernels::Grid grid{scale < least ? least : scale, 0};
+  if (!std::isfinite(grid.scale)) return grid;
+  return {grid.scale,
+          static_cast<int32_t>(std::clamp(std::nearbyint(-low / grid.scale), 0.0f, 255.0f)) - 128};
 }
 
 void TensorInput::round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
                         float* scales) const {
-  kernels::quantize_rows(x, rows, width, scale(), values, stride, scales);
-}
-
-void TensorInput::observe(const Tensor& input) {
-  torch::NoGradGuard no_grad;
-  if (input.numel() == 0) return;
-  if (!on_fast_path(input)) {
-    observe_elsewhere(input);
-    return;
-  }
-  kernels::Range now{};
-  Tensor x = input.contiguous();
-  by_type(x, [&](auto tag) { now = kernels::range(x.const_data_ptr<decltype(tag)>(), x.numel()); });
-  if (phase_.processes != nullptr) {  // the range of the whole batch
-    Tensor range = torch::tensor({-now.low, now.high});
-    phase_.processes->maximum(range);
-    now = {-range.const_data_ptr<float>()[0], range.const_data_ptr<float>()[1]};
-  }
-  const double weight = seen_ ? averaging_ : 1;
-  low_ = static_cast<float>(low_ + weight * (static_cast<double>(now.low) - low_));
-  high_ = static_cast<float>(high_ + weight * (static_cast<double>(now.high) - high_));
-  seen_ = true;
-}
-
-void TensorInput::observe_elsewhere(const Tensor& input) {
-  auto [low, high] = input.detach().aminmax();
-  Tensor now = torch::stack({low, high}).to(torch::kFloat32);
-  if (phase_.processes != nullptr) {  // the range of the whole batch
-    now[0].neg_();
-    phase_.processes->maximum(now);
-    now[0].neg_();
-  }
-  if (!seen_) {
-    range_ = now;
-  } else {
-    if (!range_.defined())  // a state that was loaded
-      range_ = torch::stack(
-          {torch::full({}, low_, now.options()), torch::full({}, high_, now.options())});
-    range_.lerp_(now, averaging_);
-  }
-  seen_ = true;
-}
-
-Tensor TensorInput::measured_scale() const {
-  Tensor most = range_.abs().amax();
-  Tensor scale = most / torch::full_like(most, 127.5);
-  return scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
-}
-
-void TensorInput::read_range() const {
-  if (!range_.defined()) return;
-  Tensor values = range_.to(torch::kCPU);
-  low_ = values.const_data_ptr<float>()[0];
-  high_ = values.const_data_ptr<float>()[1];
-}
-
-float TensorInput::scale() const {
-  if (fixed_ != 0) return fixed_;
-  read_range();
-  // 0 always lies in the range.
-  return kernels::scale_of(
-      std::max(std::fabs(std::min(low_, 0.0f)), std::fabs(std::max(high_, 0.0f))));
-}
-
-void TensorInput::set_scale(float scale) {
-  fixed_ = scale;
-  seen_ = true;
-}
-
-Tensor TensorInput::state() const {
-  read_range();
-  return torch::tensor({low_, high_, seen_ ? 1.0f : 0.0f});
-}
-
-void TensorInput::load_state(const Tensor& state) {
-  Tensor values = state.to(torch::kCPU).contiguous();
-  const float* value = values.const_data_ptr<float>();
-  low_ = value[0];
-  high_ = value[1];
-  seen_ = value[2] != 0;
-  range_ = Tensor();
+  kernels::quantize_rows(x, rows, width, grid_.grid(), values, stride, scales);
 }
 
 }  // namespace compress::constraint

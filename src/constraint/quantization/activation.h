@@ -1,19 +1,13 @@
 #pragma once
-// Fake quantisation of what a linear layer reads.
+// Fake quantisation of what a linear layer reads, and of what it says.
 
-#include "compress/data/torch.h"
+#include <optional>
 
 #include "compress/nn/parameter.h"
-#include "compress/parallel/processes.h"
+#include "quantization/kernels.h"
+#include "quantization/moving_range.h"
 
 namespace compress::constraint {
-
-// What the transforms of one constraint have in common.
-struct Phase {
-  bool active = false;                       // before the start nothing is quantised
-  bool frozen = false;                       // static scales no longer move
-  parallel::Processes* processes = nullptr;  // that share the observed batches; null: one alone
-};
 
 // int8, one scale a row from the row itself. Straight-through: nothing is clipped but half a step
 // at the largest magnitude.
@@ -31,39 +25,63 @@ class TokenInput final : public nn::InputTransform, private nn::IntegerRows {
   const Phase& phase_;
 };
 
-// int8, one scale for all, from a moving minimum and maximum of training passes. The gradient is 0
-// where a value was clamped. An input that was never observed passes unchanged.
-class TensorInput final : public nn::InputTransform, private nn::IntegerRows {
+// One grid for a whole tensor, from a moving minimum and maximum of training passes. The gradient
+// is 0 where a value was clamped. What was never observed passes unchanged.
+//
+// Symmetric: scale = max(|low|, |high|) / 127.5 and zero 0. Affine, with 0 inside the range:
+// scale = (high - low) / 255, at least 2^-23, and zero = round(-low / scale) - 128; an unsigned
+// integer is q + 128.
+class TensorGrid {
  public:
-  TensorInput(const Phase& phase, double averaging) : phase_(phase), averaging_(averaging) {}
-  torch::Tensor apply(const torch::Tensor& input, const nn::Rows& rows) override;
-  const nn::IntegerRows* integers() const override {
-    return phase_.active && seen_ ? this : nullptr;
-  }
-  bool seen() const { return seen_; }
-  float scale() const;
-  // A given scale, as if it had been observed.
-  void set_scale(float scale);
-  // [minimum, maximum, 1 when observed], float32.
-  torch::Tensor state() const;
-  void load_state(const torch::Tensor& state);
+  TensorGrid(const Phase& phase, bool affine, double averaging)
+      : phase_(phase), affine_(affine), range_(phase, averaging) {}
+  torch::Tensor apply(const torch::Tensor& x, const nn::Rows& rows);
+  bool seen() const { return fixed_ || range_.seen(); }
+  bool in_force() const { return phase_.active && seen(); }
+  kernels::Grid grid() const;
+  // A given one, as if it had been observed.
+  void fix(kernels::Grid grid) { fixed_ = grid; }
+  torch::Tensor state() const { return range_.state(); }
+  void load_state(const torch::Tensor& state) { range_.load_state(state); }
 
  private:
-  void observe(const torch::Tensor& input);
-  void round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
-             float* scales) const override;
-  // Off the CPU (and in types without a kernel) the range stays on the input's device: nothing is
-  // read.
-  void observe_elsewhere(const torch::Tensor& input);
-  torch::Tensor measured_scale() const;
-  void read_range() const;
+  // The scale and the zero on the device where the range is.
+  std::vector<torch::Tensor> measured() const;
 
   const Phase& phase_;
-  double averaging_;
-  mutable float low_ = 0, high_ = 0;  // where range_ is defined, as of the last reading of it
-  torch::Tensor range_;               // [minimum, maximum] on the input's device
-  float fixed_ = 0;                   // the given scale, 0 when there is none
-  bool seen_ = false;
+  bool affine_;
+  MovingRange range_;
+  std::optional<kernels::Grid> fixed_;
+};
+
+class TensorInput final : public nn::InputTransform, private nn::IntegerRows {
+ public:
+  TensorInput(const Phase& phase, bool affine, double averaging)
+      : grid_(phase, affine, averaging) {}
+  torch::Tensor apply(const torch::Tensor& input, const nn::Rows& rows) override {
+    return grid_.apply(input, rows);
+  }
+  const nn::IntegerRows* integers() const override { return grid_.in_force() ? this : nullptr; }
+  TensorGrid& grid() { return grid_; }
+
+ private:
+  void round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
+             float* scales) const override;
+  int32_t zero() const override { return grid_.grid().zero; }
+
+  TensorGrid grid_;
+};
+
+class TensorOutput final : public nn::OutputTransform {
+ public:
+  TensorOutput(const Phase& phase, double averaging) : grid_(phase, /*affine=*/true, averaging) {}
+  torch::Tensor apply(const torch::Tensor& output, const nn::Rows& rows) override {
+    return grid_.apply(output, rows);
+  }
+  TensorGrid& grid() { return grid_; }
+
+ private:
+  TensorGrid grid_;
 };
 
 }  // namespace compress::constraint

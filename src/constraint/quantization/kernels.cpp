@@ -82,6 +82,14 @@ void by_scale(const T* in, T* out, int64_t count, float scale) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < count; ++i) put(steps(value_at(in + i) / scale) * scale, out + i);
 }
+template <class T>
+void by_grid(const T* in, T* out, int64_t count, Grid grid) {
+  const float scale = grid.scale;
+  const auto zero = static_cast<float>(grid.zero);
+#pragma GCC ivdep
+  for (int64_t i = 0; i < count; ++i)
+    put((steps(value_at(in + i) / scale + zero) - zero) * scale, out + i);
+}
 
 template <class T>
 void rows_by_amax(const T* in, T* out, int64_t rows, int64_t width, float* scales) {
@@ -93,10 +101,12 @@ void rows_by_amax(const T* in, T* out, int64_t rows, int64_t width, float* scale
 }
 
 template <class T>
-void mark_inside(const T* in, uint8_t* inside, int64_t count, float scale) {
+void mark_inside(const T* in, uint8_t* inside, int64_t count, Grid grid) {
+  const float scale = grid.scale;
+  const auto zero = static_cast<float>(grid.zero);
 #pragma GCC ivdep
   for (int64_t i = 0; i < count; ++i) {
-    float v = value_at(in + i) / scale;
+    float v = value_at(in + i) / scale + zero;
     inside[i] = static_cast<uint8_t>((v >= -128.0f) & (v <= 127.0f));
   }
 }
@@ -121,9 +131,9 @@ Range low_high(const T* x, int64_t count) {
 }
 
 template <class T>
-void by_scale(const T* in, T* out, uint8_t* inside, int64_t count, float scale) {
-  if (inside != nullptr) mark_inside(in, inside, count, scale);
-  by_scale(in, out, count, scale);
+void by_grid(const T* in, T* out, uint8_t* inside, int64_t count, Grid grid) {
+  if (inside != nullptr) mark_inside(in, inside, count, grid);
+  by_grid(in, out, count, grid);
 }
 
 // Runs body(begin, end) over [0, count) in parallel.
@@ -155,10 +165,10 @@ void spread_rows(const T* in, T* out, int64_t rows, int64_t width, float* scales
 }
 
 template <class T>
-void spread_scale(const T* in, T* out, uint8_t* inside, int64_t count, float scale) {
+void spread_grid(const T* in, T* out, uint8_t* inside, int64_t count, Grid grid) {
   spread(count, grain, [&](int64_t begin, int64_t end) {
-    by_scale(in + begin, out + begin, inside != nullptr ? inside + begin : nullptr, end - begin,
-             scale);
+    by_grid(in + begin, out + begin, inside != nullptr ? inside + begin : nullptr, end - begin,
+            grid);
   });
 }
 
@@ -200,11 +210,11 @@ void fake_quantize_rows(const BFloat16* in, BFloat16* out, int64_t rows, int64_t
   spread_rows(in, out, rows, width);
 }
 
-void fake_quantize(const float* in, float* out, uint8_t* inside, int64_t count, float scale) {
-  spread_scale(in, out, inside, count, scale);
+void fake_quantize(const float* in, float* out, uint8_t* inside, int64_t count, Grid grid) {
+  spread_grid(in, out, inside, count, grid);
 }
-void fake_quantize(const BFloat16* in, BFloat16* out, uint8_t* inside, int64_t count, float scale) {
-  spread_scale(in, out, inside, count, scale);
+void fake_quantize(const BFloat16* in, BFloat16* out, uint8_t* inside, int64_t count, Grid grid) {
+  spread_grid(in, out, inside, count, grid);
 }
 
 void quantize(const float* in, int8_t* out, int64_t count, float scale) {
@@ -215,24 +225,25 @@ void quantize(const float* in, int8_t* out, int64_t count, float scale) {
 }
 
 template <int lanes>
-COMPRESS_INLINE void quantize_rows_body(const float* in, int64_t rows, int64_t width, float fixed,
+COMPRESS_INLINE void quantize_rows_body(const float* in, int64_t rows, int64_t width, Grid fixed,
                                         int8_t* out, int64_t stride, float* scales) {
+  const auto zero = static_cast<float>(fixed.zero);
   for (int64_t r = 0; r < rows; ++r) {
     const float* x = in + r * width;
     int8_t* q = out + r * stride;
     const float most = largest(x, width);
     const float own = most / 127.5f;
     float scale = own == 0 ? std::numeric_limits<float>::epsilon() : own;
-    if (fixed != 0) scale = most != most ? most : fixed;
+    if (fixed.scale != 0) scale = most != most ? most : fixed.scale;
     scales[r] = scale;
 #pragma GCC ivdep
     for (int64_t i = 0; i < width; ++i)  // the last byte of the sum is the integer
-      q[i] = static_cast<int8_t>(std::bit_cast<int32_t>(clamped(x[i] / scale) + rounder));
+      q[i] = static_cast<int8_t>(std::bit_cast<int32_t>(clamped(x[i] / scale + zero) + rounder));
   }
 }
 
 COMPRESS_KERNEL(quantize_rows,
-                (const float* in, int64_t rows, int64_t width, float fixed, int8_t* out,
+                (const float* in, int64_t rows, int64_t width, Grid fixed, int8_t* out,
                  int64_t stride, float* scales),
                 (in, rows, width, fixed, out, stride, scales))
 

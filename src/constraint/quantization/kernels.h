@@ -27,15 +27,22 @@ Range range(const c10::BFloat16* x, int64_t count);
 void fake_quantize_rows(const float* in, float* out, int64_t rows, int64_t width,
                         float* scales = nullptr);
 void fake_quantize_rows(const c10::BFloat16* in, c10::BFloat16* out, int64_t rows, int64_t width);
-// The same by a given scale. `inside`, unless null, receives 1 where nothing was clamped.
-void fake_quantize(const float* in, float* out, uint8_t* inside, int64_t count, float scale);
+// What int8 values q stand for: (q - zero) * scale.
+struct Grid {
+  float scale = 0;
+  int32_t zero = 0;  // -128 .. 127
+};
+// The same by a given grid: q = round_half_even(clamp(x / scale + zero, -128, 127)). `inside`,
+// unless null, receives 1 where nothing was clamped.
+void fake_quantize(const float* in, float* out, uint8_t* inside, int64_t count, Grid grid);
 void fake_quantize(const c10::BFloat16* in, c10::BFloat16* out, uint8_t* inside, int64_t count,
-                   float scale);
+                   Grid grid);
 // q of each value; `scale` is finite.
 void quantize(const float* in, int8_t* out, int64_t count, float scale);
-// q of rows that lie `stride` bytes apart, by each row's own scale (`fixed` 0) or by a given one;
-// in this thread alone. `scales` [rows] receives what was used: NaN for a row with a NaN.
-void quantize_rows(const float* in, int64_t rows, int64_t width, float fixed, int8_t* out,
+// q of rows that lie `stride` bytes apart, by each row's own scale (that of `fixed` is 0) or by a
+// given grid; in this thread alone. `scales` [rows] receives what was used: NaN for a row with a
+// NaN.
+void quantize_rows(const float* in, int64_t rows, int64_t width, Grid fixed, int8_t* out,
                    int64_t stride, float* scales);
 
 }  // namespace compress::constraint::kernels

@@ -13,9 +13,12 @@ namespace compress::constraint {
 namespace {
 
 void check(const QuantizationOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
-  if (o.weights == "none" && o.activations == "none")
+  if (o.weights == "none" && o.activations == "none" && o.outputs == "none")
     problems.add(mark, "neither weights nor activations would be quantised",
                  "set one of them to int8, or remove `quantization`");
+  if (o.activations == "uint8" && o.activation_scale != "static")
+    problems.add(mark, "uint8 activations have one range, learnt from training passes",
+                 "write activation_scale: static beside activations: uint8");
   if (!(o.averaging > 0)) problems.add(mark, "averaging must be above 0: scales would never move");
   if (o.start.unit == o.freeze_observers.unit && o.start.value >= o.freeze_observers.value &&
       o.activations != "none" && o.activation_scale == "static")
@@ -35,8 +38,13 @@ const recipe::Options<QuantizationOptions>& QuantizationOptions::options() {
           .field("weight_granularity", &Q::weight_granularity,
                  "one scale an output row, or one in all")
           .one_of({"channel", "tensor"})
-          .field("activations", &Q::activations, "what the targets read")
-          .one_of({"int8", "none"})
+          .field("weight_range", &Q::weight_range,
+                 "the scale's largest magnitude: that of the weights as they are, or the largest "
+                 "that training passes have seen")
+          .one_of({"current", "widening"})
+          .field("activations", &Q::activations,
+                 "what the targets read; uint8: affine, with the integer that stands for 0")
+          .one_of({"int8", "uint8", "none"})
           .field("activation_scale", &Q::activation_scale,
                  "from each token itself, or one learnt from training passes")
           .one_of({"dynamic", "static"})
@@ -49,6 +57,13 @@ const recipe::Options<QuantizationOptions>& QuantizationOptions::options() {
           .field("targets", &Q::targets,
                  "roles, groups of roles or globs over tensor names; a task head only by name")
           .field("exclude", &Q::exclude, "globs over tensor names")
+          .field("outputs", &Q::outputs,
+                 "what the targets say, bias included; uint8: affine, from a moving minimum and "
+                 "maximum")
+          .one_of({"uint8", "none"})
+          .field("whole_outputs", &Q::whole_outputs,
+                 "outputs: roles, or globs over tensor names, of targets whose outputs are not "
+                 "rounded")
           .mark(&Q::mark)
           .check(check);
   return description;
@@ -69,7 +84,9 @@ bool Quantization::static_inputs() const {
 }
 
 std::string Quantization::unrecordable() const {
-  return static_inputs() ? "static ranges of activations would see the padding" : "";
+  return static_inputs() || options_.outputs != "none"
+             ? "static ranges of activations would see the padding"
+             : "";
 }
 
 void Quantization::bind(const roles::Scene& scene) {
@@ -82,63 +99,31 @@ void Quantization::bind(const roles::Scene& scene) {
     throw Error(ErrorKind::recipe,
                 str("quantization would start at update ", start_, ", after the stage"),
                 mark_.text(), stage);
-  if (static_inputs() && freeze_ <= start_)
+  if ((static_inputs() || options_.outputs != "none") && freeze_ <= start_)
     throw Error(ErrorKind::recipe,
                 str("observers freeze at update ", freeze_,
                     ", before they see an input from update ", start_, " on"),
                 mark_.text(), stage);
-  hold(select(scene.weights, {options_.targets, options_.exclude, true}, mark_));
-}
-
-void Quantization::hold(const std::vector<nn::Parameter*>& parameters,
-                        const std::map<std::string, float>& scales) {
-  parameters_ = parameters;
-  if (options_.weights != "none")
-    for (nn::Parameter* parameter : parameters) parameter->transforms.push_back(&weights_);
-  if (options_.activations != "none") hold_inputs(parameters, scales);
-}
-
-// Layers of a fused product read one input: they share its observer when all of them are held (with
-// equal scales, where these are given), so that it sees each input once.
-void Quantization::hold_inputs(const std::vector<nn::Parameter*>& parameters,
-                               const std::map<std::string, float>& scales) {
-  auto given = [&](const nn::Parameter* parameter) {
-    auto it = scales.find(module_name(parameter->name));
-    return it != scales.end() ? it->second : 0.0f;
-  };
-  std::map<const nn::Fused*, TensorInput*> shared;
-  for (nn::Parameter* parameter : parameters) {
-    if (!static_inputs()) {
-      parameter->input = &token_input_;
-      continue;
-    }
-    const nn::Fused* group = parameter->fused;
-    auto alike = [&](const nn::Parameter* member) {
-      return std::find(parameters.begin(), parameters.end(), member) != parameters.end() &&
-             given(member) == given(parameter);
-    };
-    bool whole =
-        group != nullptr && std::all_of(group->members.begin(), group->members.end(), alike);
-    TensorInput* known = whole ? shared[group] : nullptr;
-    if (known == nullptr) {
-      known = &tensor_inputs_.emplace_back(phase_, options_.averaging);
-      if (whole) shared[group] = known;
-      if (given(parameter) != 0) known->set_scale(given(parameter));
-    }
-    parameter->input = known;
-    inputs_[module_name(parameter->name)] = known;
-  }
+  const auto held = select(scene.weights, {options_.targets, options_.exclude, true}, mark_);
+  if (options_.outputs != "none") check_whole_outputs(held);
+  hold(held);
 }
 
 std::vector<Match> Quantization::matches() const {
   std::vector<std::string> parts;
-  if (options_.weights != "none") parts.push_back("int8 per " + options_.weight_granularity);
+  if (options_.weights != "none")
+    parts.push_back(str("int8 per ", options_.weight_granularity,
+                        options_.weight_range == "widening" ? " (a range that widens)" : ""));
   if (options_.activations != "none")
-    parts.push_back(static_inputs() ? "activations per tensor (static)" : "activations per token");
+    parts.push_back(str("activations ", options_.activations == "uint8" ? "uint8 " : "",
+                        static_inputs() ? "per tensor (static)" : "per token"));
   std::vector<Match> out;
-  for (const nn::Parameter* parameter : parameters_)
+  for (const nn::Parameter* parameter : parameters_) {
+    std::vector<std::string> own = parts;
+    if (outputs_.contains(module_name(parameter->name))) own.emplace_back("outputs uint8");
     out.push_back(
-        {parameter->name, parameter->latent.sizes().vec(), parameter->numel(), join(parts, ", ")});
+        {parameter->name, parameter->latent.sizes().vec(), parameter->numel(), join(own, ", ")});
+  }
   return out;
 }
 
@@ -146,54 +131,8 @@ bool Quantization::before_update(const Progress& progress) {
   const bool was = phase_.active;
   phase_.active = progress.step >= start_;
   phase_.frozen = progress.step >= freeze_;
+  phase_.widens = !phase_.frozen;
   return phase_.active != was;
-}
-
-nn::TensorMap Quantization::state() const {
-  nn::TensorMap state;
-  for (const auto& [module, input] : inputs_) state["input_range." + module] = input->state();
-  return state;
-}
-
-void Quantization::load_state(const nn::TensorMap& state) {
-  auto refuse = [](const std::string& what) {
-    throw Error(ErrorKind::model, "the saved quantization state " + what, {},
-                "it was saved with other options or is damaged; start the stage anew");
-  };
-  if (state.size() != inputs_.size()) refuse("names other layers than the recipe");
-  for (const auto& [module, input] : inputs_) {
-    auto it = state.find("input_range." + module);
-    if (it == state.end()) refuse("has no input range of " + module);
-    if (it->second.numel() != 3 || it->second.scalar_type() != torch::kFloat32 ||
-        !it->second.isfinite().all().item<bool>())
-      refuse("has a damaged input range of " + module);
-    input->load_state(it->second);
-  }
-}
-
-nn::Json Quantization::export_scheme() const {
-  if (!phase_.active) return nullptr;
-  nn::Json scheme{{"num_bits", 8}, {"weights", nullptr}, {"activations", nullptr}};
-  if (options_.weights != "none") scheme["weights"] = {{"strategy", options_.weight_granularity}};
-  if (options_.activations != "none")
-    scheme["activations"] = {{"strategy", static_inputs() ? "tensor" : "token"},
-                             {"dynamic", !static_inputs()}};
-  scheme["modules"] = nn::Json::array();
-  for (const nn::Parameter* parameter : parameters_)
-    scheme["modules"].push_back(module_name(parameter->name));
-  if (!static_inputs()) return scheme;
-  nn::Json& scales = scheme["input_scales"] = nn::Json::object();
-  for (const nn::Parameter* parameter : parameters_) {
-    std::string module = module_name(parameter->name);
-    const TensorInput& input = *inputs_.at(module);
-    if (!input.seen())
-      throw Error(ErrorKind::recipe, "the input of " + module + " was never observed", mark_.text(),
-                  "exclude the layer, or use dynamic activations");
-    if (!std::isfinite(input.scale()))
-      throw Error(ErrorKind::diverged, "the input of " + module + " was not finite", mark_.text());
-    scales[module] = static_cast<double>(input.scale());
-  }
-  return scheme;
 }
 
 std::string Quantization::report() const {
@@ -215,6 +154,8 @@ void add_quantization(PruningRegistry& registry) {
           "scale = max|x| / 127.5;  q = round(clamp(x / scale, -128, 127));  x' = q * scale\n"
           "weights: max over an output row or a tensor;  activations: over a token, or a moving "
           "min and max:  m <- m + c (m_batch - m)\n"
+          "uint8: scale = (max - min) / 255, 0 in the range;  z = round(-min / scale);  "
+          "q = round(clamp(x / scale + z, 0, 255));  x' = (q - z) * scale\n"
           "dL/dx = dL/dx' where nothing was clamped (straight-through)",
           "Jacob et al. 2018, arXiv 1712.05877; Zafrir et al. 2019 (Q8BERT), arXiv 1910.06188; "
           "Zafrir et al. 2021, arXiv 2111.05754 (with sparsity); straight-through: Bengio et al. "
@@ -223,7 +164,10 @@ void add_quantization(PruningRegistry& registry) {
           "that were trained with. Symmetric, so zeros stay zeros; a pruning mask comes first. "
           "Rounding is half to even, in float32 whatever the compute precision. Embeddings are "
           "never quantised, a task head only when a target names it. Static scales move in "
-          "training passes between `start` and `freeze_observers`."),
+          "training passes between `start` and `freeze_observers`. Q8BERT's scheme, as the code of "
+          "Prune Once for All has it: weight_granularity: tensor, weight_range: widening, "
+          "activations: uint8, activation_scale: static, outputs: uint8, and targets [linear, "
+          "head]. The format compressed-tensors refuses what it has no place for."),
       [](const recipe::Component& component) {
         return make_quantization(component.as<QuantizationOptions>());
       });

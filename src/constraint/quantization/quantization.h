@@ -11,6 +11,12 @@
 
 namespace compress::constraint {
 
+// What a scheme fixes, by module.
+struct FixedGrids {
+  std::map<std::string, kernels::Grid> inputs, outputs;
+  std::map<std::string, torch::Tensor> weights;  // scales, float32 [out, 1] or [1]
+};
+
 class Quantization : public Constraint {
  public:
   explicit Quantization(const QuantizationOptions& options);
@@ -18,16 +24,15 @@ class Quantization : public Constraint {
   std::string unrecordable() const override;
   std::vector<Match> matches() const override;
   bool before_update(const Progress& progress) override;
+  void after_update(const Progress&) override { phase_.widens = false; }
   nn::TensorMap state() const override;
   void load_state(const nn::TensorMap& state) override;
   nn::Json export_scheme() const override;
   std::string report() const override;
 
  protected:
-  // Puts the transforms on `parameters`. `scales`, when given, holds a fixed scale of each module's
-  // input (static activations).
-  void hold(const std::vector<nn::Parameter*>& parameters,
-            const std::map<std::string, float>& scales = {});
+  // Puts the transforms on `parameters`.
+  void hold(const std::vector<nn::Parameter*>& parameters, const FixedGrids& fixed = {});
   Phase& phase() { return phase_; }
 
  private:
@@ -40,9 +45,29 @@ class Quantization : public Constraint {
     }
     void backward(const nn::Parameter&, torch::Tensor&) override {}
   };
-  void hold_inputs(const std::vector<nn::Parameter*>& parameters,
-                   const std::map<std::string, float>& scales);
+  // The same by the largest magnitudes that training passes have seen; beyond them values are
+  // clamped. The gradient passes.
+  struct WideningWeights final : nn::WeightTransform {
+    Granularity granularity = Granularity::channel;
+    const Phase* phase = nullptr;
+    std::vector<int64_t> shape;  // [out, 1] or [1]
+    torch::Tensor most;          // float32, undefined before the first pass
+    torch::Tensor fixed;         // the scale, where one is given
+    void forward(nn::Parameter& parameter, torch::Tensor& weight) override;
+    void backward(const nn::Parameter&, torch::Tensor&) override {}
+    bool known() const { return fixed.defined() || most.defined(); }
+    torch::Tensor scale() const;  // where it is known
+  };
+  // Calls visit("input" or "output", the module, its grid) for all of them.
+  template <class Visit>
+  void each_grid(const Visit& visit) const;
+  void check_whole_outputs(const std::vector<nn::Parameter*>& held) const;
+  void hold_weights(const std::vector<nn::Parameter*>& parameters, const FixedGrids& fixed);
+  void hold_inputs(const std::vector<nn::Parameter*>& parameters, const FixedGrids& fixed);
+  void hold_outputs(const std::vector<nn::Parameter*>& parameters, const FixedGrids& fixed);
   bool static_inputs() const;
+  // Of a module; what they are is in `what` ("input").
+  kernels::Grid known(TensorGrid& grid, const std::string& module, const char* what) const;
 
   QuantizationOptions options_;
   Phase phase_;
@@ -50,8 +75,12 @@ class Quantization : public Constraint {
   Weights weights_;
   TokenInput token_input_{phase_};
   std::deque<TensorInput> tensor_inputs_;
+  std::deque<TensorOutput> tensor_outputs_;
+  std::deque<WideningWeights> widening_;
   std::vector<nn::Parameter*> parameters_;
   std::map<std::string, TensorInput*> inputs_;  // by module
+  std::map<std::string, TensorOutput*> outputs_;
+  std::map<std::string, WideningWeights*> ranges_;
 };
 
 // "encoder.layer.0.output.dense.weight" -> "encoder.layer.0.output.dense"

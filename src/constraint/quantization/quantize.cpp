@@ -7,17 +7,6 @@ namespace compress::constraint {
 
 namespace {
 
-// The same arithmetic through tensor operations, for devices other than the CPU.
-torch::Tensor fake_quantize_elsewhere(torch::Tensor& weight, Granularity granularity) {
-  torch::Tensor most = granularity == Granularity::channel ? weight.abs().amax({1}, true)
-                                                           : weight.abs().amax().reshape({1, 1});
-  // A division by a number would be turned into a product with its inverse on CUDA.
-  torch::Tensor scale = most / torch::full_like(most, 127.5);
-  scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
-  weight.div_(scale).clamp_(-128, 127).round_().mul_(scale).add_(0);  // -0 + 0 = +0
-  return granularity == Granularity::channel ? scale : scale.reshape({1});
-}
-
 bool on_fast_path(const torch::Tensor& weight) {
   return weight.is_cpu() && weight.is_contiguous() && weight.scalar_type() == torch::kFloat32;
 }
@@ -34,7 +23,9 @@ Granularity parse_granularity(const std::string& name) {
 torch::Tensor fake_quantize_weight(torch::Tensor& weight, Granularity granularity) {
   torch::NoGradGuard no_grad;
   if (weight.numel() == 0) return {};
-  if (!on_fast_path(weight)) return fake_quantize_elsewhere(weight, granularity);
+  // The same arithmetic through tensor operations, for devices other than the CPU.
+  if (!on_fast_path(weight))
+    return fake_quantize_weight(weight, scale_of_largest(largest_magnitudes(weight, granularity)));
   float* x = weight.mutable_data_ptr<float>();
   if (granularity == Granularity::channel) {
     torch::Tensor scales = torch::empty({weight.size(0), 1});
@@ -43,8 +34,28 @@ torch::Tensor fake_quantize_weight(torch::Tensor& weight, Granularity granularit
     return scales;
   }
   float scale = kernels::scale_of(kernels::amax(x, weight.numel()));
-  kernels::fake_quantize(x, x, nullptr, weight.numel(), scale);
+  kernels::fake_quantize(x, x, nullptr, weight.numel(), {scale});
   return torch::full({1}, scale);
+}
+
+torch::Tensor largest_magnitudes(const torch::Tensor& weight, Granularity granularity) {
+  torch::NoGradGuard no_grad;
+  return granularity == Granularity::channel ? weight.abs().amax({1}, true)
+                                             : weight.abs().amax().reshape({1});
+}
+
+torch::Tensor scale_of_largest(const torch::Tensor& most) {
+  torch::NoGradGuard no_grad;
+  // A division by a number would be turned into a product with its inverse on CUDA.
+  torch::Tensor scale = most / torch::full_like(most, 127.5);
+  return scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
+}
+
+torch::Tensor fake_quantize_weight(torch::Tensor& weight, const torch::Tensor& scale) {
+  torch::NoGradGuard no_grad;
+  if (weight.numel() == 0) return {};
+  weight.div_(scale).clamp_(-128, 127).round_().mul_(scale).add_(0);  // -0 + 0 = +0
+  return scale;
 }
 
 QuantizedWeight quantize_weight(const torch::Tensor& weight, Granularity granularity) {

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "compress/base/error.h"
+#include "compress/base/strings.h"
 #include "quantization/quantization.h"
 
 namespace compress::constraint {
@@ -12,11 +13,12 @@ namespace {
 
 class Scheme final : public Quantization {
  public:
-  Scheme(const QuantizationOptions& options, std::vector<std::string> modules,
-         std::map<std::string, float> scales, std::string where)
+  Scheme(const QuantizationOptions& options, std::vector<std::string> modules, FixedGrids fixed,
+         std::string where)
       : Quantization(options),
+        per_channel_(options.weight_granularity == "channel"),
         modules_(std::move(modules)),
-        scales_(std::move(scales)),
+        fixed_(std::move(fixed)),
         where_(std::move(where)) {}
 
   void bind(const roles::Scene& scene) override {
@@ -27,26 +29,80 @@ class Scheme final : public Quantization {
         throw Error(ErrorKind::model,
                     "the quantization names '" + module + "', which the model has not", where_,
                     "the scheme belongs to another model");
+      if (auto it = fixed_.weights.find(module); it != fixed_.weights.end()) {
+        const int64_t rows = per_channel_ ? parameter->latent.size(0) : 1;
+        if (it->second.numel() != rows)
+          throw Error(ErrorKind::model,
+                      str("'", module, "' has ", it->second.numel(), " weight scales, not ", rows),
+                      where_, "the scheme belongs to another model");
+        if (per_channel_) it->second = it->second.view({rows, 1});
+      }
       parameters.push_back(parameter);
     }
-    hold(parameters, scales_);
+    hold(parameters, fixed_);
     phase() = {true, true};
   }
   // In force for good.
   bool before_update(const Progress&) override { return false; }
 
  private:
+  bool per_channel_;
   std::vector<std::string> modules_;
-  std::map<std::string, float> scales_;
+  FixedGrids fixed_;
   std::string where_;
+};
+
+// Reads the parts of a scheme.
+class Reader {
+ public:
+  Reader(const nn::Json& scheme, const std::string& where) : scheme_(scheme), where_(where) {}
+
+  void need(bool good, const std::string& what) const {
+    if (!good) throw Error(ErrorKind::model, "bad quantization: " + what, where_);
+  }
+  // Null where `key` is missing and may be.
+  const nn::Json* map_of(const char* key) const {
+    auto it = scheme_.find(key);
+    if (it == scheme_.end()) return nullptr;
+    need(it->is_object(), str("'", key, "' is not a map"));
+    return &*it;
+  }
+  float scale(const nn::Json& value, const std::string& of) const {
+    need(value.is_number(), "no " + of);
+    const auto scale = static_cast<float>(value.get<double>());
+    need(std::isfinite(scale) && scale > 0, "the " + of + " is not above 0");
+    return scale;
+  }
+  // The grid that `scales` and, unless it is null, `zeros` give a module; `what` is "input".
+  kernels::Grid grid(const nn::Json& scales, const nn::Json* zeros, const std::string& module,
+                     const std::string& what) const {
+    auto it = scales.find(module);
+    need(it != scales.end(), str("no ", what, " scale of '", module, "'"));
+    const float step = scale(*it, str(what, " scale of '", module, "'"));
+    if (zeros == nullptr) return {step, 0};
+    it = zeros->find(module);
+    need(it != zeros->end() && it->is_number_integer() && *it >= 0 && *it <= 255,
+         str("no ", what, " zero of '", module, "' from 0 to 255"));
+    return {step, it->get<int32_t>() - 128};
+  }
+  torch::Tensor weight_scales(const nn::Json& list, const std::string& module) const {
+    need(list.is_array() && !list.empty(), "no weight scales of '" + module + "'");
+    std::vector<float> scales;
+    for (const nn::Json& value : list)
+      scales.push_back(scale(value, "weight scale of '" + module + "'"));
+    return torch::tensor(scales);
+  }
+
+ private:
+  const nn::Json& scheme_;
+  const std::string& where_;
 };
 
 }  // namespace
 
 std::unique_ptr<Constraint> from_scheme(const nn::Json& scheme, const std::string& where) {
-  auto need = [&](bool good, const std::string& what) {
-    if (!good) throw Error(ErrorKind::model, "bad quantization: " + what, where);
-  };
+  const Reader read(scheme, where);
+  auto need = [&](bool good, const std::string& what) { read.need(good, what); };
   auto text = [](const nn::Json& object, const char* key) {
     auto it = object.find(key);
     return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
@@ -75,6 +131,10 @@ std::unique_ptr<Constraint> from_scheme(const nn::Json& scheme, const std::strin
              strategy == (dynamic->get<bool>() ? "token" : "tensor"),
          "activations are neither dynamic per token nor static per tensor");
     options.activation_scale = dynamic->get<bool>() ? "dynamic" : "static";
+    auto symmetric = activations.find("symmetric");
+    const bool affine = symmetric != activations.end() && *symmetric == false;
+    need(!affine || !dynamic->get<bool>(), "affine activations are not static");
+    if (affine) options.activations = "uint8";
   }
 
   auto list = scheme.find("modules");
@@ -86,19 +146,34 @@ std::unique_ptr<Constraint> from_scheme(const nn::Json& scheme, const std::strin
     modules.push_back(module.get<std::string>());
     need(seen.insert(modules.back()).second, "'" + modules.back() + "' is listed twice");
   }
-  std::map<std::string, float> scales;
+  FixedGrids fixed;
   if (!activations.is_null() && options.activation_scale == "static") {
-    auto given = scheme.find("input_scales");
-    need(given != scheme.end() && given->is_object(), "no 'input_scales'");
+    const bool affine = options.activations == "uint8";
+    const nn::Json *scales = read.map_of("input_scales"), *zeros = read.map_of("input_zeros");
+    need(scales != nullptr, "no 'input_scales'");
+    need(!affine || zeros != nullptr, "no 'input_zeros'");
+    for (const std::string& module : modules)
+      fixed.inputs[module] = read.grid(*scales, affine ? zeros : nullptr, module, "input");
+  }
+  if (const nn::Json* scales = read.map_of("output_scales")) {
+    const nn::Json* zeros = read.map_of("output_zeros");
+    need(zeros != nullptr, "no 'output_zeros'");
+    options.outputs = "uint8";
+    for (const auto& [module, scale] : scales->items()) {
+      need(seen.contains(module), "an output of '" + module + "', which is not quantised");
+      fixed.outputs[module] = read.grid(*scales, zeros, module, "output");
+    }
+    need(!fixed.outputs.empty(), "no output in 'output_scales'");
+  }
+  if (const nn::Json* scales = read.map_of("weight_scales");
+      scales != nullptr && !weights.is_null()) {
+    options.weight_range = "widening";
     for (const std::string& module : modules) {
-      auto it = given->find(module);
-      need(it != given->end() && it->is_number(), "no input scale of '" + module + "'");
-      auto scale = static_cast<float>(it->get<double>());
-      need(std::isfinite(scale) && scale > 0, "the input scale of '" + module + "' is not above 0");
-      scales[module] = scale;
+      need(scales->contains(module), "no weight scales of '" + module + "'");
+      fixed.weights[module] = read.weight_scales((*scales)[module], module);
     }
   }
-  return std::make_unique<Scheme>(options, std::move(modules), std::move(scales), where);
+  return std::make_unique<Scheme>(options, std::move(modules), std::move(fixed), where);
 }
 
 }  // namespace compress::constraint

@@ -31,7 +31,7 @@ struct Task {
   const void* weight = nullptr;  // the panel
   const float* row_scales = nullptr;  // null: no scales
   const float* scales = nullptr;      // [width]
-  const int32_t* offsets = nullptr;   // bytes: [width], zero_point * sum over i of w[c][i]
+  const int32_t* offsets = nullptr;   // bytes: [width], what stands for 0 * sum over i of w[c][i]
   const float* bias = nullptr;        // [columns]; null: none
   bool gelu = false;                  // 0.5 v (1 + erf(v / sqrt 2)), error below 3e-7 |v|
   float* y = nullptr;

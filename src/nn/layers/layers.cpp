@@ -169,6 +169,11 @@ void add_branches(const Parameter& weight, const Tensor& x, const Rows& rows, Te
   for (LinearBranch* branch : weight.branches) y.add_(branch->apply(x, rows));
 }
 
+// What becomes of a layer's output, in its columns of a product that others share.
+void change_columns(const Parameter& weight, const Rows& rows, Tensor y) {
+  if (weight.output != nullptr) y.copy_(weight.output->apply(y, rows));
+}
+
 }  // namespace
 
 int64_t computed_rows(int64_t tokens, Precision precision, torch::Device device) {
@@ -187,11 +192,12 @@ Tensor Linear::operator()(const Tensor& x, const Rows& rows) const {
     y = product(input, weight->effective, added);
   }
   add_branches(*weight, x, rows, y);
-  return y;
+  return weight->output != nullptr ? weight->output->apply(y, rows) : y;
 }
 
 Tensor Linear::activated(const Tensor& x, const Rows& rows, const std::string& name) const {
-  if (name == "gelu" && weight->branches.empty() && serves(weight->packed, x, rows))
+  const bool plain = weight->branches.empty() && weight->output == nullptr;
+  if (name == "gelu" && plain && serves(weight->packed, x, rows))
     return weight->packed->multiply(x, rows, bias != nullptr ? bias->effective : Tensor(), true);
   return activation((*this)(x, rows), name);
 }
@@ -208,10 +214,12 @@ Tensor FusedLinear::operator()(const Tensor& x, const Rows& rows) const {
       Tensor input = first != nullptr ? first->apply(x, rows) : x;
       y = product(input, weight->effective, added);
     }
-    for (const Linear& part : parts)
-      if (!part.weight->branches.empty())
-        add_branches(*part.weight, x, rows,
-                     y.narrow(1, part.weight->fused_row, part.weight->latent.size(0)));
+    for (const Linear& part : parts) {
+      if (part.weight->branches.empty() && part.weight->output == nullptr) continue;
+      const Tensor own = y.narrow(1, part.weight->fused_row, part.weight->latent.size(0));
+      add_branches(*part.weight, x, rows, own);
+      change_columns(*part.weight, rows, own);
+    }
     return y;
   }
   std::vector<Tensor> outputs;

@@ -106,6 +106,7 @@ PackedWeight::PackedWeight(const Tensor& weight, const Tensor& steps, InputTrans
     : out_(weight.size(0)), in_(weight.size(1)), panels_(panels_of(out_)), input_(input) {
   torch::NoGradGuard no_grad;
   const Tensor w = weight.detach().contiguous();
+  if (input != nullptr && input->integers() != nullptr) zero_ = input->integers()->zero();
   if (input != nullptr && input->integers() != nullptr && steps.defined())
     form_ = integers == IntegerProducts::floats || in_ > most_integers ? Form::whole_floats
             : integers == IntegerProducts::bytes                       ? Form::bytes
@@ -168,7 +169,7 @@ void PackedWeight::pack_bytes(const int8_t* values) {
           values[row * in_ + i];
       sum += values[row * in_ + i];
     }
-    offset[row] = panels::zero_point * sum;
+    offset[row] = (panels::zero_point + zero_) * sum;
   }
 }
 
@@ -193,6 +194,13 @@ struct PackedWeight::Inputs {
 };
 
 namespace {
+
+// The multiples of a row's scale that the integers stand for.
+template <class T>
+void widen(const std::vector<int8_t>& integers, int32_t zero, std::vector<T>& out) {
+  out.resize(integers.size());
+  for (size_t i = 0; i < integers.size(); ++i) out[i] = static_cast<T>(integers[i] - zero);
+}
 
 // Rows as integers, `stride` apart, with their scales.
 void round_rows(const IntegerRows& integers, const float* x, int64_t rows, int64_t width,
@@ -244,9 +252,9 @@ void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
       if (form_ == Form::bytes)
         for (int8_t& value : work.integers) value = static_cast<int8_t>(value ^ -128);  // + 128
       else if (form_ == Form::words)
-        work.words.assign(work.integers.begin(), work.integers.end());
+        widen(work.integers, zero_, work.words);
       else
-        work.floats.assign(work.integers.begin(), work.integers.end());
+        widen(work.integers, zero_, work.floats);
       ready = chunk;
     }
     task.columns = std::min(panels::width, out_ - column);

@@ -27,7 +27,7 @@ Tensor multiplied_out(const nn::InputTransform& transform, const Tensor& x) {
   integers->round(x.const_data_ptr<float>(), x.size(0), x.size(1), q.mutable_data_ptr<int8_t>(),
                   stride, scales.mutable_data_ptr<float>());
   EXPECT_TRUE(q.narrow(1, x.size(1), stride - x.size(1)).eq(77).all().item<bool>());
-  return q.narrow(1, 0, x.size(1)).to(torch::kFloat32) * scales.unsqueeze(1);
+  return (q.narrow(1, 0, x.size(1)).to(torch::kFloat32) - integers->zero()) * scales.unsqueeze(1);
 }
 
 struct Held {
@@ -56,12 +56,20 @@ TEST(IntegerInputs, TimesTheirScalesAreTheFakeQuantisedOnes) {
   Tensor rounded = fixed.p.input->apply(x, {});
   EXPECT_LT(rounded.abs().max().item<float>(), x.abs().max().item<float>());
   EXPECT_TRUE(torch::equal(multiplied_out(*fixed.p.input, x), rounded));
+
+  Held affine("{activations: uint8, activation_scale: static}");
+  affine.start();
+  EXPECT_EQ(affine.p.input->integers(), nullptr);
+  affine.p.input->apply(x.clamp_min(-1), {true, -1});
+  EXPECT_LT(affine.p.input->integers()->zero(), -100);  // hardly anything is negative
+  EXPECT_TRUE(torch::equal(multiplied_out(*affine.p.input, x), affine.p.input->apply(x, {})));
 }
 
 TEST(IntegerInputs, WhatIsNotANumberIsNotHidden) {
   Tensor x = inputs();
   x[1][4] = NAN;
-  for (const char* text : {"{}", "{activation_scale: static}"}) {
+  for (const char* text :
+       {"{}", "{activation_scale: static}", "{activations: uint8, activation_scale: static}"}) {
     Held held(text);
     held.start();
     held.p.input->apply(inputs(), {true, -1});
@@ -92,8 +100,9 @@ class IntegerModel
 TEST_P(IntegerModel, AgreesWithFakeQuantisation) {
   auto [granularity, scale, products] = GetParam();
   auto model = nn::build(nn::tiny_bert(nn::HeadKind::classification), 1);
-  auto constraint =
-      quantizer(str("{weight_granularity: ", granularity, ", activation_scale: ", scale, "}"));
+  const std::string affine = "static, activations: uint8, outputs: uint8";
+  auto constraint = quantizer(str("{weight_granularity: ", granularity,
+                                  ", activation_scale: ", scale == "affine" ? affine : scale, "}"));
   bind(*constraint, *model);
   constraint->before_update(at_step(0));
   data::Batch many = nn::random_batch({9, 5, 12, 60, 1, 17, 33});
@@ -123,7 +132,7 @@ TEST_P(IntegerModel, AgreesWithFakeQuantisation) {
 
 INSTANTIATE_TEST_SUITE_P(All, IntegerModel,
                          testing::Combine(testing::Values("channel", "tensor"),
-                                          testing::Values("dynamic", "static"),
+                                          testing::Values("dynamic", "static", "affine"),
                                           testing::ValuesIn(nn::available_integer_products())),
                          [](const auto& tested) {
                            return std::get<0>(tested.param) + "_" + std::get<1>(tested.param) +
@@ -132,26 +141,28 @@ INSTANTIATE_TEST_SUITE_P(All, IntegerModel,
 
 TEST(IntegerProduct, OneLayerIsTheProductOfTheRoundedFloats) {
   torch::manual_seed(9);
-  for (auto [out, in] : {std::pair<int64_t, int64_t>{1, 1}, {5, 3}, {70, 33}, {64, 384}})
-    for (int64_t rows : {1, 2, 13, 100}) {
-      TinyModel model;
-      nn::Parameter& p = model.add(torch::randn({out, in}));
-      auto constraint = quantizer("{}");
-      bind(*constraint, model);
-      constraint->before_update(at_step(0));
-      model.params().refresh(nn::Precision::float32);
-      torch::NoGradGuard no_grad;
-      Tensor x = torch::randn({rows, in}), bias = torch::randn({out});
-      Tensor expected = at::linear(p.input->apply(x, {}).to(torch::kDouble),
-                                   p.effective.to(torch::kDouble), bias.to(torch::kDouble));
-      for (nn::IntegerProducts products : nn::available_integer_products()) {
-        nn::PackedWeights packed(model.params(), products);
-        ASSERT_TRUE(p.packed->integers());
-        Tensor y = p.packed->multiply(x, {}, bias, false);
-        EXPECT_LT(((y - expected).abs() / (expected.abs() + 1)).max().item<double>(), 1e-5)
-            << rows << " x " << out << " x " << in;
+  for (const char* text : {"{}", "{activations: uint8, activation_scale: static}"})
+    for (auto [out, in] : {std::pair<int64_t, int64_t>{1, 1}, {5, 3}, {70, 33}, {64, 384}})
+      for (int64_t rows : {1, 2, 13, 100}) {
+        TinyModel model;
+        nn::Parameter& p = model.add(torch::randn({out, in}));
+        auto constraint = quantizer(text);
+        bind(*constraint, model);
+        constraint->before_update(at_step(0));
+        model.params().refresh(nn::Precision::float32);
+        torch::NoGradGuard no_grad;
+        Tensor x = torch::randn({rows, in}), bias = torch::randn({out});
+        p.input->apply(at::gelu(x), {true, -1});
+        Tensor expected = at::linear(p.input->apply(x, {}).to(torch::kDouble),
+                                     p.effective.to(torch::kDouble), bias.to(torch::kDouble));
+        for (nn::IntegerProducts products : nn::available_integer_products()) {
+          nn::PackedWeights packed(model.params(), products);
+          ASSERT_TRUE(p.packed->integers());
+          Tensor y = p.packed->multiply(x, {}, bias, false);
+          EXPECT_LT(((y - expected).abs() / (expected.abs() + 1)).max().item<double>(), 1e-5)
+              << rows << " x " << out << " x " << in;
+        }
       }
-    }
 }
 
 }  // namespace

@@ -94,6 +94,46 @@ TEST(Magnitude, AmongEqualMagnitudesTheEarlierGoesFirst) {
   EXPECT_THAT(values(effective(model, b)), ElementsAre(0, -1, 0));
 }
 
+// As in the published code of Prune Once for All: k = floor(s n), and what is above the k-th
+// smallest magnitude stays.
+TEST(Magnitude, AStrictThresholdTakesAllTies) {
+  auto left = [](const std::string& options, const std::vector<float>& weights) {
+    TinyModel model;
+    nn::Parameter& p = model.add(torch::tensor(weights).view({1, -1}));
+    auto constraint = pruner("magnitude: {schedule: constant, " + options + "}");
+    bind(*constraint, model);
+    constraint->before_update(at_step(0));
+    return values(effective(model, p));
+  };
+  const std::vector<float> ties = {-2, 1, 2, -2, 3, 4};
+  EXPECT_THAT(left("sparsity: 0.5", ties), ElementsAre(0, 0, 0, -2, 3, 4));
+  EXPECT_THAT(left("sparsity: 0.5, threshold: strict", ties), ElementsAre(0, 0, 0, 0, 3, 4));
+  EXPECT_THAT(left("sparsity: 0.5, threshold: strict, scope: uniform", ties),
+              ElementsAre(0, 0, 0, 0, 3, 4));
+  // round(3.6) = 4, floor(3.6) = 3.
+  const std::vector<float> apart = {1, -2, 3, -4, 5, 6};
+  EXPECT_THAT(left("sparsity: 0.6", apart), ElementsAre(0, 0, 0, 0, 5, 6));
+  EXPECT_THAT(left("sparsity: 0.6, threshold: strict", apart), ElementsAre(0, 0, 0, -4, 5, 6));
+  // k = 0 keeps all, equal ones too.
+  EXPECT_THAT(left("sparsity: 0.3, threshold: strict", {1, 1, 1}), ElementsAre(1, 1, 1));
+  EXPECT_THAT(left("sparsity: 0.4, threshold: strict", {1, 1, 1}), ElementsAre(0, 0, 0));
+}
+
+TEST(Magnitude, AStrictThresholdLeavesOldZerosAlone) {
+  TinyModel model;
+  nn::Parameter& p = model.add(torch::tensor({{1.f, 2.f, 3.f, 4.f, 5.f}}));
+  auto constraint = pruner(
+      "magnitude: {sparsity: 80%, initial: 40%, schedule: linear, end: 10 steps, threshold: "
+      "strict, "
+      "regrowth: false}");
+  bind(*constraint, model);
+  constraint->before_update(at_step(0));
+  EXPECT_THAT(values(effective(model, p)), ElementsAre(0, 0, 3, 4, 5));
+  p.latent.detach().copy_(torch::tensor({{9.f, 9.f, 4.f, 4.f, 5.f}}));  // what is masked may drift
+  constraint->before_update(at_step(10));
+  EXPECT_THAT(values(effective(model, p)), ElementsAre(0, 0, 0, 0, 5));
+}
+
 TEST(Magnitude, AllEqualWeightsGiveExactCountsForAnyNumberOfThreads) {
   const int threads = at::get_num_threads();
   for (int n : {1, 3}) {

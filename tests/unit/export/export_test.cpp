@@ -135,6 +135,52 @@ TEST_F(Export, HuggingFaceOfAQuantisedModelHasGridValues) {
   EXPECT_TRUE(torch::equal(logits(model), before));
 }
 
+// Q8BERT's scheme: weights of ranges that were wider once, affine inputs, outputs of two layers.
+TEST_F(Export, AffineInputsAndRequantisedOutputsStayWithTheStageAlone) {
+  nn::Json affine = scheme("tensor", false);
+  affine["activations"]["symmetric"] = false;
+  for (const nn::Json& module : affine["modules"]) {
+    affine["input_zeros"][module.get<std::string>()] = 120;
+    affine["weight_scales"][module.get<std::string>()] = {0.01};
+  }
+  for (const char* module :
+       {"encoder.layer.0.attention.self.key", "encoder.layer.1.intermediate.dense"}) {
+    affine["output_scales"][module] = 0.05;
+    affine["output_zeros"][module] = 130;
+  }
+  exports::LoadedModel model = quantised(affine);
+  const torch::Tensor before = logits(model);
+  exports::save_stage_model(*model.model, affine, root_ / "stage", source());
+  exports::LoadedModel again = exports::load(root_ / "stage");
+  EXPECT_TRUE(torch::equal(logits(again), before));
+
+  data::Split check = split();
+  EXPECT_EQ(exports::write("huggingface", model, source(), root_ / "out", &check, nullptr)
+                .largest_difference,
+            0);
+  EXPECT_TRUE(torch::equal(logits(model), before));  // left as it was
+  torch::Tensor grid = tiny::tensors().at(matrix).clone();
+  constraint::fake_quantize_weight(grid, torch::tensor({0.01f}));
+  EXPECT_TRUE(torch::equal(checkpoint::load_model(root_ / "out").tensors.at(matrix), grid));
+
+  auto refused = [&](nn::Json how) {
+    exports::LoadedModel wrong = quantised(how);
+    return tiny::error_of(ErrorKind::recipe, [&] {
+      exports::write("compressed-tensors", wrong, source(), root_ / "int8", nullptr, nullptr);
+    });
+  };
+  EXPECT_NE(refused(affine).find("affine inputs"), std::string::npos);
+  affine["activations"].erase("symmetric");
+  affine.erase("input_zeros");
+  EXPECT_NE(refused(affine).find("requantised outputs"), std::string::npos);
+  affine.erase("output_scales");
+  affine.erase("output_zeros");
+  exports::LoadedModel widened = quantised(affine);
+  exports::write("compressed-tensors", widened, source(), root_ / "int8", &check, nullptr);
+  storage::SafetensorsReader reader(root_ / "int8" / "model.safetensors");
+  EXPECT_EQ(checkpoint::view(reader.at("bert." + matrix + "_scale")).item<float>(), 0.01f);
+}
+
 TEST_F(Export, CompressedTensorsLayout) {
   exports::LoadedModel model = quantised(scheme());
   exports::write("compressed-tensors", model, source(), root_ / "out", nullptr, nullptr);
