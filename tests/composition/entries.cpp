@@ -133,6 +133,12 @@ void add_keys(std::vector<Entry>& list) {
   list.push_back(of_key("accumulate", "", "2", {.train = "accumulate: 2"}));
   list.push_back(of_key("precision: bf16", "precision", "bf16", {.train = "precision: bf16"}));
   list.push_back(of_key("precision: fp16", "precision", "fp16", {.train = "precision: fp16"}));
+  list.push_back(of_key("quantization: affine", "quantization", "uint8, outputs, widening",
+                        {.train = "quantization: {weight_granularity: tensor, weight_range: "
+                                  "widening, activations: uint8, activation_scale: static, "
+                                  "outputs: uint8}"}));
+  list.push_back(of_key("masking: all", "", "{predict: all}",
+                        {.head = "masked_lm", .augment = "masking: {predict: all}"}));
   list.push_back(of_key("mix", "", "{mix: {films: 2, others: 1}}", {.mixture = true}));
   list.push_back(of_key("weight", "", "a column", {.data = "weight: weight"}));
 }

@@ -262,6 +262,8 @@ TEST_F(OnCard, RunsRepeatToTheBit) {
     for (const char* more :
          {"", "graphs: false\n", "sharpness: {sam: {rho: 0.1}}\naveraging: {swa: {start: 50%}}\n",
           "quantization: {weights: int8, activations: int8, activation_scale: static}\n",
+          "quantization: {weight_granularity: tensor, weight_range: widening, activations: uint8, "
+          "activation_scale: static, outputs: uint8}\n",
           "pruning: {magnitude: {sparsity: 50%, begin: 2 steps, end: 8 steps, every: 2 "
           "steps}}\n"}) {
       const std::string yaml = "for: 12 steps\n" + distillation + more;
@@ -281,6 +283,8 @@ TEST_F(OnCard, StepsDoNotSynchronise) {
     for (const char* more :
          {"", "sharpness: {sam: {rho: 0.1}}\naveraging: {swa: {start: 2 steps}}\naccumulate: 2\n",
           "quantization: {weights: int8, activations: int8, activation_scale: static}\n",
+          "quantization: {weight_granularity: tensor, weight_range: widening, activations: uint8, "
+          "activation_scale: static, outputs: uint8}\n",
           "graphs: false\n"}) {
       Bench bench("for: 9 steps\n" + distillation + more, {card_, precision});
       // From the end of the third update to the end of the eighth, waiting is an error.

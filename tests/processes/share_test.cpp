@@ -121,6 +121,8 @@ INSTANTIATE_TEST_SUITE_P(
         "averaging: {swa: {start: 80%}}\n"
         "pruning: {magnitude: {sparsity: 60%, begin: 0%, end: 20%, every: 1 step}}\n",
         "objectives: [labels: {}]\nquantization: {activation_scale: static}\n",
+        "objectives: [labels: {}]\nquantization: {weight_granularity: tensor, weight_range: "
+        "widening, activations: uint8, activation_scale: static, outputs: uint8}\n",
         // Second differences of losses have few digits left.
         "objectives: [labels: {}]\naccumulate: 2\nsharpness: {delta_sam: {sigma: 0.05}}\n"));
 

@@ -116,6 +116,14 @@ INSTANTIATE_TEST_SUITE_P(
         "for: 12 steps\nobjectives: [soft_labels: {temperature: 5.5}]\nschedule: {rewound_linear: "
         "{every: 2 steps, begin: 2 steps, end: 8 steps}}\npruning: {magnitude: {sparsity: 80%, "
         "initial: 50%, begin: 2 steps, end: 8 steps, every: 1 step, regrowth: false}}\n",
+        // Prune Once for All: a strict threshold a tensor, a rate that is put back, and Q8BERT's
+        // scheme, whose ranges of weights, inputs and outputs go on.
+        "for: 12 steps\nobjectives: [soft_labels: {temperature: 2}]\nschedule: {rewound_linear: "
+        "{every: 2 steps, end: 6 steps, warmup: 1 step}}\npruning: {magnitude: {sparsity: 80%, "
+        "end: 6 steps, every: 2 steps, until: 10 steps, scope: uniform, threshold: strict, "
+        "targets: [encoder, pooler]}}\nquantization: {weight_granularity: tensor, weight_range: "
+        "widening, activations: uint8, activation_scale: static, outputs: uint8, start: 3 steps, "
+        "targets: [linear, head]}\naccumulate: 2\n",
         // A mean from the stage's own weights on, rows that wait beside it.
         "for: 12 steps\nobjectives: [labels: {}]\n"
         "averaging: {swa: {start: 0%, every: 2 steps, lr: 1e-3, start_weights: true}}\n",
