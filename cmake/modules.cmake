@@ -9,7 +9,7 @@ list(APPEND alone src/nn/kernels/panels.cpp src/checkpoint/delta.cpp src/nn/kern
   src/data/files/subset.cpp src/data/files/templates.cpp src/data/layouts/super_glue.cpp src/data/layouts/made_rows.cpp src/eval/kept_lines.cpp
   src/constraint/quantization/quantize.cpp src/constraint/quantization/quantization.cpp src/constraint/quantization/calibration.cpp)
 set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
-set_source_files_properties(src/data/files/decompress.cpp PROPERTIES COMPILE_DEFINITIONS "${COMPRESS_DECOMPRESSOR_FLAGS}")
+set_source_files_properties(src/data/files/decompress.cpp src/storage/packed/zstd.cpp PROPERTIES COMPILE_DEFINITIONS "${COMPRESS_DECOMPRESSOR_FLAGS}")
 function(compress_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${COMPRESS_UNITY} UNITY_BUILD_BATCH_SIZE 8)
 endfunction()

@@ -9,6 +9,7 @@
 #include "compress/nn/architecture.h"
 #include "compress/nn/attachment.h"
 #include "compress/nn/pooling.h"
+#include "compress/storage/packed.h"
 #include "compress/storage/tensor_reader.h"
 #include "folder.h"
 
@@ -149,7 +150,8 @@ std::vector<std::string> likely_types(const nn::Json& json, const fs::path& fold
   std::vector<const nn::Family*> likely = !named.empty() ? named : keyed;
   std::error_code ignored;
   const bool weights_there = fs::exists(folder / "model.safetensors", ignored) ||
-                             fs::exists(folder / "pytorch_model.bin", ignored);
+                             fs::exists(folder / "pytorch_model.bin", ignored) ||
+                             fs::exists(folder / storage::packed_name, ignored);
   if (likely.size() > 1 && weights_there) {
     const auto weights = storage::open_tensors(folder);
     std::vector<const nn::Family*> prefixed = likely;

@@ -11,6 +11,7 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/nn/architecture.h"
+#include "compress/storage/packed.h"
 #include "delta.h"
 #include "quantized.h"
 
@@ -248,7 +249,8 @@ void refuse_other_tables(const Folder& folder, const nn::Family& family, Finding
 }
 
 constexpr std::array weight_names = {"model.safetensors", "model.safetensors.index.json",
-                                     "pytorch_model.bin", "pytorch_model.bin.index.json"};
+                                     "pytorch_model.bin", "pytorch_model.bin.index.json",
+                                     storage::packed_name};
 
 // A folder of config.json and a tokenizer, of a family whose sizes alone tell its tensors. Whoever
 // builds its model without drawing weights first is told that there are none.
@@ -289,6 +291,7 @@ void collect(Folder& folder, const nn::Family& family, const fs::path& place, Fi
 
 std::vector<int64_t> Source::shape() const {
   if (values == nullptr) return part.shape;
+  if (width > 0) return {values->shape[0], width};
   if (!transposed) return values->shape;
   return {values->shape[1], values->shape[0]};
 }
@@ -321,7 +324,7 @@ Folder open_folder(const fs::path& path) {
   } else {
     folder.config = read_config(path);
     if (awaits_weights(folder, path)) return folder;
-    check_quantization(folder.config.quantization, path / "config.json");
+    check_quantization(folder.config, path / "config.json");
     folder.reader = storage::open_tensors(path);
     collect(folder, nn::family(folder.config.config.family), path, findings);
     if (!folder.config.dense.empty()) collect_dense(folder, findings);

@@ -34,6 +34,7 @@ struct Source {
   const storage::TensorView* scale = nullptr;
   bool transposed = false;  // lies on disk as [in, out]
   GgufPart part = {};
+  int64_t width = 0;  // of a row of integers of four bits, eight a word of `values`; 0: other types
   // The weight's shape in the model.
   std::vector<int64_t> shape() const;
 };

@@ -1,7 +1,11 @@
 #include "quantized.h"
 
+#include <algorithm>
+#include <set>
+
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "quantized_config.h"
 
 namespace compress::checkpoint {
 
@@ -12,95 +16,81 @@ namespace {
 
 constexpr std::string_view weight_suffix = ".weight";
 
-[[noreturn]] void unsupported(const std::string& what, const std::filesystem::path& place) {
-  throw Error(ErrorKind::model, "quantization_config: " + what, place.string(),
-              "supported: compressed-tensors, format int-quantized, symmetric 8-bit integers, "
-              "weights by channel or tensor, "
-              "activations dynamic by token or static by tensor");
-}
-
-const nn::Json& member(const nn::Json& object, const char* key) {
-  static const nn::Json null;
-  auto found = object.find(key);
-  return found == object.end() ? null : *found;
-}
-
-bool symmetric_int8(const nn::Json& args) {
-  const nn::Json& symmetric = member(args, "symmetric");
-  return args.is_object() && member(args, "num_bits") == 8 &&
-         (member(args, "type").is_null() || args["type"] == "int") &&
-         (symmetric.is_null() || symmetric == true);
-}
-
-// {"strategy": ...} of weights; asserts nothing about other keys, which only observers read.
-nn::Json weights_of(const nn::Json& group) {
-  return {{"strategy", member(group["weights"], "strategy") == "tensor" ? "tensor" : "channel"}};
-}
-
-nn::Json activations_of(const nn::Json& group) {
-  const nn::Json& args = member(group, "input_activations");
-  if (args.is_null()) return nullptr;
-  bool dynamic = member(args, "dynamic") == true;
-  return {{"strategy", dynamic ? "token" : "tensor"}, {"dynamic", dynamic}};
-}
-
-void check_group(const nn::Json& group, const std::filesystem::path& place) {
-  if (!group.is_object()) unsupported("a config group is not an object", place);
-  const nn::Json& weights = member(group, "weights");
-  const nn::Json& inputs = member(group, "input_activations");
-  const nn::Json& strategy = member(weights, "strategy");
-  if (!symmetric_int8(weights) || (strategy != "channel" && strategy != "tensor"))
-    unsupported("weights " + weights.dump(), place);
-  if (!inputs.is_null() &&
-      (!symmetric_int8(inputs) ||
-       (member(inputs, "dynamic") == true ? member(inputs, "strategy") != "token"
-                                          : member(inputs, "strategy") != "tensor")))
-    unsupported("input_activations " + inputs.dump(), place);
-  if (!member(group, "output_activations").is_null()) unsupported("output_activations", place);
-}
-
-const nn::Json& first_group(const nn::Json& block) {
-  return member(block, "config_groups").front();
-}
-
 }  // namespace
-
-void check_quantization(const nn::Json& block, const std::filesystem::path& place) {
-  if (block.is_null()) return;
-  if (!block.is_object() || member(block, "quant_method") != "compressed-tensors")
-    unsupported("quant_method " + member(block, "quant_method").dump(), place);
-  if (member(block, "format") != "int-quantized")
-    unsupported("format " + member(block, "format").dump(), place);
-  const nn::Json& groups = member(block, "config_groups");
-  if (!groups.is_object() || groups.empty()) unsupported("config_groups are missing", place);
-  for (const nn::Json& group : groups) {
-    check_group(group, place);
-    if (weights_of(group) != weights_of(groups.front()) ||
-        activations_of(group) != activations_of(groups.front()))
-      unsupported("config groups that differ", place);
-  }
-  if (!member(block, "kv_cache_scheme").is_null()) unsupported("kv_cache_scheme", place);
-}
 
 bool is_quantization_extra(const std::string& name) {
   for (const char* suffix :
-       {".weight_scale", ".weight_zero_point", ".input_scale", ".input_zero_point"})
+       {".weight_scale", ".weight_zero_point", ".input_scale", ".input_zero_point",
+        ".weight_packed", ".weight_shape"})
     if (ends_with(name, suffix)) return true;
   return false;
 }
+
+namespace {
+
+std::string weight_of(const std::string& extra) {
+  return extra.substr(0, extra.rfind('.')) + std::string(weight_suffix);
+}
+
+using Extras = std::vector<std::pair<std::string, const TensorView*>>;
+
+// The embeddings whose integers of four bits lie in words.
+void add_packed(Folder& folder, const Extras& extras, const std::set<std::string>& tables,
+                Findings& findings) {
+  for (const auto& [name, words] : extras) {
+    if (!ends_with(name, ".weight_packed")) continue;
+    const std::string weight = weight_of(name);
+    const auto shape =
+        std::find_if(extras.begin(), extras.end(), [stem = weight + "_shape"](const auto& extra) {
+          return extra.first == stem;
+        });
+    if (!tables.contains(weight) || folder.weights.contains(weight) || shape == extras.end() ||
+        shape->second->dtype != Dtype::i64 || shape->second->elements() != 2 ||
+        words->dtype != Dtype::i32 || words->shape.size() != 2) {
+      findings.add(storage::shown_name(name) + " is no embedding of four bits with its shape");
+      continue;
+    }
+    const torch::Tensor sizes = view(*shape->second).flatten();
+    const auto rows = sizes[0].item<int64_t>(), width = sizes[1].item<int64_t>();
+    const int64_t count = words->shape[1];
+    if (rows != words->shape[0] || width < 1 || width > 8 * count || width <= 8 * (count - 1)) {
+      findings.add(compress::str(
+          storage::shown_name(name), " is ", at::IntArrayRef(words->shape), ", which does not hold the [", rows, ", ", width, "] of its weight_shape"));
+      continue;
+    }
+    folder.weights[weight] = {words, nullptr, false, {}, width};
+  }
+}
+
+}  // namespace
 
 void attach_extras(Folder& folder,
                    const std::vector<std::pair<std::string, const TensorView*>>& extras,
                    Findings& findings) {
   if (folder.config.quantization.is_null()) return;
-  const nn::Json& group = first_group(folder.config.quantization);
-  const bool by_channel = weights_of(group)["strategy"] == "channel";
-  const nn::Json activations = activations_of(group);
+  const Groups groups = groups_of(folder.config);
+  const bool by_channel =
+      groups.layers == nullptr || weights_of(*groups.layers)["strategy"] == "channel";
+  const nn::Json activations =
+      groups.layers == nullptr ? nn::Json() : activations_of(*groups.layers);
+  const nn::Json rows_as = groups.embeddings == nullptr ? nn::Json() : rows_of(*groups.embeddings);
+  std::set<std::string> tables;
+  for (const std::string& table : tables_of(folder.config.config))
+    if (!rows_as.is_null()) tables.insert(table + std::string(weight_suffix));
+  if (!rows_as.is_null() && rows_as["num_bits"] == 4)
+    add_packed(folder, extras, tables, findings);
   for (const auto& [name, stored] : extras) {
-    std::string weight = name.substr(0, name.rfind('.')) + std::string(weight_suffix);
+    if (ends_with(name, ".weight_packed") || ends_with(name, ".weight_shape")) {
+      if (!folder.weights.contains(weight_of(name)))
+        findings.add(storage::shown_name(name) + " belongs to no embedding of four bits");
+      continue;
+    }
+    std::string weight = weight_of(name);
     auto found = folder.weights.find(weight);
+    const bool packed = found != folder.weights.end() && found->second.width > 0;
     if (found == folder.weights.end() || found->second.transposed ||
-        found->second.values->dtype != Dtype::i8 || found->second.values->shape.size() != 2) {
+        (found->second.values->dtype != Dtype::i8 && !packed) ||
+        found->second.values->shape.size() != 2) {
       findings.add(str(storage::shown_name(name), " belongs to no I8 matrix"));
       continue;
     }
@@ -108,9 +98,15 @@ void attach_extras(Folder& folder,
     bool floating =
         stored->dtype == Dtype::f32 || stored->dtype == Dtype::f16 || stored->dtype == Dtype::bf16;
     const int64_t rows = found->second.values->shape[0];
-    const bool input = ends_with(name, ".input_scale");
-    bool fits = !input && by_channel ? stored->shape == std::vector<int64_t>{rows, 1}
-                                     : stored->elements() == 1;
+    const bool input = ends_with(name, ".input_scale"), table = tables.contains(weight);
+    bool fits = !input && (by_channel || table)
+                    ? stored->shape == std::vector<int64_t>{rows, 1}
+                    : stored->elements() == 1;
+    if (packed)
+      fits = !input && stored->shape.size() == 2 && stored->shape[0] == rows &&
+             stored->shape[1] * rows_as["group_size"].get<int64_t>() == found->second.width;
+    else if (table && rows_as["num_bits"] == 4)
+      fits = false;
     if (!floating || !fits) {
       findings.add(compress::str(
           storage::shown_name(name), " is ", storage::dtype_name(stored->dtype), " ",
@@ -123,24 +119,38 @@ void attach_extras(Folder& folder,
   }
   if (!activations.is_null() && activations["dynamic"] == false)
     for (const auto& [name, source] : folder.weights)
-      if (source.scale != nullptr && !folder.input_scales.contains(name))
+      if (source.scale != nullptr && !tables.contains(name) &&
+          !folder.input_scales.contains(name))
         findings.add(name + " has no input_scale");
 }
 
 nn::Json scheme_of(const Folder& folder) {
   if (folder.config.quantization.is_null()) return nullptr;
-  const nn::Json& group = first_group(folder.config.quantization);
-  nn::Json scheme = {
-      {"num_bits", 8}, {"weights", weights_of(group)}, {"activations", activations_of(group)}};
-  nn::Json modules = nn::Json::array(), scales = nn::Json::object();
+  const Groups groups = groups_of(folder.config);
+  nn::Json scheme = {{"num_bits", 8}, {"weights", nullptr}, {"activations", nullptr}};
+  if (groups.layers != nullptr) {
+    scheme["weights"] = weights_of(*groups.layers);
+    scheme["activations"] = activations_of(*groups.layers);
+  }
+  const std::vector<std::string> names = tables_of(folder.config.config);
+  const std::set<std::string> tables(names.begin(), names.end());
+  nn::Json modules = nn::Json::array(), scales = nn::Json::object(), held = nn::Json::array();
   for (const auto& [name, source] : folder.weights) {
     if (source.scale == nullptr) continue;
     std::string module = name.substr(0, name.size() - weight_suffix.size());
+    if (groups.embeddings != nullptr && tables.contains(module)) {
+      held.push_back(module);
+      continue;
+    }
     modules.push_back(module);
     if (auto scale = folder.input_scales.find(name); scale != folder.input_scales.end())
       scales[module] = view(*scale->second).to(torch::kFloat32).item<float>();
   }
   scheme["modules"] = modules;
+  if (!held.empty()) {
+    scheme["embeddings"] = rows_of(*groups.embeddings);
+    scheme["embeddings"]["tables"] = held;
+  }
   if (!scheme["activations"].is_null() && scheme["activations"]["dynamic"] == false)
     scheme["input_scales"] = scales;
   return scheme;

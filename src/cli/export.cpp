@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ExportFlags {
-  std::string model, out, base;
+  std::string model, out, base, rest = "float32";
   std::vector<std::string> formats;
   DataFlags data;
   double tolerance = 1e-4;
@@ -59,14 +59,15 @@ nn::Json provenance(const fs::path& model) {
 }
 
 std::string as_text(const std::vector<exports::Report>& reports) {
-  Table table({"format", "folder", "weights on disk", "all files", "largest logit difference",
-               "rows", "metric", "re-read"});
+  Table table({"format", "folder", "weights on disk", "under zstd", "all files",
+               "largest logit difference", "rows", "metric", "re-read"});
   auto shown = [](const Metric& metric) {
     return metric.name.empty() ? "-" : metric.name + " " + fixed(metric.value, 4);
   };
   for (const exports::Report& report : reports)
     table.row({report.format, report.folder.string(),
                human_bytes(static_cast<double>(report.weight_bytes)),
+               report.zstd_bytes > 0 ? human_bytes(static_cast<double>(report.zstd_bytes)) : "-",
                human_bytes(static_cast<double>(report.bytes)),
                report.rows > 0 ? str(report.largest_difference) : "-", str(report.rows),
                shown(report.ours), shown(report.reread)});
@@ -93,7 +94,7 @@ int write(const ExportFlags& flags) {
   for (size_t i = 0; i < targets.size(); ++i)
     reports.push_back(exports::write(flags.formats[i], loaded, flags.model, targets[i],
                                      check ? &*check : nullptr, story, flags.tolerance,
-                                     flags.base));
+                                     flags.base, exports::rest_type(flags.rest)));
   print(as_text(reports));
   return 0;
 }
@@ -108,7 +109,7 @@ void add_export(CLI::App& app, Action& action) {
                   "Folder in Hugging Face's layout or of a stage, or a GGUF file")
       ->required();
   sub->add_option("--format", flags->formats,
-                  "huggingface, compressed-tensors or delta; comma-separated or repeated")
+                  "huggingface, compressed-tensors, packed or delta; comma-separated or repeated")
       ->required()
       ->delimiter(',')
       ->allow_extra_args(false)
@@ -118,6 +119,9 @@ void add_export(CLI::App& app, Action& action) {
       ->type_name("DIR");
   sub->add_option("--base", flags->base, "Folder of the model that a delta is made on")
       ->type_name("DIR");
+  sub->add_option("--rest", flags->rest, "Type of tensors that the quantization leaves")
+      ->check(CLI::IsMember(exports::rest_names()))
+      ->capture_default_str();
   flags->data.add_to(*sub, "--data-format");
   sub->add_option("--tolerance", flags->tolerance,
                   "Largest difference of logits, relative to the largest logit")

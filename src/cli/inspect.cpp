@@ -111,10 +111,12 @@ std::string quantization_text(const nn::Json& scheme) {
     if (!scheme.contains(key) || scheme.at(key).is_null()) return std::string(otherwise);
     return "per " + scheme.at(key).value("strategy", std::string("?"));
   };
+  const std::string embeddings = exports::embeddings_text(scheme);
   // Weights that were read back from integers are quantised already.
   return str(scheme.value("num_bits", 8), " bits, weights ", part("weights", "as stored"),
              ", activations ", part("activations", "float"), ", ",
-             scheme.contains("modules") ? scheme.at("modules").size() : 0, " matrices");
+             scheme.contains("modules") ? scheme.at("modules").size() : 0, " matrices",
+             embeddings.empty() ? "" : str(", embeddings ", embeddings));
 }
 
 std::string shape_text(const nn::Parameter& parameter) {

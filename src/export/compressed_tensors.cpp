@@ -1,11 +1,17 @@
 // compressed-tensors, format `int-quantized` (https://github.com/vllm-project/compressed-tensors,
 // read against 0.20): for each quantised module <m> an I8 <m>.weight, a float32 <m>.weight_scale
-// and, with static activations, <m>.input_scale. Only keys that its readers have known for long are
-// written: their argument classes refuse unknown ones.
+// and, with static activations, <m>.input_scale. Embeddings are a group of their own, whose targets
+// are expressions that end with the tables' names: int8 like the layers', int4 in words of 32 bits
+// (`pack-quantized`) as <m>.weight_packed, <m>.weight_shape and <m>.weight_scale. Only keys that
+// its readers have known for long are written: their argument classes refuse unknown ones.
+
+#include <functional>
 
 #include "compress/base/error.h"
+#include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/checkpoint/int4.h"
 #include "compress/checkpoint/sentence.h"
 #include "compress/constraint/quantize.h"
 #include "compress/nn/architecture.h"
@@ -23,25 +29,28 @@ std::string module_of(const std::string& weight) {
   return weight.substr(0, weight.size() - weight_suffix.size());
 }
 
-// The int8 form of a weight, computed when the first of its two tensors is written and let go with
+// The integers of a weight, computed when the first of its two tensors is written and let go with
 // the second.
 class Quantized {
  public:
-  Quantized(const nn::Parameter& parameter, torch::Tensor stored_scale,
-            constraint::Granularity granularity)
-      : parameter_(parameter), stored_scale_(std::move(stored_scale)), granularity_(granularity) {}
+  using Make = std::function<constraint::QuantizedWeight(const torch::Tensor&)>;
+  // `make` where no scale is stored.
+  Quantized(const nn::Parameter& parameter, torch::Tensor stored_scale, Make make)
+      : parameter_(parameter), stored_scale_(std::move(stored_scale)), make_(std::move(make)) {}
 
   torch::Tensor values() {
     if (stored_scale_.defined()) {
       // A float32 quotient of fl(q * s) by s is nearer to q than half a step, so rounding gives q
       // back.
       result_.scale = stored_scale_;
-      result_.values = (parameter_.latent.detach().cpu() / stored_scale_)
-                           .round_()
-                           .clamp_(-128, 127)
-                           .to(torch::kInt8);
+      const torch::Tensor latent = parameter_.latent.detach().cpu();
+      const bool groups = stored_scale_.dim() == 2 && stored_scale_.size(1) > 1;
+      const torch::Tensor steps =
+          groups ? stored_scale_.repeat_interleave(latent.size(1) / stored_scale_.size(1), 1)
+                 : stored_scale_;
+      result_.values = (latent / steps).round_().clamp_(-128, 127).to(torch::kInt8);
     } else {
-      result_ = constraint::quantize_weight(parameter_.latent, granularity_);
+      result_ = make_(parameter_.latent);
     }
     return std::exchange(result_.values, {});
   }
@@ -50,7 +59,7 @@ class Quantized {
  private:
   const nn::Parameter& parameter_;
   torch::Tensor stored_scale_;
-  constraint::Granularity granularity_;
+  Make make_;
   constraint::QuantizedWeight result_;
 };
 
@@ -92,17 +101,53 @@ nn::Json ignored_modules(const nn::Model& model, const std::set<std::string>& qu
   return names;
 }
 
+// A group of tables. The expressions end with a table's name, as readers know the modules with a
+// prefix of the family or without.
+nn::Json embedding_group(const LoadedModel& source, const nn::Json& embeddings) {
+  nn::Json targets = nn::Json::array();
+  for (const nn::Json& table : embeddings.at("tables")) {
+    const std::string module =
+        module_of(file_name(*source.model, table.get<std::string>() + std::string(weight_suffix)));
+    targets.push_back("re:.*" + module.substr(module.rfind('.') + 1) + "$");
+  }
+  nn::Json how = {{"num_bits", embeddings.at("num_bits")},
+                  {"type", "int"},
+                  {"symmetric", true},
+                  {"strategy", embeddings.at("strategy")},
+                  {"dynamic", false}};
+  if (embeddings.at("num_bits") == 4) how["group_size"] = embeddings.at("group_size");
+  // Without a format readers take integers without integer inputs for packed ones.
+  return {{"targets", targets},
+          {"weights", how},
+          {"input_activations", nullptr},
+          {"output_activations", nullptr},
+          {"format", embeddings.at("num_bits") == 4 ? "pack-quantized" : "int-quantized"}};
+}
+
 nn::Json quantization_config(const LoadedModel& source, const std::set<std::string>& quantised) {
-  const nn::Json& activations = source.scheme.at("activations");
-  nn::Json group = {
-      {"targets", nn::Json::array({"Linear"})},
-      {"weights", arguments(source.scheme.at("weights"), false)},
-      {"input_activations", arguments(activations, activations.at("dynamic").get<bool>())},
-      {"output_activations", nullptr}};
+  const nn::Json &weights = source.scheme.at("weights"),
+                 &activations = source.scheme.at("activations");
   nn::Json groups = nn::Json::object();
-  groups["group_0"] = group;
+  if (!weights.is_null())
+    groups["group_0"] = {
+        {"targets", nn::Json::array({"Linear"})},
+        {"weights", arguments(weights, false)},
+        {"input_activations", activations.is_null()
+                                  ? nn::Json()
+                                  : arguments(activations, activations.at("dynamic").get<bool>())},
+        {"output_activations", nullptr}};
+  std::string format = "int-quantized";
+  if (const nn::Json embeddings = source.scheme.value("embeddings", nn::Json());
+      !embeddings.is_null()) {
+    nn::Json& group = groups[weights.is_null() ? "group_0" : "group_1"];
+    group = embedding_group(source, embeddings);
+    if (embeddings.at("num_bits") == 4) {
+      format = weights.is_null() ? "pack-quantized" : "mixed-precision";
+      if (!weights.is_null()) groups["group_0"]["format"] = "int-quantized";
+    }
+  }
   return {{"quant_method", "compressed-tensors"},
-          {"format", "int-quantized"},
+          {"format", format},
           {"quantization_status", "compressed"},
           {"config_groups", groups},
           {"ignore", ignored_modules(*source.model, quantised)},
@@ -110,12 +155,34 @@ nn::Json quantization_config(const LoadedModel& source, const std::set<std::stri
           {"global_compression_ratio", nullptr}};
 }
 
-Quantised quantised_in(const nn::Json& scheme) {
-  auto has = [&](const char* key) {
-    return scheme.is_object() && scheme.contains(key) && !scheme[key].is_null();
-  };
-  const bool affine = has("activations") && scheme["activations"].value("symmetric", true) == false;
-  return {has("weights"), has("activations"), affine, has("output_scales")};
+// int4 or int8 of an embedding as the tensors that stand for it.
+void add_table(const LoadedModel& source, const nn::Parameter& parameter,
+               std::vector<checkpoint::Planned>& tensors) {
+  const nn::Json& embeddings = source.scheme.at("embeddings");
+  constraint::RowGrid grid;
+  grid.bits = embeddings.at("num_bits");
+  if (grid.bits == 4) grid.group = embeddings.at("group_size");
+  auto stored = source.weight_scales.find(parameter.name);
+  auto table = std::make_shared<Quantized>(
+      parameter, stored == source.weight_scales.end() ? torch::Tensor() : stored->second,
+      [grid](const torch::Tensor& rows) { return constraint::quantize_table(rows, grid); });
+  const std::string name = file_name(*source.model, parameter.name);
+  const std::vector<int64_t> shape = parameter.latent.sizes().vec();
+  const int64_t rows = shape[0], width = shape[1];
+  if (grid.bits == 8) {
+    tensors.push_back({name, torch::kInt8, shape, [table] { return table->values(); }});
+  } else {
+    tensors.push_back({name + "_packed", torch::kInt32, {rows, (width + 7) / 8}, [table] {
+                         return checkpoint::pack_int4(table->values());
+                       }});
+    tensors.push_back({name + "_shape", torch::kInt64, {2}, [rows, width] {
+                         return torch::tensor({rows, width}, torch::kInt64);
+                       }});
+  }
+  tensors.push_back(
+      {name + "_scale", torch::kFloat32, {rows, grid.bits == 8 ? 1 : width / grid.group}, [table] {
+         return table->scale();
+       }});
 }
 
 // Modules whose int8 weights no reader of the format would read as they are meant.
@@ -140,6 +207,7 @@ void check_modules(const LoadedModel& source, const std::set<std::string>& quant
 }  // namespace
 
 void check_compressed_tensors(Quantised quantised) {
+  if (quantised.embeddings && !quantised.weights && !quantised.activations) return;
   if (!quantised.weights)
     throw Error(ErrorKind::recipe,
                 "the format compressed-tensors needs a model with quantised weights", {},
@@ -160,16 +228,28 @@ void check_compressed_tensors(Quantised quantised) {
 
 void write_compressed_tensors(const LoadedModel& source, const Target& target) {
   check_compressed_tensors(quantised_in(source.scheme));
+  if (const nn::Json* embeddings = embeddings_of(source.scheme);
+      embeddings != nullptr && embeddings->at("num_bits") == 4)
+    log::warn(
+        "compressed-tensors 0.20 reads embeddings of four bits and then fails in the first forward "
+        "pass: this program loads the folder, transformers does not (train with `embeddings: int8` "
+        "for it)");
+  write_integers(source, target);
+}
+
+void write_integers(const LoadedModel& source, const Target& target) {
   if (!source.model->config().attachments.empty())
     throw Error(ErrorKind::recipe,
                 "the format compressed-tensors has no place for what is attached to the model", {},
                 "merge it before the model is quantised");
   const nn::Json& scheme = source.scheme;
-  const constraint::Granularity granularity =
-      constraint::parse_granularity(scheme.at("weights").at("strategy").get<std::string>());
-  const bool static_inputs = !scheme.at("activations").at("dynamic").get<bool>();
+  const nn::Json &weights = scheme.at("weights"), &activations = scheme.at("activations");
+  const auto granularity = constraint::parse_granularity(
+      weights.is_null() ? "channel" : weights.at("strategy").get<std::string>());
+  const bool static_inputs = !activations.is_null() && !activations.at("dynamic").get<bool>();
+  const std::set<std::string> tables = tables_in(scheme);
   std::set<std::string> quantised;
-  for (const nn::Json& module : scheme.at("modules"))
+  for (const nn::Json& module : weights.is_null() ? nn::Json::array() : scheme.at("modules"))
     quantised.insert(module.get<std::string>() + std::string(weight_suffix));
   check_modules(source, quantised);
   std::vector<checkpoint::Planned> tensors;
@@ -177,12 +257,18 @@ void write_compressed_tensors(const LoadedModel& source, const Target& target) {
     if (checkpoint::is_projection(parameter.name)) continue;
     std::string name = file_name(*source.model, parameter.name);
     std::vector<int64_t> shape = parameter.latent.sizes().vec();
-    if (!quantised.contains(parameter.name)) {
-      tensors.push_back(dense(*source.model, parameter));
+    if (tables.contains(parameter.name)) {
+      add_table(source, parameter, tensors);
       continue;
     }
-    auto weight =
-        std::make_shared<Quantized>(parameter, known_scale(source, parameter), granularity);
+    if (!quantised.contains(parameter.name)) {
+      tensors.push_back(dense(*source.model, parameter, target.rest));
+      continue;
+    }
+    auto weight = std::make_shared<Quantized>(
+        parameter, known_scale(source, parameter), [granularity](const torch::Tensor& matrix) {
+          return constraint::quantize_weight(matrix, granularity);
+        });
     bool channel = granularity == constraint::Granularity::channel;
     tensors.push_back({name, torch::kInt8, shape, [weight] { return weight->values(); }});
     tensors.push_back({name + "_scale", torch::kFloat32,
@@ -195,7 +281,7 @@ void write_compressed_tensors(const LoadedModel& source, const Target& target) {
                          }});
     }
   }
-  nn::Json config = checkpoint::config_json(*source.model);
+  nn::Json config = config_of(source, target);
   config["quantization_config"] = quantization_config(source, quantised);
   checkpoint::write_folder(tensors, config, target.folder);
   checkpoint::write_sentence_modules(*source.model, target.folder, /*effective=*/true);

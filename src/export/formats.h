@@ -15,17 +15,32 @@ struct Target {
   std::filesystem::path folder;  // while it is written
   std::filesystem::path place;   // afterwards
   std::filesystem::path base;    // of formats that need one
+  torch::ScalarType rest = torch::kFloat32;  // of tensors that are not integers
 };
 // All expect `source`'s effective weights to be computed in float32.
 void write_huggingface(const LoadedModel& source, const Target& target);
 void write_compressed_tensors(const LoadedModel& source, const Target& target);
+void write_packed(const LoadedModel& source, const Target& target);
+// Whether it has a place for the model's quantised activations.
+bool packed_keeps_activations(const LoadedModel& source);
 void write_delta(const LoadedModel& source, const Target& target);
+// The layout of compressed-tensors for whatever is quantised, also where its readers know no such
+// scheme. Error{recipe} as of write_compressed_tensors but for that.
+void write_integers(const LoadedModel& source, const Target& target);
 // Error{recipe} for models that the layout cannot hold.
 void check_compressed_tensors(Quantised quantised);
 
 // Name of a parameter in the files of `model`.
 std::string file_name(const nn::Model& model, const std::string& canonical);
-// A parameter's effective value as it lies on disk.
-checkpoint::Planned dense(const nn::Model& model, const nn::Parameter& parameter);
+// A parameter's effective value as it lies on disk, in `type`.
+checkpoint::Planned dense(const nn::Model& model, const nn::Parameter& parameter,
+                          torch::ScalarType type = torch::kFloat32);
+// A scheme's entry of embeddings, or null.
+const nn::Json* embeddings_of(const nn::Json& scheme);
+// The tables (and with `matrices` also the layers) that it holds, by the weight's name.
+std::set<std::string> tables_in(const nn::Json& scheme);
+std::set<std::string> held_in(const nn::Json& scheme);
+// config.json. Where tensors have fewer bits than float32 it says that readers compute in float32.
+nn::Json config_of(const LoadedModel& source, const Target& target);
 
 }  // namespace compress::exports

@@ -18,7 +18,9 @@ std::unique_ptr<constraint::Constraint> bind_scheme(nn::Model& model, const nn::
   auto names_one = [&](const char* key) {
     return scheme.is_object() && scheme.contains(key) && !scheme[key].is_null();
   };
-  if (scheme.is_object() && !names_one("weights") && !names_one("activations")) return nullptr;
+  if (scheme.is_object() && !names_one("weights") && !names_one("activations") &&
+      !names_one("embeddings"))
+    return nullptr;
   auto quantization = constraint::from_scheme(scheme, where);
   nn::ParamTable none;
   quantization->bind({.student = model.config(), .weights = model.params(), .helpers = none});
@@ -38,13 +40,15 @@ LoadedModel load(const fs::path& folder) {
   if (!loaded.scheme.is_null()) {
     in_force["weights"] =
         nullptr;  // they lie on the grid; another amax would give them another one
+    in_force.erase("embeddings");
   } else if (fs::exists(folder / scheme_file, ignored)) {
     where = (folder / scheme_file).string();
     loaded.scheme = in_force = checkpoint::read_json(folder / scheme_file);
   }
   loaded.model = nn::build(state, 0);
   for (const auto& [name, scale] : loaded.weight_scales)
-    if (nn::Parameter* weight = loaded.model->params().find(name)) weight->steps = scale;
+    if (nn::Parameter* weight = loaded.model->params().find(name); weight && weight->is_matrix())
+      weight->steps = scale;
   if (!in_force.is_null()) loaded.quantization = bind_scheme(*loaded.model, in_force, where);
   return loaded;
 }

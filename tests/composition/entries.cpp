@@ -32,7 +32,7 @@ const std::map<std::string, std::vector<std::string>>& options_of_components() {
       {"phm_adapter", {"{n: 2, reduction: 2}"}},
       {"prefix", {"{length: 2, hidden: 4}"}},
       {"projection", {"{size: 4}"}},
-      {"quantization", {"{activation_scale: static}"}},
+      {"quantization", {"{activation_scale: static, embeddings: int8}"}},
       {"resize", {"{hidden_size: 4, intermediate_size: 8}"}},
       {"resize_vocabulary", {"{size: 44}"}},
       {"rewound_linear", {"{every: 3 steps, end: 8 steps}"}},

@@ -247,6 +247,13 @@ TEST_F(OnCard, Int8TrainsAsTheCpuDoes) {
   EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), untrained()), 0.04);
 }
 
+TEST_F(OnCard, Int8EmbeddingsTrainAsOnTheCpu) {
+  const std::string yaml =
+      plain_steps + "quantization: {weights: none, activations: none, embeddings: int8}\n";
+  EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), untrained()), 0.04);
+  EXPECT_GT(apart(trained(yaml, {card_}), trained(plain_steps, {card_}), untrained()), 1e-4);
+}
+
 // Eight roundings of a product's operands and results, one after another.
 TEST_F(OnCard, LowerPrecisionsFollow) {
   const nn::TensorMap exact = trained(plain_steps, {}), start = untrained();
@@ -264,6 +271,7 @@ TEST_F(OnCard, RunsRepeatToTheBit) {
           "quantization: {weights: int8, activations: int8, activation_scale: static}\n",
           "quantization: {weight_granularity: tensor, weight_range: widening, activations: uint8, "
           "activation_scale: static, outputs: uint8}\n",
+          "quantization: {embeddings: int8}\n",
           "pruning: {magnitude: {sparsity: 50%, begin: 2 steps, end: 8 steps, every: 2 "
           "steps}}\n"}) {
       const std::string yaml = "for: 12 steps\n" + distillation + more;
@@ -285,6 +293,7 @@ TEST_F(OnCard, StepsDoNotSynchronise) {
           "quantization: {weights: int8, activations: int8, activation_scale: static}\n",
           "quantization: {weight_granularity: tensor, weight_range: widening, activations: uint8, "
           "activation_scale: static, outputs: uint8}\n",
+          "quantization: {embeddings: int8}\n",
           "graphs: false\n"}) {
       Bench bench("for: 9 steps\n" + distillation + more, {card_, precision});
       // From the end of the third update to the end of the eighth, waiting is an error.

@@ -1,7 +1,7 @@
 // The exporter and the loader without the command line, for test_export.py.
 //
 //   export_model make SOURCE OUT FORMAT [sparsity=0.8] [int8=dynamic|static]
-//   [granularity=channel|tensor] [head=...]
+//   [granularity=channel|tensor] [embeddings=int8|int4] [group=16] [rest=bf16|float16] [head=...]
 //     A classifier (labels negative, positive; seeded head) of a model folder, pruned in each
 //     matrix of its layers, written in FORMAT. head=keep leaves the head as it is. Prints the
 //     report as JSON.
@@ -68,6 +68,18 @@ Json scheme(nn::Model& model, const std::string& activations, const std::string&
   return result;
 }
 
+// The tables of the first layer: those of the model that have a row a token, a place or a segment.
+Json embeddings(nn::Model& model, int bits, int64_t group) {
+  Json how = {{"num_bits", bits}, {"strategy", bits == 8 ? "channel" : "group"}};
+  if (bits == 4) how["group_size"] = group;
+  for (const nn::Parameter& parameter : model.params().list())
+    if (parameter.role == nn::Role::embedding &&
+        parameter.name.find("relative_attention_bias") == std::string::npos)
+      how["tables"].push_back(
+          parameter.name.substr(0, parameter.name.size() - std::string(".weight").size()));
+  return how;
+}
+
 Json make(const fs::path& source, const fs::path& out, const std::string& format,
           const Options& options) {
   nn::ModelState state = checkpoint::load_model(source);
@@ -78,9 +90,23 @@ Json make(const fs::path& source, const fs::path& out, const std::string& format
   std::string int8 = option(options, "int8", "");
   Json how =
       int8.empty() ? Json() : scheme(*model, int8, option(options, "granularity", "channel"));
+  if (const std::string tables = option(options, "embeddings", ""); !tables.empty()) {
+    if (how.is_null())
+      how = {{"num_bits", 8},
+             {"weights", nullptr},
+             {"activations", nullptr},
+             {"modules", Json::array()}};
+    how["embeddings"] =
+        embeddings(*model, tables == "int4" ? 4 : 8, std::stoll(option(options, "group", "16")));
+  }
+  const std::string rest = option(options, "rest", "");
   exports::LoadedModel loaded = exports::with_scheme(std::move(model), how);
   exports::Report report =
-      exports::write(format, loaded, source, out, nullptr, Json{{"made_by", "export_model"}});
+      exports::write(format, loaded, source, out, nullptr, Json{{"made_by", "export_model"}}, 1e-4,
+                     {},
+                     rest == "bf16"      ? torch::kBFloat16
+                     : rest == "float16" ? torch::kHalf
+                                         : torch::kFloat32);
   return {{"bytes", report.bytes}, {"weight_bytes", report.weight_bytes}};
 }
 

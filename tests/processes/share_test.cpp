@@ -123,6 +123,7 @@ INSTANTIATE_TEST_SUITE_P(
         "objectives: [labels: {}]\nquantization: {activation_scale: static}\n",
         "objectives: [labels: {}]\nquantization: {weight_granularity: tensor, weight_range: "
         "widening, activations: uint8, activation_scale: static, outputs: uint8}\n",
+        "objectives: [labels: {}]\nquantization: {embeddings: int4, embedding_group: 8}\n",
         // Second differences of losses have few digits left.
         "objectives: [labels: {}]\naccumulate: 2\nsharpness: {delta_sam: {sigma: 0.05}}\n"));
 

@@ -112,6 +112,12 @@ INSTANTIATE_TEST_SUITE_P(
         "quantization: {weights: int8, activations: int8, activation_scale: static, start: 3 "
         "steps}\n"
         "sharpness: {asam: {accumulation: per_micro_batch}}\naccumulate: 2\n",
+        // Rows of tables that are rounded as they are read, from the middle of the stage on.
+        "for: 12 steps\nobjectives: [soft_labels: {}, labels: {}]\nquantization: {embeddings: "
+        "int8, start: 3 steps}\nsharpness: {sam: {rho: 0.05}}\naveraging: {swa: {start: 4 "
+        "steps}}\naccumulate: 2\n",
+        "# dan\nfor: 12 steps\nobjectives: [labels: {}]\nquantization: {weights: none, "
+        "activations: none, embeddings: int4, embedding_group: 4}\naccumulate: 2\n",
         // GMP*: a large first step, zeros for good; a rate that is put back.
         "for: 12 steps\nobjectives: [soft_labels: {temperature: 5.5}]\nschedule: {rewound_linear: "
         "{every: 2 steps, begin: 2 steps, end: 8 steps}}\npruning: {magnitude: {sparsity: 80%, "

@@ -42,8 +42,11 @@ class Constraint : public roles::Part {
   //    "weights": {"strategy": "channel" | "tensor"} | null,
   //    "activations": {"strategy": "token", "dynamic": true} | {"strategy": "tensor", "dynamic":
   //    false} | null, "modules": ["encoder.layer.0.attention.self.query", ...],   tensor names
-  //    without ".weight" "input_scales": {module: scale}}                             static
+  //    without ".weight" "input_scales": {module: scale},                             static
   //    activations only
+  //    "embeddings": {"num_bits": 8, "strategy": "channel", "tables": ["embeddings.word_embeddings"
+  //    ...]} | {"num_bits": 4, "strategy": "group", "group_size": 64, "tables": ...}}  not there
+  //    where tables stay as they are
   // Affine activations have "symmetric": false among "activations" and "input_zeros": {module: the
   // uint8 that stands for 0}; weights that were rounded by a range that only widens "weight_scales"
   // {module: scale}; requantised outputs "output_scales" and "output_zeros" of the modules that
@@ -70,6 +73,8 @@ struct QuantizationOptions {
   double averaging = 0.01;  // static: weight of a new batch in the moving minimum and maximum
   Duration start = Duration::percent(0);               // fake quantisation begins
   Duration freeze_observers = Duration::percent(100);  // static scales no longer move
+  std::string embeddings = "none";  // int8 (a scale a row) | int4 (a scale a group) | none
+  int64_t embedding_group = 64;     // values of a row with one scale, int4
   std::vector<std::string> targets = {"encoder"};
   std::vector<std::string> exclude;  // globs over tensor names
   std::string outputs = "none";      // what the targets say: uint8 (affine, static) | none

@@ -37,4 +37,19 @@ torch::Tensor scale_of_largest(const torch::Tensor& most);
 // As fake_quantize_weight() with scales that are given, on the weight's device; returns them.
 torch::Tensor fake_quantize_weight(torch::Tensor& weight, const torch::Tensor& scale);
 
+// How the rows of an embedding are rounded, each by itself, so that rows that are read alone and
+// the whole table get the same bits. int8: a scale a row, as above. int4: a scale for every `group`
+// values of a row,
+//   scale = max |x| / 7.5, or 2^-23 where that is 0;  q = round_half_even(clamp(x / scale, -8, 7))
+struct RowGrid {
+  int64_t bits = 8;   // 8 or 4
+  int64_t group = 0;  // of int4; divides the width
+};
+// Replaces float32 rows [n, width] by their fake-quantised values, in place. Error{internal} where
+// the group does not divide the width.
+void fake_quantize_table(torch::Tensor& rows, const RowGrid& grid);
+// The integers (int8, also of int4) and their scales: [rows, 1], or [rows, width / group]. Error as
+// of quantize_weight.
+QuantizedWeight quantize_table(const torch::Tensor& table, const RowGrid& grid);
+
 }  // namespace compress::constraint

@@ -44,19 +44,27 @@ struct Report {
   std::filesystem::path folder;
   int64_t bytes = 0;              // of all files
   int64_t weight_bytes = 0;       // of the weight files alone
+  int64_t zstd_bytes = 0;         // of the same under zstd; 0: not measured
   double largest_difference = 0;  // of logits, ours against the re-read folder
   double scale = 0;               // largest |logit| of ours
   int64_t rows = 0;               // rows compared
   Metric ours, reread;  // the first metric on these rows; empty names when there was no data
 };
 
-std::vector<std::string> formats();  // huggingface, compressed-tensors, delta
+std::vector<std::string> formats();  // huggingface, compressed-tensors, packed, delta
 
 // How a model will be quantised, where it is not there yet.
 struct Quantised {
-  bool weights = false, activations = false;
+  bool weights = false, activations = false, embeddings = false;
   bool affine = false, outputs = false;  // uint8 inputs; requantised outputs
 };
+// What a scheme (null: none) quantises.
+Quantised quantised_in(const nn::Json& scheme);
+// How it quantises embeddings, in words: "int8", "int4 in groups of 64", or nothing.
+std::string embeddings_text(const nn::Json& scheme);
+// Types of tensors that are no integers: float32, bf16, float16.
+std::vector<std::string> rest_names();
+torch::ScalarType rest_type(const std::string& name);  // of one of these
 // Error{recipe} without a place where `format` cannot hold a model of that kind.
 void check_format(const std::string& format, Quantised quantised);
 // Whether `format` needs a base: a model folder that the reader has already.
@@ -74,9 +82,15 @@ bool needs_base(const std::string& format);
 // scales); needs a model with int8 weights and activations, Error{recipe} otherwise (readers take
 // int8 weights alone for another format). delta: what differs from the model in the folder `base`
 // (checkpoint/delta.h), without tokenizer files where the base's say the same.
+// packed: one weight file that storage/packed.h describes, of the layout of compressed-tensors
+// where the model is quantised and else of huggingface's.
+//
+// Tensors that are no integers (times scale) are rounded to `rest`, float32 being no rounding; the
+// comparison is with the model of the rounded tensors. Error{recipe} where a value does not fit
+// float16, and for formats that hold them as they are (delta).
 Report write(const std::string& format, LoadedModel& source,
              const std::filesystem::path& source_folder, const std::filesystem::path& folder,
              const data::Split* check, const nn::Json& provenance, double tolerance = 1e-4,
-             const std::filesystem::path& base = {});
+             const std::filesystem::path& base = {}, torch::ScalarType rest = torch::kFloat32);
 
 }  // namespace compress::exports

@@ -57,7 +57,8 @@ class TensorReader {
 };
 
 // The reader for a model's weights. In a folder the first of model.safetensors,
-// model.safetensors.index.json, pytorch_model.bin and pytorch_model.bin.index.json counts. A file
+// model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json and model.packed
+// counts. A file
 // is read as what it is (an index by its name, others by their first bytes), whatever it is called.
 // Throws Error{model}, also for a folder without any of these.
 std::unique_ptr<TensorReader> open_tensors(const std::filesystem::path& path);

@@ -13,7 +13,8 @@ namespace compress::constraint {
 namespace {
 
 void check(const QuantizationOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
-  if (o.weights == "none" && o.activations == "none" && o.outputs == "none")
+  if (o.weights == "none" && o.activations == "none" && o.outputs == "none" &&
+      o.embeddings == "none")
     problems.add(mark, "neither weights nor activations would be quantised",
                  "set one of them to int8, or remove `quantization`");
   if (o.activations == "uint8" && o.activation_scale != "static")
@@ -54,6 +55,11 @@ const recipe::Options<QuantizationOptions>& QuantizationOptions::options() {
           .field("start", &Q::start, "update from which weights and activations are quantised")
           .field("freeze_observers", &Q::freeze_observers,
                  "static: update from which the scales no longer move")
+          .field("embeddings", &Q::embeddings,
+                 "word, position and segment tables: a scale a row, or int4 with a scale a group")
+          .one_of({"int8", "int4", "none"})
+          .field("embedding_group", &Q::embedding_group, "int4: values of a row with one scale")
+          .at_least(1)
           .field("targets", &Q::targets,
                  "roles, groups of roles or globs over tensor names; a task head only by name")
           .field("exclude", &Q::exclude, "globs over tensor names")
@@ -76,7 +82,8 @@ std::string module_name(const std::string& tensor) {
 Quantization::Quantization(const QuantizationOptions& options) : options_(options) {
   called("quantization", options.mark);
   weights_.granularity = parse_granularity(options_.weight_granularity);
-  weights_.phase = &phase_;
+  weights_.phase = table_rows_.phase = &phase_;
+  if (options_.embeddings == "int4") table_rows_.grid = {4, options_.embedding_group};
 }
 
 bool Quantization::static_inputs() const {
@@ -104,9 +111,23 @@ void Quantization::bind(const roles::Scene& scene) {
                 str("observers freeze at update ", freeze_,
                     ", before they see an input from update ", start_, " on"),
                 mark_.text(), stage);
-  const auto held = select(scene.weights, {options_.targets, options_.exclude, true}, mark_);
-  if (options_.outputs != "none") check_whole_outputs(held);
-  hold(held);
+  if (options_.weights != "none" || options_.activations != "none" || options_.outputs != "none") {
+    const auto held =
+        select(scene.weights, {options_.targets, excluded_matrices(scene, options_), true}, mark_);
+    if (options_.outputs != "none") check_whole_outputs(held);
+    hold(held);
+  }
+  hold_tables(select_tables(scene, options_, mark_));
+}
+
+void Quantization::hold_tables(const std::vector<nn::Parameter*>& tables) {
+  tables_ = tables;
+  for (nn::Parameter* table : tables_) table->transforms.push_back(&table_rows_);
+}
+
+std::string Quantization::table_text() const {
+  return table_rows_.grid.bits == 8 ? "int8 per row"
+                                    : str("int4 in groups of ", table_rows_.grid.group);
 }
 
 std::vector<Match> Quantization::matches() const {
@@ -124,6 +145,8 @@ std::vector<Match> Quantization::matches() const {
     out.push_back(
         {parameter->name, parameter->latent.sizes().vec(), parameter->numel(), join(own, ", ")});
   }
+  for (const nn::Parameter* table : tables_)
+    out.push_back({table->name, table->latent.sizes().vec(), table->numel(), table_text()});
   return out;
 }
 
@@ -138,7 +161,13 @@ bool Quantization::before_update(const Progress& progress) {
 std::string Quantization::report() const {
   int64_t count = 0;
   for (const nn::Parameter* parameter : parameters_) count += parameter->numel();
-  std::string what = parameters_.empty() ? "" : matches().front().what;
+  std::string what = parameters_.empty() ? "none" : matches().front().what;
+  if (!tables_.empty()) {
+    int64_t values = 0;
+    for (const nn::Parameter* table : tables_) values += table->numel();
+    what +=
+        str("; ", with_commas(values), " values of ", tables_.size(), " embeddings ", table_text());
+  }
   return str("quantization of ", with_commas(count), " weights in ", parameters_.size(),
              " layers: ", what, phase_.active ? "" : str(" (from update ", start_, " on)"));
 }
@@ -150,22 +179,25 @@ std::unique_ptr<Constraint> make_quantization(const QuantizationOptions& options
 void add_quantization(PruningRegistry& registry) {
   registry.add(
       recipe::describe<QuantizationOptions>(
-          "quantization", "quantization", "int8 quantisation-aware training of linear layers",
+          "quantization", "quantization",
+          "int8 quantisation-aware training of linear layers, int8 or int4 of embeddings",
           "scale = max|x| / 127.5;  q = round(clamp(x / scale, -128, 127));  x' = q * scale\n"
           "weights: max over an output row or a tensor;  activations: over a token, or a moving "
           "min and max:  m <- m + c (m_batch - m)\n"
           "uint8: scale = (max - min) / 255, 0 in the range;  z = round(-min / scale);  "
           "q = round(clamp(x / scale + z, 0, 255));  x' = (q - z) * scale\n"
+          "embeddings: max over a row; int4: over a group, scale = max|x| / 7.5 and q in -8 .. 7\n"
           "dL/dx = dL/dx' where nothing was clamped (straight-through)",
           "Jacob et al. 2018, arXiv 1712.05877; Zafrir et al. 2019 (Q8BERT), arXiv 1910.06188; "
           "Zafrir et al. 2021, arXiv 2111.05754 (with sparsity); straight-through: Bengio et al. "
           "2013, arXiv 1308.3432",
           "The arithmetic is that of compressed-tensors, so the exported integers give the weights "
           "that were trained with. Symmetric, so zeros stay zeros; a pruning mask comes first. "
-          "Rounding is half to even, in float32 whatever the compute precision. Embeddings are "
-          "never quantised, a task head only when a target names it. Static scales move in "
-          "training passes between `start` and `freeze_observers`. Q8BERT's scheme, as the code of "
-          "Prune Once for All has it: weight_granularity: tensor, weight_range: widening, "
+          "Rounding is half to even, in float32 whatever the compute precision. Of embeddings the "
+          "rows that a batch reads are rounded as they are read (a table that an output layer "
+          "shares as a whole). A task head is quantised only when a target names it. Static scales "
+          "move in training passes between `start` and `freeze_observers`. Q8BERT's scheme, as the "
+          "code of Prune Once for All has it: weight_granularity: tensor, weight_range: widening, "
           "activations: uint8, activation_scale: static, outputs: uint8, and targets [linear, "
           "head]. The format compressed-tensors refuses what it has no place for."),
       [](const recipe::Component& component) {

@@ -33,7 +33,10 @@ class Quantization : public Constraint {
  protected:
   // Puts the transforms on `parameters`.
   void hold(const std::vector<nn::Parameter*>& parameters, const FixedGrids& fixed = {});
+  // The same for embeddings.
+  void hold_tables(const std::vector<nn::Parameter*>& tables);
   Phase& phase() { return phase_; }
+  const RowGrid& grid() const { return table_rows_.grid; }
 
  private:
   // Rounds to the integer grid of the weight as it comes (masked already); the gradient passes.
@@ -65,6 +68,17 @@ class Quantization : public Constraint {
   void hold_weights(const std::vector<nn::Parameter*>& parameters, const FixedGrids& fixed);
   void hold_inputs(const std::vector<nn::Parameter*>& parameters, const FixedGrids& fixed);
   void hold_outputs(const std::vector<nn::Parameter*>& parameters, const FixedGrids& fixed);
+  // Rounds rows of embeddings, each by itself: those that a batch reads, or all of a table; the
+  // gradient passes.
+  struct Tables final : nn::WeightTransform {
+    RowGrid grid;
+    const Phase* phase = nullptr;
+    void forward(nn::Parameter&, torch::Tensor& rows) override {
+      if (phase->active) fake_quantize_table(rows, grid);
+    }
+    void backward(const nn::Parameter&, torch::Tensor&) override {}
+  };
+  std::string table_text() const;
   bool static_inputs() const;
   // Of a module; what they are is in `what` ("input").
   kernels::Grid known(TensorGrid& grid, const std::string& module, const char* what) const;
@@ -73,15 +87,25 @@ class Quantization : public Constraint {
   Phase phase_;
   int64_t start_ = 0, freeze_ = 0;
   Weights weights_;
+  Tables table_rows_;
   TokenInput token_input_{phase_};
   std::deque<TensorInput> tensor_inputs_;
   std::deque<TensorOutput> tensor_outputs_;
   std::deque<WideningWeights> widening_;
-  std::vector<nn::Parameter*> parameters_;
+  std::vector<nn::Parameter*> parameters_, tables_;
   std::map<std::string, TensorInput*> inputs_;  // by module
   std::map<std::string, TensorOutput*> outputs_;
   std::map<std::string, WideningWeights*> ranges_;
 };
+
+// The word, position and segment tables that the options hold. Error{recipe} at `mark` where none
+// is left or a group does not fit.
+std::vector<nn::Parameter*> select_tables(const roles::Scene& scene,
+                                          const QuantizationOptions& options,
+                                          const recipe::Mark& mark);
+// The exclusions without those that are there for tables alone.
+std::vector<std::string> excluded_matrices(const roles::Scene& scene,
+                                           const QuantizationOptions& options);
 
 // "encoder.layer.0.output.dense.weight" -> "encoder.layer.0.output.dense"
 std::string module_name(const std::string& tensor);

@@ -7,6 +7,13 @@ namespace compress::constraint {
 
 namespace {
 
+// scale = most / half_steps, or 2^-23 where that is 0.
+torch::Tensor scale_from(const torch::Tensor& most, double half_steps) {
+  // A division by a number would be turned into a product with its inverse on CUDA.
+  torch::Tensor scale = most / torch::full_like(most, half_steps);
+  return scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
+}
+
 bool on_fast_path(const torch::Tensor& weight) {
   return weight.is_cpu() && weight.is_contiguous() && weight.scalar_type() == torch::kFloat32;
 }
@@ -46,9 +53,7 @@ torch::Tensor largest_magnitudes(const torch::Tensor& weight, Granularity granul
 
 torch::Tensor scale_of_largest(const torch::Tensor& most) {
   torch::NoGradGuard no_grad;
-  // A division by a number would be turned into a product with its inverse on CUDA.
-  torch::Tensor scale = most / torch::full_like(most, 127.5);
-  return scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
+  return scale_from(most, 127.5);
 }
 
 torch::Tensor fake_quantize_weight(torch::Tensor& weight, const torch::Tensor& scale) {
@@ -78,6 +83,41 @@ QuantizedWeight quantize_weight(const torch::Tensor& weight, Granularity granula
     kernels::quantize(from + g * width, to + g * width, width, scale);
   }
   return out;
+}
+
+namespace {
+
+// [rows, width] as [rows, groups, group].
+torch::Tensor in_groups(const torch::Tensor& rows, const RowGrid& grid) {
+  if (grid.bits != 4 || grid.group < 1 || rows.size(1) % grid.group != 0)
+    throw Error(ErrorKind::internal, "rows are quantised in groups that do not fit them");
+  return rows.view({rows.size(0), rows.size(1) / grid.group, grid.group});
+}
+
+}  // namespace
+
+void fake_quantize_table(torch::Tensor& rows, const RowGrid& grid) {
+  torch::NoGradGuard no_grad;
+  if (rows.numel() == 0) return;
+  if (grid.bits == 8) {
+    fake_quantize_weight(rows, Granularity::channel);
+    return;
+  }
+  torch::Tensor groups = in_groups(rows, grid);
+  const torch::Tensor scale = scale_from(groups.abs().amax({2}, true), 7.5);
+  groups.div_(scale).clamp_(-8, 7).round_().mul_(scale).add_(0);
+}
+
+QuantizedWeight quantize_table(const torch::Tensor& table, const RowGrid& grid) {
+  if (grid.bits == 8) return quantize_weight(table, Granularity::channel);
+  torch::NoGradGuard no_grad;
+  const torch::Tensor source = table.detach().to(torch::kCPU, torch::kFloat32).contiguous();
+  const torch::Tensor groups = in_groups(source, grid);
+  const torch::Tensor scale = scale_from(groups.abs().amax({2}, true), 7.5);
+  if (!scale.isfinite().all().item<bool>())
+    throw Error(ErrorKind::diverged, "an embedding is not finite and cannot be quantised");
+  return {groups.div(scale).clamp_(-8, 7).round_().to(torch::kInt8).view(source.sizes()),
+          scale.squeeze(2)};
 }
 
 torch::Tensor dequantize_weight(const QuantizedWeight& quantized) {

@@ -1,6 +1,7 @@
 // The quantization of a finished model, from what export_scheme() gave.
 
 #include <cmath>
+#include <functional>
 #include <set>
 
 #include "compress/base/error.h"
@@ -13,11 +14,12 @@ namespace {
 
 class Scheme final : public Quantization {
  public:
-  Scheme(const QuantizationOptions& options, std::vector<std::string> modules, FixedGrids fixed,
-         std::string where)
+  Scheme(const QuantizationOptions& options, std::vector<std::string> modules,
+         std::vector<std::string> tables, FixedGrids fixed, std::string where)
       : Quantization(options),
         per_channel_(options.weight_granularity == "channel"),
         modules_(std::move(modules)),
+        tables_(std::move(tables)),
         fixed_(std::move(fixed)),
         where_(std::move(where)) {}
 
@@ -40,14 +42,28 @@ class Scheme final : public Quantization {
       parameters.push_back(parameter);
     }
     hold(parameters, fixed_);
+    std::vector<nn::Parameter*> tables;
+    for (const std::string& module : tables_) {
+      nn::Parameter* table = scene.weights.find(module + ".weight");
+      if (table == nullptr || table->role != nn::Role::embedding || table->latent.dim() != 2 ||
+          table->latent.size(1) % group() != 0)
+        throw Error(ErrorKind::model,
+                    "the quantization names the table '" + module +
+                        "', which the model has not, or of another width",
+                    where_, "the scheme belongs to another model");
+      tables.push_back(table);
+    }
+    hold_tables(tables);
     phase() = {true, true};
   }
   // In force for good.
   bool before_update(const Progress&) override { return false; }
 
  private:
+  int64_t group() const { return grid().bits == 8 ? 1 : grid().group; }
+
   bool per_channel_;
-  std::vector<std::string> modules_;
+  std::vector<std::string> modules_, tables_;
   FixedGrids fixed_;
   std::string where_;
 };
@@ -91,6 +107,42 @@ class Reader {
     for (const nn::Json& value : list)
       scales.push_back(scale(value, "weight scale of '" + module + "'"));
     return torch::tensor(scales);
+  }
+
+  // The entries of a list, each once; `some`: one at least.
+  std::vector<std::string> names(const nn::Json& object, const char* key, bool some) const {
+    auto list = object.find(key);
+    need(list != object.end() && list->is_array() && (!some || !list->empty()),
+         str("no '", key, "'"));
+    std::vector<std::string> names;
+    std::set<std::string> seen;
+    for (const nn::Json& name : *list) {
+      need(name.is_string(), str("an entry of '", key, "' is not a name"));
+      names.push_back(name.get<std::string>());
+      need(seen.insert(names.back()).second, "'" + names.back() + "' is listed twice");
+    }
+    return names;
+  }
+  // Embeddings, where the scheme has any.
+  std::vector<std::string> tables(QuantizationOptions& options) const {
+    auto found = scheme_.find("embeddings");
+    if (found == scheme_.end() || found->is_null()) return {};
+    need(found->is_object(), "'embeddings' is not a map");
+    auto is = [&](const char* key, const nn::Json& value) {
+      auto it = found->find(key);
+      return it != found->end() && *it == value;
+    };
+    const bool rows = is("num_bits", 8) && is("strategy", "channel");
+    need(rows || (is("num_bits", 4) && is("strategy", "group")),
+         "embeddings are neither 8 bits a channel nor 4 bits a group");
+    options.embeddings = rows ? "int8" : "int4";
+    if (!rows) {
+      auto size = found->find("group_size");
+      need(size != found->end() && size->is_number_integer() && *size >= 1 && *size <= 1 << 20,
+           "embeddings without a group_size");
+      options.embedding_group = size->get<int64_t>();
+    }
+    return names(*found, "tables", true);
   }
 
  private:
@@ -137,15 +189,10 @@ std::unique_ptr<Constraint> from_scheme(const nn::Json& scheme, const std::strin
     if (affine) options.activations = "uint8";
   }
 
-  auto list = scheme.find("modules");
-  need(list != scheme.end() && list->is_array() && !list->empty(), "no 'modules'");
-  std::vector<std::string> modules;
-  std::set<std::string> seen;
-  for (const nn::Json& module : *list) {
-    need(module.is_string(), "a module is not a name");
-    modules.push_back(module.get<std::string>());
-    need(seen.insert(modules.back()).second, "'" + modules.back() + "' is listed twice");
-  }
+  std::vector<std::string> tables = read.tables(options);
+  const std::vector<std::string> modules =
+      read.names(scheme, "modules", tables.empty() || !weights.is_null() || !activations.is_null());
+  const std::set<std::string> known(modules.begin(), modules.end());
   FixedGrids fixed;
   if (!activations.is_null() && options.activation_scale == "static") {
     const bool affine = options.activations == "uint8";
@@ -160,7 +207,7 @@ std::unique_ptr<Constraint> from_scheme(const nn::Json& scheme, const std::strin
     need(zeros != nullptr, "no 'output_zeros'");
     options.outputs = "uint8";
     for (const auto& [module, scale] : scales->items()) {
-      need(seen.contains(module), "an output of '" + module + "', which is not quantised");
+      need(known.contains(module), "an output of '" + module + "', which is not quantised");
       fixed.outputs[module] = read.grid(*scales, zeros, module, "output");
     }
     need(!fixed.outputs.empty(), "no output in 'output_scales'");
@@ -173,7 +220,7 @@ std::unique_ptr<Constraint> from_scheme(const nn::Json& scheme, const std::strin
       fixed.weights[module] = read.weight_scales((*scales)[module], module);
     }
   }
-  return std::make_unique<Scheme>(options, std::move(modules), std::move(fixed), where);
+  return std::make_unique<Scheme>(options, modules, std::move(tables), std::move(fixed), where);
 }
 
 }  // namespace compress::constraint

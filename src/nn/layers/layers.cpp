@@ -1,5 +1,7 @@
 #include "compress/nn/layers.h"
 
+#include <algorithm>
+
 #include "compress/base/error.h"
 #include "compress/base/random.h"
 #include "compress/nn/memory.h"
@@ -37,11 +39,18 @@ bool serves(const std::shared_ptr<const PackedWeight>& packed, const Tensor& x, 
 // From this size on a table's gradient is memory for its touched rows only.
 constexpr int64_t large_table = int64_t{64} << 20;  // bytes
 
+// Whether a batch's rows are made of the latent one by one; else the whole table is there.
+bool reads_latent(const Parameter& table) {
+  return table.row_gradient || table.transforms.empty() || !table.effective.defined();
+}
+
 // The persistent gradient of an embedding, zero outside of touched rows. That of a large table is
 // paged_zeros(), which its gradient_buffer holds, too: ParamTable::clear_gradients() knows it by
-// that.
+// that. A table that is read as a whole gets it where it is read, as the layer that is tied to it
+// does.
 Tensor& row_gradient(Parameter& parameter) {
-  Tensor& gradient = parameter.latent.mutable_grad();
+  Tensor& gradient =
+      (reads_latent(parameter) ? parameter.latent : parameter.effective).mutable_grad();
   if (gradient.defined()) return gradient;
   const bool paged = parameter.row_gradient && parameter.latent.is_cpu() &&
                      parameter.latent.numel() * parameter.latent.element_size() >= large_table;
@@ -73,6 +82,7 @@ void add_rows(Parameter& parameter, const Tensor& ids, const Tensor& rows) {
 // What one pass reads: tables (undefined = none) and the rows of each.
 struct Lookup {
   std::vector<Tensor> tables, ids;
+  std::vector<Parameter*> held;  // tables whose rows go through transforms when they are read
   double scale;  // of the first table's rows
   int64_t rows;
   const Tensor& any() const {
@@ -110,8 +120,25 @@ void gather(const Lookup& lookup, Tensor& out) {
   }
 }
 
-Tensor sum_rows(const Lookup& lookup) {
+// The same with the rows of held tables as what their transforms make of them.
+Lookup transformed(Lookup lookup) {
+  for (size_t i = 0; i < lookup.tables.size(); ++i) {
+    Parameter* const table = lookup.held[i];
+    if (table == nullptr) continue;
+    Tensor rows = lookup.tables[i].detach().index_select(0, lookup.ids[i]);
+    for (WeightTransform* transform : table->transforms) transform->forward(*table, rows);
+    lookup.tables[i] = rows;
+    lookup.ids[i] = torch::arange(rows.size(0), lookup.ids[i].options());
+  }
+  return lookup;
+}
+
+Tensor sum_rows(const Lookup& read) {
   torch::NoGradGuard no_grad;
+  const bool held = std::any_of(read.held.begin(), read.held.end(),
+                                [](const Parameter* table) { return table != nullptr; });
+  const Lookup made = held ? transformed(read) : Lookup{};
+  const Lookup& lookup = held ? made : read;
   const Tensor& any = lookup.any();
   const int64_t tokens = lookup.ids[0].size(0), rows = lookup.rows;
   Tensor all = torch::empty({rows, any.size(1)}, any.options().requires_grad(false));
@@ -237,13 +264,18 @@ Tensor Embeddings::operator()(const data::Batch& batch, int64_t rows) const {
        // Models of one segment read its row, whatever the task says.
        segment != nullptr && segment->latent.size(0) == 1 ? torch::zeros_like(batch.segment_ids)
                                                           : batch.segment_ids},
+      {},
       scale,
       rows};
   std::vector<int64_t> addresses;
   for (size_t i = 0; i < 3; ++i) {
     Parameter* table = parameters[i];
     addresses.push_back(reinterpret_cast<int64_t>(table));
-    lookup.tables.push_back(table != nullptr ? table->latent : Tensor());
+    lookup.tables.push_back(table == nullptr       ? Tensor()
+                            : reads_latent(*table) ? table->latent
+                                                   : table->effective);
+    const bool held = table != nullptr && reads_latent(*table) && !table->transforms.empty();
+    lookup.held.push_back(held ? table : nullptr);
     if (table != nullptr && table->late != nullptr) table->late->settle(lookup.ids[i]);
   }
   if (!torch::GradMode::is_enabled()) return sum_rows(lookup);

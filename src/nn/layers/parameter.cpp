@@ -241,8 +241,9 @@ void ParamTable::refresh(Precision precision) {
   Copies copies;
   for (Parameter& parameter : list_) {
     torch::ScalarType type = parameter.castable ? dtype(precision) : torch::kFloat32;
-    bool direct =
-        parameter.transforms.empty() && parameter.fused == nullptr && type == torch::kFloat32;
+    // Transforms of a table whose rows have gradients act on the rows that a batch reads.
+    bool direct = (parameter.transforms.empty() || parameter.row_gradient) &&
+                  parameter.fused == nullptr && type == torch::kFloat32;
     if (direct) {
       parameter.effective = parameter.latent;
       continue;

@@ -52,12 +52,14 @@ nn::Json to_json(const StageResult& r) {
                    {"quantized", r.quantized},
                    {"notes", r.notes},
                    {"exports", nn::Json::array()}};
+  if (!r.embeddings.empty()) json["embeddings"] = r.embeddings;
   if (!r.numbers.is_null()) json["numbers"] = r.numbers;
   for (const exports::Report& e : r.exports)
     json["exports"].push_back({{"format", e.format},
                                {"folder", e.folder.string()},
                                {"bytes", e.bytes},
                                {"weight_bytes", e.weight_bytes},
+                               {"zstd_bytes", e.zstd_bytes},
                                {"largest_difference", e.largest_difference},
                                {"scale", e.scale},
                                {"rows", e.rows},
@@ -96,6 +98,7 @@ StageResult stage_from_json(const nn::Json& json) {
               json.at("encoder_linear_zeros")};
   r.bytes = json.at("bytes");
   r.quantized = json.at("quantized");
+  r.embeddings = json.value("embeddings", "");
   r.notes = json.at("notes").get<std::vector<std::string>>();
   if (json.contains("numbers")) r.numbers = json.at("numbers");
   for (const nn::Json& e : json.at("exports")) {
@@ -104,6 +107,7 @@ StageResult stage_from_json(const nn::Json& json) {
     report.folder = e.at("folder").get<std::string>();
     report.bytes = e.at("bytes");
     report.weight_bytes = e.at("weight_bytes");
+    report.zstd_bytes = e.value("zstd_bytes", int64_t{0});
     report.largest_difference = e.at("largest_difference");
     report.scale = e.at("scale");
     report.rows = e.at("rows");

@@ -32,11 +32,12 @@ Table stage_table(const std::vector<StageResult>& stages) {
 }
 
 Table export_table(const std::vector<StageResult>& stages) {
-  Table table({"export", "format", "weights on disk", "all files", "largest logit difference",
-               "rows", "metric", "re-read"});
+  Table table({"export", "format", "weights on disk", "under zstd", "all files",
+               "largest logit difference", "rows", "metric", "re-read"});
   for (const StageResult& stage : stages)
     for (const exports::Report& report : stage.exports)
       table.row({stage.name, report.format, human_bytes(static_cast<double>(report.weight_bytes)),
+                 report.zstd_bytes > 0 ? human_bytes(static_cast<double>(report.zstd_bytes)) : "-",
                  human_bytes(static_cast<double>(report.bytes)), str(report.largest_difference),
                  str(report.rows), title(report.ours) + " " + fixed(report.ours.value, 4),
                  title(report.reread) + " " + fixed(report.reread.value, 4)});
@@ -73,7 +74,9 @@ std::string size_text(const std::vector<StageResult>& stages) {
                         static_cast<double>(std::max<int64_t>(report.weight_bytes, 1)),
                     1),
               "x)");
-  return text + ". Embeddings stay dense float32.\n";
+  return text + (last->embeddings.empty()
+                     ? ". Embeddings stay dense float32.\n"
+                     : str(". Embeddings are ", last->embeddings, ", not counted above.\n"));
 }
 
 std::string body(const RunResult& result, bool markdown) {

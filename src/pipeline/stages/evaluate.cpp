@@ -75,7 +75,9 @@ class EvaluateStage : public StageKind {
     exports::LoadedModel loaded = exports::load(folder);
     StageResult result;
     result.census = nn::census(*loaded.model);
-    result.quantized = !loaded.scheme.is_null();
+    const exports::Quantised integers = exports::quantised_in(loaded.scheme);
+    result.quantized = integers.weights || integers.activations;
+    result.embeddings = exports::embeddings_text(loaded.scheme);
     result.bytes = static_cast<int64_t>(weight_bytes(folder));
     score_model(bench, loaded,
                 {options_.data,

@@ -30,6 +30,7 @@ struct ExportOptions {
   recipe::DataReference data;   // compared on; default: the data of the stage that made the model
   int64_t rows = 256;           // rows compared
   double tolerance = 1e-4;      // of the logits, relative to the largest
+  std::string rest = "float32";  // of tensors that are no integers: float32 | bf16 | float16
 
   static const recipe::Options<ExportOptions>& options() {
     static const auto description =
@@ -40,6 +41,10 @@ struct ExportOptions {
             .one_of(exports::formats())
             .field("base", &ExportOptions::base,
                    "model that readers of a delta have already: a folder, or an earlier stage")
+            .field("rest", &ExportOptions::rest,
+                   "type of all tensors that the quantization leaves: embeddings, pooler, "
+                   "classifier, norms, biases")
+            .one_of(exports::rest_names())
             .field("data", &ExportOptions::data,
                    "data set to compare on; default: the one that the model's stage used")
             .field("rows", &ExportOptions::rows, "rows compared")
@@ -49,6 +54,10 @@ struct ExportOptions {
             .above(0)
             .check(
                 [](const ExportOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
+                  for (const std::string& format : o.formats)
+                    if (o.rest != "float32" && is_known(format) && exports::needs_base(format))
+                      problems.add(mark, "the format " + format + " holds tensors as they are",
+                                   "leave `rest` out, or export another format");
                   for (const std::string& format : o.formats)
                     if (o.base.empty() && is_known(format) && exports::needs_base(format))
                       problems.add(mark, "the format " + format + " needs a `base`",
@@ -95,7 +104,9 @@ class ExportStage : public StageKind {
     exports::LoadedModel loaded = exports::load(folder);
     StageResult result;
     result.census = nn::census(*loaded.model);
-    result.quantized = !loaded.scheme.is_null();
+    const exports::Quantised integers = exports::quantised_in(loaded.scheme);
+    result.quantized = integers.weights || integers.activations;
+    result.embeddings = exports::embeddings_text(loaded.scheme);
     const data::Split* check = split_of(bench, folder);
     for (const std::string& format : options_.formats) {
       bench.work.check_stop("the export '" + bench.name() + "' was complete");
@@ -142,7 +153,8 @@ class ExportStage : public StageKind {
              const std::filesystem::path& folder, const data::Split* check,
              StageResult& result) const {
     exports::Report report = exports::write(format, model, folder, bench.folder / format, check,
-                                            bench.provenance, options_.tolerance, base_of(bench));
+                                            bench.provenance, options_.tolerance, base_of(bench),
+                                            exports::rest_type(options_.rest));
     log::info(str(bench.name(), ": ", format, "  ",
                   human_bytes(static_cast<double>(report.weight_bytes)),
                   " of weights on disk, re-read: largest logit difference ",

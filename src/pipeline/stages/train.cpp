@@ -144,7 +144,9 @@ StageResult TrainStage::run(Bench& bench) const {
   result.notes = prepared.notes;
   for (const std::string& score : prepared.teacher_scores) result.notes.push_back(score);
   result.notes.insert(result.notes.end(), trained.notes.begin(), trained.notes.end());
-  result.quantized = !trained.scheme.is_null();
+  const exports::Quantised integers = exports::quantised_in(trained.scheme);
+  result.quantized = integers.weights || integers.activations;
+  result.embeddings = exports::embeddings_text(trained.scheme);
   result.census = nn::census(*prepared.student);
   for (const std::string& edit : prepared.student->history()) result.notes.push_back(edit);
   exports::LoadedModel finished = exports::with_scheme(std::move(prepared.student), trained.scheme);

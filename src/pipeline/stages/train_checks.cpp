@@ -47,8 +47,8 @@ void check_use_of_teachers(const train::TrainOptions& options, recipe::Problems&
 exports::Quantised quantised_by(const train::TrainOptions& options) {
   if (!options.quantization) return {};
   const constraint::QuantizationOptions& asked = *options.quantization;
-  return {asked.weights != "none", asked.activations != "none", asked.activations == "uint8",
-          asked.outputs != "none"};
+  return {asked.weights != "none", asked.activations != "none", asked.embeddings != "none",
+          asked.activations == "uint8", asked.outputs != "none"};
 }
 
 // What changes the texts may need tokens that a tokenizer, or the embedding, lacks.

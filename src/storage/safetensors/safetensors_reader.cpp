@@ -6,7 +6,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/storage/safetensors.h"
-#include "safetensors/safetensors_json.h"
+#include "safetensors/layout.h"
 
 namespace compress::storage {
 
@@ -20,25 +20,24 @@ constexpr uint64_t longest_header = 100'000'000;
 constexpr const char* damaged_hint = "the file is damaged or incomplete; fetch it again";
 
 // The header's text; what follows it in the file is data.
-std::string_view header_text(const MappedFile& map) {
-  std::string file = map.path().string();
-  if (map.size() < 8)
+std::string_view header_text(std::string_view bytes, const std::string& file) {
+  if (bytes.size() < 8)
     throw Error(ErrorKind::model, "is too short for a safetensors file", file, damaged_hint);
   uint64_t length = 0;
-  std::memcpy(&length, map.data(), 8);
+  std::memcpy(&length, bytes.data(), 8);
   if (length > longest_header)
     throw Error(ErrorKind::model,
                 str("its header claims ", length, " bytes, over the format's 100 MB"), file,
                 "is this a safetensors file?");
-  if (length > map.size() - 8)
+  if (length > bytes.size() - 8)
     throw Error(ErrorKind::model,
                 str("its header claims ", length, " bytes, beyond the end of the file"), file,
                 damaged_hint);
-  return {map.data() + 8, length};
+  return bytes.substr(8, length);
 }
 
-// Sorts the entries by offset and checks that they cover `size` bytes without hole or overlap, each
-// with the bytes that its type and shape ask for.
+}  // namespace
+
 void check_layout(std::vector<HeaderEntry>& entries, uint64_t size, const std::string& file) {
   std::sort(entries.begin(), entries.end(), [](const HeaderEntry& a, const HeaderEntry& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
@@ -66,6 +65,16 @@ void check_layout(std::vector<HeaderEntry>& entries, uint64_t size, const std::s
                 damaged_hint);
 }
 
+Layout layout_of(std::string_view bytes, const std::string& file) {
+  const std::string_view text = header_text(bytes, file);
+  Header header = parse_header(text, file);
+  const std::string_view data = bytes.substr(8 + text.size());
+  check_layout(header.entries, data.size(), file);
+  return {text, data, std::move(header.entries), std::move(header.metadata)};
+}
+
+namespace {
+
 // The file that stands for the whole model.
 fs::path entry_file(const fs::path& path) {
   std::error_code code;  // a path that cannot be looked at is reported when it is opened
@@ -92,15 +101,12 @@ void SafetensorsReader::add_file(const fs::path& file) {
   maps_.push_back(std::make_unique<MappedFile>(file));
   const MappedFile& map = *maps_.back();
   refuse_stand_in({map.data(), map.size()}, file.string());
-  std::string_view text = header_text(map);
-  Header header = parse_header(text, file.string());
-  const char* data = text.data() + text.size();
-  check_layout(header.entries, map.size() - 8 - text.size(), file.string());
-  tensors_.reserve(tensors_.size() + header.entries.size());
-  for (HeaderEntry& entry : header.entries)
+  Layout layout = layout_of({map.data(), map.size()}, file.string());
+  tensors_.reserve(tensors_.size() + layout.entries.size());
+  for (HeaderEntry& entry : layout.entries)
     tensors_.push_back({std::move(entry.info.name), entry.info.dtype, std::move(entry.info.shape),
-                        data + entry.begin, entry.end - entry.begin});
-  metadata_.merge(header.metadata);
+                        layout.data.data() + entry.begin, entry.end - entry.begin});
+  metadata_.merge(layout.metadata);
 }
 
 }  // namespace compress::storage

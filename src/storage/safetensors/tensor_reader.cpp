@@ -6,6 +6,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/storage/packed.h"
 #include "compress/storage/safetensors.h"
 #include "compress/storage/torch_file.h"
 #include "safetensors/safetensors_json.h"
@@ -95,7 +96,7 @@ std::unique_ptr<TensorReader> open_tensors(const fs::path& path) {
   if (fs::is_directory(path, code)) {
     entry.clear();
     for (const char* name : {"model.safetensors", "model.safetensors.index.json",
-                             "pytorch_model.bin", "pytorch_model.bin.index.json"})
+                             "pytorch_model.bin", "pytorch_model.bin.index.json", packed_name})
       if (entry.empty() && fs::exists(path / name, code)) entry = path / name;
     if (entry.empty())
       throw Error(ErrorKind::model, "the folder has no model.safetensors and no pytorch_model.bin",
@@ -105,6 +106,8 @@ std::unique_ptr<TensorReader> open_tensors(const fs::path& path) {
   std::string name = entry.string();
   if (ends_with(name, ".index.json") ? ends_with(name, ".bin.index.json") : is_torch_file(entry))
     return std::make_unique<TorchReader>(entry);
+  if (!ends_with(name, ".index.json") && is_packed(entry))
+    return std::make_unique<PackedReader>(entry);
   return std::make_unique<SafetensorsReader>(entry);
 }
 

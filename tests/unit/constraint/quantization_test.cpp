@@ -351,6 +351,145 @@ TEST(Scheme, FilesThatDoNotFitAreRefused) {
               HasSubstr("which the model has not"));
 }
 
+// A model whose family has the tables of BERT.
+struct WithTables : TinyModel {
+  explicit WithTables(int64_t width = 6) {
+    config_.family = "bert";
+    add(torch::randn({8, 6}));
+    for (const auto& [name, rows] : std::initializer_list<std::pair<const char*, int64_t>>{
+             {"word_embeddings", 20}, {"position_embeddings", 9}, {"token_type_embeddings", 2}})
+      add(std::string("embeddings.") + name + ".weight", nn::Role::embedding,
+          torch::randn({rows, width}))
+          .row_gradient = true;
+  }
+  nn::Parameter& table(const char* name = "word_embeddings") {
+    return *params_.find(std::string("embeddings.") + name + ".weight");
+  }
+  void bind(Constraint& constraint) {
+    constraint.bind({.student = config_,
+                     .weights = params_,
+                     .helpers = helpers_,
+                     .length = {0, 100, 10},
+                     .precision = nn::Precision::float32});
+  }
+  nn::ParamTable helpers_;
+};
+
+TEST(QuantizeTable, FourBitsInGroups) {
+  // Two groups of three: 3.75 / 7.5 is a step of 0.5; a group of zeros stays one.
+  torch::Tensor rows = torch::tensor({{3.75f, -0.25f, 0.75f, 0.f, -0.f, 0.f},
+                                      {-7.5f, 1.5f, 2.5f, 15.f, -15.f, 1.f}});
+  const QuantizedWeight q = quantize_table(rows, {4, 3});
+  EXPECT_THAT(integers(q.values), ElementsAre(7, 0, 2, 0, 0, 0, -8, 2, 2, 7, -8, 0));
+  EXPECT_EQ(q.scale.sizes(), (std::vector<int64_t>{2, 2}));
+  EXPECT_THAT(values(q.scale), ElementsAre(0.5f, 0x1p-23f, 1.f, 2.f));
+  fake_quantize_table(rows, {4, 3});
+  EXPECT_THAT(values(rows), ElementsAre(3.5f, 0, 1, 0, 0, 0, -8, 2, 2, 14, -16, 0));
+  EXPECT_FALSE(rows.signbit()[0].any().item<bool>());
+  EXPECT_THAT(error_of(ErrorKind::internal, [&] { fake_quantize_table(rows, {4, 4}); }),
+              HasSubstr("groups"));
+  rows[0][1] = NAN;
+  EXPECT_THAT(error_of(ErrorKind::diverged, [&] { quantize_table(rows, {4, 3}); }),
+              HasSubstr("not finite"));
+}
+
+TEST(QuantizeTable, ARowIsAFunctionOfItselfAlone) {
+  torch::manual_seed(5);
+  const torch::Tensor table = torch::randn({30, 24});
+  const torch::Tensor ids = torch::tensor({3, 29, 3, 0});
+  for (const RowGrid& grid : {RowGrid{8, 0}, RowGrid{4, 8}}) {
+    torch::Tensor whole = table.clone(), some = table.index_select(0, ids);
+    fake_quantize_table(whole, grid);
+    fake_quantize_table(some, grid);
+    EXPECT_TRUE(torch::equal(some, whole.index_select(0, ids)));
+    const QuantizedWeight q = quantize_table(table, grid);
+    const torch::Tensor exported = q.values.to(torch::kFloat32).view({30, q.scale.size(1), -1}) *
+                                   q.scale.unsqueeze(2);
+    EXPECT_TRUE(torch::equal(exported.view({30, 24}), whole));
+  }
+}
+
+TEST(Quantization, HoldsTheTablesOfTheModel) {
+  WithTables model;
+  auto constraint = quantizer("{embeddings: int8, start: 20 steps, exclude: ['*token_type*']}");
+  model.bind(*constraint);
+  std::vector<std::string> held;
+  for (const Match& match : constraint->matches()) held.push_back(match.tensor + ": " + match.what);
+  EXPECT_THAT(held, ElementsAre(HasSubstr("int8 per channel"),
+                                "embeddings.word_embeddings.weight: int8 per row",
+                                "embeddings.position_embeddings.weight: int8 per row"));
+  EXPECT_THAT(constraint->report(), HasSubstr("174 values of 2 embeddings int8 per row"));
+  // Not before the start; then each row by itself, and nothing of the table that nobody reads.
+  nn::Parameter& table = model.table();
+  torch::Tensor rows = table.latent.detach().slice(0, 4, 6).clone();
+  table.transforms.at(0)->forward(table, rows);
+  EXPECT_TRUE(torch::equal(rows, table.latent.detach().slice(0, 4, 6)));
+  EXPECT_TRUE(constraint->export_scheme().is_null());
+  constraint->before_update(at_step(20));
+  table.transforms.at(0)->forward(table, rows);
+  const torch::Tensor whole = dequantize_weight(quantize_table(table.latent, {}));
+  EXPECT_TRUE(torch::equal(rows, whole.slice(0, 4, 6)));
+  model.params().refresh(nn::Precision::float32);
+  EXPECT_TRUE(table.effective.is_same(table.latent));
+  EXPECT_TRUE(model.table("token_type_embeddings").transforms.empty());
+}
+
+TEST(Scheme, BringsBackTables) {
+  for (const char* text : {"{embeddings: int8}", "{embeddings: int4, embedding_group: 3}",
+                           "{weights: none, activations: none, embeddings: int4, "
+                           "embedding_group: 2}"}) {
+    WithTables model;
+    auto trained = quantizer(text);
+    model.bind(*trained);
+    trained->before_update(at_step(0));
+    const nn::Json scheme = trained->export_scheme();
+    EXPECT_EQ(scheme["embeddings"]["tables"].size(), 3u);
+    const torch::Tensor before = model.table().latent.detach().clone();
+    torch::Tensor expected = before.clone();
+    model.table().transforms.at(0)->forward(model.table(), expected);
+    for (nn::Parameter& parameter : model.params().list()) parameter.transforms.clear();
+    auto loaded = from_scheme(nn::Json::parse(scheme.dump()), "quantization.json");
+    model.bind(*loaded);
+    model.table().row_gradient = false;  // all of it, as an export asks
+    model.params().refresh(nn::Precision::float32);
+    EXPECT_TRUE(torch::equal(model.table().effective, expected)) << text;
+    EXPECT_TRUE(torch::equal(model.table().latent, before));
+    EXPECT_EQ(loaded->export_scheme(), scheme);
+  }
+}
+
+TEST(Scheme, TablesThatDoNotFitAreRefused) {
+  WithTables first;
+  auto trained = quantizer("{embeddings: int4, embedding_group: 3}");
+  first.bind(*trained);
+  trained->before_update(at_step(0));
+  const nn::Json good = trained->export_scheme();
+  auto refused = [&](const std::function<void(nn::Json&)>& spoil) {
+    nn::Json bad = good;
+    spoil(bad["embeddings"]);
+    WithTables model;
+    return error_of(ErrorKind::model, [&] { model.bind(*from_scheme(bad, "q.json")); });
+  };
+  EXPECT_THAT(refused([](auto& e) { e = 1; }), HasSubstr("not a map"));
+  EXPECT_THAT(refused([](auto& e) { e["num_bits"] = 2; }), HasSubstr("neither 8 bits"));
+  EXPECT_THAT(refused([](auto& e) { e["group_size"] = 0; }), HasSubstr("group_size"));
+  EXPECT_THAT(refused([](auto& e) { e["group_size"] = 4; }), HasSubstr("another width"));
+  EXPECT_THAT(refused([](auto& e) { e["tables"] = nn::Json::array(); }), HasSubstr("tables"));
+  EXPECT_THAT(refused([](auto& e) { e["tables"][0] = module; }), HasSubstr("which the model"));
+}
+
+TEST(Quantization, WrongTables) {
+  auto refused = [](const std::string& text) {
+    WithTables model(10);
+    return error_of(ErrorKind::recipe, [&] { model.bind(*quantizer(text)); });
+  };
+  EXPECT_THAT(refused("{embeddings: int4}"), HasSubstr("embedding_group: 10"));
+  EXPECT_THAT(refused("{embeddings: int4, embedding_group: 4}"), HasSubstr("embedding_group: 2"));
+  EXPECT_THAT(refused("{embeddings: int8, exclude: ['embeddings.*']}"), HasSubstr("no embedding"));
+  EXPECT_THAT(refused("{embeddings: int8, exclude: ['embedings.*']}"), HasSubstr("matches no"));
+  EXPECT_THAT(refused("{embeddings: int2}"), HasSubstr("int8"));
+}
+
 TEST(Quantization, WrongOptions) {
   auto refused = [](const std::string& text) {
     return error_of(ErrorKind::recipe, [&] { quantizer(text); });

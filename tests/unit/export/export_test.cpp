@@ -1,6 +1,7 @@
 #include "compress/export/export.h"
 
 #include "compress/constraint/quantize.h"
+#include "compress/storage/safetensors.h"
 #include "unit/checkpoint/tiny.h"
 
 namespace compress {
@@ -232,6 +233,146 @@ INSTANTIATE_TEST_SUITE_P(Schemes, Reread,
                            return std::string(test.param.first) +
                                   (test.param.second ? "Dynamic" : "Static");
                          });
+
+// The tables of the tiny BERT.
+nn::Json with_tables(nn::Json how, int bits) {
+  how["embeddings"] = {{"num_bits", bits}, {"strategy", bits == 8 ? "channel" : "group"}};
+  if (bits == 4) how["embeddings"]["group_size"] = 4;
+  for (const char* table : {"word_embeddings", "position_embeddings", "token_type_embeddings"})
+    how["embeddings"]["tables"].push_back(std::string("embeddings.") + table);
+  return how;
+}
+const std::string words = "embeddings.word_embeddings.weight";
+
+TEST_F(Export, Int8EmbeddingsAreAGroupOfTheirOwn) {
+  exports::LoadedModel model = quantised(with_tables(scheme(), 8));
+  data::Split check = split();
+  exports::Report report =
+      exports::write("compressed-tensors", model, source(), root_ / "out", &check, nullptr);
+  EXPECT_EQ(report.largest_difference, 0);
+  storage::SafetensorsReader reader(root_ / "out" / "model.safetensors");
+  const auto expected = constraint::quantize_table(tiny::tensors().at(words), {});
+  EXPECT_TRUE(torch::equal(checkpoint::view(reader.at("bert." + words)), expected.values));
+  EXPECT_TRUE(torch::equal(checkpoint::view(reader.at("bert." + words + "_scale")), expected.scale));
+  const nn::Json block =
+      checkpoint::read_json(root_ / "out" / "config.json").at("quantization_config");
+  EXPECT_EQ(block.at("format"), "int-quantized");
+  EXPECT_EQ(block.at("config_groups").at("group_1").at("targets"),
+            (nn::Json{"re:.*word_embeddings$", "re:.*position_embeddings$",
+                      "re:.*token_type_embeddings$"}));
+  EXPECT_TRUE(block.at("config_groups").at("group_1").at("input_activations").is_null());
+  exports::LoadedModel loaded = exports::load(root_ / "out");
+  EXPECT_EQ(exports::embeddings_text(loaded.scheme), "int8");
+  EXPECT_TRUE(torch::equal(logits(loaded), logits(model)));
+  exports::write("compressed-tensors", loaded, root_ / "out", root_ / "again", &check, nullptr);
+  EXPECT_EQ(read_file(root_ / "again" / "model.safetensors"),
+            read_file(root_ / "out" / "model.safetensors"));
+}
+
+TEST_F(Export, Int4EmbeddingsLieInWords) {
+  for (const bool alone : {false, true}) {
+    nn::Json how = with_tables(scheme(), 4);
+    if (alone) {
+      how["weights"] = how["activations"] = nullptr;
+      how["modules"] = nn::Json::array();
+    }
+    exports::LoadedModel model = quantised(how);
+    data::Split check = split();
+    const fs::path out = root_ / (alone ? "alone" : "both"), again = root_ / (alone ? "a2" : "b2");
+    exports::Report report =
+        exports::write("compressed-tensors", model, source(), out, &check, nullptr);
+    EXPECT_EQ(report.largest_difference, 0);
+    storage::SafetensorsReader reader(out / "model.safetensors");
+    const auto expected = constraint::quantize_table(tiny::tensors().at(words), {4, 4});
+    const torch::Tensor packed = checkpoint::view(reader.at("bert." + words + "_packed"));
+    EXPECT_EQ(packed.sizes(), (std::vector<int64_t>{40, 1}));
+    // The first of eight values lies in the lowest bits, each plus 8.
+    uint32_t word = 0;
+    for (int i = 0; i < 8; ++i)
+      word |= static_cast<uint32_t>(expected.values[3][i].item<int>() + 8) << (4 * i);
+    EXPECT_EQ(static_cast<uint32_t>(packed[3][0].item<int32_t>()), word);
+    EXPECT_EQ(reader.at("bert." + words + "_scale").shape, (std::vector<int64_t>{40, 2}));
+    const nn::Json block = checkpoint::read_json(out / "config.json").at("quantization_config");
+    EXPECT_EQ(block.at("format"), alone ? "pack-quantized" : "mixed-precision");
+    exports::LoadedModel loaded = exports::load(out);
+    EXPECT_EQ(exports::embeddings_text(loaded.scheme), "int4 in groups of 4");
+    EXPECT_TRUE(torch::equal(logits(loaded), logits(model)));
+    exports::write("compressed-tensors", loaded, out, again, &check, nullptr);
+    EXPECT_EQ(read_file(again / "model.safetensors"), read_file(out / "model.safetensors"));
+  }
+}
+
+TEST_F(Export, PackedWordsThatDoNotFitAreRefused) {
+  exports::LoadedModel model = quantised(with_tables(scheme(), 4));
+  exports::write("compressed-tensors", model, source(), root_ / "out", nullptr, nullptr);
+  const std::string file = read_file(root_ / "out" / "config.json");
+  auto refused = [&](const std::function<void(nn::Json&)>& spoil) {
+    nn::Json config = nn::Json::parse(file);
+    spoil(config["quantization_config"]["config_groups"]["group_1"]);
+    write_file(root_ / "out" / "config.json", config.dump());
+    return tiny::error_of(ErrorKind::model, [&] { exports::load(root_ / "out"); });
+  };
+  auto has = [](const std::string& text, const char* part) {
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  };
+  has(refused([](auto& g) { g["weights"]["group_size"] = 2; }), "does not fit its weight");
+  has(refused([](auto& g) { g["weights"]["group_size"] = "x"; }), "embeddings");
+  has(refused([](auto& g) { g["format"] = "int-quantized"; }), "embeddings");
+  has(refused([](auto& g) { g["weights"]["symmetric"] = false; }), "embeddings");
+  has(refused([](auto& g) { g["targets"] = {"re:.*word_embeddings$", "Linear"}; }), "num_bits");
+}
+
+TEST_F(Export, WhatIsNoIntegerIsRoundedWhereAsked) {
+  for (const char* format : {"huggingface", "compressed-tensors"}) {
+    exports::LoadedModel model = quantised(with_tables(scheme(), 8));
+    torch::Tensor before = logits(model);
+    data::Split check = split();
+    exports::Report report = exports::write(format, model, source(), root_ / format, &check,
+                                            nullptr, 1e-4, {}, torch::kBFloat16);
+    EXPECT_EQ(report.largest_difference, 0);
+    storage::SafetensorsReader reader(root_ / format / "model.safetensors");
+    EXPECT_EQ(reader.at("classifier.weight").dtype, storage::Dtype::bf16);
+    EXPECT_EQ(reader.at("bert.embeddings.LayerNorm.bias").dtype, storage::Dtype::bf16);
+    EXPECT_NE(reader.at("bert." + words).dtype, storage::Dtype::bf16);
+    EXPECT_NE(reader.at("bert." + matrix).dtype, storage::Dtype::bf16);
+    EXPECT_EQ(checkpoint::read_json(root_ / format / "config.json").at("dtype"), "float32");
+    EXPECT_TRUE(torch::equal(logits(model), before));  // as it was
+  }
+  exports::LoadedModel model = quantised(nullptr);
+  {
+    torch::NoGradGuard no_grad;
+    model.model->params().find("classifier.bias")->latent.fill_(1e6);
+  }
+  tiny::error_of(ErrorKind::recipe, [&] {
+    exports::write("huggingface", model, source(), root_ / "large", nullptr, nullptr, 1e-4, {},
+                   torch::kHalf);
+  });
+  EXPECT_EQ(model.model->params().find("classifier.bias")->latent[0].item<float>(), 1e6f);
+}
+
+TEST_F(Export, PackedHoldsWhatTheOtherFormatsDo) {
+  for (const bool integers : {true, false}) {
+    exports::LoadedModel model = quantised(integers ? with_tables(scheme(), 8) : nn::Json());
+    {
+      torch::NoGradGuard no_grad;
+      model.model->params().find(matrix)->latent.slice(0, 0, 12).zero_();
+    }
+    const fs::path out = root_ / (integers ? "int8" : "dense");
+    data::Split check = split();
+    exports::Report report = exports::write("packed", model, source(), out, &check, nullptr);
+    EXPECT_EQ(report.largest_difference, 0);
+    EXPECT_FALSE(fs::exists(out / "model.safetensors"));
+    EXPECT_EQ(report.weight_bytes, static_cast<int64_t>(fs::file_size(out / "model.packed")));
+    exports::LoadedModel loaded = exports::load(out);
+    EXPECT_TRUE(torch::equal(logits(loaded), logits(model)));
+    EXPECT_TRUE(checkpoint::has_weights(out));
+    const exports::Report other =
+        exports::write(integers ? "compressed-tensors" : "huggingface", loaded, out,
+                       root_ / (integers ? "i2" : "d2"), &check, nullptr);
+    EXPECT_GT(other.zstd_bytes, 0);
+    EXPECT_LT(report.weight_bytes, other.weight_bytes);
+  }
+}
 
 TEST_F(Export, ActivationsAreQuantisedWhenReadBack) {
   exports::LoadedModel model = quantised(scheme());

@@ -86,6 +86,49 @@ TEST(Embeddings, GradientsGoToTouchedRows) {
   EXPECT_TRUE(near(t.word->latent.grad(), expected(t.word, batch.token_ids, 1)));
 }
 
+// Rounds to whole numbers and counts the rows that it saw.
+struct Whole final : WeightTransform {
+  int64_t rows = 0;
+  void forward(Parameter&, Tensor& weight) override {
+    rows += weight.size(0);
+    weight.mul_(4).round_();
+  }
+  void backward(const Parameter&, Tensor&) override {}
+};
+
+TEST(Embeddings, TransformsActOnTheRowsThatAreRead) {
+  Tables t;
+  Whole whole;
+  t.word->transforms.push_back(&whole);
+  const data::Batch batch = random_batch({5, 9});
+  const Embeddings embeddings{.word = t.word, .position = t.position, .scale = 3};
+  t.table.refresh(Precision::float32);
+  EXPECT_EQ(whole.rows, 0);
+  EXPECT_TRUE(t.word->effective.is_same(t.word->latent));
+  const Tensor upstream = torch::randn({14, 12});
+  const Tensor out = embeddings(batch, 14);
+  EXPECT_EQ(whole.rows, 14);
+  const Tensor rounded = (rows_of(t.word, batch.token_ids) * 4).round();
+  EXPECT_TRUE(torch::equal(out.detach(), rounded * 3 + rows_of(t.position, batch.positions)));
+  (out * upstream).sum().backward();
+  const Tensor expected =
+      torch::zeros_like(t.word->latent.detach()).index_add(0, batch.token_ids, upstream * 3);
+  EXPECT_TRUE(torch::equal(t.word->latent.grad(), expected));
+  // A table that is there as a whole, as that of a tied output layer, is computed once; what the
+  // output layer leaves and what the rows leave are one gradient.
+  t.table.clear_gradients();
+  t.word->row_gradient = false;
+  t.table.refresh(Precision::float32);
+  EXPECT_EQ(whole.rows, 14 + 50);
+  const Tensor again = embeddings(batch, 14);
+  EXPECT_EQ(whole.rows, 14 + 50);
+  EXPECT_TRUE(torch::equal(again.detach(), out.detach()));
+  ((again * upstream).sum() + (t.word->effective * 2).sum()).backward();
+  t.table.collect_gradients(false);
+  EXPECT_LT((t.word->latent.grad() - (expected + 2)).abs().max().item<float>(), 1e-5f);
+  EXPECT_FALSE(t.word->effective.grad().defined());
+}
+
 TEST(FusedLinear, WithoutABias) {
   ParamTable table;
   torch::manual_seed(2);

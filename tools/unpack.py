@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Makes an ordinary model folder of one that `compress` exported as `packed`.
+
+    tools/unpack.py FOLDER OUT
+
+model.packed becomes model.safetensors, byte for byte what it was made of; everything else is
+copied. Needs numpy and zstandard, or instead of the latter the system's libzstd.
+"""
+
+import ctypes
+import ctypes.util
+import json
+import math
+import pathlib
+import shutil
+import struct
+import sys
+
+import numpy as np
+
+MAGIC = b"CMPRPACK"
+LARGEST_DIRECTORY = 100_000_000
+SIZES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1,
+         "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+
+
+class Damaged(Exception):
+    pass
+
+
+def need(good, what):
+    if not good:
+        raise Damaged(what)
+
+
+def libzstd():
+    """zstd_unpack(frame, size or None) by the system's library."""
+    name = ctypes.util.find_library("zstd")
+    need(name, "neither the Python package zstandard nor libzstd is installed")
+    library = ctypes.CDLL(name)
+    library.ZSTD_getFrameContentSize.restype = ctypes.c_ulonglong
+    library.ZSTD_getFrameContentSize.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+    library.ZSTD_decompress.restype = ctypes.c_size_t
+    library.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p,
+                                        ctypes.c_size_t]
+
+    def unpack(frame, size):
+        claim = library.ZSTD_getFrameContentSize(frame, len(frame))
+        need(claim == size if size is not None else claim <= LARGEST_DIRECTORY,
+             "a zstd frame is damaged or of another size")
+        out = ctypes.create_string_buffer(max(claim, 1))
+        found = library.ZSTD_decompress(out, claim, frame, len(frame))
+        need(found == claim, "a zstd frame is damaged")
+        return out.raw[:claim]
+
+    return unpack
+
+
+def python_zstd():
+    import zstandard
+
+    def unpack(frame, size):
+        claim = zstandard.frame_content_size(frame)
+        need(claim == size if size is not None else 0 <= claim <= LARGEST_DIRECTORY,
+             "a zstd frame is damaged or of another size")
+        return zstandard.ZstdDecompressor().decompress(frame)
+
+    return unpack
+
+
+def decode(coding, parts, total, size):
+    """The bytes of one tensor of `total` bytes, elements of `size` bytes."""
+    def from_planes(planes):
+        return np.frombuffer(planes, np.uint8).reshape(size, -1).T.copy()
+
+    if coding == "plain":
+        need(len(parts) == 1 and len(parts[0]) == total, "a tensor is of another size")
+        return parts[0]
+    if coding == "planes":
+        need(len(parts) == 1 and len(parts[0]) == total, "a tensor is of another size")
+        return from_planes(parts[0]).tobytes()
+    need(coding == "mask", f"unknown coding {coding!r}")
+    count = total // size
+    need(len(parts) == 2 and len(parts[0]) == (count + 7) // 8, "a mask is of another size")
+    bits = np.unpackbits(np.frombuffer(parts[0], np.uint8), bitorder="little")
+    need(not bits[count:].any() and int(bits.sum()) * size == len(parts[1]),
+         "a mask does not fit what it masks")
+    out = np.zeros((count, size), np.uint8)
+    out[bits[:count].astype(bool)] = from_planes(parts[1])
+    return out.tobytes()
+
+
+def unpack(packed):
+    """Bytes of the packed file -> bytes of the safetensors file."""
+    try:
+        zstd = python_zstd()
+    except ImportError:
+        zstd = libzstd()
+    need(packed[:8] == MAGIC and len(packed) >= 16, "is no packed model")
+    at = 16 + struct.unpack("<Q", packed[8:16])[0]
+    need(at <= len(packed), "ends inside its directory")
+    directory = json.loads(zstd(packed[16:at], None))
+    need(directory["version"] == 1, "is of a later version")
+    header = directory["header"].encode()
+    tensors = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
+    tensors.sort(key=lambda entry: entry["data_offsets"])
+    need(len(tensors) == len(directory["tensors"]), "has another number of tensors")
+    out = [struct.pack("<Q", len(header)), header]
+    end = 0
+    for entry, (coding, sizes) in zip(tensors, directory["tensors"], strict=True):
+        begin, total = entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0]
+        size = SIZES[entry["dtype"]]
+        need(begin == end and total >= 0 and total == size * math.prod(entry["shape"]),
+             "a tensor's offsets do not hold its shape")
+        end += total
+        parts = []
+        for whole, stored in sizes:
+            need(0 <= stored <= len(packed) - at and 0 <= whole <= total, "a part is too long")
+            parts.append(zstd(packed[at:at + stored], whole))
+            at += stored
+        out.append(decode(coding, parts, total, size))
+    need(at == len(packed), "bytes follow the last tensor")
+    return b"".join(out)
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    source, target = map(pathlib.Path, sys.argv[1:])
+    try:
+        weights = unpack((source / "model.packed").read_bytes())
+    except (Damaged, KeyError, TypeError, ValueError, OSError) as error:
+        sys.exit(f"{source / 'model.packed'}: {error}")
+    target.mkdir(parents=True)  # a folder that is there already is left alone
+    for path in source.iterdir():
+        if path.name == "model.packed":
+            continue
+        (shutil.copytree if path.is_dir() else shutil.copy2)(path, target / path.name)
+    (target / "model.safetensors").write_bytes(weights)
+
+
+if __name__ == "__main__":
+    main()
