@@ -12,6 +12,7 @@ struct AttentionOptions {
   std::string stack = "both";
   std::string layers = "uniform";
   LayerMap map;
+  int64_t padded_to = 0;
   recipe::Ramp weight = 1;
   std::optional<recipe::Reference> teacher;
 
@@ -23,11 +24,15 @@ struct AttentionOptions {
             .one_of({"encoder", "decoder", "both"})
             .field("layers", &AttentionOptions::layers,
                    "teacher layers that the student's layers follow, as in hidden_states")
-            .one_of({"uniform", "last", "skip"})
+            .one_of({"uniform", "even", "first", "last", "skip"})
             .field("map", &AttentionOptions::map,
                    "instead of `layers`: the teacher's layer for the student's layer 1, 2, ..., or "
                    "for some layers of the student alone ({4: 12}); holds for each stack")
             .at_least(1)
+            .field("padded_to", &AttentionOptions::padded_to,
+                   "counts rows as if padded to so many tokens with scores of 0: the mean is over "
+                   "heads and padded_to^2 pairs; 0: over the pairs of a row's own tokens")
+            .at_least(0)
             .field("weight", &AttentionOptions::weight, weight_doc)
             .at_least(0)
             .field("teacher", &AttentionOptions::teacher, teacher_doc);
@@ -94,8 +99,8 @@ class Attention final : public Objective {
   }
 
   // The distance of each row: the mean over heads and pairs of tokens that see each other.
-  static torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher,
-                                const data::Batch& batch, bool causal) {
+  torch::Tensor distance(const torch::Tensor& student, const torch::Tensor& teacher,
+                         const data::Batch& batch, bool causal) const {
     const torch::Tensor lengths =
         batch.offsets.narrow(0, 1, batch.rows()) - batch.offsets.narrow(0, 0, batch.rows());
     const torch::Tensor places = torch::arange(batch.longest, lengths.options());
@@ -104,9 +109,22 @@ class Attention final : public Objective {
     if (causal) seen = seen.logical_and(places.unsqueeze(0).le(places.unsqueeze(1)));
     const torch::Tensor squares =
         (student - teacher).masked_fill(seen.logical_not().unsqueeze(1), 0).square();
-    const torch::Tensor counts =
-        seen.sum({1, 2}).to(torch::kFloat) * static_cast<double>(student.size(1));
-    return squares.sum({1, 2, 3}) / counts;
+    const torch::Tensor sums = squares.sum({1, 2, 3});
+    const auto heads = static_cast<double>(student.size(1));
+    if (options_.padded_to == 0) return sums / (seen.sum({1, 2}).to(torch::kFloat) * heads);
+    check_lengths(batch);
+    const auto length = static_cast<double>(options_.padded_to);
+    return sums / (heads * length * length);
+  }
+
+  void check_lengths(const data::Batch& batch) const {
+    for (size_t row = 0; row < batch.example_ids.size(); ++row)
+      if (const int64_t length = batch.row_offsets[row + 1] - batch.row_offsets[row];
+          length > options_.padded_to)
+        throw Error(
+            ErrorKind::data,
+            str("a row of ", length, " tokens is longer than padded_to: ", options_.padded_to),
+            mark_.text(), "give padded_to the data set's max_length");
   }
 
   AttentionOptions options_;
@@ -127,8 +145,9 @@ void add_attention(ObjectiveRegistry& registry) {
           "Jiao et al. 2020 (TinyBERT), arXiv 1909.10351, equation 7",
           "Needs a teacher with as many heads; widths may differ. Only the paired layers' scores "
           "are kept. The mean is over the l^2 pairs of a row's own tokens (of a decoder over "
-          "those that it sees), so padding does not dilute it: TinyBERT's published code counts "
-          "the padding too. Scores of prefixes do not count. Scores cannot be cached. Where scores "
+          "those that it sees), so padding does not dilute it; TinyBERT's published code counts "
+          "the padding too, with scores of 0, as padded_to does (but for the queries of padding). "
+          "Scores of prefixes do not count. Scores cannot be cached. Where scores "
           "are kept, attention draws its dropout for each micro-batch and process by itself, so an "
           "update that is cut otherwise has other draws."),
       [](const recipe::Component& component) {

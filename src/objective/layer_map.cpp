@@ -88,8 +88,14 @@ class Stack {
              "give the teacher layers with map");
     // PKD leaves the last layer to the logits' term.
     const int64_t last = pairing_.layers == "skip" ? ours_ - 1 : ours_;
+    if (pairing_.layers == "even" && theirs_ % ours_ != 0)
+      refuse(str("layers: even needs a teacher with a multiple of the student's layers, but the "
+                 "student has ",
+                 ours_, " and the teacher ", theirs_),
+             "use layers: uniform, or map");
     for (int64_t layer = 1; layer <= last; ++layer) {
       int64_t source = layer * theirs_ / ours_;
+      if (pairing_.layers == "first") source = layer;
       if (pairing_.layers == "last") source = theirs_ - ours_ + layer;
       if (pairing_.layers == "skip") source = layer * (theirs_ / ours_);
       pairs_.push_back({layer, source});

@@ -14,6 +14,7 @@ using nn::HeadKind;
 struct SoftLabelsOptions {
   recipe::Ramp temperature = 1;
   bool scale_t2 = true;
+  std::string loss = "kl", classes = "sum";
   std::string head;
   std::string tokens = all_tokens;
   recipe::Ramp weight = 1;
@@ -27,6 +28,13 @@ struct SoftLabelsOptions {
             .above(0)
             .field("scale_t2", &SoftLabelsOptions::scale_t2,
                    "multiplies by T^2, so that gradients keep their size whatever T is")
+            .field("loss", &SoftLabelsOptions::loss,
+                   "kl, or cross_entropy: the same with the teacher's entropy, so that the "
+                   "gradient is the same")
+            .one_of({"kl", "cross_entropy"})
+            .field("classes", &SoftLabelsOptions::classes,
+                   "sum over classes, or mean: a term that is smaller by their number")
+            .one_of({"sum", "mean"})
             .field("head", &SoftLabelsOptions::head, head_doc)
             .field("tokens", &SoftLabelsOptions::tokens, tokens_doc)
             .field("weight", &SoftLabelsOptions::weight, weight_doc)
@@ -41,6 +49,8 @@ class SoftLabels final : public Objective {
   explicit SoftLabels(const SoftLabelsOptions& options)
       : temperature_(options.temperature),
         scale_t2_(options.scale_t2),
+        entropy_(options.loss == "cross_entropy"),
+        mean_(options.classes == "mean"),
         of_(options.head),
         over_(options.tokens),
         heads_(options.head) {
@@ -81,15 +91,29 @@ class SoftLabels final : public Objective {
         of_.empty() && top.ids.defined()
             ? from_top_tokens(student, top, temperature)
             : from_logits(student, heads_.teacher(*signals.teacher), signals.batch, temperature);
-    return {of_mark(scale_t2_ ? divergence * (temperature * temperature) : divergence,
-                    signals.batch, over_, mark_),
+    const torch::Tensor scaled = scale_t2_ ? divergence * (temperature * temperature) : divergence;
+    return {of_mark(mean_ ? scaled / classes(student, signals.batch) : scaled, signals.batch, over_,
+                    mark_),
             unit};
   }
 
  private:
+  // The number of classes that a loss is summed over: of a span head each row's own.
+  torch::Tensor classes(const torch::Tensor& student, const data::Batch& batch) const {
+    if (head_ == HeadKind::span)
+      return (batch.offsets.narrow(0, 1, batch.rows()) - batch.offsets.narrow(0, 0, batch.rows()))
+          .to(torch::kFloat);
+    if (head_ == HeadKind::multi_label || head_ == HeadKind::replaced_token)
+      return torch::full({1}, 2.0F, student.options());  // each output is a yes or a no
+    const int64_t count =
+        head_ == HeadKind::multiple_choice ? batch.choices : student.size(student.dim() - 1);
+    return torch::full({1}, static_cast<float>(count), student.options());
+  }
+
   torch::Tensor from_logits(const torch::Tensor& student, const torch::Tensor& teacher,
                             const data::Batch& batch, double temperature) const {
-    if (needs_chunks(head_, batch)) return token_divergence(student, teacher, temperature);
+    if (needs_chunks(head_, batch))
+      return token_divergence(student, teacher, temperature, entropy_);
     switch (head_) {
       case HeadKind::span:
         return of_rows(over_row_tokens(student, batch), over_row_tokens(teacher, batch),
@@ -106,24 +130,25 @@ class SoftLabels final : public Objective {
 
   torch::Tensor from_top_tokens(const torch::Tensor& student, const nn::TopTokens& top,
                                 double temperature) const {
-    if (needs_chunks(head_)) return token_divergence(student, top, temperature);
+    if (needs_chunks(head_)) return token_divergence(student, top, temperature, entropy_);
     return kl(merged(student, top.ids), at::cat({top.log_probs, top.tail.unsqueeze(1)}, 1),
               temperature);
   }
 
   // The mean over both ends of a row's span. Logits are -inf where a row has no token.
-  static torch::Tensor of_rows(const torch::Tensor& student, const torch::Tensor& teacher,
-                               double temperature) {
+  torch::Tensor of_rows(const torch::Tensor& student, const torch::Tensor& teacher,
+                        double temperature) const {
     const torch::Tensor ours = softened(student, temperature),
                         theirs = softened(teacher, temperature),
                         missing = student.detach().isneginf();
-    return (theirs.exp() * (theirs - ours).masked_fill(missing, 0)).sum(1).view({2, -1}).mean(0);
+    const torch::Tensor apart = entropy_ ? -ours : theirs - ours;
+    return (theirs.exp() * apart.masked_fill(missing, 0)).sum(1).view({2, -1}).mean(0);
   }
 
   // The mean over outputs of KL between the two values of each. Softmax of (z, 0) is the logistic
   // function of z.
-  static torch::Tensor of_yes_no(const torch::Tensor& student, const torch::Tensor& teacher,
-                                 double temperature) {
+  torch::Tensor of_yes_no(const torch::Tensor& student, const torch::Tensor& teacher,
+                          double temperature) const {
     auto both = [](const torch::Tensor& z) {
       return at::stack({z, at::zeros_like(z)}, -1).view({-1, 2});
     };
@@ -131,8 +156,10 @@ class SoftLabels final : public Objective {
   }
 
   // Summed over classes.
-  static torch::Tensor kl(const torch::Tensor& student, const torch::Tensor& teacher,
-                          double temperature) {
+  torch::Tensor kl(const torch::Tensor& student, const torch::Tensor& teacher,
+                   double temperature) const {
+    if (entropy_)
+      return -(softened(teacher, temperature).exp() * softened(student, temperature)).sum(1);
     return at::kl_div(softened(student, temperature), softened(teacher, temperature),
                       at::Reduction::None, /*log_target=*/true)
         .sum(1);
@@ -152,6 +179,8 @@ class SoftLabels final : public Objective {
 
   recipe::Ramp temperature_;
   bool scale_t2_;
+  bool entropy_;  // the loss is the cross-entropy
+  bool mean_;     // over classes
   std::string of_;
   std::string over_;  // which tokens
   HeadKind head_ = HeadKind::none;
@@ -167,15 +196,17 @@ void add_soft_labels(ObjectiveRegistry& registry) {
           "T^2 KL(p_T || p_S) = T^2 sum_c p_T,c (log p_T,c - log p_S,c),  p = softmax(z / T)\n"
           "multi-label: T^2 (1/C) sum_c KL(b_T,c || b_S,c) of Bernoulli distributions with "
           "b_c = 1 / (1 + e^(-z_c / T))\n"
+          "cross_entropy: T^2 sum_c -p_T,c log p_S,c\n"
           "from a cache that keeps a vocabulary's k most probable tokens: the same sum over k + 1 "
           "classes, these tokens and one class r for all others,\n"
           "z_T,c = log p_T,c and z_T,r = log sum_others p_T at T = 1;  z_S,r = log sum_others exp "
           "z_S",
           "Hinton, Vinyals & Dean 2015, arXiv 1503.02531, section 2; bias of the k tokens without "
           "the others' class: Anshumann et al. 2025, arXiv 2503.16870",
-          "Needs a teacher with the student's classes. Summed over classes, mean over rows, of "
-          "heads on tokens over labelled tokens (of a masked LM the masked ones, or all with "
-          "masking's `predict: all`); of a span head the classes are the row's tokens, "
+          "Needs a teacher with the student's classes. Summed over classes unless `classes: mean` "
+          "divides by their number, as TinyBERT's code does, mean over rows, of heads on tokens "
+          "over labelled tokens (of a masked LM the masked ones, or all with masking's `predict: "
+          "all`); of a span head the classes are the row's tokens, "
           "and the mean is over rows and both ends; of multiple choice an example's choices; of "
           "multi-label heads it is the mean over labels, as that of `labels`. The "
           "factor T^2 is on unless scale_t2 is false. Not for regression: use logits_mse. Where "

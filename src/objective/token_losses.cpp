@@ -81,18 +81,20 @@ Tensor token_cross_entropy(const Tensor& logits, const Tensor& labels, double sm
   });
 }
 
-Tensor token_divergence(const Tensor& student, const Tensor& teacher, double temperature) {
+Tensor token_divergence(const Tensor& student, const Tensor& teacher, double temperature,
+                        bool entropy) {
   return in_chunks(student, [&](const Tensor& z, int64_t begin, Tensor& out, bool wanted) {
     softened(z, temperature, out);
     Tensor difference = softened(teacher.narrow(0, begin, z.size(0)), temperature);
     const Tensor p = difference.exp();
-    const Tensor loss = difference.sub_(out).mul_(p).sum(1);
+    const Tensor loss = entropy ? (p * out).sum(1).neg_() : difference.sub_(out).mul_(p).sum(1);
     if (wanted) out.exp_().sub_(p).div_(temperature);
     return loss;
   });
 }
 
-Tensor token_divergence(const Tensor& student, const nn::TopTokens& teacher, double temperature) {
+Tensor token_divergence(const Tensor& student, const nn::TopTokens& teacher, double temperature,
+                        bool entropy) {
   const double none = -std::numeric_limits<double>::infinity();
   const int64_t kept = teacher.ids.size(1);
   return in_chunks(student, [&](const Tensor& z, int64_t begin, Tensor& out, bool wanted) {
@@ -111,7 +113,7 @@ Tensor token_divergence(const Tensor& student, const nn::TopTokens& teacher, dou
       out.sub_(others).exp_().mul_(slope.narrow(1, kept, 1));
       out.scatter_(1, ids, slope.narrow(1, 0, kept));
     }
-    return (p * (theirs - ours)).sum(1);
+    return (p * (entropy ? -ours : theirs - ours)).sum(1);
   });
 }
 

@@ -13,12 +13,12 @@ torch::Tensor token_cross_entropy(const torch::Tensor& logits, const torch::Tens
                                   double smoothing);
 
 // [M] float32: of each row KL(p_T || p_S), p = softmax(z / temperature); both [M, V] float32.
-// Backward once.
+// With `entropy` the teacher's is added: -sum_c p_T,c log p_S,c. Backward once.
 torch::Tensor token_divergence(const torch::Tensor& student, const torch::Tensor& teacher,
-                               double temperature);
+                               double temperature, bool entropy = false);
 // The same over k + 1 classes: the teacher's most probable tokens, and one class for all others,
 // whose logit is the logarithm of the sum of their exponentials.
 torch::Tensor token_divergence(const torch::Tensor& student, const nn::TopTokens& teacher,
-                               double temperature);
+                               double temperature, bool entropy = false);
 
 }  // namespace compress::objective

@@ -43,6 +43,21 @@ TEST(Attention, IsTheMeanOverHeadsAndTheRowsOwnPairs) {
   EXPECT_EQ(scores.grad()[1][0][0][1].item<float>(), 0);
 }
 
+// TinyBERT's published code pads rows to one length: scores of padding are 0 on both sides.
+TEST(Attention, MayCountPadding) {
+  const data::Batch batch = nn::random_batch({2, 1});
+  const nn::Outputs student = with_attention({two_rows(1)}),
+                    teacher = with_attention({torch::zeros({2, 1, 2, 2})});
+  // (1 + 4 + 9 + 16) / 9 of the first row, 4 / 9 of the second
+  EXPECT_FLOAT_EQ(
+      Bound("attention: {padded_to: 3}", bert(1, 1), bert(1, 1))(batch, student, &teacher)
+          .item<float>(),
+      (30.0f + 4) / 9 / 2);
+  Bound shorter("attention: {padded_to: 1}", bert(1, 1), bert(1, 1));
+  EXPECT_THAT(failure([&] { shorter(batch, student, &teacher); }).message(),
+              HasSubstr("a row of 2 tokens is longer than padded_to: 1"));
+}
+
 // Keys of a prefix come before a row's own, and the teacher has none of them.
 TEST(Attention, LeavesPrefixesOut) {
   const data::Batch batch = nn::random_batch({2, 1});
@@ -66,6 +81,17 @@ TEST(Attention, ACopyOfTheTeacherHasNone) {
   EXPECT_EQ(term(batch, outputs, &outputs).item<float>(), 0);
 }
 
+// TinyBERT's general stage where the student is a copy of the teacher.
+TEST(HiddenStates, ACopyOfTheTeacherHasNone) {
+  const std::unique_ptr<nn::Model> twin = nn::build(nn::tiny_bert(HeadKind::none), 1);
+  twin->params().refresh(nn::Precision::float32);
+  Bound term("hidden_states: {layers: even, include_embeddings: true}", twin->config(),
+             twin->config());
+  const nn::Outputs outputs =
+      twin->forward(nn::random_batch({3, 2}), term.term->needs().student, {});
+  EXPECT_EQ(term({}, outputs, &outputs).item<float>(), 0);
+}
+
 TEST(Attention, KeepsTheScoresOfTheMappedLayersAlone) {
   Bound term("attention: {map: {2: 6}}", bert(3, 2), bert(6, 2));
   EXPECT_EQ(term.term->summary(), "student 2<-6");
@@ -75,6 +101,11 @@ TEST(Attention, KeepsTheScoresOfTheMappedLayersAlone) {
   // TinyBERT's four layers of twelve: attention of the layers 3, 6, 9, 12, counted from 1.
   EXPECT_EQ(Bound("attention", bert(4, 2), bert(12, 2)).term->summary(),
             "student 1<-3, 2<-6, 3<-9, 4<-12");
+
+  EXPECT_EQ(Bound("attention: {layers: even}", bert(4, 2), bert(12, 2)).term->summary(),
+            "student 1<-3, 2<-6, 3<-9, 4<-12");
+  EXPECT_EQ(Bound("attention: {layers: first}", bert(2, 2), bert(4, 2)).term->summary(),
+            "student 1<-1, 2<-2");
 
   const std::unique_ptr<nn::Model> two = nn::build(nn::tiny_bert(HeadKind::none), 1);
   two->params().refresh(nn::Precision::float32);
@@ -93,6 +124,9 @@ TEST(Attention, RefusesWhatCannotBeCompared) {
               HasSubstr("needs a teacher at least as deep"));
   EXPECT_THAT(failure([] { Bound("attention: {map: {1: 7}}", bert(1, 2), bert(2, 2)); }).message(),
               HasSubstr("teacher's layer 7"));
+  EXPECT_THAT(
+      failure([] { Bound("attention: {layers: even}", bert(5, 2), bert(12, 2)); }).message(),
+      HasSubstr("a multiple of the student's layers, but the student has 5 and the teacher 12"));
   EXPECT_THROW(made("attention: {map: {0: 1}, layers: x}"), Error);
   EXPECT_THROW(Bound("attention", bert(1, 2)), Error);  // no teacher
 }

@@ -82,6 +82,45 @@ TEST(SoftLabels, ByHand) {
   EXPECT_NEAR(term({}, student, &teacher).item<double>(), 0.443776 / 2, 1e-6);
 }
 
+// The loss of TinyBERT, and that of its published code, which divides by the classes as well.
+TEST(SoftLabels, CrossEntropyAndTheMeanOverClassesByHand) {
+  const auto config = model(HeadKind::classification);
+  const torch::Tensor z = torch::zeros({1, 2}).requires_grad_(true);
+  nn::Outputs student = with_logits(z),
+              teacher = with_logits(torch::tensor({{std::log(3.0f), 0.0f}}));
+  auto value = [&](const std::string& text) {
+    return Bound(text, config, config)({}, student, &teacher);
+  };
+  EXPECT_NEAR(value("soft_labels: {loss: cross_entropy}").item<double>(), 0.693147, 1e-6);
+  const torch::Tensor code = value("soft_labels: {loss: cross_entropy, classes: mean}");
+  EXPECT_NEAR(code.item<double>(), 0.346574, 1e-6);
+  // Without the teacher's entropy, log 4 - 0.75 log 3; the gradient is the same.
+  EXPECT_NEAR(value("soft_labels").item<double>(), 0.693147 - 0.562335, 1e-6);
+  code.backward();
+  EXPECT_LT((z.grad() - torch::tensor({{-0.125f, 0.125f}})).abs().max().item<double>(), 1e-6);
+  // T^2 is the temperature's affair alone: p_T = (3^0.5, 1) / (3^0.5 + 1), p_S = 1/2.
+  EXPECT_NEAR(value("soft_labels: {loss: cross_entropy, temperature: 2}").item<double>(),
+              4 * 0.693147, 1e-5);
+}
+
+// Over a vocabulary losses are computed in chunks, with all logits or the k most probable tokens.
+TEST(SoftLabels, CrossEntropyOverAVocabularyByHand) {
+  const auto config = model(HeadKind::causal_lm);
+  nn::Outputs student, teacher;
+  student.token_logits = torch::zeros({1, 5}).requires_grad_(true);
+  teacher.token_logits = torch::tensor({{std::log(4.0f), 0.0f, 0.0f, 0.0f, 0.0f}});
+  Bound term("soft_labels: {loss: cross_entropy, classes: mean}", config, config);
+  const torch::Tensor loss = term({}, student, &teacher);
+  EXPECT_NEAR(loss.item<double>(), std::log(5.0) / 5, 1e-6);
+  loss.backward();  // (p_S - p_T) / C of the first token: (1/5 - 4/8) / 5
+  EXPECT_NEAR(student.token_logits.grad()[0][0].item<double>(), -0.06, 1e-6);
+  student.token_logits = torch::zeros({1, 5});
+  // One token of probability 1/2 and the others together: p_S = 1/5, 4/5.
+  teacher.top_tokens = {torch::tensor({{0}}), torch::tensor({{std::log(0.5f)}}),
+                        torch::tensor({std::log(0.5f)})};
+  EXPECT_NEAR(term({}, student, &teacher).item<double>(), -0.5 * std::log(4.0 / 25) / 5, 1e-6);
+}
+
 TEST(SoftLabels, GradientIsTheSoftenedDifference) {
   // d/dz_S of T^2 KL / B = T (p_S - p_T) / B
   const auto config = model(HeadKind::classification, 3);
@@ -228,6 +267,12 @@ TEST(HiddenStates, LayerMaps) {
   EXPECT_EQ(layer_map("hidden_states: {layers: last}", 3, 6), "student 1<-4, 2<-5, 3<-6");
   EXPECT_EQ(layer_map("hidden_states: {layers: skip}", 6, 12),
             "student 1<-2, 2<-4, 3<-6, 4<-8, 5<-10");  // PKD-skip
+  // TinyBERT's four layers of twelve, and what it compares its map with.
+  EXPECT_EQ(layer_map("hidden_states: {layers: even, include_embeddings: true}", 4, 12),
+            "student 0<-0, 1<-3, 2<-6, 3<-9, 4<-12");
+  EXPECT_EQ(layer_map("hidden_states: {layers: first}", 2, 6), "student 1<-1, 2<-2");
+  EXPECT_THAT(failure([] { layer_map("hidden_states: {layers: even}", 4, 6); }).message(),
+              HasSubstr("a multiple of the student's layers"));
   EXPECT_EQ(layer_map("hidden_states: {map: [0, 5], include_embeddings: true}", 2, 6),
             "student 0<-0, 1<-0, 2<-5");
 }
@@ -321,6 +366,30 @@ TEST(HiddenStates, ProjectionChoices) {
   Bound two("hidden_states", narrow, wide);
   bind(*made("hidden_states: {loss: cosine}"), narrow, &wide, two.auxiliary, 1);
   EXPECT_EQ(two.auxiliary.list().back().name, "hidden_states.projection_2.weight");
+}
+
+TEST(HiddenStates, EachPairMayHaveAProjectionAndABias) {
+  const auto narrow = model(HeadKind::none, 0, 2, 1), wide = model(HeadKind::none, 0, 2, 2);
+  Bound shared("hidden_states: {include_embeddings: true, projection_bias: true}", narrow, wide);
+  EXPECT_EQ(shared.term->summary(), "student 0<-0, 1<-1, 2<-2; projection 1x2 with a bias");
+  EXPECT_EQ(shared.auxiliary.list().size(), 2U);
+  Bound own("hidden_states: {projections: each, projection_bias: true}", narrow, wide);
+  EXPECT_EQ(own.term->summary(), "student 1<-1, 2<-2; projection 1x2 with a bias for each pair");
+  std::vector<std::string> names;
+  float value = 1;
+  torch::NoGradGuard no_grad;
+  for (nn::Parameter& each : own.auxiliary.list()) {
+    names.push_back(each.name);
+    each.latent.fill_(value++);
+  }
+  EXPECT_THAT(names,
+              ElementsAre("hidden_states.projection.weight", "hidden_states.projection.bias",
+                          "hidden_states.projection_2.weight", "hidden_states.projection_2.bias"));
+  EXPECT_EQ(own.auxiliary.list().back().role, nn::Role::bias);
+  // 5 * 1 + 2 = 7 in the first layer, 10 * 3 + 4 = 34 in the second, each twice.
+  nn::Outputs student = with_hidden({{}, torch::full({1, 1}, 5.0f), torch::full({1, 1}, 10.0f)}),
+              teacher = with_hidden({{}, torch::full({1, 2}, 6.0f), torch::full({1, 2}, 32.0f)});
+  EXPECT_NEAR(own({}, student, &teacher).item<double>(), 1 + 4, 1e-5);
 }
 
 TEST(Objectives, MakeSetsNameWeightAndNeeds) {
