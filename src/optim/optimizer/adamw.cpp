@@ -10,6 +10,7 @@
 #include "compress/nn/device.h"
 #include "compress/nn/memory.h"
 #include "groups.h"
+#include "optimizer/clip.h"
 #include "optimizer/late_rows.h"
 
 namespace compress::optim {
@@ -23,6 +24,8 @@ struct AdamWOptions {
   double eps = 1e-8;
   double weight_decay = 0.01;
   std::string rows = "exact";
+  bool bias_correction = true;
+  double clip_each = 0;
   std::vector<GroupOptions> groups;
 
   static const recipe::Options<AdamWOptions>& options() {
@@ -44,6 +47,12 @@ struct AdamWOptions {
                    "exact (they decay and follow their moments in every update, as all weights "
                    "do) or lazy (they stay; for tables of many rare rows, on the CPU)")
             .one_of({"exact", "lazy"})
+            .field("bias_correction", &AdamWOptions::bias_correction,
+                   "divides the moments by 1 - beta^t; false is BERT's own optimizer")
+            .field("clip_each", &AdamWOptions::clip_each,
+                   "largest norm of each parameter's gradient, each by itself, behind the stage's "
+                   "`clip`; 0 = off")
+            .at_least(0)
             .field("groups", &AdamWOptions::groups,
                    "parameters with a rate or a decay of their own; the first group that names a "
                    "parameter counts")
@@ -107,6 +116,7 @@ class AdamW final : public Optimizer {
   void step(double factor, int64_t step) override {
     torch::NoGradGuard no_grad;
     if (left_out(step)) return;
+    if (options_.clip_each > 0) clip_each();
     std::vector<Piece> pieces;
     std::vector<Lists> groups(rates_.list().size());
     std::vector<kernels::AdamStep> steps;
@@ -209,11 +219,18 @@ class AdamW final : public Optimizer {
 
   kernels::AdamStep scalars(const Rate& own, double factor, int64_t step) const {
     const double rate = own.lr * factor, updates = static_cast<double>(step + 1) - left_out_;
-    const double mean = 1 - std::pow(options_.beta1, updates);
-    const double square = 1 - std::pow(options_.beta2, updates);
+    const bool corrected = options_.bias_correction;
+    const double mean = corrected ? 1 - std::pow(options_.beta1, updates) : 1;
+    const double square = corrected ? 1 - std::pow(options_.beta2, updates) : 1;
     return {static_cast<float>(1 - rate * own.weight_decay), static_cast<float>(rate / mean),
             static_cast<float>(1 / std::sqrt(square)),
             snapshots_ != nullptr ? static_cast<float>(snapshots_->share(step + 1)) : 0.0f};
+  }
+
+  void clip_each() const {
+    for (const Slot& slot : slots_)
+      if (slot.parameter->latent.grad().defined())
+        clip_gradient(*slot.parameter, options_.clip_each);
   }
 
   // Whether this update is left out, where the flag can be read. Averages take their snapshot
@@ -291,6 +308,8 @@ class AdamW final : public Optimizer {
   const torch::Tensor& count(int64_t step) {
     if (!count_.defined() || count_.device() != slots_[0].parameter->latent.device())
       count_ = torch::empty({}, slots_[0].parameter->latent.options().requires_grad(false));
+    // So late that beta^t is 0.
+    if (!options_.bias_correction) return count_.fill_(1e30);
     count_.fill_(static_cast<double>(step + 1));
     return skipped_.defined() ? count_.sub_(skipped_) : count_;
   }
@@ -313,7 +332,8 @@ void add_adamw(OptimizerRegistry& registry) {
           "w <- w - lr * weight_decay * w\n"
           "m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2\n"
           "w <- w - lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps),  t = 1, 2, ...",
-          "Loshchilov & Hutter 2019, arXiv 1711.05101, algorithm 2",
+          "Loshchilov & Hutter 2019, arXiv 1711.05101, algorithm 2; without correction and with "
+          "each gradient clipped: BertAdam of TinyBERT's published code (arXiv 1909.10351)",
           "Only matrices and embeddings decay; norms and biases never do. A parameter without a "
           "gradient is left alone. On the CPU the rows of an embedding that a batch does not read "
           "catch up when they are next read: the same arithmetic, without touching their memory in "

@@ -1,3 +1,5 @@
+#include "optimizer/clip.h"
+
 #include "components.h"
 #include "compress/nn/device.h"
 #include "compress/optim/optim.h"
@@ -33,6 +35,18 @@ torch::Tensor clip_gradients(const std::vector<nn::Parameter*>& parameters, doub
   at::_foreach_mul_(gradients, factor);
   for (const Rows& rows : embeddings) rows.table.index_copy_(0, rows.ids, gradients[rows.at]);
   return norm;
+}
+
+void clip_gradient(const nn::Parameter& parameter, double limit) {
+  torch::NoGradGuard no_grad;
+  const torch::Tensor& gradient = parameter.latent.grad();
+  const torch::Tensor ids = parameter.row_gradient ? touched_rows(parameter) : torch::Tensor();
+  if (ids.defined() && ids.numel() == 0) return;
+  torch::Tensor values = ids.defined() ? gradient.index_select(0, ids) : gradient;
+  const torch::Tensor factor = (limit / (values.norm() + 1e-6)).clamp_max(1.0);
+  if (!nn::reading_waits(factor) && factor.item<float>() == 1.0f) return;
+  values.mul_(factor);
+  if (ids.defined()) gradient.index_copy_(0, ids, values);
 }
 
 }  // namespace compress::optim

@@ -76,6 +76,41 @@ TEST(AdamW, FirstStepByHand) {
   EXPECT_NEAR(moments[1].item<double>(), 0.009, 1e-7);
 }
 
+// BERT's own optimizer: the moments as they are, and each gradient clipped by itself.
+TEST(AdamW, WithoutCorrectionByHand) {
+  for (const bool own_pass : {true, false}) {
+    nn::ParamTable table;
+    nn::Parameter& w = table.add("w.weight", nn::Role::query, 0, torch::full({2, 2}, 2.0));
+    auto optimizer =
+        made(optimizers(), "adamw: {lr: 0.1, weight_decay: 0.5, bias_correction: false}");
+    bind(*optimizer, table);
+    torch::Tensor gradient = torch::full({2, 2}, 3.0);
+    w.latent.mutable_grad() = own_pass ? gradient : gradient.t();
+    optimizer->step(0.5, 0);
+    // rate 0.05: 1.95 by decay; m / sqrt(v) = 0.3 / sqrt(0.009)
+    EXPECT_NEAR(w.latent[0][1].item<double>(), 1.95 - 0.05 * 0.3 / std::sqrt(0.009), 1e-5);
+  }
+}
+
+TEST(AdamW, ClipsEachGradientByItself) {
+  nn::ParamTable table;
+  nn::Parameter& a = table.add("a", nn::Role::query, 0, torch::zeros({2, 1}));
+  nn::Parameter& small = table.add("small", nn::Role::bias, 0, torch::zeros({1}));
+  nn::Parameter& words = table.add("words", nn::Role::embedding, -1, torch::zeros({3, 1}));
+  words.row_gradient = true;
+  words.touched = {torch::tensor({2, 1, 2})};
+  auto optimizer = made(optimizers(), "adamw: {clip_each: 1}");
+  bind(*optimizer, table);
+  a.latent.mutable_grad() = torch::tensor({{3.0f}, {-4.0f}});
+  small.latent.mutable_grad() = torch::tensor({0.5f});
+  words.latent.mutable_grad() = torch::tensor({{0.0f}, {6.0f}, {8.0f}});
+  optimizer->step(1, 0);
+  EXPECT_LT(furthest(a.latent.grad(), torch::tensor({{0.6f}, {-0.8f}})), 1e-6);
+  EXPECT_EQ(small.latent.grad().item<float>(), 0.5f);
+  EXPECT_LT(furthest(words.latent.grad(), torch::tensor({{0.0f}, {0.6f}, {0.8f}})), 1e-6);
+  EXPECT_NEAR(optimizer->moments(a)[0][0].item<double>(), 0.06, 1e-6);
+}
+
 TEST(AdamW, LeavesParametersWithoutGradientAlone) {
   SmallModel model;
   auto optimizer = made(optimizers(), "adamw: {lr: 0.1, weight_decay: 0.5}");
