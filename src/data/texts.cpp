@@ -15,28 +15,34 @@ namespace compress::data {
 
 namespace {
 
-std::vector<Column> text_columns(const DatasetOptions& options) {
+std::vector<Column> text_columns(const DatasetOptions& options,
+                                 const std::vector<std::string>& others) {
   std::vector<Column> columns = {{options.text}};
   if (!options.pair.empty()) columns.push_back({options.pair});
+  for (const std::string& name : others) columns.push_back({name, /*is_text=*/false});
   return columns;
 }
 
 }  // namespace
 
 struct TextReader::State {
-  State(const DatasetOptions& options, const std::string& part)
+  State(const DatasetOptions& options, const std::string& part,
+        const std::vector<std::string>& others)
       : source(split_file(options, part)),
-        reader(open_reader(source, options, text_columns(options))),
+        reader(open_reader(source, options, text_columns(options, others))),
+        texts(options.pair.empty() ? 1 : 2),
         skips_bad(skips_bad_rows(options)) {}
 
   Source source;
   std::unique_ptr<Reader> reader;
+  size_t texts;
   bool skips_bad;
   Record record;
 };
 
-TextReader::TextReader(const DatasetOptions& options, const std::string& part)
-    : state_(std::make_unique<State>(options, part)) {}
+TextReader::TextReader(const DatasetOptions& options, const std::string& part,
+                       const std::vector<std::string>& others)
+    : state_(std::make_unique<State>(options, part, others)) {}
 
 TextReader::~TextReader() = default;
 
@@ -53,7 +59,9 @@ bool TextReader::next(TextRow& row) {
     throw Error(ErrorKind::data, record.problem, state_->source.place(record.line), record.hint);
   row.line = record.line;
   row.text = record.cells[0];
-  row.pair = record.cells.size() > 1 ? record.cells[1] : std::string_view();
+  row.pair = state_->texts > 1 ? record.cells[1] : std::string_view();
+  row.others.assign(record.cells.begin() + static_cast<std::ptrdiff_t>(state_->texts),
+                    record.cells.end());
   state_->source.forget();
   return true;
 }

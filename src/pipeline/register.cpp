@@ -12,6 +12,7 @@ const StageRegistry& stages() {
     add_generate(list);
     add_annotate(list);
     add_calibrate(list);
+    add_augment_rows(list);
     return list;
   }();
   return registry;

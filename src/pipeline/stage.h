@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "compress/pipeline/recipe.h"
@@ -66,6 +67,8 @@ class StageKind {
   // are judged, hashed into its identity and told by the plan without a word of the kind's. A model
   // is called by its key ("teacher" for "teacher.from").
   virtual std::vector<recipe::Referred> inputs(const RecipeOptions& recipe) const;
+  // Plain files that it reads, by the keys that name them: a part of its identity by their content.
+  virtual std::vector<std::pair<std::string, std::string>> files() const { return {}; }
   virtual Leaves leaves() const { return {}; }
   // The columns of rows.jsonl, of a kind that leaves it.
   virtual std::vector<std::string> columns(Configs& configs) const;

@@ -14,16 +14,19 @@
 namespace compress::data {
 
 struct TextRow {
-  int64_t line = 0;        // as Split::lines
-  std::string text, pair;  // of the data set's columns; `pair` is "" without one
+  int64_t line = 0;                 // as Split::lines
+  std::string text, pair;           // of the data set's columns; `pair` is "" without one
+  std::vector<std::string> others;  // cells of the other columns that were asked for
 };
 
 // Reads one part row by row, whatever labels and lengths say: rows that load_split leaves out are
 // read, and the limit is not applied. For tasks whose rows are a text or a pair of texts.
 class TextReader {
  public:
-  // Error{data} as load_split for the file and its columns.
-  TextReader(const DatasetOptions& options, const std::string& part);
+  // `others`: names of further columns, each once and none of them a text. Error{data} as
+  // load_split for the file and its columns.
+  TextReader(const DatasetOptions& options, const std::string& part,
+             const std::vector<std::string>& others = {});
   ~TextReader();
   TextReader(const TextReader&) = delete;
   TextReader& operator=(const TextReader&) = delete;

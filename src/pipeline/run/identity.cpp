@@ -106,6 +106,8 @@ Node Identities::described(const StageOptions& stage) {
   }
   node.add("models", models);
   if (!others.entries.empty()) node.add("made", others);
+  for (const auto& [key, file] : kind->files())
+    node.add("content of " + key, Node::text(sha256_file(file)));
   for (const Referred& input : inputs)
     if (input.to == Refers::data)
       describe_data(input, is_own_data(input) ? "data" : "data of " + input.path, node);

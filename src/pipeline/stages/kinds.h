@@ -12,6 +12,7 @@ void add_measure(StageRegistry& registry);
 void add_generate(StageRegistry& registry);
 void add_annotate(StageRegistry& registry);
 void add_calibrate(StageRegistry& registry);
+void add_augment_rows(StageRegistry& registry);
 
 // Registers a kind whose options are O and which class K does.
 template <class K, recipe::HasOptions O>
