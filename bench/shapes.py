@@ -4,6 +4,7 @@
     .venv/bin/python bench/shapes.py [--device cuda] [--steps 30] [--rounds 3] [--batch 32]
         [--pairs minilm,tinybert,minilm12,bert-base] [--precision bf16,fp16] [--peak TFLOPS]
         [--graphs]
+    .venv/bin/python bench/shapes.py --inference 12x768,6x768,4x312 [--rounds 3] [--rows 256]
 
 A pair is a teacher's and a student's shape (layers x width, heads, inner width): minilm 6x384 ->
 3x384, tinybert 12x768 -> 4x312, minilm12 12x768 -> 12x384, bert-base 12x768 -> 6x768. Weights are
@@ -14,8 +15,13 @@ of attention's products (forward, and both gradients of the student), what part 
 that is (--peak, or the dense bf16 peak of a card that the script knows), and the peak memory of
 tensors on the card (of the process on the CPU). --graphs measures each entry with `graphs: true`,
 too.
+
+--inference times forward passes of single shapes instead, as bench/inference.py does: milliseconds a
+sentence at batch 1 (median of single calls), sentences per second at batch 32, and how many times as
+fast as the first shape each is (TinyBERT's six and four layers beside BERT-base's).
 """
 
+import json
 import pathlib
 import statistics
 import subprocess
@@ -60,6 +66,50 @@ def write_model(folder, shape):
     return target
 
 
+def write_classifier(folder, shape):
+    """The same with a head for the sentences' two labels."""
+    import transformers
+
+    target = pathlib.Path(folder) / f"{shape}-classifier"
+    config = transformers.BertConfig.from_pretrained(write_model(folder, shape))
+    config.id2label = {0: "negative", 1: "positive"}
+    config.label2id = {"negative": 0, "positive": 1}
+    transformers.BertForSequenceClassification(config).save_pretrained(target)
+    peers.copy_tokenizer(target)
+    return target
+
+
+def passes(folder, size, options):
+    """What `compress evaluate` says of its forward passes."""
+    out, _, _ = peers.compress(
+        "evaluate", folder, "--data", peers.MOVIES, "--text", "sentence", "--limit", options.rows,
+        "--batch", size, "--precision", options.precision.split(",")[0], "--device", options.device,
+        "--warm-up", 4, "--json")
+    return json.loads(out)["forward"]
+
+
+def inference(options):
+    shapes = options.inference.split(",")
+    if unknown := [shape for shape in shapes if shape not in SHAPES]:
+        peers.fail(f"no shape {unknown[0]}: {', '.join(SHAPES)}")
+    print(f"{'shape':10} ms a sentence  sentences/s      min      max   times as fast "
+          f"(batch 1, batch 32; {options.precision.split(',')[0]}, {options.device})")
+    with tempfile.TemporaryDirectory() as folder:
+        models = {shape: write_classifier(folder, shape) for shape in shapes}
+        single = {shape: [] for shape in shapes}
+        speeds = {shape: [] for shape in shapes}
+        for _ in range(options.rounds):  # in turn, so that all have the same weather
+            for shape, model in models.items():
+                single[shape].append(passes(model, 1, options)["median_ms"])
+                speeds[shape].append(passes(model, 32, options)["samples_per_second"])
+        first = shapes[0]
+        for shape in shapes:
+            wait, speed = statistics.median(single[shape]), statistics.median(speeds[shape])
+            print(f"{shape:10} {wait:13.2f} {speed:12.1f} {min(speeds[shape]):8.1f} "
+                  f"{max(speeds[shape]):8.1f} {statistics.median(single[first]) / wait:9.2f} "
+                  f"{speed / statistics.median(speeds[first]):6.2f}", flush=True)
+
+
 def operations(shape, tokens):
     """Of a forward pass over one row: linear layers, scores and their product with the values."""
     layers, width, _, inner = SHAPES[shape]
@@ -94,8 +144,12 @@ def main():
             "--precision": {"default": "bf16", "help": "precisions, separated by commas"},
             "--peak": {"type": float, "help": "TFLOP/s of the device"},
             "--graphs": {"action": "store_true", "help": "also with CUDA graphs"},
+            "--inference": {"help": "shapes whose forward passes are timed instead"},
+            "--rows": {"type": int, "default": 256, "help": "sentences of --inference"},
         },
     )
+    if options.inference:
+        return inference(options)
     peak = options.peak or (known_peak() if options.device.startswith("cuda") else None)
     print(f"{'pair':28} samples/s       min       max   TFLOP/s  of peak   peak MB  "
           f"(batch {options.batch}, {options.device})")

@@ -62,8 +62,9 @@ def squad():
 
 
 def write_rows(file, wanted):
-    """`wanted`: the options of each data set that reads the file."""
+    """`wanted`: the options of each data set that reads the file. Each class has a row."""
     rows, named, columns = [], True, {}
+    count = max([ROWS, *(len(options.get("labels", [])) for options in wanted)])
     for options in wanted:
         columns.update({name: (key, options) for name, key in columns_of(options).items()})
         named = named and options.get("header", True)
@@ -71,17 +72,25 @@ def write_rows(file, wanted):
     if kind == "squad" or file.suffix == ".json":
         return file.write_text(squad())
     if kind == "jsonl":
-        for row in range(ROWS):
+        for row in range(count):
             rows.append(json.dumps({name: cell(*columns[name], row) for name in columns}))
         return file.write_text("\n".join(rows) + "\n")
     comma = "," if kind == "csv" else "\t"
     names = list(columns) if named else [str(n) for n in range(1 + max(map(int, columns)))]
     if named:
         rows.append(comma.join(names))
-    for row in range(ROWS):
+    for row in range(count):
         cells = [cell(*columns[name], row) if name in columns else "-" for name in names]
         rows.append(comma.join(cells))
     return file.write_text("\n".join(rows) + "\n")
+
+
+def share_labels(sets):
+    """Class names that one data set lists are those of its files, whoever else reads them."""
+    for listed in [options["labels"] for options in sets if "labels" in options]:
+        for options in sets:
+            if "label" in options and options.get("task", "classification") == "classification":
+                options.setdefault("labels", listed)
 
 
 def kept_at(name):
@@ -89,15 +98,26 @@ def kept_at(name):
     return STANDINS / pathlib.Path(name).relative_to("data")
 
 
+def write_vectors(file):
+    """Words with vectors, as GloVe's text files have them."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{word} {n % 3} {n % 5} 1" for n, word in enumerate(WORDS)]
+    file.write_text("\n".join(lines) + "\n")
+
+
 def make_data(recipe, folder):
     """Each data file of a recipe, the benchmark's own stand-in where tests/standins has it."""
     wanted = {}
+    share_labels(recipe.get("data", {}).values())
     for options in recipe.get("data", {}).values():
         if "folder" in options:  # of a published layout
             shutil.copytree(kept_at(options["folder"]), folder / options["folder"],
                             dirs_exist_ok=True)
         for part in parts_of(options):
             wanted.setdefault(part, []).append(options)
+    for stage in recipe.get("stages", []):
+        if vectors := stage.get("augment_rows", {}).get("vectors"):
+            write_vectors(folder / vectors)
     for name, readers in wanted.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)

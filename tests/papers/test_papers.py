@@ -36,6 +36,12 @@ PUBLISHED = {
     "bart-large": 406_291_456,
 }
 
+# Parameters of models that a recipe makes, by system: layers and embeddings with the pooler, and a
+# head of two classes.
+MADE = {
+    "tinybert": [14_350_248 + 2 * 312 + 2, 66_955_008 + 2 * 768 + 2],
+}
+
 
 def recipes(pattern):
     return sorted(file for file in PAPERS.glob(pattern) if ONLY in file.parts or not ONLY)
@@ -112,6 +118,8 @@ class Papers(Case):
                 self.assertTrue(found)
                 for name, count in found:
                     self.assertEqual(int(count.replace(",", "")), PUBLISHED[name], name)
+                for count in MADE.get(file.parent.name, []):
+                    self.assertRegex(plan, rf"model after .* {count:,} parameters")
 
     # A system is told with its paper.
     def test_each_system_has_its_recipes_and_its_page(self):
