@@ -130,6 +130,10 @@ void add_keys(std::vector<Entry>& list) {
                                   "1e-3, weight_decay: 0}]}}"}));
   list.push_back(of_key("optimizer.rows", "optimizer", "lazy",
                         {.train = "optimizer: {adamw: {lr: 1e-2, rows: lazy}}"}));
+  list.push_back(
+      of_key("optimizer.bias_correction", "optimizer", "false, clip_each",
+             {.train = "optimizer: {adamw: {lr: 1e-2, bias_correction: false, clip_each: "
+                       "0.5}}"}));
   list.push_back(of_key("accumulate", "", "2", {.train = "accumulate: 2"}));
   list.push_back(of_key("precision: bf16", "precision", "bf16", {.train = "precision: bf16"}));
   list.push_back(of_key("precision: fp16", "precision", "fp16", {.train = "precision: fp16"}));

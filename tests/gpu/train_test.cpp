@@ -158,9 +158,18 @@ TEST_F(OnCard, TermsAndMoversTrainAsOnTheCpu) {
   for (const char* more :
        {"objectives: [attention: {}]\n", "objectives: [continuation: {scale: 0.5, margin: 0.1}]\n",
         "objectives: [contrastive: {bank: 20, learn_temperature: true}]\n",
-        "objectives: [contrastive: {}]\n"})
+        "objectives: [contrastive: {}]\n",
+        "objectives: [attention: {padded_to: 64}, soft_labels: {loss: cross_entropy, classes: "
+        "mean}, "
+        "hidden_states: {include_embeddings: true, projection: always, projections: each, "
+        "projection_bias: true}]\n"})
     EXPECT_LT(apart(trained(sgd + more, {}), trained(sgd + more, {card_}), untrained()), 1e-3)
         << more;
+  // BERT's own optimizer: the same moments and clipped gradients on both.
+  const std::string bert =
+      "for: 8 steps\nobjectives: [labels: {}]\nclip: 0\noptimizer: {adamw: {lr: 1e-3, eps: 1e-2, "
+      "bias_correction: false, clip_each: 0.1}}\n";
+  EXPECT_LT(apart(trained(bert, {}), trained(bert, {card_}), untrained()), 1e-3);
   // Second differences of losses keep few of float32's digits.
   const std::string probed =
       sgd + "objectives: [labels: {}]\nsharpness: {delta_sam: {sigma: 0.05}}\n";

@@ -17,6 +17,8 @@ ONLY = os.environ.get("COMPRESS_PAPER", "")
 # All stages ended; whether expected numbers held does not matter after four updates.
 RAN = (0, 7, 11)
 UPDATES = 4
+# Sizes of students whose weights are leading dimensions of a stand-in's, which is 24 wide.
+NARROW = {"hidden_size": 12, "intermediate_size": 8}
 EPOCHS = ("t_max",)  # options that count epochs, of which four updates on a few rows are four
 # Parameters of the published models, as transformers counts them: num_parameters() of the class
 # that config.json names.
@@ -80,6 +82,10 @@ def settings(recipe):
             path = f"stages.{stage['name']}.train"
             yield from shorter(stage["train"], path, duration(stage["train"]["for"]) or (1, ""))
             yield f"{path}.for={UPDATES} steps"
+            model = stage["train"]["model"]
+            edit = model.get("initialise", {}) if isinstance(model, dict) else {}
+            for key in NARROW if "from" in edit else ():
+                yield f"{path}.model.initialise.{key}={NARROW[key]}"
 
 
 class Papers(Case):

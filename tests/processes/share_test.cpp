@@ -77,6 +77,9 @@ INSTANTIATE_TEST_SUITE_P(
                     "objectives: [soft_labels: {}]\naccumulate: 2\nsharpness: {asam: {rho: 0.5}}\n",
                     "objectives: [logits_mse: {}, hidden_states: {projection: always}]\n"
                     "averaging: {ema: {start: 5 steps}}\n",
+                    "objectives: [soft_labels: {loss: cross_entropy, classes: mean}, "
+                    "hidden_states: {projection: always, projections: each, projection_bias: "
+                    "true}]\n",
                     "objectives: [continuation: {scale: {from: 0.1, to: 1}, margin: 0.1}]\n",
                     several_terms, std::string(several_terms) + "accumulate: 2\n",
                     "objectives: [contrastive: {bank: 20, learn_temperature: true}]\n"

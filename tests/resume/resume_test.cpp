@@ -101,6 +101,11 @@ INSTANTIATE_TEST_SUITE_P(
         // A trained helper beside an average.
         "for: 12 steps\nobjectives: [logits_mse: {}, hidden_states: {projection: always}]\n"
         "averaging: {swa: {start: 4 steps}}\n",
+        // TinyBERT's layers, a projection with a bias for each, and its optimizer.
+        "for: 12 steps\nobjectives: [attention: {padded_to: 64}, hidden_states: {layers: even, "
+        "include_embeddings: true, projection: always, projections: each, projection_bias: true}]\n"
+        "clip: 0\noptimizer: {adamw: {lr: 1e-3, bias_correction: false, clip_each: 1}}\n",
+        "for: 12 steps\nobjectives: [soft_labels: {loss: cross_entropy, classes: mean}]\n",
         "for: 12 steps\nobjectives: [soft_labels: {}]\noptimizer: {sgd: {lr: 0.01, momentum: "
         "0.9}}\n"
         "pruning: {magnitude: {sparsity: 60%, begin: 2 steps, end: 8 steps, every: 2 steps}}\n"

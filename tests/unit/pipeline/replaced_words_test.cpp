@@ -125,9 +125,9 @@ class AugmentRows : public Folder {
  protected:
   void SetUp() override {
     Folder::SetUp();
-    // "plots" is two tokens.
+    // "plots" is two tokens; a pair of such texts just fits the model's 12 positions.
     write_file(root_ / "few.tsv",
-               "text\tscore\tid\nThe film, 2 good plots!\t1.5\ta\n\t0\tempty\nbad film\t-2\tb\n");
+               "text\tscore\tid\nThe film plots\t1.5\ta\n\t0\tempty\nbad film\t-2\tb\n");
   }
   std::string recipe(const std::string& options = "", const std::string& data =
                                                           "task: regression, "
@@ -160,7 +160,7 @@ TEST_F(AugmentRows, AreCopiesBehindTheirRowsWithItsLabel) {
   run_it(all);
   const std::vector<nn::Json> made = rows();
   ASSERT_GT(made.size(), 4U);
-  EXPECT_EQ(made[0].at("text"), "The film, 2 good plots!");
+  EXPECT_EQ(made[0].at("text"), "The film plots");
   EXPECT_EQ(made[0].at("id"), "a");
   size_t second = 0;
   for (size_t i = 1; i < made.size(); ++i) {
@@ -169,7 +169,7 @@ TEST_F(AugmentRows, AreCopiesBehindTheirRowsWithItsLabel) {
     if (second > 0) continue;
     EXPECT_EQ(made[i].at("score"), "1.5");
     EXPECT_EQ(made[i].at("id"), str("a.", i));
-    EXPECT_THAT(text, testing::MatchesRegex("The [a-z]+, 2 [a-z]+ [a-z]+!"));
+    EXPECT_THAT(text, testing::MatchesRegex("The [a-z]+ [a-z]+"));
     EXPECT_THAT(text, testing::Not(HasSubstr("plots")));
   }
   ASSERT_GT(second, 1U);
@@ -196,11 +196,11 @@ TEST_F(AugmentRows, FillersAreTheModelsOwnAndNeighboursTheFiles) {
   const std::string vectors = ", vectors: " + (root_ / "glove.txt").string();
   const Recipe one = load(recipe(", copies: 1, candidates: 1, probability: 1" + vectors));
   run_it(one);
-  EXPECT_THAT(rows().at(1).at("text").get<std::string>(), testing::EndsWith(" scenes!"));
+  EXPECT_THAT(rows().at(1).at("text").get<std::string>(), testing::EndsWith(" scenes"));
 
   const exports::LoadedModel lm = exports::load(stage_folder("lm") / "model");
   const auto tokenizer = checkpoint::load_tokenizer(stage_folder("lm") / "model");
-  write_file(root_ / "pair.tsv", "a\tb\nThe [MASK], 2 good plots!\tThe film, 2 good plots!\n");
+  write_file(root_ / "pair.tsv", "a\tb\nThe [MASK] plots\tThe film plots\n");
   data::DatasetOptions options = one.dataset("few");
   options.train.file = (root_ / "pair.tsv").string();
   options.task = "unlabelled";
@@ -219,12 +219,12 @@ TEST_F(AugmentRows, FillersAreTheModelsOwnAndNeighboursTheFiles) {
   const std::string made = rows().at(1).at("text");
   // A filler that continues a word, or is none, leaves the word as it is.
   const bool a_word = filler[0] != '[' && filler[0] != '#';
-  EXPECT_THAT(made, testing::StartsWith("The " + (a_word ? filler : "film") + ","));
+  EXPECT_THAT(made, testing::StartsWith("The " + (a_word ? filler : "film") + " "));
   // The file is a part of the stage's identity by its content, wherever it lies.
   EXPECT_EQ(how(run_it(one)), "skipped skipped");
   write_file(root_ / "glove.txt", "plots 1 0\nscenes 0 1\nsongs 0.9 0.1\n");
   EXPECT_EQ(how(run_it(one)), "skipped ran");
-  EXPECT_THAT(rows().at(1).at("text").get<std::string>(), testing::EndsWith(" songs!"));
+  EXPECT_THAT(rows().at(1).at("text").get<std::string>(), testing::EndsWith(" songs"));
 }
 
 TEST_F(AugmentRows, WhatCannotBeReplacedIsRefusedBeforeAnythingRuns) {
