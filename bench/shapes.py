@@ -16,9 +16,9 @@ that is (--peak, or the dense bf16 peak of a card that the script knows), and th
 tensors on the card (of the process on the CPU). --graphs measures each entry with `graphs: true`,
 too.
 
---inference times forward passes of single shapes instead, as bench/inference.py does: milliseconds a
-sentence at batch 1 (median of single calls), sentences per second at batch 32, and how many times as
-fast as the first shape each is (TinyBERT's six and four layers beside BERT-base's).
+--inference times forward passes of single shapes instead, as bench/inference.py does: milliseconds
+a sentence at batch 1 (median of single calls), sentences per second at batch 32, and how many times
+as fast as the first shape each is (TinyBERT's six and four layers beside BERT-base's).
 """
 
 import json
