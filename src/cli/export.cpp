@@ -109,7 +109,7 @@ void add_export(CLI::App& app, Action& action) {
                   "Folder in Hugging Face's layout or of a stage, or a GGUF file")
       ->required();
   sub->add_option("--format", flags->formats,
-                  "huggingface, compressed-tensors, packed or delta; comma-separated or repeated")
+                  "huggingface, compressed-tensors, packed, delta or onnx; comma-separated or repeated")
       ->required()
       ->delimiter(',')
       ->allow_extra_args(false)

@@ -12,9 +12,9 @@ namespace compress::exports {
 
 // Where a model is written.
 struct Target {
-  std::filesystem::path folder;  // while it is written
-  std::filesystem::path place;   // afterwards
-  std::filesystem::path base;    // of formats that need one
+  std::filesystem::path folder;              // while it is written
+  std::filesystem::path place;               // afterwards
+  std::filesystem::path base;                // of formats that need one
   torch::ScalarType rest = torch::kFloat32;  // of tensors that are not integers
 };
 // All expect `source`'s effective weights to be computed in float32.
@@ -27,7 +27,14 @@ void write_delta(const LoadedModel& source, const Target& target);
 // The layout of compressed-tensors for whatever is quantised, also where its readers know no such
 // scheme. Error{recipe} as of write_compressed_tensors but for that.
 void write_integers(const LoadedModel& source, const Target& target);
+void write_onnx(const LoadedModel& source, const Target& target);
+// The graph in `folder` as a model on the CPU, once its weights were found to be `source`'s to the
+// bit. Without `rounding` its inputs of int8 products are not rounded (onnx/run.h).
+std::unique_ptr<nn::Model> read_onnx(const LoadedModel& source, const std::filesystem::path& folder,
+                                     bool rounding);
 // Error{recipe} for models that the layout cannot hold.
+void check_onnx(const nn::ModelConfig& config);
+void check_onnx_integers(Quantised quantised);
 void check_compressed_tensors(Quantised quantised);
 
 // Name of a parameter in the files of `model`.

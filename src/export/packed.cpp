@@ -19,6 +19,7 @@ namespace {
 bool fits_integers(const LoadedModel& source) {
   const Quantised quantised = quantised_in(source.scheme);
   if (!quantised.weights && !quantised.embeddings) return false;
+  if (quantised.affine || quantised.outputs) return false;
   if (!source.model->config().attachments.empty()) return false;
   const nn::Family& family = nn::family(source.model->config().family);
   const std::set<std::string> held = held_in(source.scheme);

@@ -5,6 +5,8 @@
 //     A classifier (labels negative, positive; seeded head) of a model folder, pruned in each
 //     matrix of its layers, written in FORMAT. head=keep leaves the head as it is. Prints the
 //     report as JSON.
+//   export_model each FORMAT SOURCE OUT [SOURCE OUT...] [KEY=VALUE...]
+//     The same of several models.
 //   export_model outputs FILE MODEL... [head=embedding]
 //     What our loader's models compute for each line of FILE, a sentence or, where it starts with
 //     '#', token ids ("# 5 8 > 7 2": of the text to be read and of the one to be written). Prints
@@ -210,13 +212,19 @@ int run(const std::vector<std::string>& words) {
   }
   if (places.size() == 4 && places[0] == "make") {
     std::cout << make(places[1], places[2], places[3], options) << "\n";
+  } else if (places.size() >= 4 && places.size() % 2 == 0 && places[0] == "each") {
+    Json reports = Json::array();
+    for (size_t i = 2; i < places.size(); i += 2)
+      reports.push_back(make(places[i], places[i + 1], places[1], options));
+    std::cout << reports << "\n";
   } else if (places.size() >= 3 && places[0] == "outputs") {
     Json folders = Json::array();
     for (size_t i = 2; i < places.size(); ++i)
       folders.push_back(outputs(places[i], places[1], options));
     std::cout << folders << "\n";
   } else {
-    std::cerr << "usage: export_model make SOURCE OUT FORMAT [KEY=VALUE...] | outputs FILE "
+    std::cerr << "usage: export_model make SOURCE OUT FORMAT [KEY=VALUE...] | each FORMAT "
+                 "SOURCE OUT... [KEY=VALUE...] | outputs FILE "
                  "FOLDER... [head=embedding]\n";
     return 2;
   }

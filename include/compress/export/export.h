@@ -51,7 +51,7 @@ struct Report {
   Metric ours, reread;  // the first metric on these rows; empty names when there was no data
 };
 
-std::vector<std::string> formats();  // huggingface, compressed-tensors, packed, delta
+std::vector<std::string> formats();  // huggingface, compressed-tensors, packed, delta, onnx
 
 // How a model will be quantised, where it is not there yet.
 struct Quantised {
@@ -67,6 +67,8 @@ std::vector<std::string> rest_names();
 torch::ScalarType rest_type(const std::string& name);  // of one of these
 // Error{recipe} without a place where `format` cannot hold a model of that kind.
 void check_format(const std::string& format, Quantised quantised);
+// The same where it cannot hold a model of that configuration.
+void check_model(const std::string& format, const nn::ModelConfig& config);
 // Whether `format` needs a base: a model folder that the reader has already.
 bool needs_base(const std::string& format);
 
@@ -83,11 +85,14 @@ bool needs_base(const std::string& format);
 // int8 weights alone for another format). delta: what differs from the model in the folder `base`
 // (checkpoint/delta.h), without tokenizer files where the base's say the same.
 // packed: one weight file that storage/packed.h describes, of the layout of compressed-tensors
-// where the model is quantised and else of huggingface's.
+// where the model is quantised and else of huggingface's. onnx: model.onnx, a graph of operator set
+// 17 with the names of Hugging Face's exporters, of encoders (check_model()); where it rounds what
+// products read, outputs are compared without that rounding and the metric with it (`ours` and
+// `reread` are what the model and the graph reach). Rounded embeddings are float32 in it.
 //
 // Tensors that are no integers (times scale) are rounded to `rest`, float32 being no rounding; the
 // comparison is with the model of the rounded tensors. Error{recipe} where a value does not fit
-// float16, and for formats that hold them as they are (delta).
+// float16, and for formats that hold them as they are (delta, onnx).
 Report write(const std::string& format, LoadedModel& source,
              const std::filesystem::path& source_folder, const std::filesystem::path& folder,
              const data::Split* check, const nn::Json& provenance, double tolerance = 1e-4,

@@ -84,9 +84,10 @@ class ExportStage : public StageKind {
     const Known& model = configs.model(options_.model);
     const nn::ModelConfig& config = model.config;
     for (const std::string& format : options_.formats)
-      if (model.quantised)
-        with_place(options_.model.mark.text(),
-                   [&] { exports::check_format(format, *model.quantised); });
+      with_place(options_.model.mark.text(), [&] {
+        if (model.quantised) exports::check_format(format, *model.quantised);
+        exports::check_model(format, config);
+      });
     if (!options_.base.empty()) check_base(configs, config);
     const recipe::DataReference data = compared_on(configs.recipe().options);
     if (data.empty() || !nn::has_classes(config.head)) return;

@@ -1,0 +1,204 @@
+// Linear layers, norms and tables as operators.
+
+#include <cmath>
+#include <limits>
+
+#include "compress/base/error.h"
+#include "compress/base/strings.h"
+#include "onnx/lowering.h"
+
+namespace compress::exports::onnx {
+
+using nn::Parameter;
+using torch::Tensor;
+
+namespace {
+
+bool says(const nn::Json& scheme, const char* key) {
+  return scheme.is_object() && scheme.contains(key) && !scheme[key].is_null();
+}
+
+}  // namespace
+
+Layers::Layers(const LoadedModel& source, Graph& graph)
+    : source_(source), model_(*source.model), graph_(graph) {
+  const nn::Json& scheme = source.scheme;
+  weights_ = says(scheme, "weights");
+  inputs_ = says(scheme, "activations");
+  if (!weights_ && !inputs_) return;
+  dynamic_ = inputs_ && scheme["activations"].at("dynamic").get<bool>();
+  for (const nn::Json& module : scheme.at("modules")) {
+    const auto name = module.get<std::string>();
+    held_[name] = true;
+    if (inputs_ && !dynamic_) fixed_[name] = scheme.at("input_scales").at(name).get<float>();
+  }
+}
+
+bool Layers::has(const std::string& name) const {
+  return model_.params().find(name) != nullptr;
+}
+
+const Parameter& Layers::parameter(const std::string& name) const {
+  if (const Parameter* found = model_.params().find(name)) return *found;
+  throw Error(ErrorKind::internal, "the graph asks for '" + name + "', which the model has not");
+}
+
+std::string Layers::plain(const std::string& name) {
+  const Parameter& found = parameter(name);
+  return graph_.weight({name, torch::kFloat32, found.latent.sizes().vec(),
+                        [&found] { return found.effective.to(torch::kFloat32); }});
+}
+
+bool Layers::rounds_weight(const std::string& module) const {
+  if (!weights_ || !held_.contains(module)) return false;
+  if (!parameter(module + ".weight").steps.defined())
+    throw Error(ErrorKind::internal, "the steps of '" + module + "' are not known");
+  return true;
+}
+
+// A float32 quotient of fl(q * s) by s is nearer to q than half a step, so rounding gives q back.
+std::string Layers::integers(const Parameter& weight, bool turned) {
+  std::vector<int64_t> shape = weight.latent.sizes().vec();
+  if (turned) std::swap(shape[0], shape[1]);
+  return graph_.weight(
+      {weight.name, torch::kInt8, shape, [&weight, turned] {
+         const Tensor q =
+             (weight.effective.detach() / weight.steps).round_().clamp_(-128, 127).to(torch::kInt8);
+         return turned ? q.t() : q;
+       }});
+}
+
+// [rows], or a single one without a shape.
+std::string Layers::steps(const Parameter& weight) {
+  const bool rows = weight.steps.dim() == 2;
+  const std::vector<int64_t> shape =
+      rows ? std::vector<int64_t>{weight.latent.size(0)} : std::vector<int64_t>{};
+  return graph_.weight({weight.name + "_scale", torch::kFloat32, shape,
+                        [&weight, shape] { return weight.steps.detach().reshape(shape); }});
+}
+
+std::string Layers::matrix(const std::string& module) {
+  const Parameter& weight = parameter(module + ".weight");
+  if (!rounds_weight(module))
+    return graph_.weight(
+        {weight.name, torch::kFloat32, {weight.latent.size(1), weight.latent.size(0)}, [&weight] {
+           return weight.effective.to(torch::kFloat32).t();
+         }});
+  std::vector<Attribute> columns;
+  if (weight.steps.dim() == 2) columns.push_back({"axis", int64_t{1}});
+  return graph_.op("DequantizeLinear", {integers(weight, true), steps(weight)}, columns);
+}
+
+Layers::Rounded Layers::rounded(const std::string& x) {
+  const auto known = rounded_.find(x);
+  if (known != rounded_.end()) return known->second;
+  const std::string most =
+      graph_.op("ReduceMax", {graph_.op("Abs", {x})},
+                {{"axes", std::vector<int64_t>{-1}}, {"keepdims", int64_t{1}}});
+  std::string scale = graph_.op("Div", {most, graph_.real(127.5)});
+  scale = graph_.op("Where", {graph_.op("Equal", {scale, graph_.real(0)}),
+                              graph_.real(std::numeric_limits<float>::epsilon()), scale});
+  const std::string inside =
+      graph_.op("Clip", {graph_.op("Div", {x, scale}), graph_.real(-128), graph_.real(127)});
+  return rounded_[x] = {graph_.op("Round", {inside}), scale};
+}
+
+std::string Layers::fixed(const std::string& x, float scale) {
+  const std::string step = graph_.real(scale);
+  const auto known = rounded_.find(x + step);
+  if (known != rounded_.end()) return known->second.values;
+  const std::string q = graph_.op("QuantizeLinear", {x, step, graph_.zero_point()});
+  const std::string back = graph_.op("DequantizeLinear", {q, step, graph_.zero_point()});
+  rounded_[x + step] = {back, step};
+  return back;
+}
+
+std::string Layers::linear(const std::string& x, const std::string& module) {
+  const Parameter& weight = parameter(module + ".weight");
+  const bool held = inputs_ && held_.contains(module);
+  std::string y;
+  if (held && dynamic_) {
+    const Rounded input = rounded(x);
+    if (rounds_weight(module)) {
+      const std::string values = input.values + "_int8";
+      if (!rounded_.contains(values))
+        rounded_[values] = {graph_.op("Cast", {input.values}, {{"to", type_number(torch::kInt8)}}),
+                            input.scale};
+      const std::string sums =
+          graph_.op("MatMulInteger", {rounded_[values].values, integers(weight, true)});
+      y = graph_.op("Cast", {sums}, {{"to", type_number(torch::kFloat32)}});
+      y = graph_.op("Mul", {graph_.op("Mul", {y, input.scale}), steps(weight)});
+    } else {
+      y = graph_.op("MatMul", {graph_.op("Mul", {input.values, input.scale}), matrix(module)});
+    }
+  } else {
+    y = graph_.op("MatMul", {held ? fixed(x, fixed_.at(module)) : x, matrix(module)});
+  }
+  return has(module + ".bias") ? graph_.op("Add", {y, plain(module + ".bias")}) : y;
+}
+
+std::string Layers::tied(const std::string& x, const std::string& name) {
+  const Parameter& table = parameter(name);
+  std::string values;
+  if (table.steps.defined()) {
+    std::vector<Attribute> by_rows;
+    if (table.steps.dim() == 2) by_rows.push_back({"axis", int64_t{0}});
+    values = graph_.op("DequantizeLinear", {integers(table, false), steps(table)}, by_rows);
+  } else {
+    values = plain(name);
+  }
+  return graph_.op("MatMul",
+                   {x, graph_.op("Transpose", {values}, {{"perm", std::vector<int64_t>{1, 0}}})});
+}
+
+std::string Layers::norm(const std::string& x, const std::string& module, double eps) {
+  return graph_.op("LayerNormalization", {x, plain(module + ".weight"), plain(module + ".bias")},
+                   {{"axis", int64_t{-1}}, {"epsilon", static_cast<float>(eps)}});
+}
+
+std::string Layers::activation(const std::string& x, const std::string& name) {
+  if (name == "tanh") return graph_.op("Tanh", {x});
+  if (name == "relu") return graph_.op("Relu", {x});
+  if (name == "silu" || name == "swish") return graph_.op("Mul", {x, graph_.op("Sigmoid", {x})});
+  if (name == "gelu") {  // in the order that runtimes know as one operator
+    const std::string erf = graph_.op("Erf", {graph_.op("Div", {x, graph_.real(std::sqrt(2.0))})});
+    return graph_.op(
+        "Mul", {graph_.op("Mul", {x, graph_.op("Add", {erf, graph_.real(1)})}), graph_.real(0.5)});
+  }
+  if (name != "gelu_new" && name != "gelu_pytorch_tanh")
+    throw Error(ErrorKind::internal, "the graph has no activation '" + name + "'");
+  const std::string cube = graph_.op("Mul", {graph_.op("Mul", {x, x}), x});
+  const std::string inner = graph_.op("Add", {x, graph_.op("Mul", {cube, graph_.real(0.044715)})});
+  const std::string tanh =
+      graph_.op("Tanh", {graph_.op("Mul", {inner, graph_.real(std::sqrt(2 / M_PI))})});
+  return graph_.op(
+      "Mul", {graph_.op("Mul", {x, graph_.op("Add", {tanh, graph_.real(1)})}), graph_.real(0.5)});
+}
+
+std::string Layers::dequantized(const std::string& values, const std::string& steps) {
+  return graph_.op("Mul",
+                   {graph_.op("Cast", {values}, {{"to", type_number(torch::kFloat32)}}), steps});
+}
+
+std::string Layers::rows(const std::string& name, const std::string& ids) {
+  const Parameter& table = parameter(name);
+  const Attribute axis{"axis", int64_t{0}};
+  if (!table.steps.defined()) return graph_.op("Gather", {plain(name), ids}, {axis});
+  const std::string values = graph_.op("Gather", {integers(table, false), ids}, {axis});
+  if (table.steps.dim() != 2) return dequantized(values, steps(table));
+  const std::string step = graph_.op("Gather", {steps(table), ids}, {axis});
+  return dequantized(values, graph_.op("Unsqueeze", {step, graph_.whole({-1})}));
+}
+
+std::string Layers::first_rows(const std::string& name, int64_t first, const std::string& count) {
+  const Parameter& table = parameter(name);
+  const std::string begin = graph_.whole({first}), axis = graph_.whole({0});
+  const std::string end = first == 0 ? count : graph_.op("Add", {count, begin});
+  auto slice = [&](const std::string& x) { return graph_.op("Slice", {x, begin, end, axis}); };
+  if (!table.steps.defined()) return slice(plain(name));
+  const std::string values = slice(integers(table, false));
+  if (table.steps.dim() != 2) return dequantized(values, steps(table));
+  return dequantized(values, graph_.op("Unsqueeze", {slice(steps(table)), graph_.whole({-1})}));
+}
+
+}  // namespace compress::exports::onnx
