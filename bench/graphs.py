@@ -1,7 +1,7 @@
 """Writes a transformers classifier as ONNX, in float32 or with int8 linear layers.
 
-The package onnx is not pinned in requirements.txt, so neither the newer exporter of torch nor
-onnxruntime.quantization runs. The older exporter needs onnx for functions that these graphs do not
+Neither the newer exporter of torch nor onnxruntime.quantization is used, so that nothing beyond
+onnxruntime is needed. The older exporter needs onnx for functions that these graphs do not
 hold; that step is skipped. The int8 graph has the nodes that quantize_dynamic of
 onnxruntime.quantization writes for a linear layer: DynamicQuantizeLinear (uint8, a whole tensor),
 MatMulInteger (int8 weights, one scale an output), Cast, Mul, Add.
@@ -101,6 +101,20 @@ def openvino_forward(folder, path, threads):
 
     def forward(inputs):
         return request.infer(inputs)[0]
+
+    return forward
+
+
+def run_graph(path, threads):
+    """A graph that was exported, with the inputs that it has."""
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+
+    def forward(inputs):
+        given = {"token_type_ids": inputs["input_ids"] * 0} | inputs
+        return session.run(None, {name: given[name] for name in names})
 
     return forward
 

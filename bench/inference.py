@@ -4,7 +4,8 @@
     .venv/bin/python bench/inference.py [--rounds 3] [--rows 256] [--no-compile] [--models DIR]
 
 Peers: transformers (eager and torch.compile, float32 and bf16 autocast), onnxruntime (float32, and
-int8 with dynamic quantisation, see graphs.py) and OpenVINO (float32). Rows in bf16 are left out on
+int8 with dynamic quantisation, see graphs.py) and OpenVINO (float32). Beside them onnxruntime runs
+what `export: {formats: [onnx]}` writes of the same models ("our graph"). Rows in bf16 are left out on
 processors that do not multiply it. Batch 1 is reported as milliseconds a
 sentence, batch 32 as sentences per second; both sides get the same movie sentences, tokenised
 before, and the peers' batches of 32 are sorted by length. Batch 1 is the median of single calls,
@@ -91,9 +92,12 @@ def goals(results):
                  ("compress float32", "onnxruntime float32"),
                  ("compress float32", "OpenVINO float32")]
         if name == "int8":
-            found = found | {"student float32": results["student", size]["compress float32"]}
+            student = results["student", size]
+            found = found | {"student float32": student["compress float32"],
+                             "student graph": student["our graph, float32"]}
             pairs = [("compress float32", "student float32"),
-                     ("compress float32", "onnxruntime int8 (dynamic)")]
+                     ("compress float32", "onnxruntime int8 (dynamic)"),
+                     ("our graph, int8", "student graph")]
         for ours, other in pairs:
             if ours in found and other in found:
                 value = times_faster(found[ours], found[other], size)
@@ -139,6 +143,9 @@ def main():
                 kind = "int8 (dynamic)" if name == "int8" else "float32"
                 given = (source, pathlib.Path(folder, f"{name}.onnx"), name == "int8", threads)
                 entries[f"onnxruntime {kind}"] = Peer(graphs.onnx_forward, given, arrays, size)
+                given = (models[name].parent / "onnx/model.onnx", threads)
+                own = "int8" if name == "int8" else "float32"
+                entries[f"our graph, {own}"] = Peer(graphs.run_graph, given, arrays, size)
                 for precision in precisions:
                     ours = Ours(models[name], size, options.rows, precision)
                     entries[f"compress {precision}"] = ours

@@ -16,7 +16,6 @@ import unittest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-import family_cases
 import numpy
 import onnx
 import onnxruntime
@@ -25,6 +24,8 @@ import torch
 import transformers
 import transformers.utils.logging
 from safetensors.torch import save_file
+
+from tests.interop import family_cases
 
 transformers.utils.logging.disable_progress_bar()
 
@@ -198,6 +199,9 @@ class Onnx(unittest.TestCase):
                 {"idx": i, "name": str(i), "path": f"{i}_{name}" if i else "", "type": f"x.{name}"}
                 for i, name in enumerate(names)]
             (folder / "modules.json").write_text(json.dumps(modules))
+            config = json.loads((folder / "config.json").read_text())
+            config["compress"] = {"head": "embedding", "pooling": mode}
+            (folder / "config.json").write_text(json.dumps(config))
             (folder / "1_Pooling").mkdir()
             (folder / "1_Pooling/config.json").write_text(
                 json.dumps({"word_embedding_dimension": 24, "pooling_mode": mode}))

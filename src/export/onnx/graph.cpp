@@ -59,8 +59,9 @@ std::string Graph::index(int64_t value) {
   return constant(str("index_", value), torch::full({}, value, torch::kInt64));
 }
 
-std::string Graph::zero_point() {
-  return constant("zero_point", torch::zeros({}, torch::kInt8));
+std::string Graph::zero_point(int64_t value) {
+  return constant(str("zero_point_", value),
+                  torch::full({}, value, value == 0 ? torch::kInt8 : torch::kUInt8));
 }
 
 namespace {
@@ -69,11 +70,8 @@ struct TypeNumber {
   torch::ScalarType type;
   int64_t number;
 };
-constexpr TypeNumber all_types[] = {{torch::kFloat32, 1},
-                                    {torch::kInt8, 3},
-                                    {torch::kInt32, 6},
-                                    {torch::kInt64, 7},
-                                    {torch::kBool, 9}};
+constexpr TypeNumber all_types[] = {{torch::kFloat32, 1}, {torch::kUInt8, 2}, {torch::kInt8, 3},
+                                    {torch::kInt32, 6},   {torch::kInt64, 7}, {torch::kBool, 9}};
 
 }  // namespace
 

@@ -17,6 +17,8 @@ namespace compress::exports::onnx {
 // axes of ReduceMax are still attributes.
 constexpr int64_t opset = 17;
 constexpr int64_t ir_version = 8;
+// Added to int8 numbers that a product reads as bytes.
+constexpr int64_t byte_zero = 128;
 constexpr const char* file_name = "model.onnx";
 constexpr const char* data_name = "model.onnx_data";  // weights that lie outside
 // A message cannot have more than 2^31 - 1 bytes. From here on weights lie in a file of their own.
@@ -58,7 +60,8 @@ class Graph {
   std::string real(double value);
   std::string whole(std::vector<int64_t> values);  // [n] int64
   std::string index(int64_t value);                // a single int64 without a shape
-  std::string zero_point();                        // int8
+  // Of int8 (0) or, where numbers lie `byte_zero` higher, of bytes.
+  std::string zero_point(int64_t value);
 
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<Value>& inputs() const { return inputs_; }

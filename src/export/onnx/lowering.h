@@ -46,6 +46,7 @@ class Layers {
   bool rounds_weight(const std::string& module) const;
   std::string matrix(const std::string& module);  // [in, out] float32
   std::string integers(const nn::Parameter& weight, bool turned);
+  std::string shifted(const Rounded& input);  // its values as bytes
   std::string steps(const nn::Parameter& weight);
   // Where a table lies on an int8 grid, its integers' and steps' rows as float32.
   std::string dequantized(const std::string& values, const std::string& steps);
@@ -59,6 +60,7 @@ class Layers {
   std::map<std::string, bool> held_;    // modules that the quantization names
   bool weights_ = false, inputs_ = false, dynamic_ = false;
   std::map<std::string, Rounded> rounded_;  // by the value that was rounded
+  std::map<std::string, std::string> shifted_;
 };
 
 // The whole graph. `source`'s effective weights are computed in float32 and outlive it.

@@ -77,13 +77,16 @@ Tensor with_axes(Tensor x, std::vector<int64_t> axes, bool in) {
 Tensor cast(const Call& call) {
   const torch::ScalarType type = type_of(call.number("to", 1), "Cast");
   // Integers that were not rounded stay what they are.
-  if (type == torch::kInt8 && !call.rounding) return call.in.at(0);
+  if (type == torch::kUInt8 && !call.rounding) return call.in.at(0);
   return call.in.at(0).to(type);
 }
 
 // Sums of products of int8 numbers are exact in float64.
 Tensor integer_product(const Call& call) {
-  const Tensor y = at::matmul(call.in.at(0).to(torch::kFloat64), call.in.at(1).to(torch::kFloat64));
+  auto operand = [&](size_t i) {
+    return call.in.at(i).to(torch::kFloat64) - call.in.at(i + 2).to(torch::kFloat64);
+  };
+  const Tensor y = at::matmul(operand(0), operand(1));
   return call.rounding ? y.to(torch::kInt32) : y;
 }
 

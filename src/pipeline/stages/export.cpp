@@ -84,10 +84,9 @@ class ExportStage : public StageKind {
     const Known& model = configs.model(options_.model);
     const nn::ModelConfig& config = model.config;
     for (const std::string& format : options_.formats)
-      with_place(options_.model.mark.text(), [&] {
-        if (model.quantised) exports::check_format(format, *model.quantised);
-        exports::check_model(format, config);
-      });
+      if (model.quantised)
+        with_place(options_.model.mark.text(),
+                   [&] { exports::check_format(format, *model.quantised); });
     if (!options_.base.empty()) check_base(configs, config);
     const recipe::DataReference data = compared_on(configs.recipe().options);
     if (data.empty() || !nn::has_classes(config.head)) return;
@@ -97,6 +96,10 @@ class ExportStage : public StageKind {
 
   void plan(Planning& planning) const override {
     planning.line(str("export ", options_.model, " as ", join(options_.formats, ", ")));
+    const nn::ModelConfig& config = planning.model(options_.model).config;
+    with_place(options_.model.mark.text(), [&] {
+      for (const std::string& format : options_.formats) exports::check_model(format, config);
+    });
   }
 
   StageResult run(Bench& bench) const override {

@@ -27,7 +27,7 @@ class Runs : public Folder {
                            "activations: int8}") +
             "  - name: scored\n    evaluate: {model: int8, data: films, metrics: [accuracy, f1]}\n"
             "  - name: release\n    export: {model: int8, formats: [huggingface, "
-            "compressed-tensors]}\n",
+            "compressed-tensors, onnx]}\n",
         "expect:\n  - {stage: int8, metric: accuracy, at_least: 2}\n"
         "  - {stage: student, metric: accuracy, of: teacher, drop_at_most: 1}\n");
   }
@@ -53,9 +53,12 @@ TEST_F(Runs, ChainStagesToExports) {
   EXPECT_EQ(scored.test.at(0).value, int8.test.at(0).value);
   EXPECT_EQ(scored.test.size(), 2U);
   EXPECT_EQ(scored.validation.at(0).n, 8);
-  ASSERT_EQ(release.exports.size(), 2U);
-  EXPECT_EQ(release.exports[1].rows, 10);
+  ASSERT_EQ(release.exports.size(), 3U);
+  for (const exports::Report& made : release.exports) EXPECT_EQ(made.rows, 10);
   EXPECT_EQ(release.exports[1].largest_difference, 0);
+  // A graph of integers, written by the process that trained (LibTorch has a protobuf of its own).
+  EXPECT_LT(release.exports[2].largest_difference, 1e-5);
+  EXPECT_TRUE(fs::exists(stage_folder("release") / "onnx/model.onnx"));
   EXPECT_LT(release.exports[1].weight_bytes, release.exports[0].weight_bytes);
   EXPECT_FALSE(result.held());
   EXPECT_FALSE(result.expectations[0].held);
@@ -347,6 +350,12 @@ TEST_F(Runs, BindEveryStageBeforeTheFirstIsTrained) {
                              [&] { run_it(load(text(first + stage("b", "a", 1) + out))); }),
               testing::AllOf(HasSubstr("needs a model with quantised weights"),
                              HasSubstr("(stages.out.export.model)")));
+  const std::string graph = "  - name: out\n    export: {model: b, formats: [onnx]}\n";
+  const std::string attached = stage("b", "{from: a, lora: {rank: 2}}", 2);
+  EXPECT_THAT(
+      tiny::error_of(ErrorKind::recipe, [&] { plan_text(load(text(first + attached + graph))); }),
+      testing::AllOf(HasSubstr("the format onnx has no graph for what is attached"),
+                     HasSubstr("(stages.out.export.model)")));
   EXPECT_FALSE(fs::exists(root_ / "run"));
 }
 
