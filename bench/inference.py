@@ -3,16 +3,16 @@
 
     .venv/bin/python bench/inference.py [--rounds 3] [--rows 256] [--no-compile] [--models DIR]
 
-Peers: transformers (eager and torch.compile, float32 and bf16 autocast), onnxruntime (float32, and
-int8 with dynamic quantisation, see graphs.py) and OpenVINO (float32). Beside them onnxruntime runs
-what `export: {formats: [onnx]}` writes of the same models ("our graph"). Rows in bf16 are left out on
-processors that do not multiply it. Batch 1 is reported as milliseconds a
-sentence, batch 32 as sentences per second; both sides get the same movie sentences, tokenised
-before, and the peers' batches of 32 are sorted by length. Batch 1 is the median of single calls,
-batch 32 all sentences by the sum of their calls; in both only the forward pass is timed, from a
-batch that lies ready to its logits, after a few calls that are not. Ours is what `compress evaluate
---json` says of its forward passes. The models come from bench/inference.yaml, made in a temporary
-folder or in --models. The ratios at the end are those of medians over the rounds.
+Peers: transformers (eager and torch.compile, float32 and bf16 autocast), onnxruntime (float32,
+and int8 with dynamic quantisation, see graphs.py) and OpenVINO (float32). Beside them onnxruntime
+runs what `export: {formats: [onnx]}` writes of the same models ("our graph"). Rows in bf16 are
+left out on processors that do not multiply it. Batch 1 is reported as milliseconds a sentence,
+batch 32 as sentences per second; both sides get the same movie sentences, tokenised before, and
+the peers' batches of 32 are sorted by length. Batch 1 is the median of single calls, batch 32 all
+sentences by the sum of their calls; in both only the forward pass is timed, from a batch that
+lies ready to its logits, after a few calls that are not. Ours is what `compress evaluate --json`
+says of its forward passes. The models come from bench/inference.yaml, made in a temporary folder
+or in --models. The ratios at the end are those of medians over the rounds.
 """
 
 import json

@@ -78,13 +78,13 @@ class Head {
 
   // The head's answer under the names that readers expect.
   void say(const std::string& y) {
-    const std::string last = graph_.whole({-1});
+    auto flat = [&](const std::string& x) { return graph_.op("Squeeze", {x, graph_.whole({-1})}); };
     if (config_.head == HeadKind::span) {
       const auto ends = graph_.several("Split", {y}, 2, {{"axis", int64_t{-1}}});
-      output(graph_.op("Squeeze", {ends[0], last}), "start_logits", {"batch", "tokens"});
-      output(graph_.op("Squeeze", {ends[1], last}), "end_logits", {"batch", "tokens"});
+      output(flat(ends[0]), "start_logits", {"batch", "tokens"});
+      output(flat(ends[1]), "end_logits", {"batch", "tokens"});
     } else if (config_.head == HeadKind::replaced_token) {
-      output(graph_.op("Squeeze", {y, last}), "logits", {"batch", "tokens"});
+      output(flat(y), "logits", {"batch", "tokens"});
     } else if (head_.from == HeadPlan::From::tokens) {
       output(y, "logits", {"batch", "tokens", head_.outputs});
     } else {
