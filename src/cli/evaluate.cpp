@@ -140,7 +140,8 @@ void submit(const EvaluateFlags& flags, const nn::ModelConfig& scored, nn::Model
   const std::string name = set.submission->as.empty() ? "submission.tsv" : set.submission->as;
   if (!parallel::is_first(how.processes)) return;
   make_folder(folder);
-  write_file(folder / name, data::submission_text(*set.submission, ids, predictions));
+  write_file(folder / name,
+             data::submission_text(set, ids, predictions, found.predictions.ranked.scores));
   print(str((folder / name).string(), ": ", with_commas(found.rows), " predictions\n"));
 }
 
@@ -183,7 +184,7 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   const data::Split split = flags.data.load(scored, *tokenizer);
   with_place("--metrics", [&] {
     eval::check_metrics(flags.metrics, scored, !split.positive.empty(), !split.groups.empty(),
-                        split.answers);
+                        split.answers, split.task);
   });
   how.metrics = flags.metrics;
   how.warm_up = flags.warm_up;

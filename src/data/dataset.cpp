@@ -82,12 +82,13 @@ std::string identity(const std::string& content, const std::filesystem::path& fi
   for (const auto& [name, column] :
        {std::pair("weight", &options.weight), {"group", &options.group}})
     if (!column->empty()) hash.add({name, *column});
+  if (options.ragged) hash.add("ragged");
   if (!options.id.empty()) hash.add({"id", options.id});
   if (!options.bad_rows.empty()) hash.add({"bad rows", options.bad_rows});
   if (options.subset && file == options.train.file) hash.add({"subset", subset_identity(options)});
   // What nested JSON becomes is the layout's to say.
-  if (const PublishedLayout* layout = find_layout(options.layout); layout && layout->rows)
-    hash.add({"layout", options.layout});
+  if (const PublishedLayout* layout = find_layout(options.layout); layout && layout->makes_rows())
+    hash.add({"layout", options.layout, row_identity(*layout, options)});
   kind_of(options).identify(options, hash);
   return hash.hex();
 }
@@ -122,9 +123,26 @@ std::string content_identity(const std::string& content, const DatasetOptions& o
   hash.add(identity(content, split.file, options));
   hash.add(tokenizer.hash());
   hash.add(split.labels);
-  if (split.task == Task::language_model && options.append_end)
-    hash.add(str(tokenizer.special_ids().eos));
+  if (reads_on(split.task) && options.append_end) hash.add(str(tokenizer.special_ids().eos));
   return hash.hex();
+}
+
+// The tokens of each class's answer, as a row's target has them.
+void read_options(const DatasetOptions& options, const text::Tokenizer& tokenizer, Split& split) {
+  const int32_t end = options.append_end ? tokenizer.special_ids().eos : -1;
+  for (const std::string& label : split.labels) {
+    text::EncodeOptions how;
+    how.add_special_tokens = false;
+    how.max_length = options.max_target_length;
+    const std::string_view answer = kind_of(options).answer_of(options, label);
+    text::PackedIds packed = text::encode_all(tokenizer, std::vector{answer}, {}, how, 1);
+    if (packed.ids.empty())
+      throw Error(ErrorKind::data, str("the answer ", cited(answer), " has no tokens"),
+                  split.file.string(), "give each class a text in `verbalizer`");
+    if (end >= 0) append_token(packed, end, options.max_target_length);
+    split.options.push_back(std::move(packed.ids));
+  }
+  split.option_mean = options.option_score == "mean";
 }
 
 // Groups of a classifier's rows in which no row has the positive class.
@@ -175,6 +193,7 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   split.task = task_of(options);
   if (facts_of(split.task).class_names)
     split.labels = labels.empty() ? label_names(options) : labels;
+  if (split.task == Task::prompted) read_options(options, tokenizer, split);
   if (split.task == Task::multiple_choice)
     split.choices = static_cast<int64_t>(options.choices.size());
   split.answers = !marks_of(options).empty();

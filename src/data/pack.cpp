@@ -9,6 +9,7 @@
 #include "compress/base/strings.h"
 #include "compress/data/compose.h"
 #include "compress/data/mixture.h"
+#include "compress/data/task.h"
 
 namespace compress::data {
 
@@ -148,7 +149,8 @@ void fill_targets(const Split& split, const std::vector<Place>& places,
     auto* out = targets.values.data_ptr<float>();
     for (const Place& place : places) *out++ = place.split->values[place.row];
   }
-  if (first.classes.empty() && first.soft.empty()) return;
+  // The classes of answers are told by their tokens.
+  if ((first.classes.empty() && first.soft.empty()) || reads_on(first.task)) return;
   targets.distribution = torch::empty({count, classes}, floats);
   auto* out = targets.distribution.data_ptr<float>();
   for (const Place& place : places) {
@@ -302,8 +304,7 @@ int64_t labelled_tokens(const Split& split, int64_t row, uint64_t draw) {
     return labelled_tokens(*split.mixture->sources[at.source].split, at.row, draw);
   }
   const int64_t begin = split.offsets[row], end = split.offsets[row + 1];
-  if (split.task == Task::language_model)
-    return std::max<int64_t>(0, packed_length(split, row, draw) - 1);
+  if (reads_on(split.task)) return std::max<int64_t>(0, packed_length(split, row, draw) - 1);
   if (split.task == Task::sequence_to_sequence) return end - begin - split.first_lengths[row];
   if (split.token_classes.empty()) return -1;
   return std::count_if(split.token_classes.begin() + begin, split.token_classes.begin() + end,
@@ -345,7 +346,7 @@ Batch pack(const Split& split, std::span<const int64_t> rows, bool pin, uint64_t
   Batch batch = tokens_of(split, places, writes ? Side::source : Side::all, draw, longs);
   fill_targets(split, places, floats, batch.targets);
   fill_columns(split, places, floats, batch);
-  if (split.task == Task::language_model) label_next_tokens(longs, batch);
+  if (reads_on(split.task)) label_next_tokens(longs, batch);
   if (has_answers(split)) mark_answers(places, floats, batch);
   const Split& first = split.mixture != nullptr ? *split.mixture->sources[0].split : split;
   if (!first.token_classes.empty()) label_words(places, longs, batch);

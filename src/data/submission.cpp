@@ -7,6 +7,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/data/classes.h"
+#include "layouts/layout.h"
 #include "tasks/task.h"
 
 namespace compress::data {
@@ -91,6 +92,17 @@ std::string submission_text(const SubmissionOptions& submission,
     text += line.dump() + "\n";
   }
   return text;
+}
+
+std::string submission_text(const DatasetOptions& options, const std::vector<std::string>& ids,
+                            const std::vector<std::string>& predictions,
+                            const std::vector<double>& scores) {
+  const PublishedLayout* layout = find_layout(options.layout);
+  if (layout == nullptr || layout->send == nullptr)
+    return submission_text(submission_of(options), ids, predictions);
+  if (ids.size() != predictions.size() || ids.size() != scores.size())
+    throw Error(ErrorKind::internal, "rows and predictions of a submission differ in number");
+  return layout->send(ids, predictions, scores);
 }
 
 std::string submitted(const SubmissionOptions& submission, double score) {

@@ -72,9 +72,9 @@ namespace {
 void take_record(const Record& record, const Layout& layout, CellKind kind,
                  const std::function<void(std::string_view)>& take) {
   for (size_t cell = 0; cell < layout.targets && cell < record.cells.size(); ++cell) {
-    // Only the first column may be a list.
+    // Of a list of accepted texts the first one counts.
     if (kind == CellKind::one || cell > 0) {
-      take(record.cells[cell]);
+      take(record.cells[cell].substr(0, record.cells[cell].find(list_separator)));
       continue;
     }
     std::string words;

@@ -266,7 +266,9 @@ const Metric* Evaluation::find(const std::string& name) const {
 
 namespace {
 
-MetricTask metric_task(HeadKind head, bool references) {
+MetricTask metric_task(HeadKind head, bool references, data::Task task) {
+  if (task == data::Task::prompted && head == HeadKind::causal_lm) return MetricTask::options;
+  if (task == data::Task::cloze && head == HeadKind::masked_lm) return MetricTask::gaps;
   switch (head) {
     case HeadKind::multi_label:
       return MetricTask::multi_label;
@@ -291,26 +293,30 @@ MetricTask metric_task(HeadKind head, bool references) {
 }  // namespace
 
 void check_metrics(std::span<const std::string> names, const nn::ModelConfig& config,
-                   bool one_is_named, bool groups, bool references) {
+                   bool one_is_named, bool groups, bool references, data::Task task) {
   const bool entities = are_entity_tags(config.labels);
   const bool ranks = groups && config.head != HeadKind::multiple_choice;
   for (const std::string& name : names) {
-    check_metric(name, metric_task(config.head, references), entities, ranks);
+    check_metric(name, metric_task(config.head, references, task), entities, ranks);
     if (name == "f1" && !one_is_named && nn::has_labels(config.head) && config.outputs() != 2)
       f1_needs_two(config.outputs());
   }
 }
 
 bool need_texts(std::span<const std::string> names, const nn::ModelConfig& config) {
-  if (metric_task(config.head, /*references=*/true) != MetricTask::written) return false;
+  if (metric_task(config.head, /*references=*/true, data::Task::unlabelled) != MetricTask::written)
+    return false;
   return std::any_of(names.begin(), names.end(), [](const std::string& name) {
-    return is_metric(name) && metric_of(name).kind->need != Need::likelihood;
+    if (!is_metric(name)) return false;
+    const MetricKind& kind = *metric_of(name).kind;
+    return kind.need == Need::texts || kind.also == Need::texts;
   });
 }
 
 std::vector<std::string> default_metrics(const nn::ModelConfig& config,
-                                         const std::vector<std::string>& of_data) {
+                                         const std::vector<std::string>& of_data, data::Task of) {
   if (!of_data.empty()) return of_data;
+  if (of == data::Task::prompted || of == data::Task::cloze) return data::facts_of(of).metrics;
   const data::TaskFacts* task = data::task_of_head(nn::head_name(config.head));
   if (task == nullptr) return data::facts_of(data::Task::unlabelled).metrics;
   if (!task->metrics_of_two.empty() && config.outputs() == 2) return task->metrics_of_two;
@@ -339,10 +345,17 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   const Scoring scoring{model, config, split, options, batches, predictions};
   switch (config.head) {
     case HeadKind::masked_lm:
-      score_masked(scoring);
+      if (split.task == data::Task::cloze)
+        score_gaps(scoring, result.rows);
+      else
+        score_masked(scoring);
       break;
     case HeadKind::causal_lm:
     case HeadKind::seq2seq_lm:
+      if (split.task == data::Task::prompted) {
+        result.logits = score_options(scoring, result.rows);
+        break;
+      }
       score_written(scoring);
       if (need_texts(options.metrics, config)) score_texts(scoring, result.rows);
       break;
@@ -362,9 +375,10 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
   if (config.head == HeadKind::token_classification)
     result.loss = predictions.nll_sum / static_cast<double>(predictions.labels.size());
   if (config.head == HeadKind::span) result.loss = predictions.nll_sum;
-  result.metrics = compute_metrics(
-      options.metrics.empty() ? default_metrics(config, split.metrics) : options.metrics,
-      predictions);
+  result.metrics =
+      compute_metrics(options.metrics.empty() ? default_metrics(config, split.metrics, split.task)
+                                              : options.metrics,
+                      predictions);
   result.predictions = std::move(predictions);
   result.seconds = seconds_since(begin);
   return result;

@@ -52,6 +52,10 @@ std::vector<int64_t> match_labels(const nn::ModelConfig& config, const data::Spl
 // Error{interrupted} when a stop was asked for.
 void check_stop(const EvaluateOptions& options);
 
+// Rows in parts whose logits over a vocabulary stay small enough.
+std::vector<std::vector<int64_t>> parted(const data::Split& split, const std::vector<int64_t>& rows,
+                                         uint64_t draw = 0);
+
 // What a scorer is given; it fills `predictions`, with those of all processes.
 struct Scoring {
   nn::Model& model;
@@ -75,6 +79,14 @@ void score_written(const Scoring& scoring);
 // What it writes itself behind each of the first `rows` rows' prompts, and the rows' references.
 // Error{internal} where the options have no way to write, Error{recipe} for rows without a target.
 void score_texts(const Scoring& scoring, int64_t rows);
+// The likeliest answer of each of the first `rows` rows, which is its class: the mean (or the sum)
+// of its tokens' log-probabilities behind the prompt. Where rows are made of others several times
+// (Composer::votes), the class that most of them say; of those with as many votes the one with the
+// highest sum of scores.
+// Gives the scores [rows, classes], of several votes their mean.
+torch::Tensor score_options(const Scoring& scoring, int64_t rows);
+// How many tokens of the vocabulary are likelier than the right one in each row's gap.
+void score_gaps(const Scoring& scoring, int64_t rows);
 // Classes of words, and entities where the classes are tags of entities.
 void score_tags(const Scoring& scoring);
 // Answers in passages: in each window the best pair of first and last token, of at most 30 tokens;

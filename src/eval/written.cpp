@@ -37,14 +37,15 @@ double negative_log_likelihood(const Tensor& logits, const Tensor& labels) {
   return sum.item<double>();
 }
 
-// Rows in parts whose logits over a vocabulary stay small enough.
-std::vector<std::vector<int64_t>> parted(const data::Split& split,
-                                         const std::vector<int64_t>& rows) {
+}  // namespace
+
+std::vector<std::vector<int64_t>> parted(const data::Split& split, const std::vector<int64_t>& rows,
+                                         uint64_t draw) {
   constexpr int64_t most_tokens = 2048;
   std::vector<std::vector<int64_t>> parts;
   int64_t tokens = 0;
   for (int64_t row : rows) {
-    const int64_t length = data::packed_length(split, row);
+    const int64_t length = data::packed_length(split, row, draw);
     if (parts.empty() || tokens + length > most_tokens) {
       parts.emplace_back();
       tokens = 0;
@@ -54,8 +55,6 @@ std::vector<std::vector<int64_t>> parted(const data::Split& split,
   }
   return parts;
 }
-
-}  // namespace
 
 void score_masked(const Scoring& s) {
   if (s.options.tokenizer == nullptr)

@@ -29,6 +29,7 @@ nlohmann::json score(const nlohmann::json& line) {
   p.ranked.groups = line.value("groups", p.ranked.groups);
   p.ranked.scores = line.value("scores", p.ranked.scores);
   p.ranked.relevance = line.value("relevance", p.ranked.relevance);
+  p.above = line.value("above", p.above);
   p.sets.labels = line.value("width", p.sets.labels);
   p.sets.scores = line.value("set_scores", p.sets.scores);
   p.sets.chosen = line.value("chosen", p.sets.chosen);

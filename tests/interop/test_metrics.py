@@ -143,5 +143,64 @@ class Metrics(unittest.TestCase):
         self.assertEqual(other["kind"], "recipe error")
 
 
+class Groups(unittest.TestCase):
+    """Sub-sets' correlations (scipy's, by the definition of their means) and questions that are
+    right as a whole."""
+
+    def test_means_of_correlations(self):
+        rng = np.random.default_rng(5)
+        for sizes in ((4,), (3, 30, 200), (750, 750, 459, 750, 399)):
+            groups = np.repeat(np.arange(len(sizes)), sizes)
+            values = rng.normal(size=len(groups))
+            targets = np.round(values + rng.normal(size=len(groups)), 1)
+            order = rng.permutation(len(groups))
+            found = run([{"names": [f"{r}_{a}" for r in ("spearman", "pearson")
+                                    for a in ("mean", "wmean")],
+                          "groups": [int(g) for g in groups[order]],
+                          "values": list(values[order]), "targets": list(targets[order])}])[0]
+            for score in found:
+                name, weights = score["name"].split("_")
+                correlate = stats.spearmanr if name == "spearman" else stats.pearsonr
+                own = [correlate(values[groups == g], targets[groups == g])[0]
+                       for g in range(len(sizes))]
+                wanted = np.average(own, weights=None if weights == "mean" else sizes)
+                self.assertLessEqual(abs(score["value"] - wanted), 1e-12, score)
+                self.assertEqual(score["signature"], f"aggregate:{weights}|sets:{len(sizes)}")
+
+    def test_a_constant_sub_set_counts_0(self):
+        found = run([{"names": ["pearson_mean"], "groups": [1, 1, 2, 2], "values": [1, 2, 3, 3],
+                      "targets": [1, 2, 1, 2]}])[0][0]
+        self.assertEqual(found["value"], 0.5)
+        self.assertIn("1 of 2 groups", found["note"])
+
+    def test_questions_that_are_right_as_a_whole(self):
+        rng = np.random.default_rng(6)
+        groups, labels = rng.integers(0, 400, 1500), rng.integers(0, 2, 1500)
+        classes = np.where(rng.random(1500) < 0.8, labels, 1 - labels)
+        found = run([{"names": ["group_exact_match"], "num_classes": 2,
+                      "groups": [int(g) for g in groups], "classes": [int(c) for c in classes],
+                      "labels": [int(c) for c in labels]}])[0][0]
+        # MultiRC's: a question counts where accuracy over its answers is 1.
+        wanted = [sk.accuracy_score(labels[groups == g], classes[groups == g]) == 1
+                  for g in set(groups)]
+        self.assertLessEqual(abs(found["value"] - np.mean(wanted)), 1e-12)
+        self.assertEqual(found["n"], len(wanted))
+
+    def test_places_in_a_vocabulary(self):
+        rng = np.random.default_rng(7)
+        scores, right = np.round(rng.normal(size=(300, 40)), 1), rng.integers(0, 40, 300)
+        above = (scores > scores[np.arange(300), right][:, None]).sum(1)
+        smooth = rng.normal(size=(300, 40))
+        untied = (smooth > smooth[np.arange(300), right][:, None]).sum(1)
+        names = ["vocabulary_precision@1", "vocabulary_precision@10"]
+        found = run([{"names": names, "above": [int(a) for a in untied]},
+                     {"names": names, "above": [int(a) for a in above]}])
+        for score, k in zip(found[0], (1, 10), strict=True):
+            wanted = sk.top_k_accuracy_score(right, smooth, k=k, labels=range(40))
+            self.assertLessEqual(abs(score["value"] - wanted), 1e-12)
+        self.assertGreaterEqual(found[1][0]["value"],
+                                sk.top_k_accuracy_score(right, scores, k=1, labels=range(40)))
+
+
 if __name__ == "__main__":
     unittest.main()

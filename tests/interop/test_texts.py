@@ -12,12 +12,14 @@ import subprocess
 import unittest
 
 from nltk.stem.porter import PorterStemmer
+from nltk.translate import meteor_score
 from rouge_score import rouge_scorer
 from sacrebleu.metrics import BLEU, CHRF
 
 HELPER = os.environ.get("COMPRESS_METRICS_LINES", "build/release/bin/metrics_lines")
 ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
-NAMES = [*ROUGE, *(name + "_stem" for name in ROUGE), "bleu", "chrf", "distinct@1", "distinct@2"]
+NAMES = [*ROUGE, *(name + "_stem" for name in ROUGE), "bleu", "chrf", "distinct@1", "distinct@2",
+         "meteor_exact"]
 
 # Texts that a tokenizer may trip over.
 ODD = ["", " ", "\n", ".", "a", "A.", "1,000.5", "3.14.15", "a,b", "1-2", "x-1-y", "5-", "-5",
@@ -52,6 +54,18 @@ def distinct(written, n):
     return len(set(runs)) / len(runs) if runs else 0.0
 
 
+def meteor(text, reference):
+    """NLTK's single_meteor_score with the words of its exact_match alone."""
+    words, given = text.split(), reference.split()
+    matches = sorted(meteor_score.exact_match(words, given)[0])
+    if not matches:
+        return 0.0
+    precision, recall = len(matches) / len(words), len(matches) / len(given)
+    mean = precision * recall / (0.9 * precision + 0.1 * recall)
+    # pylint: disable-next=protected-access
+    return (1 - 0.5 * (meteor_score._count_chunks(matches) / len(matches))**3) * mean
+
+
 def expected(written, references):
     values = {name + tail: (rouge(written, references, kind, stem), None)
               for name, kind in ROUGE.items() for tail, stem in (("", False), ("_stem", True))}
@@ -63,6 +77,9 @@ def expected(written, references):
         values[name] = (score, metric.get_signature().format())
     for n in (1, 2):
         values[f"distinct@{n}"] = (distinct(written, n), None)
+    scores = [max(meteor(text, one) for one in given)
+              for text, given in zip(written, references, strict=True)]
+    values["meteor_exact"] = (sum(scores) / len(scores), None)
     return values
 
 

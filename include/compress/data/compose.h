@@ -28,6 +28,10 @@ class Composer {
   virtual int64_t most_tokens() const = 0;
   // A row is the same in every epoch: `draw` does not count.
   virtual bool fixed() const = 0;
+  // How often a row that is scored is made, each time of others: the majority of what is said of
+  // them counts. The first is that of draw 0, the others those of vote_draw(i).
+  virtual int64_t votes() const { return 1; }
+  static uint64_t vote_draw(int64_t vote);
   // What becomes of a split's rows, in words, for the log.
   virtual std::string summary(const Split& split) const = 0;
 };

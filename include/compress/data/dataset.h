@@ -21,7 +21,8 @@ namespace compress::data {
 // language_model: each token's label is the next one of its row. sequence_to_sequence: a row is a
 // source text and the text to be written for it. token_classification: a class for each word. span:
 // the part of a passage that answers a question. multiple_choice: which of several second texts
-// fits the first. multi_label: any number of classes.
+// fits the first. multi_label: any number of classes. prompted: which of several answers a language
+// model thinks likeliest behind a prompt. cloze: the one token that a masked LM is to put in a gap.
 enum class Task {
   classification,
   regression,
@@ -32,7 +33,9 @@ enum class Task {
   span,
   multiple_choice,
   next_sentence,
-  multi_label
+  multi_label,
+  prompted,
+  cloze
 };
 
 // Where the rows of a part come from: a file (`train: data/train.tsv`), or an earlier stage of the
@@ -91,7 +94,11 @@ struct DatasetOptions {
   std::vector<std::string> label_columns;  // multi_label: columns of 0 or 1, one a class, instead
   std::string label_separator;             // multi_label: what separates names in the label's cell
   std::vector<std::string> skip_labels;    // rows with one of these labels are left out
-  recipe::Reference positive;              // the class that `f1` is about; "" = see classes.h
+  // Columns of further accepted texts beside `target`, which scores compare with and nothing else.
+  std::vector<std::string> references;
+  std::vector<std::string> verbalizer;  // prompted: the text that answers for each of `labels`
+  std::string option_score = "mean";    // prompted: mean | sum of an answer's log-probabilities
+  recipe::Reference positive;           // the class that `f1` is about; "" = see classes.h
   std::string answer, answer_start;  // span: columns of the answer and of its place, in characters
   std::vector<std::string> choices;  // multiple_choice: columns of the second texts
   std::string weight;  // column of what a row's losses are multiplied by in training, "" = none
@@ -102,6 +109,7 @@ struct DatasetOptions {
   std::optional<SubsetOptions> subset;
   std::optional<SubmissionOptions> submission;
   bool header = true;
+  bool ragged = false;              // rows may have more cells than the first one
   std::optional<bool> quoting;      // default: csv yes, tsv no
   int64_t max_length = 128;         // tokens a row, special ones included
   int64_t max_target_length = 128;  // the same of the text to be written
@@ -161,6 +169,10 @@ struct Split {
   Array<float> soft;             // [N * C] soft labels (multi_label: all labels), or empty
   Array<float> weights;          // [N] Targets::weights, or empty
   Array<int64_t> groups;         // [N] group_number() of the row's group, or empty
+  // prompted: the tokens of each class's answer, and whether the mean of their log-probabilities
+  // counts, not the sum.
+  std::vector<std::vector<int32_t>> options;
+  bool option_mean = true;
   // language_model: whether rows are a text with its target behind it. first_lengths then count the
   // text's tokens, and those of the target have the mark "answer".
   bool answers = false;

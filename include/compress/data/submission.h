@@ -24,6 +24,11 @@ std::vector<std::string> ids_to_submit(const DatasetOptions& options);
 std::string submission_text(const SubmissionOptions& submission,
                             const std::vector<std::string>& ids,
                             const std::vector<std::string>& predictions);
+// The same as the data set's layout has it, of which some are nested; `scores` are those of the
+// positive class, where rows are of groups.
+std::string submission_text(const DatasetOptions& options, const std::vector<std::string>& ids,
+                            const std::vector<std::string>& predictions,
+                            const std::vector<double>& scores);
 // A score as it is submitted: within `clip`.
 std::string submitted(const SubmissionOptions& submission, double score);
 

@@ -29,6 +29,11 @@ struct TaskFacts {
   std::vector<std::string> metrics, metrics_of_two{}, metrics_of_entities{};
 };
 
+// Whether rows are one text each token of which is predicted from those before it.
+inline bool reads_on(Task task) {
+  return task == Task::language_model || task == Task::prompted;
+}
+
 // In the order of the documents.
 std::vector<const TaskFacts*> task_facts();
 const TaskFacts& facts_of(Task task);

@@ -74,14 +74,16 @@ bool can_score(nn::HeadKind head, data::Task task);
 std::string labels_differ(std::span<const std::string> data, std::span<const std::string> model);
 
 // What is scored where nobody names metrics: what the data set says (data::metrics_of), else the
-// metrics of the model's task.
+// metrics of the model's task, or of the data's where a head serves several.
 std::vector<std::string> default_metrics(const nn::ModelConfig& config,
-                                         const std::vector<std::string>& of_data = {});
+                                         const std::vector<std::string>& of_data = {},
+                                         data::Task task = data::Task::unlabelled);
 // Error{recipe} for the first of `names` that a model of this configuration has no numbers for,
 // told before it is run. `one_is_named`: the data set says which class `f1` is about; `groups`: its
 // rows are of queries, which can be ranked; `references`: its rows have a text to be written.
 void check_metrics(std::span<const std::string> names, const nn::ModelConfig& config,
-                   bool one_is_named, bool groups = false, bool references = false);
+                   bool one_is_named, bool groups = false, bool references = false,
+                   data::Task task = data::Task::unlabelled);
 // Whether one of the metrics is of texts that a model has to write (EvaluateOptions::write).
 bool need_texts(std::span<const std::string> names, const nn::ModelConfig& config);
 

@@ -15,14 +15,17 @@ namespace compress::eval {
 
 // What a metric is computed from, of what an evaluator gathers (Predictions).
 enum class Need {
-  classes,     // predicted and true classes
-  values,      // predicted and true scores
-  likelihood,  // of tokens
-  entities,    // tags of entities
-  answers,     // to questions, compared with those that were given
-  groups,      // rows of the same query, with their scores and whether they are relevant
-  sets,        // predicted and true sets of labels, with their scores
-  texts        // that were written, with their references
+  classes,           // predicted and true classes
+  values,            // predicted and true scores
+  likelihood,        // of tokens
+  entities,          // tags of entities
+  answers,           // to questions, compared with those that were given
+  groups,            // rows of the same query, with their scores and whether they are relevant
+  sets,              // predicted and true sets of labels, with their scores
+  texts,             // that were written, with their references
+  row_groups,        // predicted and true classes of rows of queries
+  values_of_groups,  // predicted and true scores of rows of groups
+  above              // ranks of the right tokens in a vocabulary
 };
 
 // The parts of a metric that is a mean: what each row, question or query counts, under a number

@@ -81,6 +81,11 @@ struct Predictions {
   RankedRows ranked;  // of a split with groups
   LabelSets sets;
   WrittenTexts texts;
+  // Of gaps: how many tokens of the vocabulary are likelier than the right one. `ranked.groups` are
+  // theirs, where they have some.
+  std::vector<int64_t> above;
+  // How classes were told where several ways exist: the signature of metrics of classes.
+  std::string classes_by;
 };
 
 // Every function below throws Error{data} when there is nothing to score, Error{diverged} when a
@@ -156,6 +161,15 @@ struct BestThreshold {
 };
 BestThreshold best_threshold(const Answers& answers, std::span<const double> scores);
 
+// Share of queries (groups of rows with classes) all of whose rows are classified right: exact
+// match by question.
+Metric group_exact_match(std::span<const int64_t> groups, std::span<const int64_t> classes,
+                         std::span<const int64_t> labels);
+// Mean over groups of their rows' correlation, each group weighing 1, or as many as it has rows.
+// A group whose correlation is undefined counts 0, and the note counts them.
+Metric mean_correlation(std::span<const int64_t> groups, std::span<const double> values,
+                        std::span<const double> targets, bool ranks, bool weighted);
+
 // Of label sets, equal to scikit-learn's f1_score (average micro, macro; zero_division 0),
 // accuracy_score and label_ranking_average_precision_score.
 Metric f1_micro(const LabelSets& sets);
@@ -169,9 +183,11 @@ Metric chrf(const WrittenTexts& texts);  // sacrebleu's corpus_chrf
 // rouge-score's F1, mean over texts, of runs of n words; n = 0: of the longest common subsequence.
 Metric rouge(const WrittenTexts& texts, int64_t n, bool stem);
 Metric distinct_at(const WrittenTexts& texts, int64_t n);
+// METEOR with its exact stage alone: no stems, no synonyms.
+Metric meteor_exact(const WrittenTexts& texts);
 
 // What an evaluator gathers numbers of. written: of texts that are generated, beside the
-// likelihood.
+// likelihood. options: classes of answers that are compared. gaps: ranks in a vocabulary.
 enum class MetricTask {
   classification,
   regression,
@@ -179,7 +195,9 @@ enum class MetricTask {
   tagging,
   answers,
   multi_label,
-  written
+  written,
+  options,
+  gaps
 };
 
 // Names of all metrics; see metric.h.

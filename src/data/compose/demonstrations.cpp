@@ -18,6 +18,7 @@ struct DemonstrationOptions {
   int64_t max_length = 1024;
   bool fixed = false;
   int64_t seed = 0;
+  int64_t votes = 1;
 
   static const recipe::Options<DemonstrationOptions>& options() {
     static const auto description =
@@ -36,7 +37,11 @@ struct DemonstrationOptions {
                    "alone, as they are in every scoring")
             .field("seed", &DemonstrationOptions::seed,
                    "of those that a row has when it is scored, or with `fixed`")
-            .at_least(0);
+            .at_least(0)
+            .field("votes", &DemonstrationOptions::votes,
+                   "how often a row of `task: prompted` is scored, each time behind other "
+                   "demonstrations; the answer of most of them counts")
+            .range(1, 1000);
     return description;
   }
 };
@@ -59,11 +64,16 @@ class Demonstrations final : public Composer {
 
   std::vector<Tokens> compose(const Split& split, int64_t row, uint64_t draw) const override {
     const Split& pool = train_ != nullptr ? *train_ : split;
-    const uint64_t seed = options_.fixed || draw == 0 ? static_cast<uint64_t>(options_.seed) : draw;
+    const bool same = draw == 0 || (options_.fixed && options_.votes == 1);
+    const uint64_t seed = same ? static_cast<uint64_t>(options_.seed) : draw;
     Random random(stream_seed(seed, "demonstrations", static_cast<uint64_t>(row)));
     const Parts own = parts_of(split, row);
     std::vector<Tokens> runs = {own.front};
-    auto left = options_.max_length - split.length(row);
+    // Whatever the answer that is tried, it has the same demonstrations.
+    int64_t answer = split.length(row) - split.first_lengths[row];
+    for (const std::vector<int32_t>& option : split.options)
+      answer = std::max(answer, static_cast<int64_t>(option.size()));
+    auto left = options_.max_length - split.first_lengths[row] - answer;
     for (int64_t other : draw_rows(pool, split, row, random)) {
       const Parts shown = parts_of(pool, other);
       const auto tokens =
@@ -80,6 +90,7 @@ class Demonstrations final : public Composer {
   const Split* source() const override { return train_.get(); }
   int64_t most_tokens() const override { return options_.max_length; }
   bool fixed() const override { return options_.fixed; }
+  int64_t votes() const override { return options_.votes; }
 
   std::string summary(const Split& split) const override {
     constexpr int64_t most = 1000;  // rows that are looked at

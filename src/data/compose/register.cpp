@@ -4,6 +4,7 @@
 
 #include "compress/base/hash.h"
 #include "compress/base/log.h"
+#include "compress/base/random.h"
 #include "compress/base/strings.h"
 #include "compress/data/mixture.h"
 
@@ -18,6 +19,10 @@ const ComposerRegistry& composers() {
   return registry;
 }
 
+uint64_t Composer::vote_draw(int64_t vote) {
+  return vote == 0 ? 0 : stream_seed(0, "votes", static_cast<uint64_t>(vote));
+}
+
 bool redraws_rows(const DatasetOptions& options) {
   return options.compose && !composers().maker(options.compose).fixed(options.compose);
 }
@@ -27,7 +32,8 @@ int64_t longest_row(const DatasetOptions& options, std::optional<int64_t> places
   const Task task = task_of(options);
   if (task == Task::sequence_to_sequence)
     return at_most(options.max_length) + at_most(options.max_target_length);
-  int64_t tokens = options.max_length + (options.target.empty() ? 0 : options.max_target_length);
+  const bool answered = !options.target.empty() || task == Task::prompted;
+  int64_t tokens = options.max_length + (answered ? options.max_target_length : 0);
   if (options.compose)
     tokens = std::max(tokens, composers().maker(options.compose).most_tokens(options.compose));
   return at_most(tokens);

@@ -23,6 +23,15 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* standard_input = "-";
+constexpr std::string_view parquet_mark = "PAR1";  // begins and ends such a file
+
+}  // namespace
+
+void refuse_parquet(const fs::path& file) {
+  throw Error(ErrorKind::data, "this program reads no Parquet", file.string(), parquet_hint);
+}
+
+namespace {
 
 std::string nearest_file(const fs::path& file) {
   std::error_code failed;
@@ -53,12 +62,16 @@ std::unique_ptr<MappedFile> map_file(const fs::path& file) {
         file.string(), "name one file, not a folder or a pipe; \"-\" is standard input");
   if (fs::file_size(file, failed) == 0 && !failed)
     throw Error(ErrorKind::data, "the data file is empty", file.string());
+  std::unique_ptr<MappedFile> map;
   try {
-    return std::make_unique<MappedFile>(file);
+    map = std::make_unique<MappedFile>(file);
   } catch (const Error& error) {
     throw Error(ErrorKind::data, "the data file cannot be read: " + error.message(), file.string(),
                 error.hint());
   }
+  const std::string_view bytes(map->data(), map->size());
+  if (bytes.starts_with(parquet_mark) && bytes.ends_with(parquet_mark)) refuse_parquet(file);
+  return map;
 }
 
 void read_standard_input(Scratch& out) {
@@ -144,9 +157,21 @@ std::vector<std::optional<Stamp>> stamps_of(const std::vector<fs::path>& files) 
   return stamps;
 }
 
-// The text of one file, decompressed where it is packed.
+bool is_pasted(const fs::path& piece) {
+  std::error_code failed;
+  return piece.native().find(" | ") != std::string::npos && !fs::exists(piece, failed);
+}
+
+}  // namespace
+
 std::shared_ptr<Contents> read_one(const fs::path& file) {
   auto contents = std::make_shared<Contents>();
+  if (is_pasted(file)) {
+    contents->scratch = std::make_unique<Scratch>();
+    paste(file.string(), *contents->scratch);
+    contents->map = map_file(contents->scratch->path());
+    return contents;
+  }
   if (file == standard_input) {
     contents->scratch = std::make_unique<Scratch>();
     read_standard_input(*contents->scratch);
@@ -169,6 +194,8 @@ std::shared_ptr<Contents> read_one(const fs::path& file) {
   text->map = map_file(text->scratch->path());
   return text;
 }
+
+namespace {
 
 std::shared_ptr<Contents> join(const std::vector<fs::path>& files, std::vector<Piece>& pieces) {
   auto whole = std::make_shared<Contents>();
@@ -243,38 +270,52 @@ fs::path without_compression(const fs::path& file) {
   return end == ".gz" || end == ".zst" ? fs::path(file).replace_extension() : file;
 }
 
-std::vector<fs::path> files_behind(const fs::path& file) {
+namespace {
+
+// The pieces of a name, of a pattern the files that fit.
+std::vector<fs::path> pieces_behind(const fs::path& file) {
   if (file == standard_input || is_plain(file)) return {file};
-  std::vector<fs::path> files;
-  for (std::string_view left = file.native();;) {
-    constexpr std::string_view between = " + ";
-    const size_t at = std::min(left.find(between), left.size());
-    const fs::path one(trim(left.substr(0, at)));
-    if (!is_plain(one) && is_pattern(one))
-      for (fs::path& each : matching(one)) files.push_back(std::move(each));
+  std::vector<fs::path> pieces;
+  for (const std::string& name : pieces_of(file.string())) {
+    const fs::path one(name);
+    if (!is_plain(one) && !is_pasted(one) && is_pattern(one))
+      for (fs::path& each : matching(one)) pieces.push_back(std::move(each));
     else
-      files.push_back(one);
-    if (at == left.size()) break;
-    left.remove_prefix(at + between.size());
+      pieces.push_back(one);
+  }
+  return pieces;
+}
+
+}  // namespace
+
+std::vector<fs::path> files_behind(const fs::path& file) {
+  std::vector<fs::path> files;
+  for (const fs::path& piece : pieces_behind(file)) {
+    if (!is_pasted(piece)) {
+      files.push_back(piece);
+      continue;
+    }
+    for (const std::string& name : beside(piece.string()))
+      if (!name.starts_with('=')) files.emplace_back(name);
   }
   return files;
 }
 
 std::shared_ptr<const Contents> open_contents(const fs::path& file) {
-  const std::vector<fs::path> files = files_behind(file);
-  if (files.size() == 1 && files[0] != standard_input) {
+  const std::vector<fs::path> pieces = pieces_behind(file);
+  if (pieces.size() == 1 && pieces[0] != standard_input && !is_pasted(pieces[0])) {
     auto plain = std::make_shared<Contents>();
-    plain->map = map_file(files[0]);
+    plain->map = map_file(pieces[0]);
     if (packed_as(plain->bytes()) == Packed::no && without_compression(file) == file) return plain;
   }
   Register& all = opened();
   std::lock_guard lock(all.mutex);
   Known& known = all.known[file.string()];
-  std::vector<std::optional<Stamp>> stamps = stamps_of(files);
+  std::vector<std::optional<Stamp>> stamps = stamps_of(files_behind(file));
   if (known.contents && known.stamps == stamps) return known.contents;
   known.pieces.clear();
-  known.contents = files.size() == 1 ? std::shared_ptr<const Contents>(read_one(files[0]))
-                                     : join(files, known.pieces);
+  known.contents = pieces.size() == 1 ? std::shared_ptr<const Contents>(read_one(pieces[0]))
+                                      : join(pieces, known.pieces);
   known.stamps = std::move(stamps);
   return known.contents;
 }

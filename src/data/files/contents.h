@@ -48,6 +48,24 @@ struct Contents {
 // a compressed file that is damaged or cut off, with its name.
 std::shared_ptr<const Contents> open_contents(const std::filesystem::path& file);
 
+// What " + " separates in a name; and what " | " separates in one of these: files whose lines stand
+// beside each other, as cells of tab-separated rows, or "=text", a text that each row has.
+std::vector<std::string> pieces_of(const std::string& name);
+std::vector<std::string> beside(const std::string& piece);
+
+// Error{data}: Parquet is not read, and what to do instead.
+[[noreturn]] void refuse_parquet(const std::filesystem::path& file);
+inline constexpr const char* parquet_hint =
+    "`tools/parquet2jsonl FILE > rows.jsonl` writes its rows as JSON lines";
+
+// The text of one file, decompressed where it is packed, or of a piece of several beside each
+// other.
+std::shared_ptr<Contents> read_one(const std::filesystem::path& file);
+
+// Appends the rows that the files of such a piece make. Error{data} where they have different
+// numbers of lines.
+void paste(const std::string& piece, Scratch& out);
+
 // The files that a name stands for. Error{data} where a pattern fits none.
 std::vector<std::filesystem::path> files_behind(const std::filesystem::path& file);
 

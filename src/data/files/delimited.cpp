@@ -31,10 +31,15 @@ std::string unescape(std::string_view text) {
 
 class Delimited final : public Reader {
  public:
-  Delimited(Source& source, char separator, bool quoting, bool header, std::vector<Column> columns)
-      : Reader(source), separator_(separator), quoting_(quoting), header_(header) {
+  Delimited(Source& source, char separator, bool quoting, bool header, std::vector<Column> columns,
+            bool ragged)
+      : Reader(source), separator_(separator), quoting_(quoting), header_(header), ragged_(ragged) {
     if (quoting) end_ = row_end();
-    for (const Column& column : columns) kinds_.push_back(column.kind);
+    for (Column& column : columns) {
+      kinds_.push_back(column.kind);
+      ranges_.push_back(column.kind == CellKind::texts && column.name.ends_with(".."));
+      if (ranges_.back()) column.name.resize(column.name.size() - 2);
+    }
     if (header) {
       read_header(columns);
     } else {
@@ -50,6 +55,10 @@ class Delimited final : public Reader {
     judge_width(record);
     if (!record.problem.empty()) return true;
     for (size_t i = 0; i < wanted_.size(); ++i) {
+      if (ranges_[i]) {
+        if (!take_range(wanted_[i], record)) return true;
+        continue;
+      }
       const RawCell& cell = cells_[wanted_[i]];
       record.cells.push_back(cell.doubled ? source_.keep(unescape(cell.text)) : cell.text);
       if (kinds_[i] == CellKind::one) continue;
@@ -65,7 +74,31 @@ class Delimited final : public Reader {
     return true;
   }
 
+  // Whether rows may have other numbers of cells than the first one.
+  bool any_width() const {
+    return ragged_ || std::find(ranges_.begin(), ranges_.end(), true) != ranges_.end();
+  }
+
  private:
+  // The cells from one on as a list; false where that cannot be, and the record says why.
+  bool take_range(size_t first, Record& record) {
+    std::string list;
+    for (size_t i = first; i < cells_.size(); ++i) {
+      const std::string text =
+          cells_[i].doubled ? unescape(cells_[i].text) : std::string(cells_[i].text);
+      if (text.empty()) continue;
+      if (text.find(list_separator) != std::string::npos) {
+        record.problem = "a character U+001F in a cell";
+        record.hint = "remove it";
+        record.cells.clear();
+        return false;
+      }
+      list += (list.empty() ? "" : std::string(1, list_separator)) + text;
+    }
+    record.cells.push_back(source_.keep(std::move(list)));
+    return true;
+  }
+
   static std::string words_of(std::string_view cell) {
     std::string words;
     for (const std::string& word : split(cell, ' ')) {
@@ -289,6 +322,14 @@ class Delimited final : public Reader {
     while (used > width_ && cells_[used - 1].text.empty())
       --used;  // separators at the end do no harm
     if (used == width_) return;
+    if (any_width()) {
+      const size_t least = 1 + *std::max_element(wanted_.begin(), wanted_.end());
+      if (cells_.size() >= least) return;
+      record.problem =
+          str("a short row: ", used, " cells, and column ", least - 1, " is asked for");
+      record.hint = "columns count from 0";
+      return;
+    }
     record.problem =
         str(used < width_ ? "a short row: " : "too many cells: ", used, " of ", width_);
     record.hint = quoting_ ? "put cells that hold the separator in quotes"
@@ -296,21 +337,23 @@ class Delimited final : public Reader {
   }
 
   char separator_;
-  bool quoting_, header_;
+  bool quoting_, header_, ragged_;
   size_t width_ = 0;              // cells a row, 0 = not known yet
   std::string_view head_;         // the first row
   size_t file_ = 0;               // files behind the first one that have begun
   std::vector<int64_t> numbers_;  // of the wanted columns, until the first row is known
   std::vector<size_t> wanted_;
   std::vector<CellKind> kinds_;  // of the wanted columns
+  std::vector<bool> ranges_;     // whether they are all cells from there on
   std::vector<RawCell> cells_;
 };
 
 }  // namespace
 
 std::unique_ptr<Reader> open_delimited(Source& source, char separator, bool quoting, bool header,
-                                       std::vector<Column> columns) {
-  return std::make_unique<Delimited>(source, separator, quoting, header, std::move(columns));
+                                       std::vector<Column> columns, bool ragged) {
+  return std::make_unique<Delimited>(source, separator, quoting, header, std::move(columns),
+                                     ragged);
 }
 
 }  // namespace compress::data

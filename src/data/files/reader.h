@@ -21,9 +21,9 @@
 
 namespace compress::data {
 
-enum class Format { tsv, csv, jsonl, conll, squad, text };
+enum class Format { tsv, csv, jsonl, conll, squad, text, parquet };
 
-// By the extension: .tsv .tab, .csv, .jsonl .ndjson, .conll; nothing for any other.
+// By the extension: .tsv .tab, .csv, .jsonl .ndjson, .conll, .parquet; nothing for any other.
 std::optional<Format> format_by_extension(const std::filesystem::path& file);
 // As the options say, else by the extension. Error{recipe} when neither tells.
 Format format_of(const DatasetOptions& options, const std::filesystem::path& file);
@@ -156,8 +156,10 @@ class Reader {
 // judged.
 std::unique_ptr<Reader> open_reader(Source& source, const DatasetOptions& options,
                                     std::vector<Column> columns);
+// `ragged`: rows may have more cells than the first one, and fewer where those are not wanted. A
+// column "2.." is a list of the cells from 2 on that are not empty, whose kind is `texts`.
 std::unique_ptr<Reader> open_delimited(Source& source, char separator, bool quoting, bool header,
-                                       std::vector<Column> columns);
+                                       std::vector<Column> columns, bool ragged = false);
 std::unique_ptr<Reader> open_jsonl(Source& source, std::vector<Column> columns);
 // Lines of words with columns, named by numbers (also -1, the last one); a blank line ends a
 // sentence, which is one record of words. Where the file's first word has a tab, tabs separate the

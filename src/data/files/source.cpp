@@ -25,11 +25,14 @@ constexpr size_t piece = size_t{16} << 20;  // bytes; a multiple of the page siz
 std::optional<Format> format_by_extension(const fs::path& file) {
   // Of several files that of the first one counts.
   const std::string name = file.native().substr(0, file.native().find(" + "));
+  std::error_code failed;
+  if (name.find(" | ") != std::string::npos && !fs::exists(file, failed)) return Format::tsv;
   std::string extension = lower_ascii(without_compression(trim(name)).extension().string());
   if (extension == ".tsv" || extension == ".tab") return Format::tsv;
   if (extension == ".csv") return Format::csv;
   if (extension == ".jsonl" || extension == ".ndjson") return Format::jsonl;
   if (extension == ".conll") return Format::conll;
+  if (extension == ".parquet") return Format::parquet;
   return std::nullopt;
 }
 
@@ -40,6 +43,7 @@ Format format_of(const DatasetOptions& options, const fs::path& file) {
   if (options.format == "conll") return Format::conll;
   if (options.format == "squad") return Format::squad;
   if (options.format == "text") return Format::text;
+  if (options.format == "parquet") return Format::parquet;
   if (!options.format.empty())
     throw Error(ErrorKind::recipe, str("unknown data format ", cited(options.format)),
                 file.string(), "the formats are tsv, csv, jsonl, conll, squad and text");
@@ -137,18 +141,19 @@ namespace {
 std::unique_ptr<Reader> open_plain(Source& source, const DatasetOptions& options,
                                    std::vector<Column> columns) {
   Format format = format_of(options, source.file());
+  if (format == Format::parquet) refuse_parquet(source.file());
   if (format == Format::jsonl) {
     const PublishedLayout* layout = find_layout(options.layout);
-    return layout != nullptr && layout->rows != nullptr
-               ? open_made_rows(source, layout->rows, std::move(columns))
-               : open_jsonl(source, std::move(columns));
+    if (layout == nullptr || !layout->makes_rows()) return open_jsonl(source, std::move(columns));
+    return open_made_rows(source, layout->rows != nullptr ? layout->rows : layout->rows_of(options),
+                          std::move(columns));
   }
   if (format == Format::conll) return open_conll(source, std::move(columns));
   if (format == Format::squad) return open_squad(source);
   if (format == Format::text) return open_plain(source, columns);
   bool csv = format == Format::csv;
   return open_delimited(source, csv ? ',' : '\t', options.quoting.value_or(csv), options.header,
-                        std::move(columns));
+                        std::move(columns), options.ragged);
 }
 
 }  // namespace

@@ -9,10 +9,36 @@ namespace {
 
 using Json = nlohmann::json;
 
+}  // namespace
+
+const Json& part_at(const Json& object, const char* key) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  if (!object.is_object() || found == object.end())
+    throw RowProblem{str("no key ", cited(key)), "is the file this layout's?"};
+  return *found;
+}
+
+std::string text_at(const Json& object, const char* key) {
+  const Json& value = part_at(object, key);
+  if (!value.is_string()) throw RowProblem{str(cited(key), " is no text"), {}};
+  return value.get<std::string>();
+}
+
+const Json& list_at(const Json& object, const char* key) {
+  const Json& value = part_at(object, key);
+  if (!value.is_array()) throw RowProblem{str(cited(key), " is no list"), {}};
+  return value;
+}
+
+namespace {
+
 class MadeRows final : public Reader {
  public:
   MadeRows(Source& source, RowMaker make, std::vector<Column> columns)
-      : Reader(source), columns_(std::move(columns)), make_(make) {}
+      : Reader(source), columns_(std::move(columns)), make_(std::move(make)) {}
+
+  // A line may be several rows, or depend on those before it.
+  bool seek(size_t) override { return false; }
 
   bool next(Record& record) override {
     start(record);
@@ -79,7 +105,7 @@ class MadeRows final : public Reader {
 }  // namespace
 
 std::unique_ptr<Reader> open_made_rows(Source& source, RowMaker rows, std::vector<Column> columns) {
-  return std::make_unique<MadeRows>(source, rows, std::move(columns));
+  return std::make_unique<MadeRows>(source, std::move(rows), std::move(columns));
 }
 
 }  // namespace compress::data

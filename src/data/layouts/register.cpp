@@ -17,7 +17,8 @@ using recipe::Node;
 const std::vector<PublishedLayout>& layouts() {
   static const auto* list = [] {
     auto* all = new std::vector<PublishedLayout>;
-    for (const auto of : {glue_layouts, super_glue_layouts, single_layouts})
+    for (const auto of :
+         {glue_layouts, super_glue_layouts, single_layouts, similarity_layouts, few_shot_layouts})
       std::ranges::move(of(), std::back_inserter(*all));
     return all;
   }();
@@ -49,11 +50,31 @@ bool holds(const List& list, std::string_view key) {
   return std::find(std::begin(list), std::end(list), key) != std::end(list);
 }
 
-std::string file_in(const fs::path& folder, const std::string& name) {
+// A name that begins with "_" goes on where `folder` ends, which then is more than a folder.
+std::string one_file_in(const fs::path& folder, const std::string& name) {
+  if (name.starts_with("=")) return name;  // a text
+  if (name.starts_with("_")) {
+    std::error_code failed;
+    for (const char* end : {"", ".gz", ".zst"})
+      if (fs::exists(folder.string() + name + end, failed)) return folder.string() + name + end;
+    return folder.string() + name;
+  }
   std::error_code failed;
   for (const char* end : {"", ".gz", ".zst"})
     if (fs::exists(folder / (name + end), failed)) return (folder / (name + end)).string();
   return (folder / name).string();
+}
+
+// The same for each of several files (files/contents.h).
+std::string file_in(const fs::path& folder, const std::string& names) {
+  std::string placed;
+  for (const std::string& piece : pieces_of(names)) {
+    std::string columns;
+    for (const std::string& name : beside(piece))
+      columns += (columns.empty() ? "" : " | ") + one_file_in(folder, name);
+    placed += (placed.empty() ? "" : " + ") + columns;
+  }
+  return placed;
 }
 
 void place_all(Node& node, const recipe::Mark& mark, const std::string& path) {

@@ -12,22 +12,7 @@ namespace {
 using Json = nlohmann::json;
 
 const Json& at(const Json& object, const char* key) {
-  const auto found = object.is_object() ? object.find(key) : object.end();
-  if (!object.is_object() || found == object.end())
-    throw RowProblem{str("no key ", cited(key)), "is the file this layout's?"};
-  return *found;
-}
-
-std::string text_at(const Json& object, const char* key) {
-  const Json& value = at(object, key);
-  if (!value.is_string()) throw RowProblem{str(cited(key), " is no text"), {}};
-  return value.get<std::string>();
-}
-
-const Json& list_at(const Json& object, const char* key) {
-  const Json& value = at(object, key);
-  if (!value.is_array()) throw RowProblem{str(cited(key), " is no list"), {}};
-  return value;
+  return part_at(object, key);
 }
 
 int64_t number_at(const Json& object, const char* key) {
@@ -203,6 +188,68 @@ std::vector<NamedCells> record_rows(const Json& object) {
   return rows;
 }
 
+nlohmann::ordered_json number_of(const std::string& id) {
+  return nlohmann::ordered_json::parse(id);
+}
+
+// {"idx": 0, "passage": {"questions": [{"idx": 0, "answers": [{"idx": 0, "label": 1}]}]}}, a
+// passage a line.
+std::string multirc_answers(const std::vector<std::string>& ids,
+                            const std::vector<std::string>& predictions,
+                            const std::vector<double>&) {
+  using Ordered = nlohmann::ordered_json;
+  std::string text, passage, question;
+  Ordered line;
+  auto finish = [&] {
+    if (!line.is_null()) text += line.dump() + "\n";
+  };
+  for (size_t row = 0; row < ids.size(); ++row) {
+    const std::vector<std::string> parts = split(ids[row], '-');
+    if (line.is_null() || parts[0] != passage) {
+      finish();
+      line = {{"idx", number_of(parts[0])}};
+      line["passage"]["questions"] = Ordered::array();
+      question.clear();
+    }
+    Ordered& questions = line["passage"]["questions"];
+    if (parts[0] != passage || parts[1] != question || questions.empty()) {
+      Ordered asked = {{"idx", number_of(parts[1])}};
+      asked["answers"] = Ordered::array();
+      questions.push_back(std::move(asked));
+    }
+    passage = parts[0];
+    question = parts[1];
+    questions.back()["answers"].push_back(
+        {{"idx", number_of(parts[2])}, {"label", number_of(predictions[row])}});
+  }
+  finish();
+  return text;
+}
+
+// {"idx": 0, "label": "entity"}: the likeliest entity of each query, of equal ones the first.
+std::string record_answers(const std::vector<std::string>& ids, const std::vector<std::string>&,
+                           const std::vector<double>& scores) {
+  std::string text, query, best;
+  double score = 0;
+  auto finish = [&] {
+    if (query.empty()) return;
+    nlohmann::ordered_json line = {{"idx", number_of(query)}};
+    line["label"] = best;
+    text += line.dump() + "\n";
+  };
+  for (size_t row = 0; row < ids.size(); ++row) {
+    const size_t tab = ids[row].find('\t');
+    const std::string own = ids[row].substr(0, tab), entity = ids[row].substr(tab + 1);
+    if (own == query && scores[row] <= score) continue;
+    if (own != query) finish();
+    query = own;
+    best = entity;
+    score = scores[row];
+  }
+  finish();
+  return text;
+}
+
 std::string keys(const char* own, const char* sent) {
   return str("train: train.jsonl\nvalidation: val.jsonl\n", own,
              "\nsubmission: {file: test.jsonl, id: idx, key: idx, as: ", sent, ".jsonl}");
@@ -211,6 +258,7 @@ std::string keys(const char* own, const char* sent) {
 }  // namespace
 
 std::vector<PublishedLayout> super_glue_layouts() {
+  using Counts = PublishedLayout::Counts;
   return {
       {"superglue/boolq", "whether the answer to a question on a passage is yes",
        keys(R"(
@@ -239,7 +287,9 @@ label: label
 metrics: [accuracy])",
             "COPA"),
        copa_rows},
-      {"superglue/multirc", "which of several answers to a question on a passage are right", R"(
+      {"superglue/multirc",
+       "which of several answers to a question on a passage are right",
+       R"(
 train: train.jsonl
 validation: val.jsonl
 text: passage
@@ -249,10 +299,15 @@ labels: ["0", "1"]
 positive: "1"
 group: group
 max_length: 384
-metrics: [f1]
+metrics: [f1, group_exact_match]
 submission: {file: test.jsonl, id: id, key: idx, as: MultiRC.jsonl})",
-       multirc_rows},
-      {"superglue/record", "which entity of a passage completes a statement", R"(
+       multirc_rows,
+       Counts::as_task,
+       {},
+       multirc_answers},
+      {"superglue/record",
+       "which entity of a passage completes a statement",
+       R"(
 train: train.jsonl
 validation: val.jsonl
 text: passage
@@ -262,8 +317,12 @@ labels: ["0", "1"]
 positive: "1"
 group: group
 max_length: 384
-metrics: [precision@1])",
-       record_rows},
+metrics: [precision@1]
+submission: {file: test.jsonl, id: "{group}\t{entity}", key: idx, as: ReCoRD.jsonl})",
+       record_rows,
+       Counts::as_task,
+       {},
+       record_answers},
       {"superglue/rte", "whether a sentence follows from another",
        keys(R"(
 text: premise

@@ -238,12 +238,18 @@ std::vector<std::vector<std::string>> references_of(const Split& split) {
   const PassageSource& from = *split.passages;
   Source source(split.file);
   auto reader = open_reader(source, from.options, layout_of(from.options).columns);
+  const size_t further = layout_of(from.options).references;
   std::vector<std::vector<std::string>> references;
   Record record;
   // The rows of the split are those of the file without the ones that were left out.
   while (static_cast<int64_t>(references.size()) < split.rows() && reader->next(record)) {
     if (record.line != split.lines[references.size()] || !record.problem.empty()) continue;
-    references.push_back({std::string(record.cells[1])});
+    std::vector<std::string>& accepted = references.emplace_back();
+    auto accept = [&](std::string_view cell) {
+      for (const std::string_view text : list_items(cell)) accepted.emplace_back(text);
+    };
+    accept(record.cells[1]);
+    for (size_t i = 0; i < from.options.references.size(); ++i) accept(record.cells[further + i]);
     source.forget();
   }
   check_same(split, from, static_cast<int64_t>(references.size()) == split.rows());

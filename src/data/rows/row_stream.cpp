@@ -37,8 +37,7 @@ RowStream::RowStream(Source& source, const DatasetOptions& options,
       drops_(facts_of(head.task).leaves_out_empty && !target_ && options.bad_rows.empty()),
       max_length_(options.concatenate ? 0 : options.max_length),
       max_target_length_(options.max_target_length),
-      end_(head.task == Task::language_model && options.append_end ? tokenizer.special_ids().eos
-                                                                   : -1),
+      end_(reads_on(head.task) && options.append_end ? tokenizer.special_ids().eos : -1),
       threads_(threads),
       wanted_(options.limit.value_or(std::numeric_limits<int64_t>::max())),
       chunk_(without_rows(head)),
@@ -142,7 +141,8 @@ size_t RowStream::take_texts() {
   }
   chunk_.lines.push_back(record_.line);
   take(first_, cells[0]);
-  if (pair_ || target_) take(second_, cells[1]);
+  if (pair_) take(second_, cells[1]);
+  if (target_) take(second_, kind_of(chunk_.task).answer_of(options_, cells[1]));
   if (chunk_.task == Task::span) {
     take(answers_, cells[2]);
     take(places_, placed_ ? cells[3] : "");

@@ -63,6 +63,7 @@ class RowStream {
   void tokenise_words();
   void tokenise_passages();
   void tokenise_documents();
+  void tokenise_gaps();  // src/data/tasks/cloze.cpp
 
  private:
   size_t take_texts();

@@ -137,7 +137,7 @@ namespace {
 void add_label_columns(const DatasetOptions& options, const TaskKind& kind, Layout& layout) {
   const std::vector<std::string> columns = kind.label_columns(options);
   for (const std::string& column : columns) layout.columns.push_back({column, false});
-  if (!columns.empty()) return;
+  if (!columns.empty() || layout.columns.size() > layout.targets) return;
   if (options.label.empty())
     throw Error(ErrorKind::recipe, str("a data set for ", options.task, " needs `label`"), {},
                 "name its column, or set `task: unlabelled`");

@@ -17,7 +17,8 @@ class TaskKind;
 // them.
 struct Layout {
   std::vector<Column> columns;
-  size_t targets = 0;  // index of the first target column
+  size_t targets = 0;     // index of the first target column
+  size_t references = 0;  // index of the first column of further texts for `target`; 0: none
   bool pair = false, target = false, places = false;
   // Index of their column, which for groups and ids may be one that is there already.
   std::optional<size_t> weight, group, id;

@@ -23,12 +23,15 @@ class LanguageModel final : public TaskKind {
             {"concatenate", [](const DatasetOptions& o) { return o.concatenate; }},
             {"compose", [](const DatasetOptions& o) { return static_cast<bool>(o.compose); }},
             {"target", [](const DatasetOptions& o) { return !o.target.empty(); }},
+            {"references", [](const DatasetOptions& o) { return !o.references.empty(); }},
             {"max_target_length", [](const DatasetOptions& o) {
                return o.max_target_length != DatasetOptions().max_target_length;
              }}};
   }
 
   void check(const DatasetOptions& options, TaskRules& rules) const override {
+    if (!options.references.empty() && options.target.empty())
+      rules.refuse("references", "`references` stand beside a `target`", "name it, too");
     if (!options.target.empty() && options.concatenate)
       rules.refuse("concatenate", "`concatenate` joins texts, and these have a `target`",
                    "leave one of them out");
@@ -44,7 +47,7 @@ class LanguageModel final : public TaskKind {
   // The text to be written for a prompt, which follows it in the row.
   void add_columns(const DatasetOptions& options, Layout& layout) const override {
     layout.target = !options.target.empty();
-    if (layout.target) layout.columns.push_back({options.target, true});
+    if (layout.target) add_target(options, layout);
   }
 
   std::optional<int64_t> guessed_rows(const DatasetOptions& options, int64_t,
@@ -61,6 +64,7 @@ class LanguageModel final : public TaskKind {
   void identify(const DatasetOptions& options, IdentityHash& hash) const override {
     hash.add(str("end ", options.append_end, " blocks ", options.concatenate));
     if (!options.target.empty()) hash.add({options.target, str(options.max_target_length)});
+    if (!options.references.empty()) hash.add(options.references);
   }
 };
 

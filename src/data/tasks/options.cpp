@@ -35,6 +35,10 @@ void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) 
       break;
     }
   for (const auto& [part, origin] : parts_of(o))
+    if (o.format == "parquet" ||
+        (o.format.empty() && format_by_extension(origin->file) == Format::parquet))
+      problems.add(at(mark, part), "this program reads no Parquet", parquet_hint);
+  for (const auto& [part, origin] : parts_of(o))
     if (!origin->stage.empty() && !o.format.empty() && o.format != "jsonl")
       problems.add(at(mark, "format"), "rows that a stage leaves are jsonl", "leave `format` out");
   if (o.train_limit && o.train.empty())
@@ -86,6 +90,7 @@ void check_columns(const DatasetOptions& o, const Mark& mark, Problems& problems
   use("answer", o.answer);
   use("answer_start", o.answer_start);
   for (const std::string& column : o.choices) use("choices", column);
+  for (const std::string& column : o.references) use("references", column);
   use("label", o.label);
   use("weight", o.weight);
   // The question that rows answer may itself tell which they are.
@@ -197,7 +202,7 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
                  "out: files, columns, classes, metrics")
           .field("folder", &O::folder, "folder of the layout's files")
           .field("format", &O::format, "form of the files; left out, their extension says it")
-          .one_of({"tsv", "csv", "jsonl", "conll", "squad", "text"})
+          .one_of({"tsv", "csv", "jsonl", "conll", "squad", "text", "parquet"})
           .field(
               "train", &O::train,
               "file that is trained on, or {stage: NAME}, the rows that an earlier stage leaves; "
@@ -228,13 +233,26 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .field(
               "target", &O::target,
               "column of the text to be written (sequence_to_sequence), or that follows the text "
-              "(language_model)")
+              "(language_model), or of the word in the gap (cloze); a list in jsonl, and \"1..\" "
+              "(the columns from 1 on) in tables, are accepted texts, the first of which is "
+              "trained on")
+          .field("references", &O::references,
+                 "columns of further accepted texts beside `target`: scores compare with all of "
+                 "them, `target` alone is trained on; in jsonl each may be a list, in tables "
+                 "\"2..\" are the columns from 2 on")
+          .field("verbalizer", &O::verbalizer,
+                 "the text that answers for each of `labels`, in their order (prompted); left out, "
+                 "their names")
+          .field("option_score", &O::option_score,
+                 "what of the log-probabilities of an answer's tokens is compared (prompted)")
+          .one_of({"mean", "sum"})
           .field(
               "task", &O::task,
               "what is to be predicted: a class name, a score, nothing; of a language model each "
               "token from those before it; another text, the target; a class of each word; the "
               "part of a passage that answers a question; which of several texts fits; whether one "
-              "text of a document follows another; any number of class names")
+              "text of a document follows another; any number of class names; which of several "
+              "answers a language model thinks likeliest; the token in a masked LM's gap")
           .one_of(task_names())
           .field("labels", &O::labels,
                  "class names in order; left out, the sorted names of the training file (integers "
@@ -275,6 +293,10 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .field("submission", &O::submission,
                  "rows without labels that `compress evaluate --submission` answers")
           .field("header", &O::header, "whether the first row names the columns (tsv, csv)")
+          .field(
+              "ragged", &O::ragged,
+              "whether rows may have more cells than the first one, or fewer where those are not "
+              "asked for (tsv, csv)")
           .field("quoting", &O::quoting,
                  "whether \"...\" encloses a cell (RFC 4180); left out, yes for csv and no for tsv")
           .field("max_length", &O::max_length,
@@ -296,9 +318,10 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .field("duplicates", &O::duplicates,
                  "next_sentence: times that pairs are drawn of all documents, each time others")
           .range(1, 1000)
-          .component("compose", &O::compose, composers,
-                     "language_model with `target`: what is put in front of a row when it is "
-                     "packed, drawn anew in each epoch")
+          .component(
+              "compose", &O::compose, composers,
+              "language_model with `target`, prompted: what is put in front of a row when it is "
+              "packed, drawn anew in each epoch")
           .field("limit", &O::limit, "only the first rows of each split")
           .at_least(1)
           .field("train_limit", &O::train_limit,

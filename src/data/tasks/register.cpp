@@ -6,13 +6,22 @@
 
 namespace compress::data {
 
+void add_target(const DatasetOptions& options, Layout& layout) {
+  layout.target = true;
+  layout.columns.push_back({options.target, true, CellKind::texts});
+  layout.targets = layout.columns.size();
+  if (!options.references.empty()) layout.references = layout.columns.size();
+  for (const std::string& column : options.references)
+    layout.columns.push_back({column, true, CellKind::texts});
+}
+
 const std::vector<std::unique_ptr<TaskKind>>& tasks() {
   static const auto* list = [] {
     auto* all = new std::vector<std::unique_ptr<TaskKind>>;
     for (const auto make :
          {make_classification, make_regression, make_unlabelled, make_language_model,
           make_sequence_to_sequence, make_token_classification, make_span, make_multiple_choice,
-          make_next_sentence, make_multi_label})
+          make_next_sentence, make_multi_label, make_prompted, make_cloze})
       all->push_back(make());
     return all;
   }();
@@ -95,6 +104,11 @@ std::vector<std::string_view> TaskKind::labels_of(const DatasetOptions&,
                                                   std::string_view cell) const {
   if (text_kind() == CellKind::words) return list_items(cell);
   return {cell};
+}
+
+// Of several accepted ones the first.
+std::string_view TaskKind::answer_of(const DatasetOptions&, std::string_view cell) const {
+  return cell.substr(0, cell.find(list_separator));
 }
 
 void TaskKind::tokenise(RowStream& stream) const {

@@ -22,6 +22,7 @@ class SequenceToSequence final : public TaskKind {
 
   std::vector<Key> keys() const override {
     return {{"target", [](const DatasetOptions& o) { return !o.target.empty(); }},
+            {"references", [](const DatasetOptions& o) { return !o.references.empty(); }},
             {"max_target_length", [](const DatasetOptions& o) {
                return o.max_target_length != DatasetOptions().max_target_length;
              }}};
@@ -35,12 +36,12 @@ class SequenceToSequence final : public TaskKind {
     if (options.target.empty())
       throw Error(ErrorKind::recipe, str("a data set for ", facts().name, " needs `target`"), {},
                   needs);
-    layout.target = true;
-    layout.columns.push_back({options.target, true});
+    add_target(options, layout);
   }
 
   void identify(const DatasetOptions& options, IdentityHash& hash) const override {
     hash.add({options.target, str(options.max_target_length)});
+    if (!options.references.empty()) hash.add(options.references);
   }
 };
 

@@ -17,6 +17,9 @@ namespace compress::data {
 
 class RowStream;
 
+// What stands for the gap in a text of `cloze`, whatever the tokenizer calls its mask.
+inline constexpr std::string_view gap_mark = "[MASK]";
+
 // The classes of pairs that are made of documents, as BertForPreTraining numbers them.
 inline constexpr const char* next_classes[] = {"is_next", "not_next"};
 
@@ -45,6 +48,10 @@ class TaskRules {
   recipe::Problems& problems_;
 };
 
+// The column of the text to be written, which may be a list of accepted ones, and those of further
+// ones.
+void add_target(const DatasetOptions& options, Layout& layout);
+
 class TaskKind {
  public:
   explicit TaskKind(TaskFacts facts) : facts_(std::move(facts)) {}
@@ -65,6 +72,8 @@ class TaskKind {
   virtual void add_columns(const DatasetOptions&, Layout&) const {}
   // Whatever of the options only this task reads.
   virtual void identify(const DatasetOptions&, IdentityHash&) const {}
+  // The text to be written of a row whose cell says which (Layout::target).
+  virtual std::string_view answer_of(const DatasetOptions& options, std::string_view cell) const;
   virtual RowTargets targets(const DatasetOptions&) const { return RowTargets::none; }
   virtual std::vector<std::string> marks(const DatasetOptions&) const { return {}; }
   // The class names where no option says them and no file has to be read.
@@ -105,5 +114,7 @@ std::unique_ptr<TaskKind> make_span();
 std::unique_ptr<TaskKind> make_multiple_choice();
 std::unique_ptr<TaskKind> make_next_sentence();
 std::unique_ptr<TaskKind> make_multi_label();
+std::unique_ptr<TaskKind> make_prompted();
+std::unique_ptr<TaskKind> make_cloze();
 
 }  // namespace compress::data

@@ -31,6 +31,7 @@ TokenFileKey key_of(const DatasetOptions& options, const text::Tokenizer& tokeni
   key.groups = !options.group.empty();
   const TaskKind& kind = kind_of(split.task);
   key.targets = kind.targets(options);
+  if (split.task == Task::cloze) key.classes = key.vocabulary;
   if (kind.facts().class_names) key.classes = static_cast<int64_t>(split.labels.size());
   return key;
 }

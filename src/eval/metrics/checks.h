@@ -36,6 +36,8 @@ void add_rouge(MetricRegistry& registry);
 void add_bleu(MetricRegistry& registry);
 void add_chrf(MetricRegistry& registry);
 void add_distinct(MetricRegistry& registry);
+void add_meteor(MetricRegistry& registry);
+void add_group_metrics(MetricRegistry& registry);
 void add_text_metrics(MetricRegistry& registry);
 
 }  // namespace eval

@@ -69,6 +69,8 @@ const MetricRegistry& metrics() {
     add_bleu(*list);
     add_chrf(*list);
     add_distinct(*list);
+    add_meteor(*list);
+    add_group_metrics(*list);
     return list;
   }();
   return *registry;
@@ -132,6 +134,12 @@ const char* input_name(Need need) {
       return "sets of labels";
     case Need::texts:
       return "written texts with references";
+    case Need::row_groups:
+      return "classes of rows of groups (`group` in the data set)";
+    case Need::values_of_groups:
+      return "scores of rows of groups (`group` in the data set)";
+    case Need::above:
+      return "tokens in gaps (`task: cloze`)";
   }
   return "";
 }
@@ -154,6 +162,12 @@ bool has_input(const Predictions& p, Need need) {
       return p.sets.labels != 0;
     case Need::texts:
       return !p.texts.written.empty();
+    case Need::row_groups:
+      return !p.ranked.groups.empty() && !p.classes.empty();
+    case Need::values_of_groups:
+      return !p.ranked.groups.empty() && !p.values.empty();
+    case Need::above:
+      return !p.above.empty();
   }
   return false;
 }
@@ -168,7 +182,8 @@ bool has_input(const Predictions& p, Need need) {
 
 void check_task(const std::string& name, const eval::MetricKind& kind, const Predictions& p) {
   if (has_input(p, kind.need) || (kind.also && has_input(p, *kind.also))) return;
-  for (Need other : {Need::classes, Need::values, Need::likelihood, Need::answers, Need::sets})
+  for (Need other : {Need::classes, Need::values, Need::likelihood, Need::answers, Need::sets,
+                     Need::texts, Need::above})
     if (has_input(p, other)) refuse_input(name, kind.need, other);
 }
 
@@ -198,6 +213,9 @@ void check_metric(const std::string& name, MetricTask task, bool entities, bool 
   if (task == MetricTask::answers) given = {Need::answers};
   if (task == MetricTask::multi_label) given = {Need::sets};
   if (task == MetricTask::written) given = {Need::likelihood, Need::texts};
+  if (task == MetricTask::gaps) given = {Need::above};
+  if (task == MetricTask::classification && groups) given.push_back(Need::row_groups);
+  if (task == MetricTask::regression && groups) given.push_back(Need::values_of_groups);
   if (task == MetricTask::tagging && entities) given.push_back(Need::entities);
   const bool ranks = task == MetricTask::classification || task == MetricTask::regression;
   if (ranks && groups) given.push_back(Need::groups);
@@ -234,6 +252,8 @@ std::vector<Metric> compute_metrics(std::span<const std::string> names,
       f1_needs_two(predictions.num_classes);
     metrics.push_back(asked.kind->compute(predictions, asked.at));
     metrics.back().name = name;
+    if (asked.kind->need == Need::classes && metrics.back().signature.empty())
+      metrics.back().signature = predictions.classes_by;
   }
   return metrics;
 }

@@ -343,8 +343,9 @@ void Workbench::score_teacher(const Taught& taught, const StageOptions& stage, P
   how.tokenizer = &tokenizer(taught.tokenizer);
   how.progress = stage.name + "  teacher";
   std::string select = !asked.metric.empty() ? asked.metric : options.evaluate.select;
-  how.metrics = select.empty() ? eval::default_metrics(config, data::metrics_of(data))
-                               : std::vector<std::string>{select};
+  how.metrics = select.empty()
+                    ? eval::default_metrics(config, data::metrics_of(data), data::task_of(data))
+                    : std::vector<std::string>{select};
   if (eval::need_texts(how.metrics, config))
     how.write = generate::writer(taught.tokenizer, config, *how.tokenizer, how.precision,
                                  data.max_target_length);

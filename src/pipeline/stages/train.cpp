@@ -25,9 +25,10 @@ constexpr const char* train_name = "train";
 std::vector<std::string> metric_list(const train::EvaluationOptions& options,
                                      const nn::ModelConfig& config,
                                      const data::DatasetOptions& data) {
-  std::vector<std::string> names = options.metrics.empty()
-                                       ? eval::default_metrics(config, data::metrics_of(data))
-                                       : recipe::names_of(options.metrics);
+  std::vector<std::string> names =
+      options.metrics.empty()
+          ? eval::default_metrics(config, data::metrics_of(data), data::task_of(data))
+          : recipe::names_of(options.metrics);
   const std::string& select = options.select;
   if (!select.empty() && std::find(names.begin(), names.end(), select) == names.end())
     names.push_back(select);

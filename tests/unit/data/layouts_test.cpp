@@ -2,6 +2,8 @@
 
 #include "compress/data/layouts.h"
 
+#include <set>
+
 #include "compress/data/passages.h"
 #include "compress/data/submission.h"
 #include "support.h"
@@ -272,6 +274,52 @@ TEST(Layouts, AnswersAndEntitiesAreGroups) {
   EXPECT_NE(record.groups[3], record.groups[4]);
 }
 
+TEST(Layouts, NestedSubmissionsOfQuestionsAndEntities) {
+  const DatasetOptions multirc = layout("superglue/multirc", "superglue/MultiRC");
+  EXPECT_THAT(metrics_of(multirc), ElementsAre("f1", "group_exact_match"));
+  EXPECT_EQ(submission_text(multirc, {"0-0-0", "0-0-1", "0-1-2", "1-2-3"}, {"1", "0", "1", "0"},
+                            {2, -1, 3, -2}),
+            R"({"idx":0,"passage":{"questions":[{"idx":0,"answers":[{"idx":0,"label":1},)"
+            R"({"idx":1,"label":0}]},{"idx":1,"answers":[{"idx":2,"label":1}]}]}})"
+            "\n"
+            R"({"idx":1,"passage":{"questions":[{"idx":2,"answers":[{"idx":3,"label":0}]}]}})"
+            "\n");
+  const DatasetOptions record = layout("superglue/record", "superglue/ReCoRD");
+  const std::vector<std::string> ids = ids_to_submit(record);
+  ASSERT_EQ(static_cast<int64_t>(ids.size()), load(rows_to_submit(record), "test").rows());
+  EXPECT_THAT(ids[0], HasSubstr("\t"));
+  // The likeliest of each query; of equal ones the first.
+  EXPECT_EQ(submission_text(record, {"7\tAda", "7\tBo", "7\tRiga", "8\tAda", "8\tBo"},
+                            {"0", "0", "0", "1", "1"}, {-3, -1, -1, 2, 5}),
+            "{\"idx\":7,\"label\":\"Bo\"}\n{\"idx\":8,\"label\":\"Bo\"}\n");
+}
+
+// A score file beside a file of pairs, sub-set for sub-set; pairs without a score are left out.
+TEST(Layouts, YearsOfSimilarityAreGroupsOfSubSets) {
+  const std::vector<std::pair<std::string, size_t>> years = {
+      {"12", 5}, {"13", 3}, {"14", 6}, {"15", 5}, {"16", 5}};
+  for (const auto& [year, sets] : years) {
+    const DatasetOptions options = layout("sts/" + year, "sts/" + year);
+    const Split split = load(options, "test");
+    EXPECT_EQ(split.rows(), static_cast<int64_t>(2 * sets)) << year;
+    EXPECT_EQ(split.skipped, static_cast<int64_t>(sets) - 1) << year;
+    EXPECT_EQ(std::set<int64_t>(split.groups.begin(), split.groups.end()).size(), sets) << year;
+    EXPECT_THAT(split.metrics,
+                ElementsAre("spearman", "spearman_mean", "spearman_wmean", "pearson"));
+  }
+  const Split first = load(layout("sts/12", "sts/12"), "test");
+  EXPECT_THAT(std::vector<float>(first.values.begin(), first.values.begin() + 4),
+              ElementsAre(4.75f, 0.5f, 3, 2.25f));
+  EXPECT_EQ(ids_of(first, 0), pair_ids("A \"quote of MSRpar .", "The MSRpar text ."));
+  EXPECT_EQ(ids_of(first, 5), pair_ids("One of SMTeuroparl .", "Two ."))
+      << "lines that end in CRLF";
+  EXPECT_EQ(first.groups[0], group_number("MSRpar"));
+  EXPECT_THAT(first.place(1), HasSubstr("STS.input.MSRpar.txt:3"));
+  const DatasetOptions original = layout("sts/b", "sts/b");
+  EXPECT_THAT(load(original, "train").values, ElementsAre(5, 1.2f)) << "rows with further cells";
+  EXPECT_EQ(ids_of(load(original, "test"), 0), pair_ids("Four.", "Five."));
+}
+
 TEST(Layouts, DataSetsThatArePublishedAlone) {
   const Split wikiqa = load(layout("wikiqa/raw", "wikiqa"), "test");
   EXPECT_EQ(named(wikiqa), (Names{"0", "1", "0", "1"}));
@@ -293,7 +341,7 @@ TEST(Layouts, DataSetsThatArePublishedAlone) {
 TEST(Layouts, EveryOneIsTested) {
   Names names;
   for (const LayoutFacts& facts : layout_facts()) names.push_back(facts.name);
-  EXPECT_EQ(names.size(), 25u) << "add the new layout's stand-in files and a test above";
+  EXPECT_EQ(names.size(), 37u) << "add the new layout's stand-in files and a test above";
 }
 
 TEST(BenchmarkScore, IsTheMeanOverTasksOfTheMeanOfTheirMetrics) {

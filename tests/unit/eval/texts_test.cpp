@@ -65,6 +65,17 @@ TEST(WrittenTexts, DistinctRunsOverAllTexts) {
   EXPECT_THAT(distinct_at(texts, 4).note, HasSubstr("no written text has 4 words"));
 }
 
+TEST(WrittenTexts, MeteorsExactStageByHand) {
+  // Three of four and three of five words, in runs "a b" and "d".
+  const double mean = 0.75 * 0.6 / (0.9 * 0.75 + 0.1 * 0.6);
+  const Metric found = meteor_exact(one("A b x d", {"a b c y D"}));
+  EXPECT_NEAR(found.value, (1 - 0.5 * std::pow(2.0 / 3, 3)) * mean, 1e-12);
+  EXPECT_THAT(found.signature, HasSubstr("stages:exact"));
+  EXPECT_NEAR(meteor_exact(one("a", {"b", "a"})).value, 0.5, 1e-12);
+  EXPECT_EQ(meteor_exact(one("", {"a"})).value, 0);
+  EXPECT_EQ(meteor_exact(one("run", {"runs"})).value, 0) << "no stems";
+}
+
 TEST(WrittenTexts, ExactTextAndAnswersOfTexts) {
   Predictions p;
   p.texts = {{" The cat", "the cat", "a dog"}, {{"The cat\n"}, {"The cat"}, {"bird", "dog"}}};
