@@ -135,6 +135,8 @@ void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems)
   if (!o.labels.empty() && !o.soft_labels.empty() && o.labels.size() != o.soft_labels.size())
     problems.add(at(mark, "labels"), str(o.labels.size(), " class names for ", o.soft_labels.size(),
                                          " columns of soft labels"));
+  if (o.labels.size() == 1 && task.task == Task::classification && !task.several)
+    problems.add(at(mark, "labels"), "one class", "there is nothing to tell apart");
   if (o.labels.size() > most_classes) problems.add(at(mark, "labels"), "more than 10,000 classes");
   if (!o.skip_labels.empty() && (!labelled || o.label.empty()))
     problems.add(at(mark, "skip_labels"), "`skip_labels` needs `label`", "remove it");

@@ -131,6 +131,7 @@ INSTANTIATE_TEST_SUITE_P(
              "class names need"},
         Case{"{train: a.tsv, text: s, label: y, soft_labels: [a, b]}", "not both"},
         Case{"{train: a.tsv, text: s, soft_labels: [a]}", "one column of probabilities"},
+        Case{"{train: a.tsv, text: s, label: l, labels: [a]}", "one class"},
         Case{"{train: a.tsv, text: s, soft_labels: [a, b], labels: [x]}",
              "1 class names for 2 columns"},
         Case{"{train: a.tsv, text: s, label: y, labels: [a, b, a]}", "\"a\" is named twice"},
