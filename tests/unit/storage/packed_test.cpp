@@ -128,9 +128,9 @@ TEST_F(Packed, DirectoriesThatLieAreRefused) {
     for (const auto& [bytes, stored] : parts) list.push_back(Json::array({bytes, stored}));
     return Json::array({Json::array({coding, list})});
   };
-  auto refused = [&](const std::string& directory, const std::vector<std::string>& parts,
+  auto refused = [&](const std::string& text, const std::vector<std::string>& parts,
                      const char* message) {
-    write_file(file(), file_of(directory, parts));
+    write_file(file(), file_of(text, parts));
     expect_refused<PackedReader>(file(), message, file());
   };
   write_file(file(), file_of(directory(entry("plain", {{4, part.size()}})).dump(), {part}));
