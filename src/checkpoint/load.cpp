@@ -14,8 +14,7 @@ torch::Tensor as_float(const storage::TensorView& stored) {
 
 torch::Tensor values_of(const Source& source) {
   if (source.values == nullptr) return source.part.read();
-  if (source.width > 0)
-    return unpack_int4(view(*source.values), source.width).to(torch::kFloat32);
+  if (source.width > 0) return unpack_int4(view(*source.values), source.width).to(torch::kFloat32);
   return as_float(*source.values);
 }
 

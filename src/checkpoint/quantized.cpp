@@ -19,9 +19,8 @@ constexpr std::string_view weight_suffix = ".weight";
 }  // namespace
 
 bool is_quantization_extra(const std::string& name) {
-  for (const char* suffix :
-       {".weight_scale", ".weight_zero_point", ".input_scale", ".input_zero_point",
-        ".weight_packed", ".weight_shape"})
+  for (const char* suffix : {".weight_scale", ".weight_zero_point", ".input_scale",
+                             ".input_zero_point", ".weight_packed", ".weight_shape"})
     if (ends_with(name, suffix)) return true;
   return false;
 }
@@ -41,9 +40,8 @@ void add_packed(Folder& folder, const Extras& extras, const std::set<std::string
     if (!ends_with(name, ".weight_packed")) continue;
     const std::string weight = weight_of(name);
     const auto shape =
-        std::find_if(extras.begin(), extras.end(), [stem = weight + "_shape"](const auto& extra) {
-          return extra.first == stem;
-        });
+        std::find_if(extras.begin(), extras.end(),
+                     [stem = weight + "_shape"](const auto& extra) { return extra.first == stem; });
     if (!tables.contains(weight) || folder.weights.contains(weight) || shape == extras.end() ||
         shape->second->dtype != Dtype::i64 || shape->second->elements() != 2 ||
         words->dtype != Dtype::i32 || words->shape.size() != 2) {
@@ -54,8 +52,9 @@ void add_packed(Folder& folder, const Extras& extras, const std::set<std::string
     const auto rows = sizes[0].item<int64_t>(), width = sizes[1].item<int64_t>();
     const int64_t count = words->shape[1];
     if (rows != words->shape[0] || width < 1 || width > 8 * count || width <= 8 * (count - 1)) {
-      findings.add(compress::str(
-          storage::shown_name(name), " is ", at::IntArrayRef(words->shape), ", which does not hold the [", rows, ", ", width, "] of its weight_shape"));
+      findings.add(compress::str(storage::shown_name(name), " is ", at::IntArrayRef(words->shape),
+                                 ", which does not hold the [", rows, ", ", width,
+                                 "] of its weight_shape"));
       continue;
     }
     folder.weights[weight] = {words, nullptr, false, {}, width};
@@ -77,8 +76,7 @@ void attach_extras(Folder& folder,
   std::set<std::string> tables;
   for (const std::string& table : tables_of(folder.config.config))
     if (!rows_as.is_null()) tables.insert(table + std::string(weight_suffix));
-  if (!rows_as.is_null() && rows_as["num_bits"] == 4)
-    add_packed(folder, extras, tables, findings);
+  if (!rows_as.is_null() && rows_as["num_bits"] == 4) add_packed(folder, extras, tables, findings);
   for (const auto& [name, stored] : extras) {
     if (ends_with(name, ".weight_packed") || ends_with(name, ".weight_shape")) {
       if (!folder.weights.contains(weight_of(name)))
@@ -99,9 +97,8 @@ void attach_extras(Folder& folder,
         stored->dtype == Dtype::f32 || stored->dtype == Dtype::f16 || stored->dtype == Dtype::bf16;
     const int64_t rows = found->second.values->shape[0];
     const bool input = ends_with(name, ".input_scale"), table = tables.contains(weight);
-    bool fits = !input && (by_channel || table)
-                    ? stored->shape == std::vector<int64_t>{rows, 1}
-                    : stored->elements() == 1;
+    bool fits = !input && (by_channel || table) ? stored->shape == std::vector<int64_t>{rows, 1}
+                                                : stored->elements() == 1;
     if (packed)
       fits = !input && stored->shape.size() == 2 && stored->shape[0] == rows &&
              stored->shape[1] * rows_as["group_size"].get<int64_t>() == found->second.width;
@@ -119,8 +116,7 @@ void attach_extras(Folder& folder,
   }
   if (!activations.is_null() && activations["dynamic"] == false)
     for (const auto& [name, source] : folder.weights)
-      if (source.scale != nullptr && !tables.contains(name) &&
-          !folder.input_scales.contains(name))
+      if (source.scale != nullptr && !tables.contains(name) && !folder.input_scales.contains(name))
         findings.add(name + " has no input_scale");
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 // Reading of compressed-tensors folders in the format `int-quantized`: I8 weights with a scale for
 // each row or each tensor; embeddings with a scale a row, or in the format `pack-quantized` with
-// four bits a value and a scale for each group of a row. (What constraint::from_scheme reads is written here, so that both
-// layouts of a model end in one description.)
+// four bits a value and a scale for each group of a row. (What constraint::from_scheme reads is
+// written here, so that both layouts of a model end in one description.)
 
 #include <string>
 #include <utility>

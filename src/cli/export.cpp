@@ -93,8 +93,8 @@ int write(const ExportFlags& flags) {
   std::vector<exports::Report> reports;
   for (size_t i = 0; i < targets.size(); ++i)
     reports.push_back(exports::write(flags.formats[i], loaded, flags.model, targets[i],
-                                     check ? &*check : nullptr, story, flags.tolerance,
-                                     flags.base, exports::rest_type(flags.rest)));
+                                     check ? &*check : nullptr, story, flags.tolerance, flags.base,
+                                     exports::rest_type(flags.rest)));
   print(as_text(reports));
   return 0;
 }

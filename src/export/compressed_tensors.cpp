@@ -229,9 +229,10 @@ void check_compressed_tensors(Quantised quantised) {
 void write_compressed_tensors(const LoadedModel& source, const Target& target) {
   check_compressed_tensors(quantised_in(source.scheme));
   if (const std::string why = unread_embeddings(source); !why.empty())
-    log::warn(str("transformers loads the integers of this model's embeddings and fails in the first "
-                  "forward pass (compressed-tensors 0.20): ",
-                  why, ". This program reads the folder; for others export huggingface, too"));
+    log::warn(
+        str("transformers loads the integers of this model's embeddings and fails in the first "
+            "forward pass (compressed-tensors 0.20): ",
+            why, ". This program reads the folder; for others export huggingface, too"));
   write_integers(source, target);
 }
 

@@ -47,8 +47,8 @@ const nn::Json* embeddings_of(const nn::Json& scheme);
 // The tables (and with `matrices` also the layers) that it holds, by the weight's name.
 std::set<std::string> tables_in(const nn::Json& scheme);
 std::set<std::string> held_in(const nn::Json& scheme);
-// Why transformers cannot compute with the model's embeddings out of compressed-tensors' layout; empty
-// where it can.
+// Why transformers cannot compute with the model's embeddings out of compressed-tensors' layout;
+// empty where it can.
 std::string unread_embeddings(const LoadedModel& source);
 // config.json. Where tensors have fewer bits than float32 it says that readers compute in float32.
 nn::Json config_of(const LoadedModel& source, const Target& target);

@@ -103,12 +103,11 @@ Json make(const fs::path& source, const fs::path& out, const std::string& format
   }
   const std::string rest = option(options, "rest", "");
   exports::LoadedModel loaded = exports::with_scheme(std::move(model), how);
-  exports::Report report =
-      exports::write(format, loaded, source, out, nullptr, Json{{"made_by", "export_model"}}, 1e-4,
-                     {},
-                     rest == "bf16"      ? torch::kBFloat16
-                     : rest == "float16" ? torch::kHalf
-                                         : torch::kFloat32);
+  exports::Report report = exports::write(format, loaded, source, out, nullptr,
+                                          Json{{"made_by", "export_model"}}, 1e-4, {},
+                                          rest == "bf16"      ? torch::kBFloat16
+                                          : rest == "float16" ? torch::kHalf
+                                                              : torch::kFloat32);
   return {{"bytes", report.bytes}, {"weight_bytes", report.weight_bytes}};
 }
 

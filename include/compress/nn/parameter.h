@@ -42,7 +42,8 @@ const char* role_name(Role role);
 struct Parameter;
 
 // One step of the chain latent -> effective weight (mask, fake quantisation). Runs once per update
-// and weight.
+// and weight; of a table with row gradients on the rows that a batch reads, when it reads them.
+// There it makes of a row what it makes of it in the whole table, and passes the gradient.
 class WeightTransform {
  public:
   virtual ~WeightTransform() = default;
@@ -201,7 +202,8 @@ class ParamTable {
 
   // Computes every effective weight from its latent: transforms, then the cast to compute
   // precision. Call after the latents, masks or scales changed; layers read the result until the
-  // next call. In float32 without transforms the effective weight is the latent itself (no copy).
+  // next call. In float32 without transforms the effective weight is the latent itself (no copy),
+  // and so is that of a table with row gradients.
   void refresh(Precision precision);
   // Lets go of latents that no longer differ from their effective weights in anything but precision
   // or place: for a model that is only read, in the precision of the last refresh. What a later

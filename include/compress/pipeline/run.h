@@ -39,10 +39,10 @@ struct StageResult {
   int64_t steps = 0, best_step = 0;
   std::vector<Metric> validation, test;
   nn::Census census;
-  int64_t bytes = 0;  // of the weights on disk
+  int64_t bytes = 0;       // of the weights on disk
   bool quantized = false;  // its matrices or what they read
   std::string embeddings;  // "int8", "int4 in groups of 64"; empty: float32
-  nn::Json numbers;  // what numbers.json says, null without one
+  nn::Json numbers;        // what numbers.json says, null without one
   std::vector<exports::Report> exports;
   std::vector<std::string> notes;
 };

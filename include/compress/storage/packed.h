@@ -23,8 +23,8 @@
 namespace compress::storage {
 
 // Decodes the file into memory and checks all of it first: sizes against each other and the file,
-// checksums, and the header as a safetensors file's. What does not hold throws Error{model}; so does
-// every file in a build without zstd.
+// checksums, and the header as a safetensors file's. What does not hold throws Error{model}; so
+// does every file in a build without zstd.
 class PackedReader : public TensorReader {
  public:
   explicit PackedReader(const std::filesystem::path& file);

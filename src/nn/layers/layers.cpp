@@ -83,7 +83,7 @@ void add_rows(Parameter& parameter, const Tensor& ids, const Tensor& rows) {
 struct Lookup {
   std::vector<Tensor> tables, ids;
   std::vector<Parameter*> held;  // tables whose rows go through transforms when they are read
-  double scale;  // of the first table's rows
+  double scale;                  // of the first table's rows
   int64_t rows;
   const Tensor& any() const {
     for (const Tensor& table : tables)

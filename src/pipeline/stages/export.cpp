@@ -26,10 +26,10 @@ bool is_known(const std::string& format) {
 struct ExportOptions {
   recipe::ModelReference model;
   std::vector<std::string> formats = {"huggingface"};
-  recipe::ModelReference base;  // of a delta
-  recipe::DataReference data;   // compared on; default: the data of the stage that made the model
-  int64_t rows = 256;           // rows compared
-  double tolerance = 1e-4;      // of the logits, relative to the largest
+  recipe::ModelReference base;   // of a delta
+  recipe::DataReference data;    // compared on; default: the data of the stage that made the model
+  int64_t rows = 256;            // rows compared
+  double tolerance = 1e-4;       // of the logits, relative to the largest
   std::string rest = "float32";  // of tensors that are no integers: float32 | bf16 | float16
 
   static const recipe::Options<ExportOptions>& options() {
@@ -156,9 +156,9 @@ class ExportStage : public StageKind {
   void write(Bench& bench, const std::string& format, exports::LoadedModel& model,
              const std::filesystem::path& folder, const data::Split* check,
              StageResult& result) const {
-    exports::Report report = exports::write(format, model, folder, bench.folder / format, check,
-                                            bench.provenance, options_.tolerance, base_of(bench),
-                                            exports::rest_type(options_.rest));
+    exports::Report report =
+        exports::write(format, model, folder, bench.folder / format, check, bench.provenance,
+                       options_.tolerance, base_of(bench), exports::rest_type(options_.rest));
     log::info(str(bench.name(), ": ", format, "  ",
                   human_bytes(static_cast<double>(report.weight_bytes)),
                   " of weights on disk, re-read: largest logit difference ",

@@ -38,8 +38,8 @@ Masked to_mask(std::string_view bytes, uint64_t size) {
 int64_t ones(std::string_view mask, uint64_t count) {
   int64_t found = 0;
   for (char byte : mask) found += std::popcount(static_cast<unsigned char>(byte));
-  const bool clean = count % 8 == 0 || mask.empty() ||
-                     static_cast<unsigned char>(mask.back()) >> (count % 8) == 0;
+  const bool clean =
+      count % 8 == 0 || mask.empty() || static_cast<unsigned char>(mask.back()) >> (count % 8) == 0;
   return clean ? found : -1;
 }
 

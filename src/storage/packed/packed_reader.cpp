@@ -31,7 +31,8 @@ class Decoder {
       : place_(std::move(place)), reader_(file, place_) {}
 
   [[noreturn]] void refuse(const std::string& what) const {
-    throw Error(ErrorKind::model, what, place_, "the file is damaged or incomplete; fetch it again");
+    throw Error(ErrorKind::model, what, place_,
+                "the file is damaged or incomplete; fetch it again");
   }
 
   Json directory() {

@@ -377,8 +377,8 @@ struct WithTables : TinyModel {
 
 TEST(QuantizeTable, FourBitsInGroups) {
   // Two groups of three: 3.75 / 7.5 is a step of 0.5; a group of zeros stays one.
-  torch::Tensor rows = torch::tensor({{3.75f, -0.25f, 0.75f, 0.f, -0.f, 0.f},
-                                      {-7.5f, 1.5f, 2.5f, 15.f, -15.f, 1.f}});
+  torch::Tensor rows = torch::tensor(
+      {{3.75f, -0.25f, 0.75f, 0.f, -0.f, 0.f}, {-7.5f, 1.5f, 2.5f, 15.f, -15.f, 1.f}});
   const QuantizedWeight q = quantize_table(rows, {4, 3});
   EXPECT_THAT(integers(q.values), ElementsAre(7, 0, 2, 0, 0, 0, -8, 2, 2, 7, -8, 0));
   EXPECT_EQ(q.scale.sizes(), (std::vector<int64_t>{2, 2}));
@@ -386,10 +386,16 @@ TEST(QuantizeTable, FourBitsInGroups) {
   fake_quantize_table(rows, {4, 3});
   EXPECT_THAT(values(rows), ElementsAre(3.5f, 0, 1, 0, 0, 0, -8, 2, 2, 14, -16, 0));
   EXPECT_FALSE(rows.signbit()[0].any().item<bool>());
-  EXPECT_THAT(error_of(ErrorKind::internal, [&] { fake_quantize_table(rows, {4, 4}); }),
+  EXPECT_THAT(error_of(ErrorKind::internal,
+                       [&] {
+                         fake_quantize_table(rows, {4, 4});
+                       }),
               HasSubstr("groups"));
   rows[0][1] = NAN;
-  EXPECT_THAT(error_of(ErrorKind::diverged, [&] { quantize_table(rows, {4, 3}); }),
+  EXPECT_THAT(error_of(ErrorKind::diverged,
+                       [&] {
+                         quantize_table(rows, {4, 3});
+                       }),
               HasSubstr("not finite"));
 }
 
@@ -403,8 +409,8 @@ TEST(QuantizeTable, ARowIsAFunctionOfItselfAlone) {
     fake_quantize_table(some, grid);
     EXPECT_TRUE(torch::equal(some, whole.index_select(0, ids)));
     const QuantizedWeight q = quantize_table(table, grid);
-    const torch::Tensor exported = q.values.to(torch::kFloat32).view({30, q.scale.size(1), -1}) *
-                                   q.scale.unsqueeze(2);
+    const torch::Tensor exported =
+        q.values.to(torch::kFloat32).view({30, q.scale.size(1), -1}) * q.scale.unsqueeze(2);
     EXPECT_TRUE(torch::equal(exported.view({30, 24}), whole));
   }
 }

@@ -253,7 +253,8 @@ TEST_F(Export, Int8EmbeddingsAreAGroupOfTheirOwn) {
   storage::SafetensorsReader reader(root_ / "out" / "model.safetensors");
   const auto expected = constraint::quantize_table(tiny::tensors().at(words), {});
   EXPECT_TRUE(torch::equal(checkpoint::view(reader.at("bert." + words)), expected.values));
-  EXPECT_TRUE(torch::equal(checkpoint::view(reader.at("bert." + words + "_scale")), expected.scale));
+  EXPECT_TRUE(
+      torch::equal(checkpoint::view(reader.at("bert." + words + "_scale")), expected.scale));
   const nn::Json block =
       checkpoint::read_json(root_ / "out" / "config.json").at("quantization_config");
   EXPECT_EQ(block.at("format"), "int-quantized");

@@ -135,8 +135,9 @@ TEST_F(Packed, DirectoriesThatLieAreRefused) {
   };
   write_file(file(), file_of(directory(entry("plain", {{4, part.size()}})).dump(), {part}));
   EXPECT_EQ(PackedReader(file()).tensors().size(), 1u);
-  write_file(file(), file_of(directory(entry("mask", {{1, bits.size()}, {2, values.size()}})).dump(),
-                             {bits, values}));
+  write_file(file(),
+             file_of(directory(entry("mask", {{1, bits.size()}, {2, values.size()}})).dump(),
+                     {bits, values}));
   EXPECT_EQ(static_cast<const int8_t*>(PackedReader(file()).at("a").data)[2], 2);
 
   refused("[", {}, "version");
