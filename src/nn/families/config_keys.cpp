@@ -46,6 +46,7 @@ struct Usual {
 };
 const std::vector<Usual>& usual() {
   static const std::vector<Usual> list = {{"position_embedding_type", "absolute"},
+                                          {"is_causal", false},
                                           {"is_decoder", false},
                                           {"add_cross_attention", false},
                                           {"tie_encoder_decoder", false},

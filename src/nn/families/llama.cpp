@@ -48,10 +48,11 @@ Architecture plan(const ModelConfig& c) {
 void read_rope(ModelConfig& config, const Json& json) {
   auto block = json.find("rope_parameters");
   const bool newer = block != json.end() && block->is_object();
-  if (newer && block->contains("rope_theta") && (*block)["rope_theta"].is_number())
-    config.rope_theta = (*block)["rope_theta"].get<double>();
   if (!newer) block = json.find("rope_scaling");
   const bool there = block != json.end() && block->is_object();
+  // Either block may have the base, and goes before the key beside it.
+  if (there && block->contains("rope_theta") && (*block)["rope_theta"].is_number())
+    config.rope_theta = (*block)["rope_theta"].get<double>();
   for (const Json* place : {&json, there ? &*block : &json})
     if (auto part = place->find("partial_rotary_factor");
         part != place->end() && !part->is_null() && *part != 1.0)
@@ -65,12 +66,16 @@ void read_rope(ModelConfig& config, const Json& json) {
   if (kind != "linear" && kind != "llama3")
     throw Error(ErrorKind::model, str("config.json: rope_type ", kind.dump(), " is not supported"),
                 {}, "supported: default, linear, llama3");
+  if (!block->contains("factor") || !(*block)["factor"].is_number())
+    throw Error(ErrorKind::model,
+                str("config.json: rope_type ", kind.dump(), " needs a number 'factor'"));
   config.rope_scaling = *block;
   config.rope_scaling["rope_type"] = kind;
 }
 
 void finish(ModelConfig& config, const Json& json) {
   read_rope(config, json);
+  expect_switch(config, json, "is_causal", true);
   config.gated = true;
   config.hidden_dropout = 0;
   if (config.family == "qwen3" && config.head_width == 0) config.head_width = 128;
@@ -122,7 +127,7 @@ Family make(const char* type, const char* stem) {
   if (f.model_type == "llama" || f.model_type == "qwen3")
     f.keys.push_back({"attention_bias", &C::attention_bias, false});
   if (f.model_type == "mistral") f.keys.push_back({"sliding_window", &C::window, int64_t{0}});
-  f.also_read = {"rope_parameters", "rope_scaling", "partial_rotary_factor"};
+  f.also_read = {"rope_parameters", "rope_scaling", "partial_rotary_factor", "is_causal"};
   // Windows that are off.
   if (qwen)
     for (const char* key :

@@ -128,6 +128,12 @@ TEST(ConfigKeys, ThatAreNotComputedAreRefusedByTheirName) {
               HasSubstr("partial_rotary_factor"));
   EXPECT_THAT(refusal(llama("llama", {{"rope_parameters", {{"partial_rotary_factor", 0.5}}}})),
               HasSubstr("partial_rotary_factor"));
+  EXPECT_THAT(refusal(llama("llama", {{"rope_scaling", {{"type", "linear"}}}})),
+              HasSubstr("rope_type \"linear\" needs a number 'factor'"));
+  // Decoders whose tokens see those behind them, as embedding models are made of.
+  for (const Json& json : {llama("qwen2", {{"is_causal", false}}), t5({{"is_causal", false}}),
+                           bart({{"is_causal", false}})})
+    EXPECT_THAT(refusal(json), HasSubstr("is_causal false is not supported"));
   EXPECT_THAT(refusal(t5({{"dense_act_fn", "silu"}})), HasSubstr("dense_act_fn \"silu\""));
   EXPECT_THAT(refusal(t5({{"feed_forward_proj", "gated-mish"}})),
               HasSubstr("feed_forward_proj 'mish'"));
@@ -137,12 +143,21 @@ TEST(ConfigKeys, ThatAreNotComputedAreRefusedByTheirName) {
               HasSubstr("decoder_start_token_id 40"));
 }
 
+TEST(ConfigKeys, TheBaseOfRotaryPositionsInItsBlockGoesFirst) {
+  for (const char* block : {"rope_parameters", "rope_scaling"}) {
+    const Json json = llama("llama", {{"rope_theta", 100.0},
+                                      {block, {{"rope_type", "default"}, {"rope_theta", 500.0}}}});
+    EXPECT_EQ(read(json).rope_theta, 500.0) << block;
+  }
+}
+
 TEST(ConfigKeys, OfOtherValuesOrNoneDoNotDisturb) {
   EXPECT_EQ(refusal(llama("qwen3", {{"layer_types", {"full_attention", "full_attention"}},
                                     {"use_sliding_window", nullptr},
                                     {"partial_rotary_factor", 1.0}})),
             "");
   EXPECT_EQ(refusal(bert({{"is_decoder", nullptr}, {"add_cross_attention", false}})), "");
+  EXPECT_EQ(refusal(bert({{"is_causal", false}})), "");
   EXPECT_EQ(refusal(t5({{"feed_forward_proj", "gated-gelu"},
                         {"dense_act_fn", "gelu_new"},
                         {"is_gated_act", true}})),
