@@ -77,10 +77,10 @@ class HiddenNoise final : public Augment, public nn::Plugs {
   nn::Plugs* plugs() override { return this; }
   bool fixed() const override { return true; }
 
-  Tensor before_layer(const Tensor& x, int64_t layer, const nn::Rows& rows) override {
+  Tensor before_layer(const Tensor& x, int64_t layer, const nn::RowInfo& rows) override {
     return options_.where == "within" ? x : noisy(x, layer, "between", rows);
   }
-  Tensor before_feed_forward(const Tensor& x, int64_t layer, const nn::Rows& rows) override {
+  Tensor before_feed_forward(const Tensor& x, int64_t layer, const nn::RowInfo& rows) override {
     return options_.where == "between" ? x : noisy(x, layer, "within", rows);
   }
   bool drops_hidden() const override { return options_.dropout; }
@@ -101,7 +101,7 @@ class HiddenNoise final : public Augment, public nn::Plugs {
                 {}, "set precision: float32 for this stage, or a larger sigma");
   }
 
-  Tensor noisy(const Tensor& x, int64_t layer, const char* where, const nn::Rows& rows) const {
+  Tensor noisy(const Tensor& x, int64_t layer, const char* where, const nn::RowInfo& rows) const {
     if (!rows.training || options_.sigma == 0) return x;
     if (layer < options_.first_layer || layer > last_) return x;
     const uint64_t seed =

@@ -101,7 +101,7 @@ class Continuation final : public Objective {
   }
 
  private:
-  recipe::Ramp by_epochs(const Progress& length) const {
+  recipe::Ramp by_epochs(const Length& length) const {
     const int64_t each = std::max<int64_t>(1, length.steps_per_epoch),
                   epochs = (length.total_steps + each - 1) / each;
     if (epochs < options_.t_max)

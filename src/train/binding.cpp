@@ -13,9 +13,9 @@ namespace compress::train {
 
 namespace {
 
-Progress length_of(const Job& job) {
+Length length_of(const Job& job) {
   const TrainOptions& options = *job.options;
-  Progress length;
+  Length length;
   length.steps_per_epoch = data::steps_per_epoch(job.rows, options.batch);
   length.total_steps = options.length.resolve(length.steps_per_epoch, length.steps_per_epoch);
   if (length.total_steps <= 0)
@@ -233,7 +233,7 @@ void Binding::check_order(const Job& job) const {
 
 Plan plan(const Job& job, const Binding& binding) {
   Plan plan;
-  plan.progress = binding.scene().length;
+  plan.progress = Progress::begin(binding.scene().length);
   const Roles& roles = binding.roles();
   int64_t trainable = 0, copies = 3;  // gradient and two moments
   for (const nn::Parameter* parameter : binding.trained()) trainable += parameter->numel();

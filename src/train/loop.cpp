@@ -79,7 +79,7 @@ class Loop {
         binding_(binding),
         exchange_(job.processes, binding),
         selection_(job, binding),
-        standing_{binding.scene().length} {
+        standing_{Progress::begin(binding.scene().length)} {
     if (job.precision == nn::Precision::fp16) {
       scale_.emplace(job.device);
       binding.roles().optimizer->skip_where(scale_->found(), scale_->skipped());

@@ -77,7 +77,7 @@ std::optional<Standing> StateFile::load() {
         "the saved state of stage '" + job_.stage + "' was trained from other models or data",
         file.string(), "remove the file to start the stage anew");
   nn::Json json = nn::Json::parse(state.texts["progress"], nullptr, false);
-  Standing standing{binding_.scene().length};
+  Standing standing{Progress::begin(binding_.scene().length)};
   if (json.is_discarded() || !json.contains("step") ||
       json.value("total_steps", int64_t{-1}) != standing.progress.total_steps)
     throw Error(ErrorKind::model, "the saved state has no valid progress record", file.string(),

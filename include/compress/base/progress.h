@@ -7,11 +7,21 @@
 
 namespace compress {
 
+// How long a training stage is.
+struct Length {
+  int64_t total_steps = 0;      // updates of the whole stage
+  int64_t steps_per_epoch = 0;  // updates of one pass over the data
+};
+
 // The one clock of a training stage. Every schedule is a pure function of it.
 struct Progress {
   int64_t step = 0;             // optimizer updates done
   int64_t total_steps = 0;      // updates of the whole stage
   int64_t steps_per_epoch = 0;  // updates of one pass over the data
+  static Progress begin(const Length& length) {
+    return {0, length.total_steps, length.steps_per_epoch};
+  }
+  Length length() const { return {total_steps, steps_per_epoch}; }
   double fraction() const {
     return total_steps > 0 ? static_cast<double>(step) / static_cast<double>(total_steps) : 0.0;
   }

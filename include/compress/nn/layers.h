@@ -57,9 +57,10 @@ torch::Tensor dropout(const torch::Tensor& x, double p, uint64_t seed, int64_t f
 struct Linear {
   Parameter* weight = nullptr;  // [out, in]
   Parameter* bias = nullptr;    // [out] or null
-  torch::Tensor operator()(const torch::Tensor& x, const Rows& rows) const;
+  torch::Tensor operator()(const torch::Tensor& x, const RowInfo& rows) const;
   // activation((*this)(x, rows), name), in one pass where a packed weight can.
-  torch::Tensor activated(const torch::Tensor& x, const Rows& rows, const std::string& name) const;
+  torch::Tensor activated(const torch::Tensor& x, const RowInfo& rows,
+                          const std::string& name) const;
 };
 
 // Linear layers with a common input as one product; falls back to single ones where their input
@@ -68,7 +69,8 @@ struct FusedLinear {
   std::vector<Linear> parts;
   Fused* weight = nullptr;
   Fused* bias = nullptr;
-  torch::Tensor operator()(const torch::Tensor& x, const Rows& rows) const;  // [rows, sum of outs]
+  torch::Tensor operator()(const torch::Tensor& x,
+                           const RowInfo& rows) const;  // [rows, sum of outs]
 };
 
 // LayerNorm, or without a bias and with `rms` the root mean square norm (Zhang and Sennrich 2019,

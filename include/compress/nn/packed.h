@@ -42,7 +42,7 @@ class PackedWeight {
                IntegerProducts integers);
   // X W^T + b of X [rows, in], then GELU (erf) when asked for: [rows, out]. Allocates nothing else
   // that is kept or large; the numbers do not depend on threads or on which rows come together.
-  torch::Tensor multiply(const torch::Tensor& x, const Rows& rows, const torch::Tensor& bias,
+  torch::Tensor multiply(const torch::Tensor& x, const RowInfo& rows, const torch::Tensor& bias,
                          bool gelu) const;
   bool integers() const { return form_ != Form::floats; }
   bool halves() const { return halves_; }  // in memory as bf16

@@ -56,7 +56,7 @@ class WeightTransform {
 };
 
 // What the rows of a layer's input are.
-struct Rows {
+struct RowInfo {
   bool training = false;
   int64_t count = -1;  // those that mean something, at the beginning; -1: all
   // What is drawn for these rows is a function of the pass's seed and of their place in the whole
@@ -85,7 +85,7 @@ class IntegerRows {
 class InputTransform {
  public:
   virtual ~InputTransform() = default;
-  virtual torch::Tensor apply(const torch::Tensor& input, const Rows& rows) = 0;
+  virtual torch::Tensor apply(const torch::Tensor& input, const RowInfo& rows) = 0;
   // Stateless: all shareable transforms compute the same, so that layers with one input (query,
   // key, value) may apply one of them for all.
   virtual bool shareable() const { return false; }
@@ -99,7 +99,7 @@ class InputTransform {
 class OutputTransform {
  public:
   virtual ~OutputTransform() = default;
-  virtual torch::Tensor apply(const torch::Tensor& output, const Rows& rows) = 0;
+  virtual torch::Tensor apply(const torch::Tensor& output, const RowInfo& rows) = 0;
 };
 
 // What is added to a linear layer's output beside its product: a function of what the layer reads.
@@ -107,7 +107,7 @@ class LinearBranch {
  public:
   virtual ~LinearBranch() = default;
   // [rows, in] -> [rows, out]; `input` as it was before any InputTransform.
-  virtual torch::Tensor apply(const torch::Tensor& input, const Rows& rows) = 0;
+  virtual torch::Tensor apply(const torch::Tensor& input, const RowInfo& rows) = 0;
 };
 
 class PackedWeight;  // packed.h

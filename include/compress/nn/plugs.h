@@ -27,18 +27,18 @@ class Plugs {
  public:
   virtual ~Plugs() = default;
   // A layer's input [rows, H], before its first norm or sub-layer.
-  virtual torch::Tensor before_layer(const torch::Tensor& x, int64_t layer, const Rows& rows);
+  virtual torch::Tensor before_layer(const torch::Tensor& x, int64_t layer, const RowInfo& rows);
   // The state [rows, H] between a layer's attention (the last of them) and its feed-forward unit,
   // before the norm of that unit where norms come first.
   virtual torch::Tensor before_feed_forward(const torch::Tensor& x, int64_t layer,
-                                            const Rows& rows);
+                                            const RowInfo& rows);
   // A sub-layer's output [rows, H], before dropout and residual.
-  virtual torch::Tensor sublayer_output(const torch::Tensor& x, Place place, const Rows& rows);
+  virtual torch::Tensor sublayer_output(const torch::Tensor& x, Place place, const RowInfo& rows);
   // Keys and values [P, kv_heads * head width] that every query of the sub-layer sees besides its
   // own, whatever its mask; undefined for none. P is the same in all layers of a stack. They take
   // no positions, lie outside of `capacity` while text is generated, and share the sub-layer's
   // softmax. Those of several plugs lie one behind the other.
-  virtual std::pair<torch::Tensor, torch::Tensor> prefix(Place place, const Rows& rows);
+  virtual std::pair<torch::Tensor, torch::Tensor> prefix(Place place, const RowInfo& rows);
   // Whether dropout acts on hidden states: the embeddings' and the sub-layers' outputs.
   virtual bool drops_hidden() const { return true; }
   // Why no CUDA graph may record a pass with it, as a sentence's end; "" where one may.

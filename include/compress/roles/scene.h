@@ -36,7 +36,7 @@ struct Scene {
   std::vector<Voice> teachers;
   const text::Tokenizer* tokenizer = nullptr;  // null in a plan that does not read it
   parallel::Processes* processes = nullptr;    // that share each batch; null: one alone
-  Progress length;                             // total_steps and steps_per_epoch; step = 0
+  Length length;                               // of the stage
   int64_t accumulate = 1;                      // parts that an update is cut into
   uint64_t seed = 0;
   nn::Precision precision = nn::Precision::float32;

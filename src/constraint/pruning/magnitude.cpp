@@ -104,7 +104,7 @@ class Magnitude final : public Constraint {
   std::string report() const override;
 
  private:
-  void resolve(const Progress& plan);
+  void resolve(const Length& length);
   bool due(int64_t step) const {
     return step >= begin_ && step <= until_ &&
            (step == end_ || step == until_ || (step - begin_) % every_ == 0);
@@ -122,28 +122,28 @@ class Magnitude final : public Constraint {
   Masks masks_;
 };
 
-void Magnitude::resolve(const Progress& plan) {
+void Magnitude::resolve(const Length& length) {
   auto steps = [&](const Duration& duration) {
-    return duration.resolve(plan.steps_per_epoch, plan.total_steps);
+    return duration.resolve(length.steps_per_epoch, length.total_steps);
   };
   auto refuse = [&](const std::string& what) {
     throw Error(ErrorKind::recipe, what, mark_.text(),
-                str("the stage has ", plan.total_steps, " updates"));
+                str("the stage has ", length.total_steps, " updates"));
   };
   begin_ = steps(options_.begin);
   end_ = options_.schedule == "constant" ? begin_ : steps(options_.end);
   every_ = std::max<int64_t>(1, steps(options_.every));
-  if (begin_ >= plan.total_steps)
+  if (begin_ >= length.total_steps)
     refuse(str("pruning would begin at update ", begin_, ", after the stage"));
-  if (end_ > plan.total_steps)
+  if (end_ > length.total_steps)
     refuse(str("pruning would end at update ", end_, ", after the stage"));
   if (begin_ > end_)
     refuse(str("pruning begins at update ", begin_, ", after its end at update ", end_));
   // The last step comes before an update, so that the weights that stay can follow.
-  end_ = std::min(end_, plan.total_steps - 1);
-  if (options_.until && steps(*options_.until) > plan.total_steps)
+  end_ = std::min(end_, length.total_steps - 1);
+  if (options_.until && steps(*options_.until) > length.total_steps)
     refuse(str("`until` is update ", steps(*options_.until), ", after the stage"));
-  until_ = std::min(options_.until ? steps(*options_.until) : end_, plan.total_steps - 1);
+  until_ = std::min(options_.until ? steps(*options_.until) : end_, length.total_steps - 1);
   if (until_ < end_)
     refuse(str("`until` is update ", until_, ", before pruning ends at update ", end_));
 }

@@ -97,7 +97,7 @@ class GridFunction : public torch::autograd::Function<GridFunction> {
 
 }  // namespace
 
-Tensor TokenInput::apply(const Tensor& input, const nn::Rows&) {
+Tensor TokenInput::apply(const Tensor& input, const nn::RowInfo&) {
   if (!phase_.active) return input;
   return wants_gradient(input) ? RowsFunction::apply(input) : by_rows(input);
 }
@@ -107,7 +107,7 @@ void TokenInput::round(const float* x, int64_t rows, int64_t width, int8_t* valu
   kernels::quantize_rows(x, rows, width, {}, values, stride, scales);
 }
 
-Tensor TensorGrid::apply(const Tensor& x, const nn::Rows& rows) {
+Tensor TensorGrid::apply(const Tensor& x, const nn::RowInfo& rows) {
   if (!phase_.active) return x;
   if (rows.training && !phase_.frozen && !fixed_) range_.observe(rows.of(x));
   if (!seen()) return x;

@@ -14,7 +14,7 @@ namespace compress::constraint {
 class TokenInput final : public nn::InputTransform, private nn::IntegerRows {
  public:
   explicit TokenInput(const Phase& phase) : phase_(phase) {}
-  torch::Tensor apply(const torch::Tensor& input, const nn::Rows& rows) override;
+  torch::Tensor apply(const torch::Tensor& input, const nn::RowInfo& rows) override;
   bool shareable() const override { return true; }
   const nn::IntegerRows* integers() const override { return phase_.active ? this : nullptr; }
 
@@ -35,7 +35,7 @@ class TensorGrid {
  public:
   TensorGrid(const Phase& phase, bool affine, double averaging)
       : phase_(phase), affine_(affine), range_(phase, averaging) {}
-  torch::Tensor apply(const torch::Tensor& x, const nn::Rows& rows);
+  torch::Tensor apply(const torch::Tensor& x, const nn::RowInfo& rows);
   bool seen() const { return fixed_ || range_.seen(); }
   bool in_force() const { return phase_.active && seen(); }
   kernels::Grid grid() const;
@@ -58,7 +58,7 @@ class TensorInput final : public nn::InputTransform, private nn::IntegerRows {
  public:
   TensorInput(const Phase& phase, bool affine, double averaging)
       : grid_(phase, affine, averaging) {}
-  torch::Tensor apply(const torch::Tensor& input, const nn::Rows& rows) override {
+  torch::Tensor apply(const torch::Tensor& input, const nn::RowInfo& rows) override {
     return grid_.apply(input, rows);
   }
   const nn::IntegerRows* integers() const override { return grid_.in_force() ? this : nullptr; }
@@ -75,7 +75,7 @@ class TensorInput final : public nn::InputTransform, private nn::IntegerRows {
 class TensorOutput final : public nn::OutputTransform {
  public:
   TensorOutput(const Phase& phase, double averaging) : grid_(phase, /*affine=*/true, averaging) {}
-  torch::Tensor apply(const torch::Tensor& output, const nn::Rows& rows) override {
+  torch::Tensor apply(const torch::Tensor& output, const nn::RowInfo& rows) override {
     return grid_.apply(output, rows);
   }
   TensorGrid& grid() { return grid_; }

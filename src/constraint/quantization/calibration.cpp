@@ -158,7 +158,7 @@ class Calibration::Watch final : public nn::InputTransform {
 
   Watch(bool spread, bool moments) : spreads_(spread), moments_wanted_(moments) {}
 
-  Tensor apply(const Tensor& input, const nn::Rows& rows) override {
+  Tensor apply(const Tensor& input, const nn::RowInfo& rows) override {
     const Tensor x = rows.of(input).to(torch::kFloat32);
     if (x.numel() == 0) return input;
     const Tensor magnitude = x.abs();

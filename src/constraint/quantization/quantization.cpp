@@ -97,12 +97,12 @@ std::string Quantization::unrecordable() const {
 }
 
 void Quantization::bind(const roles::Scene& scene) {
-  const Progress& plan = scene.length;
+  const Length& length = scene.length;
   phase_.processes = scene.processes;
-  start_ = options_.start.resolve(plan.steps_per_epoch, plan.total_steps);
-  freeze_ = options_.freeze_observers.resolve(plan.steps_per_epoch, plan.total_steps);
-  std::string stage = str("the stage has ", plan.total_steps, " updates");
-  if (start_ >= plan.total_steps)
+  start_ = options_.start.resolve(length.steps_per_epoch, length.total_steps);
+  freeze_ = options_.freeze_observers.resolve(length.steps_per_epoch, length.total_steps);
+  std::string stage = str("the stage has ", length.total_steps, " updates");
+  if (start_ >= length.total_steps)
     throw Error(ErrorKind::recipe,
                 str("quantization would start at update ", start_, ", after the stage"),
                 mark_.text(), stage);

@@ -35,7 +35,7 @@ class Adapter final : public Slots {
     bottlenecks_.push_back(bottleneck);
   }
 
-  Tensor added(const Tensor& x, int64_t slot, const Rows& rows) override {
+  Tensor added(const Tensor& x, int64_t slot, const RowInfo& rows) override {
     const Bottleneck& bottleneck = bottlenecks_[static_cast<size_t>(slot)];
     return bottleneck.up(bottleneck.down.activated(x, rows, activation_), rows);
   }

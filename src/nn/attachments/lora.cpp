@@ -22,7 +22,7 @@ class Branch final : public LinearBranch {
  public:
   Branch(Linear down, Linear up, double scale, double dropout)
       : down_(down), up_(up), scale_(scale), dropout_(dropout) {}
-  Tensor apply(const Tensor& input, const Rows& rows) override {
+  Tensor apply(const Tensor& input, const RowInfo& rows) override {
     Tensor x = input;
     if (rows.training && dropout_ > 0)
       x = dropout(x, dropout_, stream_seed(rows.seed, down_.weight->name), rows.first * x.size(1));

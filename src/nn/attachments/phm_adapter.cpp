@@ -77,7 +77,7 @@ class PhmAdapter final : public Slots {
     };
   }
 
-  Tensor added(const Tensor& x, int64_t slot, const Rows&) override {
+  Tensor added(const Tensor& x, int64_t slot, const RowInfo&) override {
     const auto& [down, up] = pairs_[static_cast<size_t>(slot)];
     return up(activation(down(x), activation_));
   }

@@ -49,12 +49,12 @@ class Prefix final : public Plugs {
                   str(spec.kind, " '", spec.name, "': the model has no ", join(of, ", ")));
   }
 
-  std::pair<Tensor, Tensor> prefix(Place place, const Rows& rows) override {
+  std::pair<Tensor, Tensor> prefix(Place place, const RowInfo& rows) override {
     const auto found = fronts_.find({place.layer, place.sublayer});
     if (found == fronts_.end()) return {};
     const Front& front = found->second;
     if (hidden_ == 0) return {front.keys->effective, front.values->effective};
-    const Rows all{rows.training};
+    const RowInfo all{rows.training};
     const Tensor both =
         front.out(torch::tanh(front.network->in(front.network->table->effective, all)), all);
     return {both.narrow(1, 0, front.pairs), both.narrow(1, front.pairs, front.pairs)};

@@ -76,7 +76,7 @@ class Dan final : public Model {
       throw Error(ErrorKind::model, "a dan model has no layers to capture");
     if (pass.training) begin_draws(device(), pass.dropout_seed, batch.part);
     DropoutSeeds seeds(pass.dropout_seed, pass.training, batch.part);
-    const Rows rows{
+    const RowInfo rows{
         .training = pass.training, .seed = pass.dropout_seed, .first = batch.part.first_row};
     Tensor x = average(batch, seeds);
     for (const Linear& layer : dense_) x = layer.activated(x, rows, config_.activation);
@@ -112,7 +112,8 @@ class Dan final : public Model {
     return made;
   }
 
-  static Tensor logits(const Head& head, const Tensor& x, const Rows& rows, DropoutSeeds& seeds) {
+  static Tensor logits(const Head& head, const Tensor& x, const RowInfo& rows,
+                       DropoutSeeds& seeds) {
     const Tensor kept = seeds.training() && head.dropout > 0
                             ? dropout(x, head.dropout, seeds.next(), seeds.first_row() * x.size(1))
                             : x;

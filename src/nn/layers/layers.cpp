@@ -31,7 +31,8 @@ Tensor product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 }
 
 // Whether a packed weight is there and this is a pass that it is for.
-bool serves(const std::shared_ptr<const PackedWeight>& packed, const Tensor& x, const Rows& rows) {
+bool serves(const std::shared_ptr<const PackedWeight>& packed, const Tensor& x,
+            const RowInfo& rows) {
   return packed != nullptr && !rows.training && !torch::GradMode::is_enabled() && x.is_cpu() &&
          x.scalar_type() == torch::kFloat32;
 }
@@ -192,12 +193,12 @@ class EmbeddingFunction : public torch::autograd::Function<EmbeddingFunction> {
 };
 
 // Adds what stands beside a layer to its columns of y, which nobody else has yet.
-void add_branches(const Parameter& weight, const Tensor& x, const Rows& rows, Tensor y) {
+void add_branches(const Parameter& weight, const Tensor& x, const RowInfo& rows, Tensor y) {
   for (LinearBranch* branch : weight.branches) y.add_(branch->apply(x, rows));
 }
 
 // What becomes of a layer's output, in its columns of a product that others share.
-void change_columns(const Parameter& weight, const Rows& rows, Tensor y) {
+void change_columns(const Parameter& weight, const RowInfo& rows, Tensor y) {
   if (weight.output != nullptr) y.copy_(weight.output->apply(y, rows));
 }
 
@@ -209,7 +210,7 @@ int64_t computed_rows(int64_t tokens, Precision precision, torch::Device device)
   return (tokens + granule - 1) / granule * granule;
 }
 
-Tensor Linear::operator()(const Tensor& x, const Rows& rows) const {
+Tensor Linear::operator()(const Tensor& x, const RowInfo& rows) const {
   const Tensor added = bias != nullptr ? bias->effective : Tensor();
   Tensor y;
   if (serves(weight->packed, x, rows)) {
@@ -222,14 +223,14 @@ Tensor Linear::operator()(const Tensor& x, const Rows& rows) const {
   return weight->output != nullptr ? weight->output->apply(y, rows) : y;
 }
 
-Tensor Linear::activated(const Tensor& x, const Rows& rows, const std::string& name) const {
+Tensor Linear::activated(const Tensor& x, const RowInfo& rows, const std::string& name) const {
   const bool plain = weight->branches.empty() && weight->output == nullptr;
   if (name == "gelu" && plain && serves(weight->packed, x, rows))
     return weight->packed->multiply(x, rows, bias != nullptr ? bias->effective : Tensor(), true);
   return activation((*this)(x, rows), name);
 }
 
-Tensor FusedLinear::operator()(const Tensor& x, const Rows& rows) const {
+Tensor FusedLinear::operator()(const Tensor& x, const RowInfo& rows) const {
   const Tensor added = bias != nullptr ? bias->effective : Tensor();
   const bool packed = serves(weight->packed, x, rows);
   if (packed || (weight->effective.defined() && weight->one_input())) {

@@ -286,7 +286,7 @@ void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
   }
 }
 
-Tensor PackedWeight::multiply(const Tensor& given, const Rows& rows, const Tensor& bias,
+Tensor PackedWeight::multiply(const Tensor& given, const RowInfo& rows, const Tensor& bias,
                               bool gelu) const {
   Tensor x = given;
   if (input_ != nullptr && !integers()) x = input_->apply(x, rows);

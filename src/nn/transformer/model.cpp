@@ -46,19 +46,19 @@ Capture Capture::operator|(const Capture& other) const {
 
 using torch::Tensor;
 
-Tensor Plugs::before_layer(const Tensor& x, int64_t, const Rows&) {
+Tensor Plugs::before_layer(const Tensor& x, int64_t, const RowInfo&) {
   return x;
 }
 
-Tensor Plugs::before_feed_forward(const Tensor& x, int64_t, const Rows&) {
+Tensor Plugs::before_feed_forward(const Tensor& x, int64_t, const RowInfo&) {
   return x;
 }
 
-Tensor Plugs::sublayer_output(const Tensor& x, Place, const Rows&) {
+Tensor Plugs::sublayer_output(const Tensor& x, Place, const RowInfo&) {
   return x;
 }
 
-std::pair<Tensor, Tensor> Plugs::prefix(Place, const Rows&) {
+std::pair<Tensor, Tensor> Plugs::prefix(Place, const RowInfo&) {
   return {};
 }
 

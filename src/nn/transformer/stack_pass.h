@@ -34,8 +34,9 @@ struct Fronted {
            torch::Tensor& pairs);
 };
 
-struct Run {
-  Run(const data::Batch& tokens_read, const Pass& how, DropoutSeeds& draws, torch::Device device)
+struct StackPass {
+  StackPass(const data::Batch& tokens_read, const Pass& how, DropoutSeeds& draws,
+            torch::Device device)
       : batch(tokens_read),
         pass(how),
         seeds(draws),
@@ -44,7 +45,7 @@ struct Run {
 
   // The way of a branch, which begins where a head leaves the stack: with draws of its own, and
   // nothing of it is captured.
-  Run(const Run& stack, DropoutSeeds& draws)
+  StackPass(const StackPass& stack, DropoutSeeds& draws)
       : batch(stack.batch),
         pass(stack.pass),
         seeds(draws),
@@ -63,14 +64,14 @@ struct Run {
   const Pass& pass;
   DropoutSeeds& seeds;
   int64_t computed;
-  Rows rows;
+  RowInfo rows;
   TokenRows tokens;
   torch::Tensor distance_bias;
   size_t index = 0;  // of the layer in its stack
   // What a decoder reads of its encoder: the states, their rows and their number.
   torch::Tensor memory;
   TokenRows memory_rows;
-  Rows memory_info;
+  RowInfo memory_info;
   Recorder hidden, attention, cross;
   std::map<size_t, torch::Tensor> kept;  // the states before a layer, for heads that branch off
   // While text is generated: where the tokens' keys and values go, and all that each row sees.

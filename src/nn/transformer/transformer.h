@@ -59,7 +59,7 @@ struct HeadModules {
 };
 
 // A stack's way through one batch.
-struct Run;
+struct StackPass;
 
 class Transformer : public Model {
  public:
@@ -90,32 +90,32 @@ class Transformer : public Model {
   Norm norm(Assembler& assemble, const std::string& name, int64_t number, int64_t width);
 
   // [rows, H] -> [rows, H], the stack's last states.
-  torch::Tensor run(StackModules& stack, Run& run);
-  torch::Tensor embed(const StackModules& stack, Run& run);
+  torch::Tensor run(StackModules& stack, StackPass& run);
+  torch::Tensor embed(const StackModules& stack, StackPass& run);
   // The states x of a stack before layer `from` through layers and the norm behind them.
   torch::Tensor run_layers(const StackModules& stack, const std::vector<Layer>& layers,
-                           const Norm& final_norm, size_t from, torch::Tensor x, Run& run);
+                           const Norm& final_norm, size_t from, torch::Tensor x, StackPass& run);
   // Attention and what follows up to the residual: [rows, H].
   torch::Tensor self_attention(const Layer& layer, const StackModules& stack,
-                               const torch::Tensor& x, Run& run);
-  torch::Tensor cross_attention(const Layer& layer, const torch::Tensor& x, Run& run);
-  torch::Tensor feed_forward(const Layer& layer, const torch::Tensor& x, Run& run);
+                               const torch::Tensor& x, StackPass& run);
+  torch::Tensor cross_attention(const Layer& layer, const torch::Tensor& x, StackPass& run);
+  torch::Tensor feed_forward(const Layer& layer, const torch::Tensor& x, StackPass& run);
   torch::Tensor plugged(const torch::Tensor& x, const Layer& layer, Sublayer sublayer,
-                        const Run& run) const;
+                        const StackPass& run) const;
   // Keys and values of all plugs' prefixes; undefined where there are none.
   std::pair<torch::Tensor, torch::Tensor> prefix(const Layer& layer, Sublayer sublayer,
-                                                 const Rows& rows) const;
+                                                 const RowInfo& rows) const;
   // The probability of dropout on hidden states.
   double hidden(double dropout) const;
   // What all layers of the stack share: rows, tables of positions.
-  void prepare(StackModules& stack, Run& run);
+  void prepare(StackModules& stack, StackPass& run);
   torch::Tensor relative_bias(const StackModules& stack, int64_t reach, bool causal) const;
 
-  void keep_branches(const StackModules& stack, const Capture& capture, Run& run) const;
+  void keep_branches(const StackModules& stack, const Capture& capture, StackPass& run) const;
   // Heads on the last states of the stack that they read, those with layers of their own on what
   // the run kept for them.
   void run_heads(const StackModules& stack, const torch::Tensor& states, const data::Batch& batch,
-                 const Capture& capture, Run& run, Outputs& out);
+                 const Capture& capture, StackPass& run, Outputs& out);
   // `states` [T, H].
   void run_head(const HeadModules& head, const torch::Tensor& states, const data::Batch& batch,
                 DropoutSeeds& seeds, bool pooled, HeadOutputs& out) const;

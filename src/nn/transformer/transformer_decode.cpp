@@ -56,7 +56,7 @@ Decoding Transformer::begin_decoding(const data::Batch& batch, int64_t copies, i
   decoding.capacity = capacity;
   decoding.lengths.assign(static_cast<size_t>(batch.rows() * copies), 0);
   DropoutSeeds seeds(0, false);
-  Run first(batch, pass, seeds, device());
+  StackPass first(batch, pass, seeds, device());
   Tensor memory;
   if (!encoder_.layers.empty()) {
     memory = run(encoder_, first);
@@ -122,7 +122,7 @@ Tensor Transformer::decode(Decoding& decoding, const data::Batch& tokens, const 
   }
   batch.positions = torch::tensor(positions).to(device());
   DropoutSeeds seeds(0, false);
-  Run run(batch, pass, seeds, device());
+  StackPass run(batch, pass, seeds, device());
   run.decoding = &decoding;
   run.places = torch::tensor(at).to(device());
   run.cached = std::move(cached);

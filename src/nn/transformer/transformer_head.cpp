@@ -106,7 +106,7 @@ void Transformer::run_head(const HeadModules& head, const Tensor& states, const 
 }
 
 void Transformer::run_heads(const StackModules& stack, const Tensor& states,
-                            const data::Batch& batch, const Capture& capture, Run& run,
+                            const data::Batch& batch, const Capture& capture, StackPass& run,
                             Outputs& out) {
   run_head(head_, run.rows.of(states), batch, run.seeds, capture.pooled, out);
   for (const HeadModules& head : more_heads_) {
@@ -116,7 +116,7 @@ void Transformer::run_heads(const StackModules& stack, const Tensor& states,
     Tensor own = states;
     if (!head.layers.empty()) {
       const size_t from = stack.layers.size() - head.layers.size();
-      Run branch(run, seeds);
+      StackPass branch(run, seeds);
       own = run_layers(stack, head.layers, head.final_norm, from, run.kept.at(from), branch);
     }
     run_head(head, run.rows.of(own), batch, seeds, capture.pooled, out.more[head.name]);

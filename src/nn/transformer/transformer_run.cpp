@@ -53,7 +53,7 @@ Tensor Transformer::relative_bias(const StackModules& stack, int64_t reach, bool
   return stack.relative_bias->effective.index_select(0, buckets).t().contiguous();
 }
 
-void Transformer::prepare(StackModules& stack, Run& run) {
+void Transformer::prepare(StackModules& stack, StackPass& run) {
   run.tokens = TokenRows::of(run.batch);
   run.own = run.across = {};
   const int64_t past = run.decoding == nullptr ? 0 : run.decoding->capacity;
@@ -79,7 +79,7 @@ void Transformer::prepare(StackModules& stack, Run& run) {
   if (run.decoding != nullptr) run.decoding->distance_bias = run.distance_bias;
 }
 
-Tensor Transformer::embed(const StackModules& stack, Run& run) {
+Tensor Transformer::embed(const StackModules& stack, StackPass& run) {
   Tensor x = stack.embeddings(run.batch, run.computed);
   if (stack.embedding_norm.weight != nullptr) x = stack.embedding_norm(x);
   if (plan_.embedding_dropout > 0 || stack.embedding_norm.weight != nullptr)
@@ -89,14 +89,14 @@ Tensor Transformer::embed(const StackModules& stack, Run& run) {
 }
 
 Tensor Transformer::plugged(const Tensor& x, const Layer& layer, Sublayer sublayer,
-                            const Run& run) const {
+                            const StackPass& run) const {
   Tensor y = x;
   for (Plugs* plugs : plugs_) y = plugs->sublayer_output(y, {layer.number, sublayer}, run.rows);
   return y;
 }
 
 std::pair<Tensor, Tensor> Transformer::prefix(const Layer& layer, Sublayer sublayer,
-                                              const Rows& rows) const {
+                                              const RowInfo& rows) const {
   std::vector<Tensor> keys, values;
   for (Plugs* plugs : plugs_) {
     auto [own_keys, own_values] = plugs->prefix({layer.number, sublayer}, rows);
@@ -135,7 +135,7 @@ void Fronted::put(const std::pair<Tensor, Tensor>& prefix, const TokenRows& toke
 }
 
 Tensor Transformer::self_attention(const Layer& layer, const StackModules& stack, const Tensor& x,
-                                   Run& run) {
+                                   StackPass& run) {
   const AttentionLayer& modules = layer.self;
   const AttentionShape& shape = modules.shape;
   Tensor qkv =
@@ -169,7 +169,7 @@ Tensor Transformer::self_attention(const Layer& layer, const StackModules& stack
   return plugged(modules.output(mixed, run.rows), layer, Sublayer::attention, run);
 }
 
-Tensor Transformer::cross_attention(const Layer& layer, const Tensor& x, Run& run) {
+Tensor Transformer::cross_attention(const Layer& layer, const Tensor& x, StackPass& run) {
   const AttentionLayer& modules = layer.across;
   AttentionInput input;
   input.queries = modules.query(x, run.rows);
@@ -195,7 +195,7 @@ Tensor Transformer::cross_attention(const Layer& layer, const Tensor& x, Run& ru
   return plugged(modules.output(mixed, run.rows), layer, Sublayer::cross_attention, run);
 }
 
-Tensor Transformer::feed_forward(const Layer& layer, const Tensor& x, Run& run) {
+Tensor Transformer::feed_forward(const Layer& layer, const Tensor& x, StackPass& run) {
   const FeedForwardLayer& modules = layer.feed_forward;
   Tensor inner = modules.gate_and_up.parts.empty()
                      ? modules.in.activated(x, run.rows, config_.activation)
@@ -205,7 +205,7 @@ Tensor Transformer::feed_forward(const Layer& layer, const Tensor& x, Run& run) 
   return plugged(modules.out(inner, run.rows), layer, Sublayer::feed_forward, run);
 }
 
-Tensor Transformer::run(StackModules& stack, Run& run) {
+Tensor Transformer::run(StackModules& stack, StackPass& run) {
   prepare(stack, run);
   const Tensor x = embed(stack, run);
   run.hidden.put(0, run.rows.of(x));
@@ -213,7 +213,7 @@ Tensor Transformer::run(StackModules& stack, Run& run) {
 }
 
 Tensor Transformer::run_layers(const StackModules& stack, const std::vector<Layer>& layers,
-                               const Norm& final_norm, size_t from, Tensor x, Run& run) {
+                               const Norm& final_norm, size_t from, Tensor x, StackPass& run) {
   const bool pre = plan_.pre_norm;
   const double p = hidden(config_.hidden_dropout);
   Tensor normed = pre ? layers.front().self.norm(x) : x;
@@ -254,7 +254,8 @@ Tensor Transformer::run_layers(const StackModules& stack, const std::vector<Laye
 }
 
 // Notes before which layers the states are kept for heads that branch off there.
-void Transformer::keep_branches(const StackModules& stack, const Capture& capture, Run& run) const {
+void Transformer::keep_branches(const StackModules& stack, const Capture& capture,
+                                StackPass& run) const {
   for (const HeadModules& head : more_heads_)
     if (!head.layers.empty() && capture.heads.contains(head.name))
       run.kept.try_emplace(stack.layers.size() - head.layers.size());
@@ -265,7 +266,7 @@ Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, c
   if (pass.training) begin_draws(device(), pass.dropout_seed, batch.part);
   const bool encodes = !encoder_.layers.empty(), both = encodes && !decoder_.layers.empty();
   DropoutSeeds seeds(pass.dropout_seed, pass.training, batch.part);
-  Run first(batch, pass, seeds, device());
+  StackPass first(batch, pass, seeds, device());
   StackModules& reads = encodes ? encoder_ : decoder_;
   const auto layers = static_cast<int64_t>(reads.layers.size());
   first.hidden.open(capture.hidden, out.hidden, layers + 1);
@@ -280,7 +281,7 @@ Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, c
       shifted(batch.decoder != nullptr ? *batch.decoder : batch, config_.decoder_start_token_id);
   read.targets = batch.targets;
   DropoutSeeds others(mix64(pass.dropout_seed ^ 0xDEC0DE), pass.training, read.part);
-  Run second(read, pass, others, device());
+  StackPass second(read, pass, others, device());
   second.memory = first_states;
   second.memory_rows = first.tokens;
   second.memory_info = first.rows;

@@ -8,15 +8,15 @@
 namespace compress::optim {
 
 void SnapshotAverage::bind(const roles::Scene& scene) {
-  const Progress& plan = scene.length;
-  start_ = begin_.resolve(plan.steps_per_epoch, plan.total_steps);
+  const Length& length = scene.length;
+  start_ = begin_.resolve(length.steps_per_epoch, length.total_steps);
   if (first_ == First::updated) start_ = std::max<int64_t>(1, start_);
-  every_ = std::max<int64_t>(1, period_.resolve(plan.steps_per_epoch, plan.total_steps));
+  every_ = std::max<int64_t>(1, period_.resolve(length.steps_per_epoch, length.total_steps));
   snapshot_ = first_ == First::later ? start_ + every_ : start_;
-  if (snapshot_ > plan.total_steps)
+  if (snapshot_ > length.total_steps)
     throw Error(ErrorKind::recipe,
                 str("the first weights would be averaged after update ", snapshot_), mark_.text(),
-                str("the stage has ", plan.total_steps, " updates"));
+                str("the stage has ", length.total_steps, " updates"));
   count_ = 0;
   swapped_ = false;
   parameters_ = scene.weights.trainable();

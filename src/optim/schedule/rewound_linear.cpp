@@ -47,7 +47,7 @@ class RewoundLinear final : public Schedule {
   }
 
   double factor(const Progress& progress) const override {
-    const Lengths l = resolve(progress);
+    const Lengths l = resolve(progress.length());
     const int64_t t = progress.step;
     if (t < l.warmup) return static_cast<double>(t) / static_cast<double>(l.warmup);
     int64_t passed = t;  // as if the time from begin to end had not been
@@ -66,13 +66,13 @@ class RewoundLinear final : public Schedule {
     int64_t outside;  // of begin and end
   };
 
-  Lengths resolve(const Progress& progress) const {
+  Lengths resolve(const Length& length) const {
     auto steps = [&](const Duration& duration) {
-      return duration.resolve(progress.steps_per_epoch, progress.total_steps);
+      return duration.resolve(length.steps_per_epoch, length.total_steps);
     };
     const int64_t begin = steps(options_.begin), end = steps(options_.end);
     return {steps(options_.warmup), begin, end, std::max<int64_t>(1, steps(options_.every)),
-            progress.total_steps - (end - begin)};
+            length.total_steps - (end - begin)};
   }
 
   RewoundLinearOptions options_;

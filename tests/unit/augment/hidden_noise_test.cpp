@@ -34,7 +34,7 @@ void bind(Augment& augment, nn::Model& model, nn::Precision precision = nn::Prec
 struct Seen {
   std::vector<Tensor> before, between;
 };
-Seen added(const std::string& text, const nn::Rows& rows, int64_t layers = 4) {
+Seen added(const std::string& text, const nn::RowInfo& rows, int64_t layers = 4) {
   auto student = model(0, layers);
   auto augment = made(text);
   bind(*augment, *student);
@@ -47,7 +47,7 @@ Seen added(const std::string& text, const nn::Rows& rows, int64_t layers = 4) {
   return seen;
 }
 
-const nn::Rows training{true, 600, 11, 0};
+const nn::RowInfo training{true, 600, 11, 0};
 
 TEST(HiddenNoise, FollowsTheNamedLaw) {
   const double sigma = 0.02;
@@ -167,7 +167,7 @@ TEST(HiddenNoise, SigmaZeroTakesDropoutAlone) {
 // Counts what it is asked for, in the order of the pass.
 struct Counter final : nn::Plugs {
   std::vector<int64_t> layers;
-  Tensor before_layer(const Tensor& x, int64_t layer, const nn::Rows&) override {
+  Tensor before_layer(const Tensor& x, int64_t layer, const nn::RowInfo&) override {
     layers.push_back(layer);
     return x;
   }

@@ -192,7 +192,7 @@ TEST(Adapter, AddsABottleneckBehindASublayer) {
       0.4);
   struct Ours : Plugs {
     const TensorMap* t;
-    Tensor sublayer_output(const Tensor& x, Place place, const Rows&) override {
+    Tensor sublayer_output(const Tensor& x, Place place, const RowInfo&) override {
       if (place.sublayer != Sublayer::feed_forward) return x;
       const std::string p = "attachments.a.layers.0.feed_forward.";
       const Tensor inner =
@@ -310,7 +310,7 @@ TEST(Prefix, SharesTheSoftmax) {
     Tensor values;
     // The output is linear in what attention mixed: W (v + p) / 2 + b = (W v + b) / 2 + (W p + b)
     // / 2.
-    Tensor sublayer_output(const Tensor& x, Place place, const Rows&) override {
+    Tensor sublayer_output(const Tensor& x, Place place, const RowInfo&) override {
       if (place.sublayer != Sublayer::cross_attention) return x;
       const std::string out = "decoder.layers.0.encoder_attn.out_proj";
       return (x + torch::mm(values, state->tensors.at(out + ".weight").t()) +
@@ -382,7 +382,7 @@ TEST(Compacter, MultipliesWithSumsOfKroneckerProducts) {
       }
       return sum;
     }
-    Tensor sublayer_output(const Tensor& x, Place place, const Rows&) override {
+    Tensor sublayer_output(const Tensor& x, Place place, const RowInfo&) override {
       if (place.sublayer != Sublayer::attention) return x;
       const std::string p = "attachments.p.layers.0.attention.";
       const Tensor inner =

@@ -16,7 +16,7 @@ using torch::Tensor;
 class Rounding final : public InputTransform, private IntegerRows {
  public:
   explicit Rounding(float step = 0) : step_(step) {}
-  Tensor apply(const Tensor& x, const Rows&) override {
+  Tensor apply(const Tensor& x, const RowInfo&) override {
     Tensor scale = scales(x);
     return x.div(scale).round().clamp(-128, 127) * scale;
   }
@@ -234,7 +234,7 @@ TEST(PackedWeights, LayersOfOneInputMayDifferInHowTheyRoundIt) {
   data::Batch batch = random_batch({9, 5, 12});
   Rounding all;
   struct : InputTransform {
-    Tensor apply(const Tensor& x, const Rows&) override { return x * 0.5; }
+    Tensor apply(const Tensor& x, const RowInfo&) override { return x * 0.5; }
   } half;
   Parameter& query = *model->params().find("encoder.layer.0.attention.self.query.weight");
   Parameter& key = *model->params().find("encoder.layer.0.attention.self.key.weight");

@@ -46,15 +46,15 @@ struct Recorder : Plugs {
   double before = 0, after = 0;
   Tensor front;  // [P, width] of keys and of values
 
-  Tensor before_layer(const Tensor& x, int64_t layer, const Rows&) override {
+  Tensor before_layer(const Tensor& x, int64_t layer, const RowInfo&) override {
     layers.push_back(layer);
     return before == 0 ? x : x + before;
   }
-  Tensor sublayer_output(const Tensor& x, Place place, const Rows&) override {
+  Tensor sublayer_output(const Tensor& x, Place place, const RowInfo&) override {
     places.emplace_back(place.layer, place.sublayer);
     return after == 0 ? x : x + after;
   }
-  std::pair<Tensor, Tensor> prefix(Place, const Rows&) override {
+  std::pair<Tensor, Tensor> prefix(Place, const RowInfo&) override {
     if (!front.defined()) return {};
     return {front, front * 0.5};
   }
@@ -140,7 +140,7 @@ TEST(Plugs, PrefixesAreSeenByEveryToken) {
                                 state.tensors["h.0.attn.c_attn.bias"]);
   struct Front : Plugs {
     Tensor keys, values;
-    std::pair<Tensor, Tensor> prefix(Place, const Rows&) override { return {keys, values}; }
+    std::pair<Tensor, Tensor> prefix(Place, const RowInfo&) override { return {keys, values}; }
   } plugs;
   plugs.keys = qkv.narrow(1, 16, 16);
   plugs.values = qkv.narrow(1, 32, 16);
@@ -193,7 +193,9 @@ TEST(Plugs, BeforeTheFeedForwardUnitActsOnTheResidual) {
   ModelState state = tiny_gpt2(1);
   auto model = built(state);
   struct Between : Plugs {
-    Tensor before_feed_forward(const Tensor& x, int64_t, const Rows&) override { return x + 0.25; }
+    Tensor before_feed_forward(const Tensor& x, int64_t, const RowInfo&) override {
+      return x + 0.25;
+    }
   } plugs;
   model->plug(&plugs);
   const data::Batch batch = rows_of({{5, 6, 7}, {8, 9}});

@@ -18,7 +18,7 @@ std::unique_ptr<Objective> bound(const std::string& text, int64_t epochs) {
               .weights = weights,
               .helpers = helpers,
               .teachers = {{"teacher", &config}},
-              .length = {0, 10 * epochs, 10}});
+              .length = {10 * epochs, 10}});
   return term;
 }
 

@@ -62,7 +62,7 @@ Said taught(const std::vector<std::string>& terms) {
                         .weights = weights,
                         .helpers = helpers,
                         .teachers = {{"teacher", &config}},
-                        .length = {0, epochs * each, each}});
+                        .length = {epochs * each, each}});
   }
   std::vector<Tensor> velocity;
   for (const Tensor& weight : student.weights) velocity.push_back(torch::zeros_like(weight));

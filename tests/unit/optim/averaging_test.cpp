@@ -11,7 +11,7 @@ std::vector<torch::Tensor> trained(SmallModel& model, int64_t total, Averaging* 
                                    Each each) {
   auto optimizer = made(optimizers(), "adamw: {lr: 0.05}");
   bind(*optimizer, model.table);
-  if (averaging != nullptr) bind(*averaging, model.table, {0, total, 4});
+  if (averaging != nullptr) bind(*averaging, model.table, {total, 4});
   for (int64_t step = 0; step < total; ++step) {
     model.random_gradients();
     optimizer->step(1, step);
@@ -84,7 +84,7 @@ TEST(Swa, TheStartWeightsAreTheFirstModelWhereAskedFor) {
     nn::ParamTable table;
     nn::Parameter& w = table.add("w", nn::Role::query, 0, torch::full({1, 1}, 4.0));
     auto swa = made(averagings(), text);
-    bind(*swa, table, {0, 6, 0});
+    bind(*swa, table, {6, 0});
     for (int64_t step = 0; step < 6; ++step) {
       EXPECT_FALSE(swa->before_update({step, 6, 0}));
       {
@@ -114,7 +114,7 @@ TEST(Swa, TheMeanOfNoisyIteratesHasASmallerLossThanTheyHave) {
   auto swa = made(averagings(), "swa: {start: 50%}");
   bind(*optimizer, table);
   constexpr int64_t total = 200;
-  bind(*swa, table, {0, total, 0});
+  bind(*swa, table, {total, 0});
   auto loss = [&] { return w.latent.detach().square().sum().item<double>() / 2; };
   torch::manual_seed(4);
   double iterates = 0;
@@ -134,7 +134,7 @@ TEST(Swa, TheRateIsHeldFromTheStart) {
     nn::ParamTable table;
     table.add("w", nn::Role::query, 0, torch::ones({1, 1}));
     auto swa = made(averagings(), text);
-    bind(*swa, table, {0, 10, 0});
+    bind(*swa, table, {10, 0});
     std::vector<double> list;
     for (int64_t step : {0, 1, 2, 5, 6, 9})
       list.push_back(0.1 * rate_factor(*schedule, swa.get(), 0.1, {step, 10, 0}));
@@ -153,7 +153,7 @@ TEST(Swa, UpdatesAllocateNothing) {
   nn::ParamTable table;
   nn::Parameter& w = table.add("w", nn::Role::query, 0, torch::ones({2, 2}));
   auto swa = made(averagings(), "swa: {start: 0%}");
-  bind(*swa, table, {0, 10, 0});
+  bind(*swa, table, {10, 0});
   swa->after_update({1, 10, 0});
   void* memory = swa->state().at("average.w").data_ptr();
   void* own = w.latent.data_ptr();
@@ -169,7 +169,7 @@ TEST(Ema, ByHand) {
   nn::ParamTable table;
   nn::Parameter& w = table.add("w", nn::Role::query, 0, torch::full({1, 1}, 4.0));
   auto ema = made(averagings(), "ema: {decay: 0.75}");
-  bind(*ema, table, {0, 10, 0});
+  bind(*ema, table, {10, 0});
   EXPECT_EQ(ema->starts_at(), 1);
   for (int step = 1; step <= 3; ++step) {
     ema->after_update({step, 10, 0});
@@ -191,7 +191,7 @@ TEST(Averaging, ResumesExactly) {
       if (step != 5) return;
       nn::TensorMap kept;
       for (const auto& [name, tensor] : resumed->state()) kept[name] = tensor.clone();
-      bind(*resumed, model.table, {0, 8, 4});
+      bind(*resumed, model.table, {8, 4});
       EXPECT_FALSE(resumed->ready());
       resumed->load_state(kept);
     });
@@ -208,18 +208,18 @@ TEST(Averaging, WrongUseAndOptions) {
   EXPECT_EQ(made(averagings(), "swa")->constant_rate(), std::nullopt);
   EXPECT_EQ(
       failure([&] {
-        bind(*made(averagings(), "swa: {start: 0%, start_weights: true}"), model.table, {0, 2, 0});
+        bind(*made(averagings(), "swa: {start: 0%, start_weights: true}"), model.table, {2, 0});
       }).kind(),
       ErrorKind::recipe)
       << "a schedule may begin with a rate of 0";
   for (const char* text : {"swa: {start: 3 steps}", "ema: {start: 3 steps}",
                            "swa: {start: 1 step, every: 2 steps, start_weights: false}"})
     EXPECT_EQ(failure([&] {
-                bind(*made(averagings(), text), model.table, {0, 2, 0});
+                bind(*made(averagings(), text), model.table, {2, 0});
               }).kind(),
               ErrorKind::recipe)
         << text << " averages nothing";
-  bind(*swa, model.table, {0, 2, 0});
+  bind(*swa, model.table, {2, 0});
   EXPECT_EQ(swa->state().size(), 1u) << "no tensors before the first snapshot";
   EXPECT_EQ(failure([&] { swa->swap(); }).kind(), ErrorKind::internal);
   EXPECT_EQ(failure([&] { swa->load_state({}); }).kind(), ErrorKind::model);

@@ -26,7 +26,7 @@ struct Embedding {
     EXPECT_EQ(words->late != nullptr, late);
     if (average.empty()) return;
     averaging = made(averagings(), average);
-    bind(*averaging, table, {0, updates, 10});
+    bind(*averaging, table, {updates, 10});
     if (late) averaging->leave(optimizer->follow(*averaging->snapshots(), true));
   }
 
@@ -140,7 +140,7 @@ TEST(AdamW, KeepsTheAverageOfDenseWeights) {
     auto optimizer = made(optimizers(), "adamw: {lr: 0.05}");
     auto swa = made(averagings(), "swa: {start: 3 steps}");
     bind(*optimizer, model.table);
-    bind(*swa, model.table, {0, 20, 4});
+    bind(*swa, model.table, {20, 4});
     if (followed) {
       auto taken = optimizer->follow(*swa->snapshots(), false);
       EXPECT_EQ(taken.size(), model.all().size());
@@ -167,7 +167,7 @@ TEST(AdamW, AveragesWeightsWithoutAGradient) {
     auto optimizer = made(optimizers(), "adamw: {lr: 0.05}");
     auto averaging = made(averagings(), average);
     bind(*optimizer, model.table);
-    bind(*averaging, model.table, {0, 6, 3});
+    bind(*averaging, model.table, {6, 3});
     averaging->leave(optimizer->follow(*averaging->snapshots(), false));
     for (int64_t step = 0; step < 6; ++step) {
       model.random_gradients();
@@ -191,7 +191,7 @@ TEST(AdamW, FollowsOnlyWhatIsAveraged) {
   auto swa = made(averagings(), "swa: {start: 1 step}");
   const nn::ModelConfig none;
   optimizer->bind({.student = none, .weights = model.table, .helpers = helpers});
-  bind(*swa, model.table, {0, 4, 2});
+  bind(*swa, model.table, {4, 2});
   auto taken = optimizer->follow(*swa->snapshots(), false);
   EXPECT_EQ(taken.size(), model.all().size());
   swa->leave(taken);

@@ -81,7 +81,7 @@ TEST(Schedule, RewoundLinearThatDoesNotFitIsRefused) {
                            "rewound_linear: {every: 2 steps, end: 8 steps, warmup: 2 steps}"})
     EXPECT_EQ(failure([&] {
                 auto schedule = made(schedules(), text);
-                bind(*schedule, table, {0, 10, 0});
+                bind(*schedule, table, {10, 0});
               }).kind(),
               ErrorKind::recipe)
         << text;
