@@ -108,8 +108,9 @@ void add_export(CLI::App& app, Action& action) {
   sub->add_option("MODEL", flags->model,
                   "Folder in Hugging Face's layout or of a stage, or a GGUF file")
       ->required();
-  sub->add_option("--format", flags->formats,
-                  "huggingface, compressed-tensors, packed, delta or onnx; comma-separated or repeated")
+  sub->add_option(
+         "--format", flags->formats,
+         "huggingface, compressed-tensors, packed, delta or onnx; comma-separated or repeated")
       ->required()
       ->delimiter(',')
       ->allow_extra_args(false)

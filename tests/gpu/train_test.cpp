@@ -302,8 +302,7 @@ TEST_F(OnCard, StepsDoNotSynchronise) {
           "quantization: {weights: int8, activations: int8, activation_scale: static}\n",
           "quantization: {weight_granularity: tensor, weight_range: widening, activations: uint8, "
           "activation_scale: static, outputs: uint8}\n",
-          "quantization: {embeddings: int8}\n",
-          "graphs: false\n"}) {
+          "quantization: {embeddings: int8}\n", "graphs: false\n"}) {
       Bench bench("for: 9 steps\n" + distillation + more, {card_, precision});
       // From the end of the third update to the end of the eighth, waiting is an error.
       bench.job.after_update = [](int64_t step) {

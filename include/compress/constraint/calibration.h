@@ -23,6 +23,8 @@ struct CalibrationOptions {
   std::string activation_scale = "static";     // static (per tensor) | dynamic (per token)
   std::string activation_range = "mse";        // min_max | percentile | mse; static alone
   double percentile = 99.99;                   // of the magnitudes of an input
+  std::string embeddings = "none";  // int8 (a scale a row) | int4 (a scale a group) | none
+  int64_t embedding_group = 64;     // values of a row with one scale, int4
   std::vector<std::string> targets = {"encoder"};
   std::vector<std::string> exclude;  // globs over tensor names
   recipe::Mark mark;
@@ -51,8 +53,8 @@ void round_by_moments(torch::Tensor& weight, const torch::Tensor& moments, bool 
 
 class Calibration {
  public:
-  // Selects the layers. Error{recipe} as a quantisation's.
-  Calibration(const CalibrationOptions& options, nn::ParamTable& weights);
+  // Selects layers and tables. Error{recipe} as a quantisation's.
+  Calibration(const CalibrationOptions& options, nn::Model& model);
   ~Calibration();
   Calibration(const Calibration&) = delete;
   Calibration& operator=(const Calibration&) = delete;
@@ -77,7 +79,7 @@ class Calibration {
   void change_weights();
 
   const CalibrationOptions options_;
-  std::vector<nn::Parameter*> parameters_;
+  std::vector<nn::Parameter*> parameters_, tables_;
   std::vector<std::unique_ptr<Watch>> watches_;
   std::map<const nn::Parameter*, Watch*> watched_;
 };

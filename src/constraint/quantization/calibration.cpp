@@ -20,7 +20,7 @@ using torch::Tensor;
 constexpr int64_t bins = 2048;
 
 void check(const CalibrationOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
-  if (o.weights == "none" && o.activations == "none")
+  if (o.weights == "none" && o.activations == "none" && o.embeddings == "none")
     problems.add(mark, "neither weights nor activations would be quantised",
                  "set one of them to int8");
   if (o.weights == "none" && (o.rounding != "nearest" || o.weight_range != "max"))
@@ -72,6 +72,13 @@ const recipe::Options<CalibrationOptions>& CalibrationOptions::options() {
           .one_of({"min_max", "percentile", "mse"})
           .field("percentile", &C::percentile, "percent of an input's magnitudes inside the range")
           .range(50, 100)
+          .field("embeddings", &C::embeddings,
+                 "word, position and segment tables: int8 with a scale a row, int4 with one for "
+                 "every `embedding_group` values")
+          .one_of({"none", "int8", "int4"})
+          .field("embedding_group", &C::embedding_group,
+                 "int4: values of a row that share a scale; divides the width")
+          .at_least(1)
           .field("targets", &C::targets,
                  "roles, groups of roles or globs over tensor names; a task head only by name")
           .field("exclude", &C::exclude, "globs over tensor names")
@@ -194,9 +201,18 @@ class Calibration::Watch final : public nn::InputTransform {
   mutable std::optional<double> known_;  // in the second pass
 };
 
-Calibration::Calibration(const CalibrationOptions& options, nn::ParamTable& weights)
-    : options_(options),
-      parameters_(select(weights, {options.targets, options.exclude, true}, options.mark)) {}
+Calibration::Calibration(const CalibrationOptions& options, nn::Model& model) : options_(options) {
+  const roles::Scene scene{
+      .student = model.config(), .weights = model.params(), .helpers = model.params()};
+  QuantizationOptions held;
+  held.embeddings = options_.embeddings;
+  held.embedding_group = options_.embedding_group;
+  held.exclude = options_.exclude;
+  if (options_.weights != "none" || options_.activations != "none")
+    parameters_ = select(scene.weights, {options_.targets, excluded_matrices(scene, held), true},
+                         options_.mark);
+  tables_ = select_tables(scene, held, options_.mark);
+}
 
 Calibration::~Calibration() {
   unwatch();
@@ -285,6 +301,9 @@ nn::Json Calibration::run(const std::function<void()>& read) {
   scheme["modules"] = nn::Json::array();
   for (const nn::Parameter* parameter : parameters_)
     scheme["modules"].push_back(module_name(parameter->name));
+  if (!tables_.empty())
+    scheme["embeddings"] =
+        table_scheme(table_grid(options_.embeddings, options_.embedding_group), tables_);
   if (!is_static) return scheme;
   std::map<const Watch*, double> ranges;
   nn::Json& scales = scheme["input_scales"] = nn::Json::object();
@@ -314,6 +333,9 @@ std::string Calibration::report() const {
             : str("activations per tensor (", options_.activation_range,
                   options_.activation_range == "percentile" ? str(" ", options_.percentile) : "",
                   ")"));
+  if (!tables_.empty())
+    parts.push_back("embeddings " +
+                    table_text(table_grid(options_.embeddings, options_.embedding_group)));
   int64_t count = 0;
   for (const nn::Parameter* parameter : parameters_) count += parameter->numel();
   return str(with_commas(count), " weights in ", parameters_.size(),

@@ -78,13 +78,7 @@ nn::Json Quantization::export_scheme() const {
   scheme["modules"] = nn::Json::array();
   for (const nn::Parameter* parameter : parameters_)
     scheme["modules"].push_back(module_name(parameter->name));
-  if (!tables_.empty()) {
-    nn::Json& tables = scheme["embeddings"] = nn::Json::object();
-    tables["num_bits"] = table_rows_.grid.bits;
-    tables["strategy"] = table_rows_.grid.bits == 8 ? "channel" : "group";
-    if (table_rows_.grid.bits == 4) tables["group_size"] = table_rows_.grid.group;
-    for (const nn::Parameter* table : tables_) tables["tables"].push_back(module_name(table->name));
-  }
+  if (!tables_.empty()) scheme["embeddings"] = table_scheme(table_rows_.grid, tables_);
   for (const nn::Parameter* parameter : parameters_) {
     const std::string module = module_name(parameter->name);
     if (auto input = inputs_.find(module); input != inputs_.end()) {

@@ -83,7 +83,7 @@ Quantization::Quantization(const QuantizationOptions& options) : options_(option
   called("quantization", options.mark);
   weights_.granularity = parse_granularity(options_.weight_granularity);
   weights_.phase = table_rows_.phase = &phase_;
-  if (options_.embeddings == "int4") table_rows_.grid = {4, options_.embedding_group};
+  table_rows_.grid = table_grid(options_.embeddings, options_.embedding_group);
 }
 
 bool Quantization::static_inputs() const {
@@ -125,11 +125,6 @@ void Quantization::hold_tables(const std::vector<nn::Parameter*>& tables) {
   for (nn::Parameter* table : tables_) table->transforms.push_back(&table_rows_);
 }
 
-std::string Quantization::table_text() const {
-  return table_rows_.grid.bits == 8 ? "int8 per row"
-                                    : str("int4 in groups of ", table_rows_.grid.group);
-}
-
 std::vector<Match> Quantization::matches() const {
   std::vector<std::string> parts;
   if (options_.weights != "none")
@@ -146,7 +141,8 @@ std::vector<Match> Quantization::matches() const {
         {parameter->name, parameter->latent.sizes().vec(), parameter->numel(), join(own, ", ")});
   }
   for (const nn::Parameter* table : tables_)
-    out.push_back({table->name, table->latent.sizes().vec(), table->numel(), table_text()});
+    out.push_back(
+        {table->name, table->latent.sizes().vec(), table->numel(), table_text(table_rows_.grid)});
   return out;
 }
 
@@ -165,8 +161,8 @@ std::string Quantization::report() const {
   if (!tables_.empty()) {
     int64_t values = 0;
     for (const nn::Parameter* table : tables_) values += table->numel();
-    what +=
-        str("; ", with_commas(values), " values of ", tables_.size(), " embeddings ", table_text());
+    what += str("; ", with_commas(values), " values of ", tables_.size(), " embeddings ",
+                table_text(table_rows_.grid));
   }
   return str("quantization of ", with_commas(count), " weights in ", parameters_.size(),
              " layers: ", what, phase_.active ? "" : str(" (from update ", start_, " on)"));

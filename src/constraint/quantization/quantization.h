@@ -78,7 +78,6 @@ class Quantization : public Constraint {
     }
     void backward(const nn::Parameter&, torch::Tensor&) override {}
   };
-  std::string table_text() const;
   bool static_inputs() const;
   // Of a module; what they are is in `what` ("input").
   kernels::Grid known(TensorGrid& grid, const std::string& module, const char* what) const;
@@ -103,6 +102,10 @@ class Quantization : public Constraint {
 std::vector<nn::Parameter*> select_tables(const roles::Scene& scene,
                                           const QuantizationOptions& options,
                                           const recipe::Mark& mark);
+// How such tables are rounded, and the entry "embeddings" of a scheme.
+RowGrid table_grid(const std::string& embeddings, int64_t group);
+std::string table_text(const RowGrid& grid);
+nn::Json table_scheme(const RowGrid& grid, const std::vector<nn::Parameter*>& tables);
 // The exclusions without those that are there for tables alone.
 std::vector<std::string> excluded_matrices(const roles::Scene& scene,
                                            const QuantizationOptions& options);

@@ -65,6 +65,21 @@ std::vector<nn::Parameter*> select_tables(const roles::Scene& scene,
   return held;
 }
 
+RowGrid table_grid(const std::string& embeddings, int64_t group) {
+  return embeddings == "int4" ? RowGrid{4, group} : RowGrid{};
+}
+
+std::string table_text(const RowGrid& grid) {
+  return grid.bits == 8 ? "int8 per row" : str("int4 in groups of ", grid.group);
+}
+
+nn::Json table_scheme(const RowGrid& grid, const std::vector<nn::Parameter*>& tables) {
+  nn::Json scheme{{"num_bits", grid.bits}, {"strategy", grid.bits == 8 ? "channel" : "group"}};
+  if (grid.bits == 4) scheme["group_size"] = grid.group;
+  for (const nn::Parameter* table : tables) scheme["tables"].push_back(module_name(table->name));
+  return scheme;
+}
+
 std::vector<std::string> excluded_matrices(const roles::Scene& scene,
                                            const QuantizationOptions& options) {
   if (options.embeddings == "none") return options.exclude;

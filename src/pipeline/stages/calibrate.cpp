@@ -95,8 +95,10 @@ class CalibrateStage : public StageKind {
   void check_models(Configs& configs) const override {
     Known model = configs.model(options_.model);
     const exports::Quantised how = {options_.quantization.weights != "none",
-                                    options_.quantization.activations != "none"};
-    if (model.quantised && (model.quantised->weights || model.quantised->activations))
+                                    options_.quantization.activations != "none",
+                                    options_.quantization.embeddings != "none"};
+    if (model.quantised &&
+        (model.quantised->weights || model.quantised->activations || model.quantised->embeddings))
       refuse_quantised();
     configs.check_scored(model.config, options_.data);
     configs.check_classes(model.config, options_.data, options_.data.mark);
@@ -108,7 +110,7 @@ class CalibrateStage : public StageKind {
   void plan(Planning& planning) const override {
     nn::ModelState state = planning.model(options_.model);
     const std::unique_ptr<nn::Model> model = nn::build(state, 0);
-    const constraint::Calibration calibration(options_.quantization, model->params());
+    const constraint::Calibration calibration(options_.quantization, *model);
     planning.line(str("calibrate ", options_.model, ": ", calibration.report()));
     planning.line(str("reads         ", with_commas(options_.rows), " rows of ", options_.data,
                       " (", options_.part, ") ",
@@ -153,7 +155,7 @@ class CalibrateStage : public StageKind {
     torch::NoGradGuard no_grad;
     model.to(train::resolve_device(options_.device, bench.processes, options_.device.mark.text()));
     model.params().refresh(nn::Precision::float32);
-    constraint::Calibration calibration(options_.quantization, model.params());
+    constraint::Calibration calibration(options_.quantization, model);
     result.notes.push_back(calibration.report());
     log::info(bench.name() + ": " + calibration.report());
     const data::Split& split = bench.work.split(options_.data, options_.part, source);

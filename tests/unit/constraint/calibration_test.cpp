@@ -134,7 +134,7 @@ TEST(Gptq, LowersTheErrorOfOutputsAndKeepsZerosAndScales) {
 
 struct Calibrated {
   explicit Calibrated(const std::string& text)
-      : p(model.add(torch::eye(4) * 2)), calibration(options(text), model.params()) {}
+      : p(model.add(torch::eye(4) * 2)), calibration(options(text), model) {}
   // Every pass shows the same rows.
   nn::Json run(const std::vector<Tensor>& rows) {
     return calibration.run([&] {
@@ -186,7 +186,7 @@ TEST(Calibration, WhatWasNeverReadOrIsNotFiniteIsNamed) {
   TinyModel model;
   nn::Parameter& p = model.add(torch::eye(4));
   {
-    Calibration calibration(options("{}"), model.params());
+    Calibration calibration(options("{}"), model);
     const Error found = failure([&] {
       calibration.run([&] { p.input->apply(torch::full({1, 4}, std::nan("")), {}); });
     });

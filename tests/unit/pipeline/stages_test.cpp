@@ -173,7 +173,8 @@ TEST_F(Stages, ADecoderHasContributionsOfItsOwn) {
 // What quantisation without training leaves is what later stages score, export and refuse to
 // quantise again.
 TEST_F(Stages, AFinishedModelIsQuantisedWithoutTraining) {
-  const std::string ways[] = {"{activation_range: min_max}", "{activation_scale: dynamic}",
+  const std::string ways[] = {"{activation_range: min_max}",
+                              "{activation_scale: dynamic, embeddings: int8}",
                               "{rounding: gptq, weight_range: mse, activation_range: percentile}"};
   for (const std::string& how : ways) {
     const Recipe recipe = load(
