@@ -76,7 +76,8 @@ UNTIED = {
     "qwen2": CASES["qwen2"][:2],
     "qwen3": CASES["qwen3"][:2],
 }
-# Those that are read and then fail: a tied output layer, positions with a forward pass of their own.
+# Those that are read and then fail: a tied output layer, positions with a forward pass of their
+# own.
 FAILING = {"distilbert_lm": CASES["distilbert"][:2], "llama_tied": CASES["llama_tied"][:2],
            "t5": CASES["t5"][:2], "opt": CASES["opt"][:2]}
 GPT2 = ("GPT2LMHeadModel", transformers.GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=4,
