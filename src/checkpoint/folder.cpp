@@ -197,7 +197,19 @@ void leave_out(Folder& folder, const nn::Model& model, const fs::path& place, Fi
   }
   for (const auto* names : {&heads, &others})
     for (const std::string& name : *names) folder.weights.erase(name);
-  if (!heads.empty())
+  // Files of before 2020 do not name the model's class, so nothing says what the head is for.
+  const nn::ModelConfig& config = folder.config.config;
+  const bool unnamed = config.head == nn::HeadKind::none && config.raw.is_object() &&
+                       config.raw.value("architectures", nn::Json()).empty();
+  std::vector<std::string> classes;
+  for (const nn::HeadClass& one : family.classes) classes.push_back(one.name);
+  if (!heads.empty() && unnamed)
+    log_once(log::warn,
+             str(place.string(), ": config.json has no 'architectures', so the model is ",
+                 "read without its head: left out ", shortened(heads), "; to keep it, ",
+                 "add the model's class to config.json (\"architectures\": [...], of ",
+                 join(classes, ", "), ")"));
+  else if (!heads.empty())
     log_once(log::info,
              str(place.string(), ": left out what a model with the head '",
                  nn::head_name(folder.config.config.head), "' does not use: ", shortened(heads)));

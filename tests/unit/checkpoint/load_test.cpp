@@ -86,6 +86,18 @@ TEST_F(Load, LeavesOutHeadsThatTheArchitectureDoesNotUse) {
   EXPECT_EQ(state.tensors.size(), tiny::tensors(false, false).size() + 5);
 }
 
+TEST_F(Load, AHeadWithoutTheClassThatNamesItIsTold) {
+  nn::Json config = tiny::config("BertModel");
+  config.erase("architectures");
+  tiny::write(root_, tiny::tensors(true, true), config);
+  testing::internal::CaptureStderr();
+  expect_same(load_model(root_).tensors, tiny::tensors(true, false));
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_TRUE(has(said, "config.json has no 'architectures'")) << said;
+  EXPECT_TRUE(has(said, "left out 'classifier.bias', 'classifier.weight'")) << said;
+  EXPECT_TRUE(has(said, "BertForSequenceClassification")) << said;
+}
+
 TEST_F(Load, ListsEveryProblemInOneError) {
   nn::TensorMap named = tiny::tensors();
   named.erase("encoder.layer.1.output.dense.bias");
