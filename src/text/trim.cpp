@@ -200,8 +200,7 @@ bool merge_parts(const json& item, std::string& left, std::string& right) {
 TrimModel read_trim_model(const json& content, const std::string& where) {
   const json& model = content.at("model");
   TrimModel out;
-  out.type = text_under(model, "type");
-  if (out.type.empty()) out.type = model.contains("merges") ? "BPE" : "WordPiece";
+  out.type = model_type(JsonView(content, where, ""));
   out.prefix = text_under(model, "continuing_subword_prefix");
   out.suffix = text_under(model, "end_of_word_suffix");
   const json& vocab = model.at("vocab");

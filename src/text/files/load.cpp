@@ -27,7 +27,7 @@ bool is_bert(const JsonView& file) {
     const std::string type = type_of(file, component);
     return std::any_of(types.begin(), types.end(), [&](const char* t) { return type == t; });
   };
-  return is("model", {"WordPiece"}) && is("normalizer", {"BertNormalizer", "none"}) &&
+  return model_type(file) == "WordPiece" && is("normalizer", {"BertNormalizer", "none"}) &&
          is("pre_tokenizer", {"BertPreTokenizer"}) && is("decoder", {"WordPiece", "none"}) &&
          is("post_processor", {"TemplateProcessing", "BertProcessing", "none"});
 }

@@ -113,6 +113,8 @@ struct ModelParts {
   std::unique_ptr<WordModel> model;
   WordPieceOptions wordpiece;  // when it is one
 };
+// The type of the file's model. Older files do not state it, and the keys that it has say it.
+std::string model_type(const JsonView& file);
 ModelParts read_model(const JsonView& file, bool bytes);
 
 // The tokenizer that `content`, laid out like tokenizer.json, describes. `config` is

@@ -156,13 +156,20 @@ ModelParts read_unigram(const JsonView& model) {
 
 }  // namespace
 
+std::string model_type(const JsonView& file) {
+  const JsonView model = file.at("model");
+  if (model.has("type")) return model.string("type");
+  if (model.has("merges")) return "BPE";
+  if (model.has("vocab") && model.at("vocab").value().is_array()) return "Unigram";
+  // A WordLevel model has neither of the two keys.
+  const bool pieces =
+      model.has("continuing_subword_prefix") || model.has("max_input_chars_per_word");
+  return pieces ? "WordPiece" : "without a type";
+}
+
 ModelParts read_model(const JsonView& file, bool bytes) {
   const JsonView model = file.at("model");
-  // Older files do not state the type.
-  const std::string type = model.has("type")        ? model.string("type")
-                           : model.has("merges")    ? "BPE"
-                           : model.has("unk_token") ? "WordPiece"
-                                                    : "without a type";
+  const std::string type = model_type(file);
   if (type == "WordPiece") return read_wordpiece(model);
   if (type == "BPE") return read_bpe(model, bytes);
   if (type == "Unigram") return read_unigram(model);

@@ -4,11 +4,31 @@
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
+#include "compress/base/log.h"
+#include "compress/base/strings.h"
 #include "compress/text/files.h"
 #include "files/folder_config.h"
 #include "files/load.h"
 
 namespace compress::text {
+
+namespace {
+
+// Texts that are too long are cut at their end. A folder that asks for their front to be cut off is
+// told so, since its model then reads other tokens than it would elsewhere.
+void tell_cuts(const nlohmann::json& config, const std::string& config_where,
+               const nlohmann::json& content, const std::string& where) {
+  std::string said;
+  if (auto side = config.find("truncation_side"); side != config.end() && !side->is_null()) {
+    if (*side == "left") said = config_where + " says truncation_side \"left\"";
+  } else if (auto cut = content.find("truncation"); cut != content.end() && cut->is_object()) {
+    if (cut->value("direction", nlohmann::json()) == "Left")
+      said = where + " says truncation direction \"Left\"";
+  }
+  if (!said.empty()) log::warn(said + ": not done here, texts are cut at their end");
+}
+
+}  // namespace
 
 Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   Encoding out;
@@ -37,6 +57,7 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
   const FolderConfig config = read_folder_config(folder);
   auto build = [&](const nlohmann::json& content, const std::filesystem::path& from,
                    std::vector<AddedToken> more) {
+    tell_cuts(config.values, config.where, content, from.string());
     return build_tokenizer(content, config.values, from.string(), config.where, std::move(more));
   };
   if (there("tokenizer.json")) {
@@ -46,7 +67,10 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
     std::vector<AddedToken> more = settle(content, path.string(), config);
     return build(content, path, std::move(more));
   }
-  if (there("vocab.txt")) return read_vocab_txt(folder / "vocab.txt", config.view());
+  if (there("vocab.txt")) {
+    tell_cuts(config.values, config.where, nlohmann::json::object(), "");
+    return read_vocab_txt(folder / "vocab.txt", config.view());
+  }
   if (there("vocab.json") && there("merges.txt"))
     return build(convert_vocab_and_merges(folder, config.view()), folder / "vocab.json", {});
   for (const char* name : {"spiece.model", "sentencepiece.bpe.model", "tokenizer.model"})

@@ -205,6 +205,25 @@ TEST_F(LoadTest, ReadsTheOlderFilesOfAddedTokens) {
   EXPECT_THAT(told, HasSubstr("special_tokens_map.json says sep_token 'world'"));
 }
 
+TEST_F(LoadTest, CutsAtTheFrontAreTold) {
+  const auto told = [&](const char* config, bool vocab = false) {
+    write("tokenizer_config.json", config);
+    reload();
+    testing::internal::CaptureStderr();
+    vocab ? void(load_tokenizer(folder())) : void(tokenizer());
+    return testing::internal::GetCapturedStderr();
+  };
+  content()["truncation"] = {{"direction", "Left"}, {"max_length", 8}};
+  EXPECT_THAT(told("{}"), HasSubstr("tokenizer.json says truncation direction \"Left\""));
+  EXPECT_EQ(told(R"({"truncation_side": "right"})"), "");
+  content()["truncation"] = nullptr;
+  EXPECT_THAT(told(R"({"truncation_side": "left"})"), HasSubstr("says truncation_side \"left\""));
+  std::filesystem::remove(folder() / "tokenizer.json");
+  write("vocab.txt", vocab_txt);
+  EXPECT_THAT(told(R"({"truncation_side": "left"})", true), HasSubstr("cut at their end"));
+  EXPECT_EQ(told("{}", true), "");
+}
+
 TEST_F(LoadTest, AddedTokensOfTheConfigurationKeepTheirFlags) {
   write("vocab.txt", vocab_txt);
   write("tokenizer_config.json", R"({"added_tokens_decoder": {
@@ -354,6 +373,24 @@ TEST_F(LoadTest, RefusesBadVocabTxt) {
   EXPECT_THAT(refusal(), HasSubstr("'x' is not an id"));
   write("tokenizer_config.json", R"({"cls_token": 5})");
   EXPECT_THAT(refusal(), HasSubstr("a string is expected"));
+}
+
+TEST_F(LoadTest, OlderFilesDoNotStateTheModelsType) {
+  const std::vector<int32_t> ids = tokenizer().encode("hello unaffable").ids;
+  content()["model"].erase("type");
+  reload();
+  EXPECT_EQ(tokenizer().encode("hello unaffable").ids, ids);
+  content()["pre_tokenizer"] = {{"type", "Whitespace"}};
+  reload();
+  EXPECT_EQ(tokenizer().encode("hello unaffable").ids, ids);
+  content()["normalizer"] = nullptr;
+  content()["decoder"] = nullptr;
+  content()["model"] = {{"unk_id", 1}, {"vocab", json::array()}};
+  for (const char* piece : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello"})
+    content()["model"]["vocab"].push_back({piece, -1.0});
+  content()["added_tokens"] = json::array();
+  reload();
+  EXPECT_EQ(tokenizer().encode("hello").ids, (std::vector<int32_t>{2, 5, 3}));
 }
 
 TEST_F(LoadTest, ReadsOtherComponents) {
