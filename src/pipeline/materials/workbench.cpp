@@ -122,7 +122,7 @@ std::vector<std::string> prepare_head(nn::ModelState& state, const train::ModelO
                                       const std::vector<std::string>& labels) {
   nn::HeadKind wanted = options.head.empty() ? head_of(data) : nn::parse_head(options.head);
   if (wanted == nn::HeadKind::none && options.head.empty()) wanted = state.config.head;
-  if (wanted == nn::HeadKind::masked_lm && data.task == "language_model")
+  if (wanted == nn::HeadKind::masked_lm && data::reads_on(data::task_of(data)))
     throw Error(ErrorKind::recipe,
                 "a masked LM that sees the whole row would learn to copy the next token",
                 options.mark.text(),
