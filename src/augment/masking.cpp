@@ -6,6 +6,7 @@
 #include "compress/base/strings.h"
 #include "compress/roles/row_store.h"
 #include "tokens.h"
+#include "whole_draw.h"
 
 namespace compress::augment {
 
@@ -30,6 +31,12 @@ class Masking : public Augment {
                       ", but the model's embedding has ", rows, " rows"),
                   {}, "give the embedding a row for each token: resize_vocabulary");
     words_ = Vocabulary(scene);
+    if (draws_whole()) {
+      processes_ = scene.processes;
+      odds_ = token_odds(
+          options_.counts && scene.left ? scene.left(*options_.counts) : std::filesystem::path(),
+          tokens, options_.smoothing, words_.special);
+    }
     if (!options_.sets || !scene.left) return;
     const std::filesystem::path folder = scene.left(*options_.sets);
     if (folder.empty()) return;
@@ -48,7 +55,8 @@ class Masking : public Augment {
     if (sets_) sets = sets_->get(hard_tokens, batch.example_ids);
     const auto* position = sets_ ? sets.values.const_data_ptr<int32_t>() : nullptr;
     std::vector<int64_t> candidates;
-    for (int64_t row = 0; row < batch.rows(); ++row) {
+    if (draws_whole()) hide_drawn(batch, seed, id, label);
+    for (int64_t row = 0; row < (draws_whole() ? 0 : batch.rows()); ++row) {
       const auto example = static_cast<uint64_t>(batch.example_ids[static_cast<size_t>(row)]);
       Random random(stream_seed(seed, "row", example));
       if (sets_) {
@@ -83,6 +91,20 @@ class Masking : public Augment {
 
  private:
   bool predicts_all() const { return options_.predict == "all"; }
+  bool draws_whole() const { return options_.draw == "update"; }
+
+  void hide_drawn(const data::Batch& batch, uint64_t seed, int64_t* id, int64_t* label) const {
+    const std::vector<int64_t> chosen =
+        drawn_tokens(batch, odds_, options_.probability.value, seed, processes_);
+    auto next = chosen.begin();
+    for (int64_t row = 0; row < batch.rows() && next != chosen.end(); ++row) {
+      const auto example = static_cast<uint64_t>(batch.example_ids[static_cast<size_t>(row)]);
+      Random random(stream_seed(seed, "row", example));
+      for (; next != chosen.end() && *next < batch.row_offsets[row + 1]; ++next)
+        replace(id, label, *next, random);
+    }
+  }
+
   // The tokens of a row that an earlier stage named, as `count` positions in it.
   void hide(const data::Batch& batch, int64_t row, const int32_t* position, int64_t count,
             int64_t* id, int64_t* label, Random& random) const {
@@ -112,6 +134,8 @@ class Masking : public Augment {
   MaskingOptions options_;
   int64_t mask_ = -1;
   Vocabulary words_;
+  std::vector<double> odds_;  // of each token, to be drawn
+  parallel::Processes* processes_ = nullptr;
   std::optional<roles::RowStore> sets_;
 };
 
@@ -139,10 +163,27 @@ const recipe::Options<MaskingOptions>& MaskingOptions::options() {
                  "row, special ones too, each with its original as label; terms with `tokens: "
                  "masked` are then over the chosen ones alone")
           .one_of({"masked", "all"})
+          .field("draw", &MaskingOptions::draw,
+                 "each: every token for itself, and at least one of a row; update: "
+                 "ceil(probability * tokens) of the whole update's, without replacement")
+          .one_of({"each", "update"})
+          .field("counts", &MaskingOptions::counts,
+                 "draw: update: an earlier stage that measured `token_counts` with this tokenizer: "
+                 "rare tokens are drawn more often")
+          .field("smoothing", &MaskingOptions::smoothing,
+                 "counts: a token's odds are count^-smoothing")
+          .range(0, 10)
           .check([](const MaskingOptions& options, const recipe::Mark& mark,
                     recipe::Problems& problems) {
             if (options.masked.value + options.random.value > 1)
               problems.add(mark, "masked and random together exceed 100%");
+            if (options.draw == "update" && (options.fixed || options.sets))
+              problems.add(mark,
+                           str("`draw: update` chooses tokens over the rows of an update, and `",
+                               options.fixed ? "fixed" : "sets", "` for each row by itself"),
+                           "leave one of them out");
+            if (options.draw != "update" && options.counts)
+              problems.add(mark, "`counts` are the odds of `draw: update`", "add it");
           });
   return description;
 }

@@ -10,8 +10,13 @@ const recipe::RegistryOf<Maker>& augments() {
     list->add(recipe::describe<MaskingOptions>("augment", "masking",
                                                "hides tokens that the model has to guess",
                                                "choose each ordinary token with probability p; of "
-                                               "the chosen 80% -> [MASK], 10% -> random, 10% kept",
-                                               "Devlin et al. 2019, arXiv 1810.04805, section 3.1",
+                                               "the chosen 80% -> [MASK], 10% -> random, 10% kept\n"
+                                               "draw: update: ceil(p N) of the N tokens, one after "
+                                               "the other, P(t) ~ count(t)^-smoothing, 0 for "
+                                               "special ones",
+                                               "Devlin et al. 2019, arXiv 1810.04805, section 3.1; "
+                                               "Sanh et al. 2019, arXiv 1910.01108, and its code "
+                                               "(draw: update)",
                                                "Needs a model with the head masked_lm."),
               [](const recipe::Component& component) {
                 return make_masking(component.as<MaskingOptions>());

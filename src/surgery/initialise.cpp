@@ -1,5 +1,6 @@
 // A model of named sizes with first weights, or with those of another model.
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -8,6 +9,7 @@
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "draw.h"
+#include "family.h"
 #include "mapped.h"
 
 namespace compress::surgery {
@@ -17,6 +19,8 @@ namespace {
 struct InitialiseOptions {
   std::optional<int64_t> layers, decoder_layers, hidden_size, embedding_size, heads, kv_heads,
       head_size, intermediate_size;
+  std::string family;
+  std::optional<bool> frozen_positions;
   recipe::ModelReference from;
   std::vector<int64_t> map, decoder_map;
 
@@ -46,6 +50,13 @@ struct InitialiseOptions {
             .at_least(1)
             .field("intermediate_size", &O::intermediate_size, "width inside the feed-forward unit")
             .at_least(1)
+            .field("family", &O::family,
+                   "another family, whose layers compute the same (of bert: distilbert, which has "
+                   "no token types and no pooler); by default the model's own")
+            .field("frozen_positions", &O::frozen_positions,
+                   "DistilBERT: whether training leaves the table of positions alone (its "
+                   "sinusoidal_pos_embds); drawn it is then of sines and cosines, with `from` that "
+                   "model's")
             .field("from", &O::from,
                    "a model whose layers and leading dimensions are taken instead of draws: an "
                    "earlier stage or a folder; it may be of another family")
@@ -226,6 +237,18 @@ torch::Tensor planned(const std::vector<int64_t>& shape, bool given, double devi
   return given ? torch::empty(shape, torch::kMeta) : torch::full({1}, deviation).expand(shape);
 }
 
+void freeze_positions(bool frozen, nn::ModelConfig& config) {
+  const std::vector<nn::ConfigKey>& keys = nn::family(config.family).keys;
+  const bool stated = std::any_of(keys.begin(), keys.end(), [](const nn::ConfigKey& key) {
+    const auto* field = std::get_if<bool nn::ModelConfig::*>(&key.field);
+    return field != nullptr && *field == &nn::ModelConfig::frozen_positions;
+  });
+  if (!stated)
+    refuse("frozen_positions is no option of " + config.family,
+           "its config.json cannot say it; name what is trained under `train`");
+  config.frozen_positions = frozen;
+}
+
 void edit(const recipe::Component& component, nn::ModelState& state, Workshop& workshop) {
   const auto& options = component.as<InitialiseOptions>();
   nn::complete(state.config);
@@ -233,7 +256,10 @@ void edit(const recipe::Component& component, nn::ModelState& state, Workshop& w
     draw_body(family, options, workshop.seed(component), workshop.planning(), state);
     return;
   }
+  if (!options.family.empty() && options.family != state.config.family)
+    state = in_family(options.family, state);
   nn::ModelConfig next = sized(options, state.config);
+  if (options.frozen_positions) freeze_positions(*options.frozen_positions, next);
   std::optional<Mapped> mapped;
   if (!options.from.empty()) {
     nn::ModelState source = workshop.model(options.from, component.mark);
@@ -283,7 +309,8 @@ void add_initialise(EditRegistry& registry) {
           "hidden_size 312, heads 12, intermediate_size 1200); Sanh et al. 2019, arXiv 1910.01108 "
           "(layers of the teacher in a student of another family)",
           "The model that is edited gives family, tokenizer, vocabulary and every size that is not "
-          "named; none of its weights stay. The draw is the family's own: T5 scales each matrix by "
+          "named (another `family` keeps the sizes, and has no heads beside its own); none of its "
+          "weights stay. The draw is the family's own: T5 scales each matrix by "
           "what it reads, GPT-2 the projections into the residual by 1 / sqrt(2 layers); the row "
           "of "
           "the padding token is zero. With `from` the sizes are at most that model's, its layers "

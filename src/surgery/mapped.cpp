@@ -28,7 +28,7 @@ Mapped::Mapped(nn::ModelState source, const nn::ModelConfig& next, LayerMaps map
       maps_(std::move(maps)),
       same_tokenizer_(same_tokenizer),
       places_(source_.config, next, plan_.positions == nn::Positions::rotary) {
-  check_kind();
+  check_same_layers(source_.config, next_);
   check_sizes();
   complete_map(maps_.first, "map", next.layers, source_.config.layers);
   if (next.encoder_decoder())
@@ -38,19 +38,20 @@ Mapped::Mapped(nn::ModelState source, const nn::ModelConfig& next, LayerMaps map
       tensors_.try_emplace({tensor.decoder, tensor.layer, tensor.role}, tensor);
 }
 
-void Mapped::check_kind() const {
-  const nn::Stack &theirs = first_stack(old_plan_), &ours = first_stack(plan_);
+void check_same_layers(const nn::ModelConfig& source, const nn::ModelConfig& next) {
+  const nn::Architecture old_plan = nn::architecture(source), plan = nn::architecture(next);
+  const nn::Stack &theirs = first_stack(old_plan), &ours = first_stack(plan);
   const char* differs =
-      source_.config.encoder_decoder() != next_.encoder_decoder() ? "stacks"
-      : theirs.causal != ours.causal                              ? "directions of attention"
-      : old_plan_.pre_norm != plan_.pre_norm                      ? "places of norms"
-      : old_plan_.norm != plan_.norm                              ? "kinds of norms"
-      : old_plan_.positions != plan_.positions                    ? "kinds of positions"
-      : theirs.self.joined.empty() != ours.self.joined.empty()    ? "matrices of attention"
+      source.encoder_decoder() != next.encoder_decoder()       ? "stacks"
+      : theirs.causal != ours.causal                           ? "directions of attention"
+      : old_plan.pre_norm != plan.pre_norm                     ? "places of norms"
+      : old_plan.norm != plan.norm                             ? "kinds of norms"
+      : old_plan.positions != plan.positions                   ? "kinds of positions"
+      : theirs.self.joined.empty() != ours.self.joined.empty() ? "matrices of attention"
       : theirs.feed_forward.gate.empty() != ours.feed_forward.gate.empty() ? "feed-forward units"
                                                                            : nullptr;
   if (differs != nullptr)
-    refuse(str("layers of ", source_.config.family, " and ", next_.family, " have other ", differs),
+    refuse(str("layers of ", source.family, " and ", next.family, " have other ", differs),
            "take the weights of a model whose layers compute the same");
 }
 

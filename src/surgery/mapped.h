@@ -15,6 +15,9 @@ struct LayerMaps {
   std::vector<int64_t> first, decoder;  // `decoder`: behind an encoder
 };
 
+// Error{recipe} without a place where layers of the two models compute different things.
+void check_same_layers(const nn::ModelConfig& source, const nn::ModelConfig& next);
+
 class Mapped {
  public:
   // Error{recipe} without a place where layers of the two models compute different things, a size
@@ -30,7 +33,6 @@ class Mapped {
  private:
   using Key = std::tuple<bool, int64_t, std::string>;  // decoder, layer, role
 
-  void check_kind() const;
   void check_sizes() const;
   void complete_map(std::vector<int64_t>& map, const char* name, int64_t layers, int64_t known);
 

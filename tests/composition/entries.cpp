@@ -143,6 +143,8 @@ void add_keys(std::vector<Entry>& list) {
                                   "outputs: uint8}"}));
   list.push_back(of_key("masking: all", "", "{predict: all}",
                         {.head = "masked_lm", .augment = "masking: {predict: all}"}));
+  list.push_back(of_key("masking: update", "", "{draw: update}",
+                        {.head = "masked_lm", .augment = "masking: {draw: update}"}));
   list.push_back(of_key("mix", "", "{mix: {films: 2, others: 1}}", {.mixture = true}));
   list.push_back(of_key("weight", "", "a column", {.data = "weight: weight"}));
 }

@@ -173,7 +173,10 @@ INSTANTIATE_TEST_SUITE_P(
                     // Labels of masked tokens beside soft labels of all.
                     "teachers: {old: {average: {decay: 0.8}}}\nobjectives: [labels: {tokens: "
                     "masked, weight: 0.5}, soft_labels: {temperature: 2, weight: 0.5}]\n"
-                    "augment: [masking: {predict: all}]\naccumulate: 2\n"));
+                    "augment: [masking: {predict: all}]\naccumulate: 2\n",
+                    // As many tokens as a share of the whole update's, whoever reads them.
+                    "objectives: [labels: {}]\naugment: [masking: {draw: update}]\n"
+                    "accumulate: 2\n"));
 
 // A teacher that reads the same rows as tokens of its own.
 TEST(ShareViews, EqualsTheWholeBatch) {

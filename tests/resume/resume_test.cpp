@@ -159,10 +159,11 @@ INSTANTIATE_TEST_SUITE_P(
 // of: stopped inside the first epoch (seven updates) and inside the second.
 TEST_F(Resume, IsExactWithValuesOfRows) {
   const augment::Words words;
-  auto trained = [&](int stop_at, const std::filesystem::path& state) {
+  auto trained = [&](const std::string& hides, int stop_at, const std::filesystem::path& state) {
     Bench bench(
         "for: 12 steps\nteachers: {self: student}\nobjectives: [labels: {}, soft_labels: "
-        "{}]\naugment: [self_replacement: {}]\n");
+        "{}]\naugment: [" +
+        hides + "]\n");
     bench.student = nn::build(masked_lm(), 1);
     bench.job.student = bench.student.get();
     bench.job.tokenizer = &words;
@@ -179,11 +180,13 @@ TEST_F(Resume, IsExactWithValuesOfRows) {
     }
     return bench.weights();
   };
-  const nn::TensorMap whole = trained(0, "");
-  for (int stop_at : {3, 7, 9}) {
-    const std::filesystem::path state = folder_ / str("rows-", stop_at);
-    trained(stop_at, state);
-    expect_equal(whole, trained(0, state));
+  for (const std::string hides : {"self_replacement: {}", "masking: {draw: update}"}) {
+    const nn::TensorMap whole = trained(hides, 0, "");
+    for (int stop_at : {3, 7, 9}) {
+      const std::filesystem::path state = folder_ / str(hides.front(), "-rows-", stop_at);
+      trained(hides, stop_at, state);
+      expect_equal(whole, trained(hides, 0, state));
+    }
   }
 }
 

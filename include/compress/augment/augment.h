@@ -49,6 +49,10 @@ std::unique_ptr<Augment> make(const recipe::Component& component);
 // function of the row's number in the data set alone. With `sets` the tokens are those that an
 // earlier stage measured as hard, and a row without any hides none. With `predict` all every token
 // of a row has its original as label, special ones too, and the chosen ones have the mark `masked`.
+// With `draw` update ceil(probability * tokens) of the update's tokens, special ones counted but
+// never chosen, are drawn without replacement, as DistilBERT does (Sanh et al. 2019, arXiv
+// 1910.01108): with chances in proportion to count^-smoothing where `counts` names the stage that
+// counted them. A row may then have no chosen token.
 struct MaskingOptions {
   recipe::Fraction probability{0.15};
   recipe::Fraction masked{0.8};
@@ -56,11 +60,16 @@ struct MaskingOptions {
   bool fixed = false;
   std::optional<recipe::StoreReference> sets;  // unset: drawn
   std::string predict = "masked";              // masked | all
+  std::string draw = "each";                   // each | update
+  std::optional<recipe::StoreReference> counts;  // draw: update; unset: even odds
+  double smoothing = 0.7;                        // of the counts
   static const recipe::Options<MaskingOptions>& options();
 };
 std::unique_ptr<Augment> make_masking(const MaskingOptions& options);
 // The mark of the chosen tokens where all have a label.
 inline constexpr const char* masked_mark = "masked";
+// How often each token is in a data set, [tokens] int64: what `measure` leaves and masking reads.
+inline constexpr const char* token_counts = "token_counts";
 
 // The values of rows that name tokens by their positions in the row, int32: what `measure` leaves
 // and masking reads.

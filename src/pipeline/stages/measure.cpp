@@ -98,8 +98,9 @@ struct MeasureOptions : AskOptions {
       o.field(
            "what", &MeasureOptions::what,
            "how much each layer changes its input, the loss of each token of a language model, or "
-           "which tokens a masked language model has not learnt")
-          .one_of({"contribution", "token_losses", augment::hard_tokens});
+           "which tokens a masked language model has not learnt, or how often each of its "
+           "tokenizer's tokens is in the data, special ones included (the model is not asked)")
+          .one_of({"contribution", "token_losses", augment::hard_tokens, augment::token_counts});
       o.field("token", &MeasureOptions::token,
               "contribution: of each row's first token ([CLS]), of its last (of a decoder, whose "
               "first token sees itself alone), or of all tokens")
@@ -145,7 +146,7 @@ class MeasureStage : public StageKind {
   explicit MeasureStage(const StageOptions& stage)
       : StageKind(stage), options_(stage.kind.as<MeasureOptions>()) {}
 
-  Leaves leaves() const override { return {.store = losses() || sets(), .numbers = true}; }
+  Leaves leaves() const override { return {.store = losses() || sets() || counts(), .numbers = true}; }
   std::vector<std::vector<std::string>> indifferent() const override {
     return {{"batch"}, {"device"}};
   }
@@ -177,7 +178,7 @@ class MeasureStage : public StageKind {
     const nn::ModelConfig& config = planning.model(options_.model).config;
     planning.line(str("measure ", options_.what, " of ", options_.model, " on ", options_.data,
                       " (", options_.part, ")"));
-    if (losses() || sets()) return;
+    if (losses() || sets() || counts()) return;
     const nn::Architecture stacks = nn::architecture(config);
     if (options_.token == "first" && stacks.encoder.layers == 0 && stacks.decoder.layers > 0)
       planning.line("note          the first token of a row sees itself alone: `token: last`");
@@ -194,6 +195,7 @@ class MeasureStage : public StageKind {
     const data::Split& split = bench.work.split(options_.data, options_.part, asked.folder());
     result.numbers = losses() ? measure_losses(bench, asked, split, result)
                      : sets() ? measure_sets(bench, asked, split, result)
+                     : counts() ? measure_counts(bench, asked, split, result)
                               : measure_layers(bench, asked, split);
     result.numbers["rows"] = split.rows();
     parallel::first_only(bench.processes, [&] {
@@ -209,6 +211,28 @@ class MeasureStage : public StageKind {
  private:
   bool losses() const { return options_.what == "token_losses"; }
   bool sets() const { return options_.what == augment::hard_tokens; }
+  bool counts() const { return options_.what == augment::token_counts; }
+
+  nn::Json measure_counts(Bench& bench, Asked& asked, const data::Split& split,
+                          StageResult& result) const {
+    std::vector<int64_t> counts(static_cast<size_t>(asked.tokenizer().vocabulary_size()));
+    int64_t tokens = 0, seen = 0;
+    for (const int32_t id : split.ids) {
+      ++tokens;
+      if (counts.at(static_cast<size_t>(id))++ == 0) ++seen;
+    }
+    parallel::first_only(bench.processes, [&] {
+      const std::filesystem::path folder = bench.folder / store_name;
+      make_folder(folder);
+      storage::SafetensorsWriter writer(
+          folder / str(augment::token_counts, ".safetensors"),
+          {{"counts", storage::Dtype::i64, {static_cast<int64_t>(counts.size())}}});
+      writer.write("counts", std::as_bytes(std::span(counts)));
+      writer.commit();
+    });
+    result.made.push_back(store_name);
+    return {{"tokens", tokens}, {"seen", seen}};
+  }
 
   // The layers of the model's one stack or of its encoder, and those of a decoder behind it where
   // rows have a text for it.
@@ -330,6 +354,9 @@ class MeasureStage : public StageKind {
     if (losses())
       return str("loss of a token ", fixed(numbers.at("loss").get<double>(), 4), ", of ",
                  with_commas(numbers.at("tokens").get<int64_t>()), " tokens");
+    if (counts())
+      return str(with_commas(numbers.at("tokens").get<int64_t>()), " tokens, ",
+                 with_commas(numbers.at("seen").get<int64_t>()), " different ones");
     if (sets())
       return str(with_commas(numbers.at("hard").get<int64_t>()), " of ",
                  with_commas(numbers.at("tokens").get<int64_t>()), " tokens are hard");
@@ -351,7 +378,8 @@ void add_measure(StageRegistry& registry) {
       "token_losses: -log p(token | those before it), of each predicted token\n"
       "hard_tokens: the t with argmax z_t != x_t (wrong), or -log softmax(z_t)[x_t] > above "
       "(loss), "
-      "z = f(x) of rows that hide nothing",
+      "z = f(x) of rows that hide nothing\n"
+      "token_counts: count(v) = how often token v is in the rows",
       "Sajjad et al. 2023, arXiv 2004.03844, section 3 (contribution); Zhong et al. 2022, arXiv "
       "2212.01853 (hard_tokens)",
       "It leaves `numbers.json`: of `contribution` \"layers\", a list with a number for each layer "
@@ -367,7 +395,9 @@ void add_measure(StageRegistry& registry) {
       "[M] and \"offsets\" [rows + 1]: those of row r are offsets[r] to offsets[r + 1]. Of "
       "`hard_tokens`: \"tokens\" (without special ones), \"hard\", \"share\", and in "
       "`store/hard_tokens.safetensors` \"values\" [M] int32, positions in the row, with "
-      "\"offsets\"; `masking: {sets: STAGE}` hides them. `expect:` "
+      "\"offsets\"; `masking: {sets: STAGE}` hides them. Of `token_counts`: \"tokens\", \"seen\", and in "
+      "`store/token_counts.safetensors` \"counts\" [tokens of the tokenizer] int64; `masking: "
+      "{draw: update, counts: STAGE}` draws by them. `expect:` "
       "reads numbers by `number: layers.0`.");
 }
 

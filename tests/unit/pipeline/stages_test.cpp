@@ -273,6 +273,31 @@ TEST_F(Stages, HardTokensAreWhatALaterStageHides) {
               HasSubstr("hard_tokens needs a masked_lm"));
 }
 
+// DistilBERT's masking: tokens are counted once, and hidden by how rare they are.
+TEST_F(Stages, CountsAreTheOddsOfMasking) {
+  const std::string recipe = text(
+      a_stage("lm", "train",
+              "model: {from: " + base() + ", head: masked_lm}, data: words, for: 2 steps, " +
+                  common + ", augment: [masking: {}]") +
+          a_stage("seen", "measure", "model: lm, data: words, part: train, what: token_counts") +
+          a_stage("student", "train",
+                  "model: lm, teacher: lm, data: words, for: 3 steps, " + common +
+                      ", augment: [masking: {draw: update, counts: seen, predict: all}], "
+                      "objectives: [soft_labels: {temperature: 2, weight: 5}, labels: {tokens: "
+                      "masked, weight: 2}]"),
+      "  words: {train: " + (root_ / "train.tsv").string() +
+          ", text: text, task: unlabelled, max_length: 12}\n");
+  EXPECT_THAT(plan_text(load(recipe)), HasSubstr("measure token_counts of lm"));
+  run_it(load(recipe));
+  EXPECT_THAT(recorded("seen"), ElementsAre("numbers.json", "store/token_counts.safetensors"));
+  const nn::Json numbers = nn::Json::parse(read_file(stage_folder("seen") / "numbers.json"));
+  const storage::SafetensorsReader store(stage_folder("seen") / "store/token_counts.safetensors");
+  const storage::TensorView& counts = store.at("counts");
+  const auto* count = static_cast<const int64_t*>(counts.data);
+  EXPECT_EQ(std::accumulate(count, count + counts.elements(), int64_t{0}),
+            numbers.at("tokens").get<int64_t>());
+}
+
 TEST_F(Stages, AnnotatedRowsAreADataSetOfTheirOwn) {
   const std::string silver =
       "  silver: {train: {stage: label}, text: text, soft_labels: [positive, negative], "

@@ -204,6 +204,61 @@ TEST(Initialise, LayersOfAModelOfAnotherFamily) {
             torch::IntArrayRef({5, 4}));
 }
 
+// DistilBERT's student from BERT alone: without token types and pooler, with the masked LM's head.
+TEST(Initialise, AnotherFamily) {
+  nn::ModelState bert = bert_state();
+  bert.config.head = nn::HeadKind::masked_lm;
+  bert.tensors["cls.predictions.transform.dense.weight"] = places({8, 8}) + 5;
+  bert.tensors["cls.predictions.transform.dense.bias"] = places({8}) + 6;
+  bert.tensors["cls.predictions.transform.LayerNorm.weight"] = places({8}) + 7;
+  bert.tensors["cls.predictions.transform.LayerNorm.bias"] = places({8}) + 8;
+  bert.tensors["cls.predictions.bias"] = places({60}) + 9;
+  bert.tensors["pooler.dense.weight"] = places({8, 8});
+  Answers workshop;
+  workshop.models["bert"] = bert;
+  nn::ModelState state = bert;
+  edit("initialise: {family: distilbert, layers: 2, frozen_positions: true, from: bert}", state,
+       workshop);
+  EXPECT_EQ(state.config.family, "distilbert");
+  EXPECT_TRUE(state.config.frozen_positions);
+  EXPECT_EQ(state.config.layers, 2);
+  EXPECT_EQ(state.config.head, nn::HeadKind::masked_lm);
+  auto same = [&](const char* ours, const char* theirs) {
+    return state.tensors.at(ours).equal(bert.tensors.at(theirs));
+  };
+  EXPECT_TRUE(same("transformer.layer.1.attention.q_lin.weight",
+                   "encoder.layer.2.attention.self.query.weight"));
+  EXPECT_TRUE(
+      same("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight"));
+  EXPECT_TRUE(same("vocab_transform.weight", "cls.predictions.transform.dense.weight"));
+  EXPECT_TRUE(same("vocab_layer_norm.bias", "cls.predictions.transform.LayerNorm.bias"));
+  EXPECT_TRUE(same("vocab_projector.bias", "cls.predictions.bias"));
+  for (const auto& [name, tensor] : state.tensors) {
+    EXPECT_THAT(name, testing::Not(HasSubstr("pooler")));
+    EXPECT_THAT(name, testing::Not(HasSubstr("token_type")));
+  }
+  EXPECT_TRUE(runs(state));
+  const nn::Json json = nn::family("distilbert").write_config(state.config);
+  EXPECT_EQ(json.at("n_layers"), 2);
+  EXPECT_EQ(json.at("dim"), 8);
+  EXPECT_EQ(json.at("sinusoidal_pos_embds"), true);
+  EXPECT_EQ(json.at("architectures"), nn::Json::array({"DistilBertForMaskedLM"}));
+  EXPECT_FALSE(json.contains("hidden_size"));
+  // Without a model to begin from, positions are sines and cosines.
+  state = bert;
+  edit("initialise: {family: distilbert, frozen_positions: true}", state, workshop);
+  const torch::Tensor& waves = state.tensors.at("embeddings.position_embeddings.weight");
+  EXPECT_NEAR(waves[3][0].item<double>(), std::sin(3.0), 1e-6);
+  for (const auto& [text, what] : {std::pair("initialise: {family: gpt2}", "directions"),
+                                   {"initialise: {family: dan}", "no family 'dan' with layers"},
+                                   {"initialise: {frozen_positions: true}", "no option of bert"}})
+    EXPECT_THAT(failure([&, text = text] {
+                  nn::ModelState other = bert;
+                  edit(text, other, workshop);
+                }).message(),
+                HasSubstr(what));
+}
+
 TEST(Initialise, AnotherTokenizersWordsAreDrawn) {
   Answers workshop;
   workshop.shared_tokenizer = false;
