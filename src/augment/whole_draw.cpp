@@ -21,9 +21,8 @@ void add_counts(const std::filesystem::path& folder, double smoothing, std::vect
   const bool fits = counts.dtype == storage::Dtype::i64 && counts.shape.size() == 1 &&
                     counts.shape[0] == static_cast<int64_t>(odds.size());
   if (!fits)
-    throw Error(ErrorKind::model,
-                str("the counts are not of the model's ", odds.size(), " tokens"), file.string(),
-                "count the tokens with the tokenizer of the model that is trained");
+    throw Error(ErrorKind::model, str("the counts are not of the model's ", odds.size(), " tokens"),
+                file.string(), "count the tokens with the tokenizer of the model that is trained");
   std::vector<int64_t> count(odds.size());
   std::memcpy(count.data(), counts.data, counts.bytes);  // a file's bytes may lie anywhere
   for (size_t i = 0; i < odds.size(); ++i)

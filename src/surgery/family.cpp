@@ -3,9 +3,9 @@
 #include <map>
 #include <tuple>
 
+#include "components.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "components.h"
 #include "mapped.h"
 
 namespace compress::surgery {

@@ -58,9 +58,9 @@ struct MaskingOptions {
   recipe::Fraction masked{0.8};
   recipe::Fraction random{0.1};
   bool fixed = false;
-  std::optional<recipe::StoreReference> sets;  // unset: drawn
-  std::string predict = "masked";              // masked | all
-  std::string draw = "each";                   // each | update
+  std::optional<recipe::StoreReference> sets;    // unset: drawn
+  std::string predict = "masked";                // masked | all
+  std::string draw = "each";                     // each | update
   std::optional<recipe::StoreReference> counts;  // draw: update; unset: even odds
   double smoothing = 0.7;                        // of the counts
   static const recipe::Options<MaskingOptions>& options();

@@ -146,7 +146,9 @@ class MeasureStage : public StageKind {
   explicit MeasureStage(const StageOptions& stage)
       : StageKind(stage), options_(stage.kind.as<MeasureOptions>()) {}
 
-  Leaves leaves() const override { return {.store = losses() || sets() || counts(), .numbers = true}; }
+  Leaves leaves() const override {
+    return {.store = losses() || sets() || counts(), .numbers = true};
+  }
   std::vector<std::vector<std::string>> indifferent() const override {
     return {{"batch"}, {"device"}};
   }
@@ -193,10 +195,10 @@ class MeasureStage : public StageKind {
     StageResult result;
     result.census = nn::census(asked.model());
     const data::Split& split = bench.work.split(options_.data, options_.part, asked.folder());
-    result.numbers = losses() ? measure_losses(bench, asked, split, result)
-                     : sets() ? measure_sets(bench, asked, split, result)
+    result.numbers = losses()   ? measure_losses(bench, asked, split, result)
+                     : sets()   ? measure_sets(bench, asked, split, result)
                      : counts() ? measure_counts(bench, asked, split, result)
-                              : measure_layers(bench, asked, split);
+                                : measure_layers(bench, asked, split);
     result.numbers["rows"] = split.rows();
     parallel::first_only(bench.processes, [&] {
       write_file(bench.folder / numbers_name, result.numbers.dump(2) + "\n");
@@ -395,7 +397,8 @@ void add_measure(StageRegistry& registry) {
       "[M] and \"offsets\" [rows + 1]: those of row r are offsets[r] to offsets[r + 1]. Of "
       "`hard_tokens`: \"tokens\" (without special ones), \"hard\", \"share\", and in "
       "`store/hard_tokens.safetensors` \"values\" [M] int32, positions in the row, with "
-      "\"offsets\"; `masking: {sets: STAGE}` hides them. Of `token_counts`: \"tokens\", \"seen\", and in "
+      "\"offsets\"; `masking: {sets: STAGE}` hides them. Of `token_counts`: \"tokens\", \"seen\", "
+      "and in "
       "`store/token_counts.safetensors` \"counts\" [tokens of the tokenizer] int64; `masking: "
       "{draw: update, counts: STAGE}` draws by them. `expect:` "
       "reads numbers by `number: layers.0`.");

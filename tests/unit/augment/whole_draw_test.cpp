@@ -65,8 +65,7 @@ class WholeDraw : public testing::Test {
 
 TEST_F(WholeDraw, OddsFollowTheCounts) {
   write({7, 16, 0, 1});
-  const std::vector<double> odds =
-      token_odds(folder_, 4, 0.5, {true, false, false, false});
+  const std::vector<double> odds = token_odds(folder_, 4, 0.5, {true, false, false, false});
   EXPECT_THAT(odds, ElementsAre(0, 0.25, 1, 1));  // a token that is never seen counts once
   EXPECT_THAT(token_odds({}, 3, 0.7, {false, true}), ElementsAre(1, 0, 1));
   EXPECT_THAT(data::error_of(ErrorKind::model, [&] { token_odds(folder_, 5, 0.5, {}); }),
