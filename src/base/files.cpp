@@ -70,6 +70,17 @@ fs::path beside(const fs::path& path, const char* suffix) {
          str(".", path.filename().string(), ".", ::getpid(), "-", counter.fetch_add(1), suffix);
 }
 
+// Whether bytes are handed on there, so that no file may take its place: a device, a pipe, what
+// standard output is.
+bool is_stream(const fs::path& path) {
+  std::error_code code;
+  const fs::file_status status = fs::status(path, code);
+  if (!fs::exists(status)) return false;
+  const std::string name = path.string();
+  return !fs::is_regular_file(status) || name == "/dev/stdout" || name == "/dev/stderr" ||
+         name.starts_with("/dev/fd/") || name.starts_with("/proc/self/fd/");
+}
+
 fs::path parent_of(const fs::path& path) {
   fs::path parent = path.parent_path();
   return parent.empty() ? fs::path(".") : parent;
@@ -130,6 +141,12 @@ AtomicFile::AtomicFile(fs::path path)
   std::error_code code;
   if (!path_.has_filename() || fs::is_directory(path_, code))
     throw Error(ErrorKind::disk, "cannot write: is a folder", path_.string());
+  if (is_stream(path_)) {
+    temporary_.clear();
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (descriptor_ < 0) fail(ErrorKind::disk, "cannot write", path_, errno);
+    return;
+  }
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail(ErrorKind::disk, "cannot write", path_, errno);
 }
@@ -137,7 +154,7 @@ AtomicFile::AtomicFile(fs::path path)
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::append(std::string_view bytes) {
@@ -159,6 +176,10 @@ void AtomicFile::commit() {
     fail(ErrorKind::disk, "cannot flush to the disk", path_, errno);
   // Network file systems report a failed write only here.
   int closed = ::close(std::exchange(descriptor_, -1));
+  if (temporary_.empty()) {
+    if (closed != 0) fail(ErrorKind::disk, "cannot write", path_, errno);
+    return;
+  }
   if (closed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
     int code = errno;
     ::unlink(temporary_.c_str());

@@ -37,12 +37,13 @@ std::vector<uint32_t> rows_of_epoch(const Split& split, const SamplerOptions& op
   return mixed_rows(*split.mixture, options.seed, options.shuffle, epoch);
 }
 
-// Sorts rows by length, equal ones as they stand. A length is looked up once: rows lie anywhere in
-// the file.
-void sort_by_length(const Split& split, std::span<uint32_t> rows, bool longest_first) {
+// Sorts rows by length in units of `width` tokens, equal ones as they stand. A length is looked up
+// once: rows lie anywhere in the file.
+void sort_by_length(const Split& split, std::span<uint32_t> rows, bool longest_first,
+                    int64_t width = 1) {
   std::vector<uint64_t> keys(rows.size());
   for (size_t i = 0; i < rows.size(); ++i) {
-    const auto length = static_cast<uint32_t>(split.length(rows[i]));
+    const auto length = static_cast<uint32_t>(split.length(rows[i]) / width);
     keys[i] = uint64_t{longest_first ? ~length : length} << 32 | i;
   }
   std::sort(keys.begin(), keys.end());
@@ -83,7 +84,7 @@ Batches epoch_batches(const Split& split, const SamplerOptions& options, int64_t
       sort_by_length(split,
                      std::span(rows).subspan(static_cast<size_t>(at),
                                              static_cast<size_t>(std::min(window, count - at))),
-                     /*longest_first=*/false);
+                     /*longest_first=*/false, options.width);
   std::vector<uint32_t> order = first_numbers(steps_per_epoch(count, options.batch));
   random.shuffle(order);
   return Batches(std::move(rows), options.batch, std::move(order));

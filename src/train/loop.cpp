@@ -116,7 +116,8 @@ class Loop {
 };
 
 data::Loader Loop::loader() const {
-  data::SamplerOptions order{job_.options->batch, job_.seed, job_.options->length_window, true};
+  data::SamplerOptions order{job_.options->batch, job_.seed, job_.options->length_window, true,
+                             job_.options->length_width};
   if (job_.processes != nullptr) {
     order.rank = job_.processes->rank();
     order.world = job_.processes->world();

@@ -157,6 +157,11 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
           .field("length_window", &TrainOptions::length_window,
                  "batches whose rows are sorted by length together; 1 = plain shuffling")
           .range(1, 1e9)
+          .field(
+              "length_width", &TrainOptions::length_width,
+              "tokens by which lengths may differ and yet sort as equal, so that rows keep their "
+              "drawn order among nearly equal ones (DistilBERT's groups: 4)")
+          .range(1, 100000)
           .field("seed", &TrainOptions::seed, "of this stage; default: the recipe's")
           .mark(&TrainOptions::mark)
           .check([](const TrainOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {

@@ -145,6 +145,7 @@ void add_keys(std::vector<Entry>& list) {
                         {.head = "masked_lm", .augment = "masking: {predict: all}"}));
   list.push_back(of_key("masking: update", "", "{draw: update}",
                         {.head = "masked_lm", .augment = "masking: {draw: update}"}));
+  list.push_back(of_key("length_width", "", "4", {.train = "length_width: 4"}));
   list.push_back(of_key("mix", "", "{mix: {films: 2, others: 1}}", {.mixture = true}));
   list.push_back(of_key("weight", "", "a column", {.data = "weight: weight"}));
 }

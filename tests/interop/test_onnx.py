@@ -37,12 +37,13 @@ HEADS = ("none", "classification", "regression", "token_classification", "span",
 OUTPUTS = {"none": ["last_hidden_state"], "span": ["start_logits", "end_logits"]}
 FLOAT32 = 1e-4  # the order of sums differs, and fused operators round elsewhere
 # int8: what rounds to an integer falls to the other side of a border now and then, where the last
-# bits of the float32 numbers before it differ (test_export.py). At least half of the short rows are
+# bits of the float32 numbers before it differ (test_export.py); with a scale of its own each row's
+# largest magnitude lies at such a border. At least half of the rows, most of which are short, are
 # equal but for last bits, and none is further off than a few steps make.
 INT8_EQUAL = 1e-5  # of the largest output
 INT8_LARGEST = 0.05
-# Two batches: rows of uneven length.
-LENGTHS = ([7, 2, 12, 5], [3])
+# Batches of several shapes, most of them with rows of uneven length.
+LENGTHS = ([7, 2, 12, 5], [3], [2, 3, 2, 4, 2, 3])
 
 
 def helper(*words):

@@ -127,6 +127,18 @@ class Papers(Case):
                 for count in MADE.get(file.parent.name, []):
                     self.assertRegex(plan, rf"model after .* {count:,} parameters")
 
+    # 66,362,880 of 109,482,240 parameters are without heads: those of masked words (a dense layer
+    # with its norm, and a bias a token) are the same in both.
+    def test_distilberts_student_has_its_size(self):
+        if ONLY not in ("", "distilbert"):
+            self.skipTest("another system")
+        recipe, folder = self.prepare(PAPERS / "distilbert/paper.yaml", real=True)
+        plan = self.succeeds("plan", PAPERS / "distilbert/paper.yaml", cwd=folder)
+        head = 768 * 768 + 768 + 2 * 768 + 30_522
+        self.assertEqual(66_362_880 + head, PUBLISHED["distilbert-base-uncased"])
+        found = re.findall(r"^model .*?([\d,]+) parameters", plan, re.MULTILINE)
+        self.assertIn(f"{66_362_880 + head:,}", found)
+
     # A system is told with its paper.
     def test_each_system_has_its_recipes_and_its_page(self):
         for folder in sorted({file.parent for file in recipes("*/paper.yaml")}):

@@ -176,7 +176,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "augment: [masking: {predict: all}]\naccumulate: 2\n",
                     // As many tokens as a share of the whole update's, whoever reads them.
                     "objectives: [labels: {}]\naugment: [masking: {draw: update}]\n"
-                    "accumulate: 2\n"));
+                    "length_width: 4\naccumulate: 2\n"));
 
 // A teacher that reads the same rows as tokens of its own.
 TEST(ShareViews, EqualsTheWholeBatch) {

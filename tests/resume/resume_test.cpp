@@ -162,7 +162,7 @@ TEST_F(Resume, IsExactWithValuesOfRows) {
   auto trained = [&](const std::string& hides, int stop_at, const std::filesystem::path& state) {
     Bench bench(
         "for: 12 steps\nteachers: {self: student}\nobjectives: [labels: {}, soft_labels: "
-        "{}]\naugment: [" +
+        "{}]\nlength_width: 4\naugment: [" +
         hides + "]\n");
     bench.student = nn::build(masked_lm(), 1);
     bench.job.student = bench.student.get();

@@ -14,7 +14,8 @@ namespace compress {
 std::string read_file(const std::filesystem::path& path, uint64_t limit = 0);
 
 // Writes to a temporary file beside `path`, flushes it to the disk and renames it over `path`: a
-// reader sees the old file or the new one, never a part. Throws Error{disk}.
+// reader sees the old file or the new one, never a part. A device, a pipe or what /dev/stdout is
+// has no content to keep and is written to as it stands. Throws Error{disk}.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
 // write_file for content that does not fit in memory: append piece by piece, then commit(). Without

@@ -116,8 +116,13 @@ struct DatasetOptions {
   // span: tokens that neighbouring windows of a long passage share; left out, a third of
   // max_length, but at most half of what the question leaves
   std::optional<int64_t> stride;
-  bool append_end = true;        // language_model: the end-of-text token behind each text
-  bool concatenate = false;      // language_model: all texts in one, cut into rows of max_length
+  bool append_end = true;    // language_model: the end-of-text token behind each text
+  bool concatenate = false;  // language_model: all texts in one, cut into rows of max_length
+  // unlabelled: rows of fewer tokens (special ones included), or of which this share or more is
+  // unknown, are left out; a longer text than max_length becomes several rows.
+  int64_t min_length = 0;
+  std::optional<recipe::Fraction> max_unknown;
+  bool split_long = false;
   int64_t duplicates = 1;        // next_sentence: times that pairs are drawn of all documents
   recipe::Component compose;     // how rows are made of others when they are packed (compose.h)
   std::optional<int64_t> limit;  // first n rows of each split only

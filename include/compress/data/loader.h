@@ -17,6 +17,7 @@ struct SamplerOptions {
   uint64_t seed = 0;
   int64_t window = 50;  // batches whose rows are sorted by length together; 1 = no sorting
   bool shuffle = true;  // false = file order, unsorted
+  int64_t width = 1;    // tokens by which lengths may differ and yet sort as equal
   // Where several processes share each batch, this one packs rows [n rank / world, n (rank + 1) /
   // world) of the n rows (a share without rows: the first row, which does not count).
   int64_t rank = 0, world = 1;
@@ -61,9 +62,9 @@ class Batches {
 };
 
 // The batches of one epoch as row numbers: a seeded permutation of all rows, windows of `window`
-// batches sorted by length (ties stay as permuted) and cut, then the batches permuted. A pure
-// function of (lengths, options, epoch), drawn from the stream "data". Every row once, and of a
-// mixture the rows that mixed_rows() names; steps_per_epoch batches, of which at most one is
+// batches sorted by length / `width` (ties stay as permuted) and cut, then the batches permuted. A
+// pure function of (lengths, options, epoch), drawn from the stream "data". Every row once, and of
+// a mixture the rows that mixed_rows() names; steps_per_epoch batches, of which at most one is
 // partial. Error{data} above 4,294,967,295 rows.
 Batches epoch_batches(const Split& split, const SamplerOptions& options, int64_t epoch);
 // Updates in one epoch.

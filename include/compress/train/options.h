@@ -92,6 +92,7 @@ struct TrainOptions {
   EvaluationOptions evaluate;
   CheckpointOptions checkpoint;
   int64_t length_window = 50;   // batches sorted by length together; 1 = plain shuffling
+  int64_t length_width = 1;     // tokens by which lengths may differ and yet sort as equal
   std::optional<int64_t> seed;  // default: the recipe's
   recipe::Mark mark;
   static const recipe::Options<TrainOptions>& options();

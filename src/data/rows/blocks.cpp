@@ -56,13 +56,22 @@ void keep_rows(const std::vector<size_t>& rows, Array<T>& column, size_t each = 
 
 }  // namespace
 
-int64_t drop_empty(text::PackedIds& packed, int64_t special, Split& chunk) {
+namespace {
+
+void keep_columns(const std::vector<size_t>& rows, Split& chunk) {
+  keep_rows(rows, chunk.lines);
+  keep_rows(rows, chunk.weights);
+  keep_rows(rows, chunk.groups);
+}
+
+template <class Drops>
+int64_t drop(text::PackedIds& packed, Split& chunk, const Drops& drops) {
   text::PackedIds kept;
   kept.offsets.push_back(0);
   std::vector<size_t> rows;
   for (int64_t row = 0; row < packed.count(); ++row) {
     const std::span<const int32_t> ids = packed.text(row);
-    if (static_cast<int64_t>(ids.size()) <= special) continue;
+    if (drops(ids)) continue;
     kept.ids.insert(kept.ids.end(), ids.begin(), ids.end());
     kept.offsets.push_back(static_cast<int64_t>(kept.ids.size()));
     kept.first_lengths.push_back(packed.first_lengths[static_cast<size_t>(row)]);
@@ -71,10 +80,57 @@ int64_t drop_empty(text::PackedIds& packed, int64_t special, Split& chunk) {
   const int64_t dropped = packed.count() - kept.count();
   if (dropped == 0) return 0;
   packed = std::move(kept);
-  keep_rows(rows, chunk.lines);
-  keep_rows(rows, chunk.weights);
-  keep_rows(rows, chunk.groups);
+  keep_columns(rows, chunk);
   return dropped;
+}
+
+}  // namespace
+
+int64_t drop_empty(text::PackedIds& packed, int64_t special, Split& chunk) {
+  return drop(packed, chunk, [&](std::span<const int32_t> ids) {
+    return static_cast<int64_t>(ids.size()) <= special;
+  });
+}
+
+int64_t drop_poor(text::PackedIds& packed, int64_t min_length, std::optional<double> max_unknown,
+                  int32_t unknown, Split& chunk) {
+  return drop(packed, chunk, [&](std::span<const int32_t> ids) {
+    if (static_cast<int64_t>(ids.size()) < min_length) return true;
+    if (!max_unknown || ids.empty()) return false;
+    const auto count = static_cast<double>(std::count(ids.begin(), ids.end(), unknown));
+    return count >= *max_unknown * static_cast<double>(ids.size());
+  });
+}
+
+void split_long(text::PackedIds& packed, int64_t max_length, const Ends& ends, Split& chunk) {
+  const auto front = static_cast<int64_t>(ends.front.size()),
+             special = front + static_cast<int64_t>(ends.back.size());
+  text::PackedIds parts;
+  parts.offsets.push_back(0);
+  std::vector<size_t> rows;
+  for (int64_t row = 0; row < packed.count(); ++row) {
+    const std::span<const int32_t> ids = packed.text(row);
+    const auto words = static_cast<int64_t>(ids.size()) - special;
+    const int64_t room =
+        words + special <= max_length ? words : std::max<int64_t>(max_length - special, 1);
+    int64_t at = 0;
+    do {
+      const int64_t count = std::min(room, words - at);
+      const std::span<const int32_t> part =
+          words <= 0 ? std::span<const int32_t>()
+                     : ids.subspan(static_cast<size_t>(front + at), static_cast<size_t>(count));
+      parts.ids.insert(parts.ids.end(), ends.front.begin(), ends.front.end());
+      parts.ids.insert(parts.ids.end(), part.begin(), part.end());
+      parts.ids.insert(parts.ids.end(), ends.back.begin(), ends.back.end());
+      const auto end = static_cast<int64_t>(parts.ids.size());
+      parts.first_lengths.push_back(end - parts.offsets.back());
+      parts.offsets.push_back(end);
+      rows.push_back(static_cast<size_t>(row));
+      at += count;
+    } while (at < words);
+  }
+  packed = std::move(parts);
+  keep_columns(rows, chunk);
 }
 
 void drop_rows(text::PackedIds& packed, const std::vector<bool>& marked, Split& chunk) {

@@ -1,6 +1,7 @@
 #include "rows/row_stream.h"
 
 #include "compress/base/error.h"
+#include "compress/base/log.h"
 #include "compress/base/strings.h"
 
 namespace compress::data {
@@ -53,6 +54,7 @@ const Split* RowStream::next() {
   while (read()) {
     if (unusable_.any() && !skips_bad_) continue;
     kind_of(chunk_.task).tokenise(*this);
+    left_any_ = left_any_ || chunk_.rows() > 0;
     if ((!empty_.any() || skips_bad_) && chunk_.rows() > 0) return &chunk_;
   }
   raise();
@@ -78,7 +80,7 @@ bool RowStream::read() {
   source_.forget();
   size_t bytes = 0;
   auto left_out = [this] {
-    return dropped_ + (skips_bad_ ? unusable_.count() + empty_.count() : 0);
+    return dropped_ + poor_ + (skips_bad_ ? unusable_.count() + empty_.count() : 0);
   };
   // A pair is made of two documents.
   auto has_room = [&] {
@@ -151,8 +153,9 @@ size_t RowStream::take_texts() {
 }
 
 void RowStream::tokenise_texts() {
-  text::PackedIds packed =
-      encode(first_, pair_ ? std::span(second_) : std::span(second_).first(0), max_length_);
+  text::PackedIds packed = encode(first_, pair_ ? std::span(second_) : std::span(second_).first(0),
+                                  options_.split_long ? 0 : max_length_);
+  if (options_.split_long) split_long(packed, max_length_, ends(), chunk_);
   lacking_.assign(static_cast<size_t>(packed.count()), false);
   if (drops_)
     dropped_ += drop_empty(packed, special(max_length_), chunk_);
@@ -172,10 +175,28 @@ void RowStream::tokenise_texts() {
     append_token(packed, end_, max_length_);
   }
   if (skips_bad_) drop_rows(packed, lacking_, chunk_);
+  if (options_.min_length > 0 || options_.max_unknown)
+    poor_ +=
+        drop_poor(packed, options_.min_length,
+                  options_.max_unknown ? std::optional(options_.max_unknown->value) : std::nullopt,
+                  tokenizer_.special_ids().unk, chunk_);
   chunk_.ids = std::move(packed.ids);
   chunk_.offsets = std::move(packed.offsets);
   chunk_.first_lengths.edit().assign(packed.first_lengths.begin(), packed.first_lengths.end());
   if (blocks_) blocks_->cut(chunk_);
+}
+
+Ends RowStream::ends() const {
+  text::EncodeOptions how;
+  how.offsets = true;
+  const text::Encoding one = tokenizer_.encode("a", how);
+  Ends ends;
+  bool inside = false;
+  for (size_t t = 0; t < one.ids.size(); ++t) {
+    inside = inside || one.special[t] == 0;
+    if (one.special[t] != 0) (inside ? ends.back : ends.front).push_back(one.ids[t]);
+  }
+  return ends;
 }
 
 int64_t RowStream::special(int64_t max_length) const {
@@ -222,6 +243,9 @@ void RowStream::find_refused(std::span<const std::string_view> first,
 }
 
 void RowStream::raise() const {
+  if (poor_ > 0)
+    log::info(str(source_.file().string(), ": ", with_commas(poor_),
+                  " rows are left out by min_length and max_unknown"));
   if (skips_bad_) {
     unusable_.warn(source_, rows_);
     empty_.warn(source_, rows_);
@@ -239,6 +263,9 @@ void RowStream::raise() const {
   if (rows_ == dropped_)
     throw Error(ErrorKind::data, str("none of ", with_commas(rows_), " rows has a text"),
                 source_.file().string());
+  if (poor_ > 0 && poor_ + dropped_ >= rows_ && !left_any_)
+    throw Error(ErrorKind::data, "min_length and max_unknown leave no row", source_.file().string(),
+                "lower min_length, or raise max_unknown");
   if (skipped_ == rows_) every_row_skipped(source_, rows_);
 }
 

@@ -2,6 +2,7 @@
 // A data file as a stream of tokenised rows.
 
 #include <limits>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,17 @@ int64_t drop_empty(text::PackedIds& packed, int64_t special, Split& chunk);
 // Leaves out the marked texts with all that `chunk` holds of their rows; of an example with
 // choices, one marked text takes the others with it.
 void drop_rows(text::PackedIds& packed, const std::vector<bool>& marked, Split& chunk);
+// The special tokens before and behind a text.
+struct Ends {
+  std::vector<int32_t> front, back;
+};
+// Makes of each text with more than `max_length` tokens several, each of them between the special
+// tokens, with what `chunk` holds of their rows.
+void split_long(text::PackedIds& packed, int64_t max_length, const Ends& ends, Split& chunk);
+// Leaves out the texts of fewer than `min_length` tokens, or of whose tokens the share
+// `max_unknown` or more are `unknown`, with what `chunk` holds of their rows. How many they were.
+int64_t drop_poor(text::PackedIds& packed, int64_t min_length, std::optional<double> max_unknown,
+                  int32_t unknown, Split& chunk);
 // Each text of `first`, followed by that of `second`; first_lengths are those of `first`.
 text::PackedIds alternated(const text::PackedIds& first, const text::PackedIds& second);
 
@@ -67,6 +79,7 @@ class RowStream {
 
  private:
   size_t take_texts();
+  Ends ends() const;
   bool read();  // fills chunk_, first_ and second_; false where nothing is left
   text::PackedIds encode(std::span<const std::string_view> first,
                          std::span<const std::string_view> second, int64_t max_length,
@@ -101,6 +114,8 @@ class RowStream {
   std::optional<SentencePairs> pairs_;  // next_sentence
   int64_t documents_ = 0;               // that were read for it
   int64_t rows_ = 0, dropped_ = 0, skipped_ = 0;
+  bool left_any_ = false;
+  int64_t poor_ = 0;  // left out by min_length and max_unknown
   BadRows unusable_, empty_;
 };
 

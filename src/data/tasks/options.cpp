@@ -317,6 +317,17 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
                  "cut, where it has one")
           .field("concatenate", &O::concatenate,
                  "language_model: join all texts and cut them into rows of max_length tokens")
+          .field("min_length", &O::min_length,
+                 "unlabelled: rows of fewer tokens, special ones included, are left out")
+          .range(0, 100000)
+          .field("max_unknown", &O::max_unknown,
+                 "unlabelled: rows of which this share of the tokens, or more, is unknown are left "
+                 "out")
+          .range(0, 1)
+          .field(
+              "split_long", &O::split_long,
+              "unlabelled: a text of more than max_length tokens becomes several rows, each with "
+              "the special tokens, and is not cut")
           .field("duplicates", &O::duplicates,
                  "next_sentence: times that pairs are drawn of all documents, each time others")
           .range(1, 1000)

@@ -1,9 +1,12 @@
 #include "compress/base/files.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "compress/base/error.h"
 #include "compress/base/hash.h"
@@ -96,6 +99,26 @@ TEST_F(Files, FailedWriteKeepsTheOldFileAndLeavesNothing) {
   EXPECT_THAT(full.message(), HasSubstr("File too large"));
   EXPECT_EQ(read_file(folder_ / "f"), "old");
   EXPECT_EQ(entries(), 2u);
+}
+
+TEST_F(Files, DevicesAndPipesAreWrittenToAndNotReplaced) {
+  const fs::path pipe = folder_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  write_file(pipe, "through");
+  char bytes[16];
+  EXPECT_EQ(::read(reader, bytes, sizeof bytes), 7);
+  ::close(reader);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  // By another name, so that the real one is not at stake.
+  fs::create_symlink("/dev/null", folder_ / "null");
+  fs::create_symlink("/dev/full", folder_ / "full");
+  write_file(folder_ / "null", "x");
+  EXPECT_EQ(caught([&] { write_file(folder_ / "full", "x"); }).kind(), ErrorKind::disk);
+  EXPECT_TRUE(fs::is_symlink(folder_ / "null"));
+  EXPECT_TRUE(fs::is_symlink(folder_ / "full"));
+  EXPECT_EQ(entries(), 4u);
 }
 
 TEST_F(Files, AtomicFileAppearsOnlyOnCommit) {

@@ -2,6 +2,7 @@
 
 #include "compress/data/passages.h"
 #include "compress/data/texts.h"
+#include "rows/row_stream.h"
 #include "support.h"
 
 namespace compress::data {
@@ -163,6 +164,42 @@ TEST_F(SkippedRows, TextsOfALanguageModel) {
   EXPECT_THAT(error_of(ErrorKind::data, [&] { load(set); }), HasSubstr("line 2"));
   set.bad_rows = "skip";
   EXPECT_EQ(load(set).rows(), 2);
+}
+
+// What DistilBERT's scripts do to a file of texts.
+TEST_F(SkippedRows, ShortAndUnknownTexts) {
+  DatasetOptions set = texts("a.tsv", "text\na b\na b c\nd\na b c d\ne f g\n");
+  set.min_length = 5;  // with two special tokens
+  EXPECT_THAT(load(set).lines, ElementsAre(3, 5, 6));
+  EXPECT_NE(load(set).content_hash, load(texts("a.tsv", "text\na b c\n")).content_hash);
+  set.limit = 2;
+  EXPECT_THAT(load(set).lines, ElementsAre(3, 5)) << "rows that are left out do not count";
+  set.min_length = 7;
+  EXPECT_THAT(error_of(ErrorKind::data, [&] { load(set); }), HasSubstr("leave no row"));
+  text::PackedIds packed;
+  packed.offsets = {0, 4, 8};
+  packed.ids = {1, 9, 5, 2, 1, 9, 9, 2};
+  packed.first_lengths = {4, 4};
+  Split chunk;
+  chunk.lines = std::vector<int64_t>{2, 3};
+  EXPECT_EQ(drop_poor(packed, 0, 0.5, 9, chunk), 1) << "half of them are 9";
+  EXPECT_THAT(packed.ids, ElementsAre(1, 9, 5, 2));
+  EXPECT_THAT(chunk.lines, ElementsAre(2));
+}
+
+TEST_F(SkippedRows, LongTextsBecomeSeveralRows) {
+  DatasetOptions set = texts("a.tsv", "text\na b c d e\na b\nc d e f\n");
+  set.max_length = 4;
+  set.split_long = true;
+  const Split split = load(set);
+  EXPECT_THAT(split.lines, ElementsAre(2, 2, 2, 3, 4, 4));
+  EXPECT_EQ(ids_of(split, 0), ids_of("a b"));
+  EXPECT_EQ(ids_of(split, 1), ids_of("c d"));
+  EXPECT_EQ(ids_of(split, 2), ids_of("e"));
+  EXPECT_EQ(ids_of(split, 3), ids_of("a b"));
+  EXPECT_EQ(ids_of(split, 5), ids_of("e f"));
+  set.min_length = 4;
+  EXPECT_THAT(load(set).lines, ElementsAre(2, 2, 3, 4, 4)) << "parts are judged, not texts";
 }
 
 TEST_F(SkippedRows, ChoicesGoTogether) {

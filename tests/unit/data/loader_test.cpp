@@ -125,6 +125,33 @@ TEST(Sampler, EveryRowOnceAndOnePartialBatch) {
     }
 }
 
+// Groups of nearly equal lengths: batches of one group, but for those at a border, whose rows are
+// in the order that was drawn.
+TEST(Sampler, LengthsInUnits) {
+  const Split split = random_split(400);
+  SamplerOptions options{.batch = 8, .seed = 3, .window = 1000, .width = 4};
+  const Lists batches = lists(epoch_batches(split, options, 1));
+  EXPECT_EQ(all(batches).size(), 400u);
+  int mixed = 0, sorted = 0;
+  for (const auto& batch : batches) {
+    std::vector<int64_t> lengths, groups;
+    for (int64_t row : batch) {
+      lengths.push_back(split.length(row));
+      groups.push_back(split.length(row) / 4);
+    }
+    EXPECT_TRUE(std::is_sorted(groups.begin(), groups.end()));
+    mixed += groups.front() != groups.back();
+    sorted += std::is_sorted(lengths.begin(), lengths.end());
+  }
+  EXPECT_LE(mixed, 10);  // lengths are 1 to 40
+  EXPECT_LT(sorted, 25);
+  options.width = 1;
+  for (const auto& batch : lists(epoch_batches(split, options, 1)))
+    EXPECT_TRUE(std::is_sorted(batch.begin(), batch.end(), [&](int64_t a, int64_t b) {
+      return split.length(a) < split.length(b);
+    }));
+}
+
 TEST(Sampler, StepsPerEpoch) {
   EXPECT_EQ(steps_per_epoch(0, 8), 0);
   EXPECT_EQ(steps_per_epoch(8, 8), 1);

@@ -281,12 +281,12 @@ TEST_F(Stages, CountsAreTheOddsOfMasking) {
                   common + ", augment: [masking: {}]") +
           a_stage("seen", "measure", "model: lm, data: words, part: train, what: token_counts") +
           a_stage("student", "train",
-                  "model: lm, teacher: lm, data: words, for: 3 steps, " + common +
+                  "model: lm, teacher: lm, data: words, for: 3 steps, length_width: 4, " + common +
                       ", augment: [masking: {draw: update, counts: seen, predict: all}], "
                       "objectives: [soft_labels: {temperature: 2, weight: 5}, labels: {tokens: "
                       "masked, weight: 2}]"),
       "  words: {train: " + (root_ / "train.tsv").string() +
-          ", text: text, task: unlabelled, max_length: 12}\n");
+          ", text: text, task: unlabelled, max_length: 12, min_length: 4}\n");
   EXPECT_THAT(plan_text(load(recipe)), HasSubstr("measure token_counts of lm"));
   run_it(load(recipe));
   EXPECT_THAT(recorded("seen"), ElementsAre("numbers.json", "store/token_counts.safetensors"));
