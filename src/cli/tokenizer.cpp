@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -48,6 +49,16 @@ void read_ngrams(const std::string& given, text::TrainOptions& options) {
   if (ends.size() > 2 || options.longest_ngram < options.shortest_ngram) number("");
 }
 
+// A model whose tokens would mean something else from now on. A config.json alone is no model yet:
+// `from:` and `initialise` begin with one and a tokenizer.
+void refuse_models(const std::filesystem::path& folder) {
+  std::error_code failed;
+  if (!std::filesystem::exists(folder / "config.json", failed) || !checkpoint::has_weights(folder))
+    return;
+  throw Error(ErrorKind::disk, "the folder holds a model, whose tokenizer would be replaced",
+              folder.string(), "name a new folder with --out");
+}
+
 int train(TrainFlags flags) {
   flags.options.model = models.at(flags.model);
   const bool ngrams = flags.model == "ngram";
@@ -59,6 +70,7 @@ int train(TrainFlags flags) {
   if (flags.min_frequency_given && !counts)
     throw Error(ErrorKind::recipe, "--min-frequency does not apply to --model " + flags.model, {},
                 "it applies to wordpiece, bpe and ngram");
+  refuse_models(flags.out);
   LineReader reader(flags.files);
   int64_t lines = 0;
   const text::TokenizerFiles files = text::train_tokenizer(

@@ -230,6 +230,7 @@ class WrongCommandLines(Recipes):
     def test_bad_values_of_options(self):
         for arguments in (["--threads", "0", "schema"], ["--threads", "x", "schema"],
                           ["--log-level", "loud", "schema"], ["run", QUICKSTART, "--seeds", "1,x"],
+                          ["run", QUICKSTART, "--seeds", "1..3,2"],
                           ["bench", QUICKSTART, "--stage", "teacher", "--steps", "0"]):
             with self.subTest(arguments):
                 self.fails(2, *arguments)

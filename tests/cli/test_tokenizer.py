@@ -54,6 +54,11 @@ class TokenizerCommand(Case):
             self.succeeds("train", TEXT, "--model", "ngram", "--ngrams", "1-2", "--vocab-size", 300,
                           "--out", f"{folder}/ngrams")
             self.fails(4, "encode", folder, says="neither tokenizer.json nor")
+            model = pathlib.Path(folder, "model")
+            model.mkdir()
+            (model / "config.json").write_text("{}")
+            (model / "model.safetensors").write_bytes(b"")
+            self.fails(8, "train", TEXT, "--out", model, says="the folder holds a model")
             self.succeeds("train", TEXT, "--vocab-size", 500, *out)
             self.fails(2, "encode", folder, "--chat-template",
                        says="chat templates are not supported")

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <csignal>
 
@@ -82,7 +83,12 @@ std::vector<int64_t> seeds_of(const std::vector<std::string>& texts) {
     if (last < first || last - first >= most)
       throw Error(ErrorKind::recipe, "'" + text + "' is no range of seeds", "--seeds",
                   str("from the smaller to the larger, at most ", most));
-    for (int64_t seed = first; seed <= last; ++seed) seeds.push_back(seed);
+    for (int64_t seed = first; seed <= last; ++seed) {
+      if (std::find(seeds.begin(), seeds.end(), seed) != seeds.end())
+        throw Error(ErrorKind::recipe, str("seed ", seed, " is named twice"), "--seeds",
+                    "one run would count as two in means and tests");
+      seeds.push_back(seed);
+    }
   }
   return seeds;
 }

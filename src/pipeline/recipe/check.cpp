@@ -30,6 +30,12 @@ constexpr Artefact artefacts[] = {
     {Refers::store, &Leaves::store, "leaves no store"},
 };
 
+// Whether a path is one that a shell would have to put another in place of.
+bool is_shells(const std::string& path) {
+  return path.starts_with('~') || path.find('$') != std::string::npos;
+}
+constexpr const char* shells_hint = "~ and $NAME are taken as they stand: write the path out";
+
 class Checker {
  public:
   Checker(const RecipeOptions& options, Problems& problems)
@@ -54,8 +60,10 @@ class Checker {
         continue;
       }
       problems_.add(origin->mark, "the file '" + origin->file + "' does not exist",
-                    "paths are relative to the folder that compress runs in; the README names the "
-                    "fetch command");
+                    is_shells(origin->file)
+                        ? shells_hint
+                        : "paths are relative to the folder that compress runs in; the README "
+                          "names the fetch command");
     }
   }
 
@@ -129,10 +137,13 @@ class Checker {
         "'" + name.name +
             "' is neither an earlier stage nor a folder with a config.json "
             "or a GGUF file",
-        did_you_mean(name.name, known,
-                     known.empty()
-                         ? "no earlier stage makes a model; give a folder in Hugging Face's layout"
-                         : "earlier stages: " + join(known, ", ")));
+        is_shells(name.name)
+            ? shells_hint
+            : did_you_mean(name.name, known,
+                           known.empty() ? "no earlier stage makes a model; give a folder in "
+                                           "Hugging Face's layout (models of its hub are not "
+                                           "fetched)"
+                                         : "earlier stages: " + join(known, ", ")));
   }
 
   void check_left(Refers to, const Reference& name) {

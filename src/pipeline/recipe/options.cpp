@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "compress/base/strings.h"
 #include "compress/eval/kept.h"
 #include "compress/eval/metric.h"
@@ -108,6 +110,25 @@ std::string PaperOptions::text() const {
   return title + (place.empty() ? "" : " (" + join(place, ", ") + ")");
 }
 
+namespace {
+
+// A run's folder lies in `runs`, under the recipe's name.
+void check_name(const RecipeOptions& recipe, const recipe::Mark& mark, recipe::Problems& problems) {
+  const std::string& name = recipe.name;
+  const bool good = !name.empty() && name.front() != '.' &&
+                    std::none_of(name.begin(), name.end(), [](unsigned char c) {
+                      return c == '/' || c == '\\' || c < ' ' || c == 0x7f;
+                    });
+  if (good) return;
+  recipe::Mark place = mark;
+  place.path = "name";
+  problems.add(place, "'" + name + "' cannot name a run's folder",
+               "a name without / that does not begin with a point; `--out` says where the run "
+               "writes");
+}
+
+}  // namespace
+
 const recipe::Options<RecipeOptions>& RecipeOptions::options() {
   static const auto description =
       recipe::Options<RecipeOptions>("recipe")
@@ -120,7 +141,8 @@ const recipe::Options<RecipeOptions>& RecipeOptions::options() {
           .field("data", &RecipeOptions::data, "data sets by name")
           .field("stages", &RecipeOptions::stages, "run in this order")
           .required()
-          .field("expect", &RecipeOptions::expect, "numbers that the run should reach");
+          .field("expect", &RecipeOptions::expect, "numbers that the run should reach")
+          .check(check_name);
   return description;
 }
 

@@ -70,9 +70,21 @@ int64_t sweep(const fs::path& folder) {
   return removed;
 }
 
+// A folder that no run has worked in may be there already, but not with files that a run would
+// replace, or that are those of a model.
+void refuse_foreign(const fs::path& folder) {
+  std::error_code failed;
+  if (fs::exists(folder / "run.lock", failed) || fs::exists(folder / "stages", failed)) return;
+  for (const char* file : {"recipe.yaml", "config.json", "result.json", "result.md"})
+    if (fs::exists(folder / file, failed))
+      throw Error(ErrorKind::disk, str("the folder is not one of a run, and has a ", file),
+                  folder.string(), "name a new folder with --out");
+}
+
 }  // namespace
 
 RunFolder::RunFolder(const fs::path& folder) {
+  refuse_foreign(folder);
   make_folder(folder);
   const fs::path file = folder / "run.lock";
   try {

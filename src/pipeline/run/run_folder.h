@@ -12,7 +12,8 @@ namespace compress::pipeline {
 // process ends, however it ends.
 class RunFolder {
  public:
-  // Makes the folder, locks its `run.lock` and removes what killed writers left. Error{disk} naming
+  // Makes the folder, locks its `run.lock` and removes what killed writers left. Error{disk} for a
+  // folder that no run has made and that has a recipe, a result or a model of its own, and naming
   // host, process and since when where another process has it. On a file system without locks a
   // warning says so, and nothing is removed.
   explicit RunFolder(const std::filesystem::path& folder);

@@ -65,6 +65,19 @@ TEST_F(Recipes, NameTheirStagesOnce) {
               HasSubstr("export beside evaluate"));
 }
 
+TEST_F(Recipes, WriteUnderTheirNameInTheFolderOfRuns) {
+  for (const char* name : {"\"\"", "a/../../x", "/tmp/x", "..", "\"a\\tb\""})
+    EXPECT_THAT(refused("name: " + std::string(name) +
+                        text(stage("a", base(), 1)).substr(text(stage("a", base(), 1)).find('\n'))),
+                HasSubstr("cannot name a run's folder"))
+        << name;
+}
+
+TEST_F(Recipes, PathsForAShellAreToldFor) {
+  for (const char* path : {"~/model", "$HOME/model"})
+    EXPECT_THAT(refused(text(stage("a", path, 1))), HasSubstr("write the path out")) << path;
+}
+
 TEST_F(Recipes, AreCheckedAgainstTheirData) {
   const std::string scored = "  - name: s\n    evaluate: {model: " + base() + ", data: ";
   EXPECT_THAT(refused(text(scored + "flims}\n")), HasSubstr("did you mean 'films'?"));

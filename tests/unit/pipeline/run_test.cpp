@@ -100,6 +100,20 @@ TEST_F(Runs, MixDataSets) {
   EXPECT_EQ(how(run_it(other)), "ran");
 }
 
+TEST_F(Runs, DoNotWriteOverWhatIsNoRuns) {
+  const Recipe recipe = load(text(stage("a", base(), 1)));
+  const std::string written = read_file(root_ / "recipe.yaml");
+  RunOptions options;
+  // Where the recipe itself lies, and into a model's folder.
+  for (const fs::path& folder : {root_, fs::path(base())}) {
+    options.folder = folder;
+    EXPECT_THAT(tiny::error_of(ErrorKind::disk, [&] { run(recipe, options); }),
+                HasSubstr("not one of a run"));
+    EXPECT_FALSE(fs::exists(folder / "run.lock"));
+  }
+  EXPECT_EQ(read_file(root_ / "recipe.yaml"), written);
+}
+
 TEST_F(Runs, StopBetweenStages) {
   std::atomic<bool> stop{true};
   RunOptions options;
