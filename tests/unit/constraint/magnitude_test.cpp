@@ -207,7 +207,7 @@ TEST(Magnitude, ZerosSurviveMomentumAndWeightDecay) {
       "magnitude: {sparsity: 80%, end: 20 steps, every: 5 steps, "
       "regrowth: false}");
   torch::Tensor momentum = torch::zeros({40, 50});
-  bind(*constraint, model, at_step(0), nn::Precision::float32,
+  bind(*constraint, model, at_step(0).length(), nn::Precision::float32,
        [&](const nn::Parameter&) { return std::vector<torch::Tensor>{momentum}; });
   torch::Tensor masked = torch::zeros({40, 50}, torch::kBool);
   for (int64_t step = 0; step < 40; ++step) {

@@ -369,7 +369,7 @@ struct WithTables : TinyModel {
     constraint.bind({.student = config_,
                      .weights = params_,
                      .helpers = helpers_,
-                     .length = {0, 100, 10},
+                     .length = {100, 10},
                      .precision = nn::Precision::float32});
   }
   nn::ParamTable helpers_;
