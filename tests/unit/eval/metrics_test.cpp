@@ -145,7 +145,9 @@ TEST(MetricNames, StandInTheOrderOfTheRegister) {
                   "no_answer_f1", "best_exact", "best_f1", "map", "mrr", "mrr@k", "precision@k",
                   "recall@k", "ndcg", "ndcg@k", "f1_micro", "subset_accuracy", "lrap", "exact_text",
                   "rouge_1", "rouge_1_stem", "rouge_2", "rouge_2_stem", "rouge_l", "rouge_l_stem",
-                  "bleu", "chrf", "distinct@k"));
+                  "bleu", "chrf", "distinct@k", "meteor_exact", "group_exact_match",
+                  "spearman_mean", "spearman_wmean", "pearson_mean", "pearson_wmean",
+                  "vocabulary_precision@k", "vocabulary_precision_mean@k"));
 }
 
 TEST(MetricNames, DirectionAndUnknownNames) {

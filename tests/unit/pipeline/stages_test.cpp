@@ -281,7 +281,8 @@ TEST_F(Stages, CountsAreTheOddsOfMasking) {
                   common + ", augment: [masking: {}]") +
           a_stage("seen", "measure", "model: lm, data: words, part: train, what: token_counts") +
           a_stage("student", "train",
-                  "model: lm, teacher: lm, data: words, for: 3 steps, length_width: 4, " + common +
+                  str("model: lm, teacher: lm, data: words, for: 3 steps, length_width: 4, ") +
+                      common +
                       ", augment: [masking: {draw: update, counts: seen, predict: all}], "
                       "objectives: [soft_labels: {temperature: 2, weight: 5}, labels: {tokens: "
                       "masked, weight: 2}]"),
