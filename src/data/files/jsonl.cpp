@@ -1,6 +1,7 @@
-// One JSON object a line. Only the wanted keys of the outermost object are kept; nothing else is
-// built.
+// One JSON object a line. Only the wanted keys are kept, of the outermost object or, with dots
+// between them ("answers.text"), of objects in it; nothing else is built.
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -20,7 +21,11 @@ using Json = nlohmann::json;
 class Picker {
  public:
   Picker(Source& source, const std::vector<Column>& columns) : source_(source), columns_(columns) {
-    for (size_t i = 0; i < columns.size(); ++i) index_.emplace(columns[i].name, i);
+    for (size_t i = 0; i < columns.size(); ++i) {
+      index_.emplace(columns[i].name, i);
+      nests_ = nests_ || columns[i].name.find('.') != std::string::npos;
+      longest_ = std::max(longest_, columns[i].name.size() + 16);
+    }
   }
 
   void start(Record& record) {
@@ -28,7 +33,8 @@ class Picker {
     record.cells.assign(columns_.size(), {});
     seen_.assign(columns_.size(), false);
     keys_.clear();
-    depth_ = 0;
+    around_.clear();
+    depth_ = arrays_ = 0;
     wanted_ = none;
     listing_ = false;
   }
@@ -57,6 +63,7 @@ class Picker {
   bool start_object(size_t) {
     if (listing_) return problem(name() + " has an object in its list");
     if (depth_ > 0 && !not_a_cell("an object")) return false;
+    if (depth_ > 0 && nests_ && arrays_ == 0) around_.push_back(path_);
     ++depth_;
     return true;
   }
@@ -68,26 +75,38 @@ class Picker {
       list_.clear();
     } else if (!not_a_cell("a list")) {
       return false;
+    } else {
+      ++arrays_;
     }
     ++depth_;
     return true;
   }
   bool end_object() {
     --depth_;
+    if (arrays_ == 0 && !around_.empty()) around_.pop_back();
     return true;
   }
   bool end_array() {
     --depth_;
-    if (!listing_) return true;
+    if (!listing_) {
+      --arrays_;
+      return true;
+    }
     listing_ = false;
     return keep_whole(std::move(list_));
   }
   bool key(std::string& text) {
-    if (depth_ != 1) return true;
-    auto found = index_.find(text);
+    if (arrays_ > 0 || (depth_ != 1 && !nests_)) return true;
+    if (around_.empty())
+      path_ = text;
+    else if (around_.back().size() + text.size() < longest_)
+      path_ = str(around_.back(), ".", text);
+    else  // longer than all that is wanted
+      path_.assign(longest_ + 1, '.');
+    auto found = index_.find(path_);
     wanted_ = found == index_.end() ? none : found->second;
-    if (wanted_ != none && seen_[wanted_]) return problem(str("key ", cited(text), " twice"));
-    if (keys_.size() < 100) keys_.push_back(text);
+    if (wanted_ != none && seen_[wanted_]) return problem(str("key ", cited(path_), " twice"));
+    if (keys_.size() < 100) keys_.push_back(path_);
     return true;
   }
   bool parse_error(size_t position, const std::string&, const Json::exception&) {
@@ -106,7 +125,10 @@ class Picker {
   bool inside() { return depth_ > 0 || problem("not a JSON object"); }
   bool not_a_cell(const char* what) {
     if (!inside()) return false;
-    return wanted_ == none || problem(str(name(), " is ", what));
+    if (wanted_ == none) return true;
+    if (what == std::string_view("an object"))
+      record_->hint = str("a key of it is named with a dot: ", columns_[wanted_].name, ".KEY");
+    return problem(str(name(), " is ", what));
   }
   bool take(std::string text) {
     if (wanted_ == none) return inside();
@@ -137,11 +159,15 @@ class Picker {
   Record* record_ = nullptr;
   std::vector<bool> seen_;
   std::vector<std::string> keys_;
-  int64_t depth_ = 0;
+  bool nests_ = false;               // a column is a key of an object in the line's
+  size_t longest_ = 0;               // names that may be meant: a column's, and near ones
+  std::vector<std::string> around_;  // paths of the objects around, without the line's own
+  std::string path_;                 // of the last key outside of arrays
+  int64_t depth_ = 0, arrays_ = 0;
   bool listing_ = false;  // inside the list that is the wanted column's value
   std::string list_;
   int64_t items_ = 0;
-  size_t wanted_ = none;  // the column whose value comes next (only at depth 1)
+  size_t wanted_ = none;  // the column whose value comes next
 };
 
 class JsonLines final : public Reader {

@@ -108,6 +108,30 @@ TEST_F(Reader, JsonLines) {
       {"a \"b\" \xC3\xA9\n", "c"});
 }
 
+TEST_F(Reader, JsonKeysOfInnerObjectsAreNamedWithDots) {
+  DatasetOptions inner =
+      texts("a.jsonl",
+            "{\"text\": \"x\", \"body\": {\"text\": \"a\", \"more\": {\"text\": \"y\"}}}\n"
+            "{\"list\": [{\"body\": {\"text\": \"z\"}}], \"body\": {\"text\": \"b\"}}\n"
+            "{\"body.text\": \"c\"}\n");
+  inner.text = "body.text";
+  expect_texts(inner, {"a", "b", "c"});
+  inner = texts("b.jsonl", "{\"body\": {\"text\": {\"more\": \"a\"}}}\n");
+  inner.text = "body.text.more";
+  expect_texts(inner, {"a"});
+  inner.text = "body";
+  EXPECT_THAT(load_error(inner),
+              AllOf(HasSubstr("\"body\" is an object"), HasSubstr("named with a dot: body.KEY")));
+  inner.text = "bodie.text";
+  EXPECT_THAT(load_error(inner), HasSubstr("did you mean \"body.text\"?"));
+  std::string deep = "{\"a\": {\"b\": \"x\"}, \"y\": ";
+  for (int i = 0; i < 100000; ++i) deep += "{\"key\": ";
+  deep += "1" + std::string(100001, '}');
+  inner = texts("c.jsonl", deep);
+  inner.text = "a.b";
+  expect_texts(inner, {"x"});
+}
+
 TEST_F(Reader, JsonLinesThatCannotBeUsed) {
   std::vector<std::pair<std::string, std::string>> cases{
       {R"({"text": "a")", "not valid JSON at byte"},
