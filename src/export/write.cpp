@@ -247,8 +247,7 @@ void verify(const Format& format, LoadedModel& source, const fs::path& folder,
 // that rounding on both sides, and the metric with it.
 void verify_graph(const Format& format, LoadedModel& source, const fs::path& folder,
                   const data::Split* check, double tolerance, Report& report) {
-  const bool rounds =
-      source.scheme.is_object() && !source.scheme.value("activations", nn::Json()).is_null();
+  const bool rounds = quantised_in(source.scheme).activations;
   if (check == nullptr || check->rows() == 0) {
     format.read(source, folder, true);
     return;

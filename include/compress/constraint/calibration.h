@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "compress/constraint/quantize.h"
 #include "compress/nn/model.h"
 #include "compress/recipe/options.h"
 
@@ -41,7 +42,7 @@ double mse_range(const torch::Tensor& counts, double most);
 // Clips each row of a float32 weight [out, in] (all of it for `tensor`) in place, to that share of
 // its largest magnitude, of 1, 0.99, ... 0.5, after which its int8 values are nearest to it in mean
 // square. 1 where none is nearer.
-void clip_to_mse(torch::Tensor& weight, bool by_row);
+void clip_to_mse(torch::Tensor& weight, Granularity granularity);
 
 // GPTQ (Frantar et al. 2022, arXiv 2210.17323, algorithm 1, columns in their order, 1% damping):
 // rounds a float32 weight [out, in] in place to the int8 grid of quantize_weight(weight), column by
@@ -49,7 +50,7 @@ void clip_to_mse(torch::Tensor& weight, bool by_row);
 // inputs, `moments` [in, in] = sum x x^T. Zeros stay zeros (SparseGPT's mask, arXiv 2301.00774),
 // and the largest magnitude of a row (of the tensor) stays, so that quantize_weight() of the result
 // has the same scales and loses nothing.
-void round_by_moments(torch::Tensor& weight, const torch::Tensor& moments, bool by_row);
+void round_by_moments(torch::Tensor& weight, const torch::Tensor& moments, Granularity granularity);
 
 class Calibration {
  public:
@@ -74,6 +75,7 @@ class Calibration {
 
  private:
   class Watch;
+  bool static_inputs() const;
   void watch();
   void unwatch();
   void change_weights();

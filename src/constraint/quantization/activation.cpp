@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "compress/constraint/quantize.h"
 #include "quantization/kernels.h"
 
 namespace compress::constraint {
@@ -19,10 +20,7 @@ Tensor by_rows(const Tensor& input) {
   if (input.numel() == 0) return input.clone();
   if (!on_fast_path(input)) {
     Tensor x = input.to(torch::kFloat32);
-    Tensor most = x.abs().amax({-1}, true);
-    // A division by a number would be turned into a product with its inverse on CUDA.
-    Tensor scale = most / torch::full_like(most, 127.5);
-    scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
+    const Tensor scale = scale_of_largest(x.abs().amax({-1}, true));
     return x.div(scale).clamp_(-128, 127).round_().mul_(scale).add_(0).to(input.scalar_type());
   }
   Tensor x = input.contiguous(), out = torch::empty_like(x);
@@ -121,17 +119,14 @@ Tensor TensorGrid::apply(const Tensor& x, const nn::RowInfo& rows) {
 }
 
 std::vector<Tensor> TensorGrid::measured() const {
-  constexpr float least = std::numeric_limits<float>::epsilon();
   const Tensor& range = range_.on_device();
   if (!affine_) {
-    Tensor most = range.abs().amax();
-    // A division by a number would be turned into a product with its inverse on CUDA.
-    Tensor scale = most / torch::full_like(most, 127.5);
-    return {scale.masked_fill_(scale == 0, least), torch::zeros_like(scale)};
+    const Tensor scale = scale_of_largest(range.abs().amax());
+    return {scale, torch::zeros_like(scale)};
   }
   const Tensor low = range[0].clamp_max(0), high = range[1].clamp_min(0);
   Tensor scale = (high - low) / torch::full_like(low, 255);
-  scale.clamp_min_(least);
+  scale.clamp_min_(std::numeric_limits<float>::epsilon());
   return {scale, (-low / scale).round_().clamp_(0, 255).sub_(128)};
 }
 

@@ -135,10 +135,13 @@ Calibration::~Calibration() {
   unwatch();
 }
 
+bool Calibration::static_inputs() const {
+  return options_.activations != "none" && options_.activation_scale == "static";
+}
+
 int Calibration::passes() const {
-  const bool ranges = options_.activations != "none" && options_.activation_scale == "static";
-  if (ranges && options_.activation_range != "min_max") return 2;
-  return ranges || options_.rounding == "gptq" ? 1 : 0;
+  if (static_inputs() && options_.activation_range != "min_max") return 2;
+  return static_inputs() || options_.rounding == "gptq" ? 1 : 0;
 }
 
 // Layers of a fused product read one input, where all of them are calibrated.
@@ -146,11 +149,7 @@ void Calibration::watch() {
   std::map<const nn::Fused*, Watch*> shared;
   for (nn::Parameter* parameter : parameters_) {
     const nn::Fused* group = parameter->fused;
-    const bool whole =
-        group != nullptr &&
-        std::all_of(group->members.begin(), group->members.end(), [&](const nn::Parameter* member) {
-          return std::find(parameters_.begin(), parameters_.end(), member) != parameters_.end();
-        });
+    const bool whole = holds_group(*parameter, parameters_);
     Watch* known = whole ? shared[group] : nullptr;
     if (known == nullptr) {
       watches_.push_back(std::make_unique<Watch>(passes() == 2, options_.rounding == "gptq"));
@@ -179,17 +178,16 @@ int64_t Calibration::moment_bytes() const {
 void Calibration::change_weights() {
   torch::NoGradGuard no_grad;
   if (options_.weights == "none") return;
-  const bool by_row = options_.weight_granularity == "channel";
+  const Granularity granularity = parse_granularity(options_.weight_granularity);
   for (nn::Parameter* parameter : parameters_) {
     Tensor latent = parameter->latent.detach();
-    if (options_.weight_range == "mse") clip_to_mse(latent, by_row);
+    if (options_.weight_range == "mse") clip_to_mse(latent, granularity);
     if (options_.rounding == "gptq")
-      round_by_moments(latent, watched_.at(parameter)->moments(), by_row);
+      round_by_moments(latent, watched_.at(parameter)->moments(), granularity);
   }
 }
 
 nn::Json Calibration::run(const std::function<void()>& read) {
-  const bool is_static = options_.activations != "none" && options_.activation_scale == "static";
   if (passes() > 0) {
     watch();
     read();
@@ -211,17 +209,13 @@ nn::Json Calibration::run(const std::function<void()>& read) {
   }
   change_weights();
 
-  nn::Json scheme{{"num_bits", 8}, {"weights", nullptr}, {"activations", nullptr}};
-  if (options_.weights != "none") scheme["weights"] = {{"strategy", options_.weight_granularity}};
-  if (options_.activations != "none")
-    scheme["activations"] = {{"strategy", is_static ? "tensor" : "token"}, {"dynamic", !is_static}};
-  scheme["modules"] = nn::Json::array();
-  for (const nn::Parameter* parameter : parameters_)
-    scheme["modules"].push_back(module_name(parameter->name));
+  nn::Json scheme =
+      scheme_of(options_.weights == "none" ? "none" : options_.weight_granularity,
+                options_.activations == "none" ? "none" : options_.activation_scale, parameters_);
   if (!tables_.empty())
     scheme["embeddings"] =
         table_scheme(table_grid(options_.embeddings, options_.embedding_group), tables_);
-  if (!is_static) return scheme;
+  if (!static_inputs()) return scheme;
   std::map<const Watch*, double> ranges;
   nn::Json& scales = scheme["input_scales"] = nn::Json::object();
   for (const nn::Parameter* parameter : parameters_) {

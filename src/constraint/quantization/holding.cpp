@@ -19,6 +19,15 @@ bool is_role(const std::string& name) {
 
 }  // namespace
 
+bool holds_group(const nn::Parameter& parameter, const std::vector<nn::Parameter*>& held) {
+  const nn::Fused* group = parameter.fused;
+  return group != nullptr &&
+         std::all_of(group->members.begin(), group->members.end(),
+                     [&](const nn::Parameter* member) {
+                       return std::find(held.begin(), held.end(), member) != held.end();
+                     });
+}
+
 // A glob that matches nothing is a mistake; a role that the targets lack is none.
 void Quantization::check_whole_outputs(const std::vector<nn::Parameter*>& held) const {
   for (const std::string& selector : options_.whole_outputs) {
@@ -73,12 +82,11 @@ void Quantization::hold_inputs(const std::vector<nn::Parameter*>& parameters,
     }
     const nn::Fused* group = parameter->fused;
     auto alike = [&](const nn::Parameter* member) {
-      return std::find(parameters.begin(), parameters.end(), member) != parameters.end() &&
-             given(member).scale == given(parameter).scale &&
+      return given(member).scale == given(parameter).scale &&
              given(member).zero == given(parameter).zero;
     };
-    bool whole =
-        group != nullptr && std::all_of(group->members.begin(), group->members.end(), alike);
+    const bool whole = holds_group(*parameter, parameters) &&
+                       std::all_of(group->members.begin(), group->members.end(), alike);
     TensorInput* known = whole ? shared[group] : nullptr;
     if (known == nullptr) {
       known =

@@ -66,18 +66,27 @@ kernels::Grid Quantization::known(TensorGrid& grid, const std::string& module,
   return found;
 }
 
+nn::Json scheme_of(const std::string& weights, const std::string& activations,
+                   const std::vector<nn::Parameter*>& parameters) {
+  nn::Json scheme{{"num_bits", 8}, {"weights", nullptr}, {"activations", nullptr}};
+  if (weights != "none") scheme["weights"] = {{"strategy", weights}};
+  if (activations != "none") {
+    const bool dynamic = activations == "dynamic";
+    scheme["activations"] = {{"strategy", dynamic ? "token" : "tensor"}, {"dynamic", dynamic}};
+  }
+  scheme["modules"] = nn::Json::array();
+  for (const nn::Parameter* parameter : parameters)
+    scheme["modules"].push_back(module_name(parameter->name));
+  return scheme;
+}
+
 nn::Json Quantization::export_scheme() const {
   if (!phase_.active) return nullptr;
   const bool affine = options_.activations == "uint8";
-  nn::Json scheme{{"num_bits", 8}, {"weights", nullptr}, {"activations", nullptr}};
-  if (options_.weights != "none") scheme["weights"] = {{"strategy", options_.weight_granularity}};
-  if (options_.activations != "none")
-    scheme["activations"] = {{"strategy", static_inputs() ? "tensor" : "token"},
-                             {"dynamic", !static_inputs()}};
+  nn::Json scheme =
+      scheme_of(options_.weights == "none" ? "none" : options_.weight_granularity,
+                options_.activations == "none" ? "none" : options_.activation_scale, parameters_);
   if (affine) scheme["activations"]["symmetric"] = false;
-  scheme["modules"] = nn::Json::array();
-  for (const nn::Parameter* parameter : parameters_)
-    scheme["modules"].push_back(module_name(parameter->name));
   if (!tables_.empty()) scheme["embeddings"] = table_scheme(table_rows_.grid, tables_);
   for (const nn::Parameter* parameter : parameters_) {
     const std::string module = module_name(parameter->name);

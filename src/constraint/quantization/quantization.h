@@ -110,6 +110,15 @@ nn::Json table_scheme(const RowGrid& grid, const std::vector<nn::Parameter*>& ta
 std::vector<std::string> excluded_matrices(const roles::Scene& scene,
                                            const QuantizationOptions& options);
 
+// Whether all members of the parameter's fused product are among `held`, so that one transform of
+// their input may serve all. False without such a product.
+bool holds_group(const nn::Parameter& parameter, const std::vector<nn::Parameter*>& held);
+// The beginning of a scheme (constraint.h): how weights ("channel", "tensor", "none") and
+// activations
+// ("static", "dynamic", "none") are rounded, of which modules.
+nn::Json scheme_of(const std::string& weights, const std::string& activations,
+                   const std::vector<nn::Parameter*>& parameters);
+
 // "encoder.layer.0.output.dense.weight" -> "encoder.layer.0.output.dense"
 std::string module_name(const std::string& tensor);
 

@@ -17,12 +17,6 @@ Tensor through_int8(const Tensor& x, const Tensor& range) {
   return (x / scale).clamp(0, 127).round().mul(scale);
 }
 
-// The largest magnitudes of rows [out, 1], or of the tensor [1, 1].
-Tensor most_of(const Tensor& weight, bool by_row) {
-  const Tensor magnitude = weight.abs();
-  return by_row ? magnitude.amax({1}, true) : magnitude.amax().reshape({1, 1});
-}
-
 }  // namespace
 
 double percentile_range(const Tensor& counts, double most, double percent) {
@@ -44,15 +38,17 @@ double mse_range(const Tensor& counts, double most) {
   return ranges[errors.argmin()].item<double>();
 }
 
-void clip_to_mse(Tensor& weight, bool by_row) {
+void clip_to_mse(Tensor& weight, Granularity granularity) {
   torch::NoGradGuard no_grad;
-  const Tensor most = most_of(weight, by_row).clamp_min(std::numeric_limits<float>::min());
+  const Tensor most =
+      largest_magnitudes(weight, granularity).clamp_min(std::numeric_limits<float>::min());
   const Tensor magnitude = weight.abs();
   Tensor best, range = most;
   for (int percent = 100; percent >= 50; --percent) {
     const Tensor tried = most * (percent / 100.0);
     const Tensor squares = (through_int8(magnitude, tried) - magnitude).square();
-    const Tensor error = by_row ? squares.sum({1}, true) : squares.sum().reshape({1, 1});
+    const Tensor error = granularity == Granularity::channel ? squares.sum({1}, true)
+                                                             : squares.sum().reshape({1, 1});
     if (!best.defined()) {
       best = error;
       continue;
@@ -64,12 +60,10 @@ void clip_to_mse(Tensor& weight, bool by_row) {
   weight.copy_(torch::maximum(torch::minimum(weight, range), -range));
 }
 
-void round_by_moments(Tensor& weight, const Tensor& moments, bool by_row) {
+void round_by_moments(Tensor& weight, const Tensor& moments, Granularity granularity) {
   torch::NoGradGuard no_grad;
-  const Tensor most = most_of(weight, by_row);
-  Tensor scale = most / 127.5;
-  scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
-  scale = scale.to(torch::kFloat64).expand({weight.size(0), 1});
+  const Tensor most = largest_magnitudes(weight, granularity);
+  const Tensor scale = scale_of_largest(most).to(torch::kFloat64).expand({weight.size(0), 1});
   Tensor h = moments.to(torch::kFloat64).clone();
   const Tensor diagonal = h.diagonal();
   // An input that was never anything but 0 decides nothing, and its weights are rounded as they

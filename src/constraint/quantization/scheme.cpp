@@ -1,7 +1,6 @@
 // The quantization of a finished model, from what export_scheme() gave.
 
 #include <cmath>
-#include <functional>
 #include <set>
 
 #include "compress/base/error.h"

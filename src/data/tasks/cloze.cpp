@@ -32,9 +32,7 @@ class Cloze final : public TaskKind {
   }
 
   void add_columns(const DatasetOptions& options, Layout& layout) const override {
-    if (options.target.empty())
-      throw Error(ErrorKind::recipe, str("a data set for ", facts().name, " needs `target`"), {},
-                  needs);
+    require_target(options, facts(), needs);
     layout.target = true;
     layout.columns.push_back({options.target, true});
   }

@@ -6,6 +6,11 @@
 
 namespace compress::data {
 
+void require_target(const DatasetOptions& options, const TaskFacts& facts, const char* hint) {
+  if (options.target.empty())
+    throw Error(ErrorKind::recipe, str("a data set for ", facts.name, " needs `target`"), {}, hint);
+}
+
 void add_target(const DatasetOptions& options, Layout& layout) {
   layout.target = true;
   layout.columns.push_back({options.target, true, CellKind::texts});

@@ -33,9 +33,7 @@ class SequenceToSequence final : public TaskKind {
   }
 
   void add_columns(const DatasetOptions& options, Layout& layout) const override {
-    if (options.target.empty())
-      throw Error(ErrorKind::recipe, str("a data set for ", facts().name, " needs `target`"), {},
-                  needs);
+    require_target(options, facts(), needs);
     add_target(options, layout);
   }
 

@@ -51,6 +51,8 @@ class TaskRules {
 // The column of the text to be written, which may be a list of accepted ones, and those of further
 // ones.
 void add_target(const DatasetOptions& options, Layout& layout);
+// Error{recipe} with this hint where options that came from elsewhere name no such column.
+void require_target(const DatasetOptions& options, const TaskFacts& facts, const char* hint);
 
 class TaskKind {
  public:

@@ -12,19 +12,12 @@ namespace compress::exports::onnx {
 using nn::Parameter;
 using torch::Tensor;
 
-namespace {
-
-bool says(const nn::Json& scheme, const char* key) {
-  return scheme.is_object() && scheme.contains(key) && !scheme[key].is_null();
-}
-
-}  // namespace
-
 Layers::Layers(const LoadedModel& source, Graph& graph)
     : source_(source), model_(*source.model), graph_(graph) {
   const nn::Json& scheme = source.scheme;
-  weights_ = says(scheme, "weights");
-  inputs_ = says(scheme, "activations");
+  const Quantised quantised = quantised_in(scheme);
+  weights_ = quantised.weights;
+  inputs_ = quantised.activations;
   if (!weights_ && !inputs_) return;
   dynamic_ = inputs_ && scheme["activations"].at("dynamic").get<bool>();
   for (const nn::Json& module : scheme.at("modules")) {

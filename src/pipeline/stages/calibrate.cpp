@@ -26,22 +26,23 @@ namespace compress::pipeline {
 
 namespace {
 
-struct CalibrateOptions {
-  recipe::ModelReference model;
+// Always in float32.
+struct CalibrateOptions : AskOptions {
+  CalibrateOptions() { batch = 32; }
+
   recipe::DataReference data;
   std::string part = "train";
   int64_t rows = 512;
-  int64_t batch = 32;
   constraint::CalibrationOptions quantization;
   std::vector<recipe::MetricReference> metrics;
   std::optional<int64_t> seed;
-  recipe::Placed<std::string> device = std::string("auto");
 
   static const recipe::Options<CalibrateOptions>& options() {
     using C = CalibrateOptions;
     static const auto description =
         recipe::Options<C>("calibrate")
-            .field("model", &C::model, "an earlier stage, or a folder; not quantised yet")
+            .field("model", static_cast<recipe::ModelReference C::*>(&C::model),
+                   "an earlier stage, or a folder; not quantised yet")
             .required()
             .field("data", &C::data, "name of a data set")
             .required()
@@ -49,13 +50,14 @@ struct CalibrateOptions {
             .one_of({"train", "validation"})
             .field("rows", &C::rows, "that are read, drawn with the seed")
             .at_least(1)
-            .field("batch", &C::batch, "rows at a time")
+            .field("batch", static_cast<int64_t C::*>(&C::batch), "rows at a time")
             .range(1, 65536)
             .field("quantization", &C::quantization, "what becomes int8, and how")
             .field("metrics", &C::metrics, "default: those of the task")
             .field("seed", &C::seed, "of the drawn rows; default: the recipe's")
             .at_least(0)
-            .field("device", &C::device, "auto, cpu, cuda or cuda:<n>");
+            .field("device", static_cast<recipe::Placed<std::string> C::*>(&C::device),
+                   "auto, cpu, cuda or cuda:<n>");
     return description;
   }
 };
@@ -86,9 +88,7 @@ class CalibrateStage : public StageKind {
   }
 
   void check(const RecipeOptions& recipe, recipe::Problems& problems) const override {
-    if (!train::is_device(options_.device))
-      problems.add(options_.device.mark, "unknown device '" + options_.device.value + "'",
-                   train::device_names);
+    check_asking(options_, problems);
     check_part(recipe, options_.data, options_.part, problems);
   }
 

@@ -62,10 +62,9 @@ TEST(CalibrationRange, OfWeightsIsClippedWhereThatIsNearer) {
   weight[0][0] = 4.0;  // 40 standard deviations
   weight[1].zero_();
   const Tensor before = weight.clone();
-  for (const bool by_row : {true, false}) {
+  for (const Granularity granularity : {Granularity::channel, Granularity::tensor}) {
     Tensor clipped = before.clone();
-    clip_to_mse(clipped, by_row);
-    const Granularity granularity = by_row ? Granularity::channel : Granularity::tensor;
+    clip_to_mse(clipped, granularity);
     for (int64_t row : {int64_t{0}, int64_t{2}})
       EXPECT_LE(squares(dequantized(clipped, granularity) - before),
                 squares(dequantized(before, granularity) - before))
@@ -73,10 +72,10 @@ TEST(CalibrationRange, OfWeightsIsClippedWhereThatIsNearer) {
     EXPECT_EQ(squares(clipped[1]), 0);
     EXPECT_TRUE(torch::equal(clipped, before.clamp(-clipped.abs().amax().item<double>(),
                                                    clipped.abs().amax().item<double>())) ||
-                by_row);
+                granularity == Granularity::channel);
   }
   Tensor two = torch::tensor({{1.0F, -1.0F}});
-  clip_to_mse(two, true);
+  clip_to_mse(two, Granularity::channel);
   EXPECT_TRUE(torch::equal(two, torch::tensor({{1.0F, -1.0F}})));
 }
 
@@ -85,20 +84,19 @@ TEST(CalibrationRange, OfWeightsIsClippedWhereThatIsNearer) {
 TEST(Gptq, AColumnMakesGoodTheErrorOfTheOneBefore) {
   const Tensor moments = torch::tensor({{2.0, 1.0, 0.0}, {1.0, 2.0, 0.0}, {0.0, 0.0, 2.0}});
   Tensor weight = torch::tensor({{10.4F, 20.35F, 127.5F}});
-  round_by_moments(weight, moments, true);  // 20.35 + 0.4 / 2.02 = 20.548
+  round_by_moments(weight, moments, Granularity::channel);  // 20.35 + 0.4 / 2.02 = 20.548
   EXPECT_TRUE(torch::allclose(weight, torch::tensor({{10.0F, 21.0F, 127.5F}}), 0, 1e-5));
   Tensor other = torch::tensor({{10.4F, 20.25F, 127.5F}});  // 20.448
-  round_by_moments(other, moments, true);
+  round_by_moments(other, moments, Granularity::channel);
   EXPECT_TRUE(torch::allclose(other, torch::tensor({{10.0F, 20.0F, 127.5F}}), 0, 1e-5));
 }
 
 TEST(Gptq, IsNearestRoundingWhereInputsHaveNothingInCommon) {
   torch::manual_seed(7);
-  for (const bool by_row : {true, false}) {
-    const Granularity granularity = by_row ? Granularity::channel : Granularity::tensor;
+  for (const Granularity granularity : {Granularity::channel, Granularity::tensor}) {
     const Tensor before = torch::randn({6, 10});
     Tensor weight = before.clone();
-    round_by_moments(weight, torch::eye(10) * 3, by_row);
+    round_by_moments(weight, torch::eye(10) * 3, granularity);
     const QuantizedWeight wanted = quantize_weight(before, granularity);
     const QuantizedWeight found = quantize_weight(weight, granularity);
     EXPECT_TRUE(torch::equal(found.scale, wanted.scale));
@@ -121,7 +119,7 @@ TEST(Gptq, LowersTheErrorOfOutputsAndKeepsZerosAndScales) {
   before.masked_fill_(torch::rand({8, 16}) < 0.5, 0);
   before[3].zero_();
   Tensor weight = before.clone();
-  round_by_moments(weight, moments, true);
+  round_by_moments(weight, moments, Granularity::channel);
   const QuantizedWeight found = quantize_weight(weight, Granularity::channel);
   EXPECT_TRUE(torch::equal(found.scale, quantize_weight(before, Granularity::channel).scale));
   EXPECT_TRUE(torch::equal((weight == 0) | (before != 0), torch::ones_like(weight, torch::kBool)));

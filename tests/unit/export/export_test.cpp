@@ -3,6 +3,7 @@
 #include "compress/constraint/quantize.h"
 #include "compress/storage/safetensors.h"
 #include "unit/checkpoint/tiny.h"
+#include "unit/export/rows.h"
 
 namespace compress {
 namespace {
@@ -37,24 +38,7 @@ class Export : public tiny::Scratch {
     return json;
   }
 
-  // Rows of tokens with both classes.
-  static data::Split split(int64_t rows = 6) {
-    data::Split out;
-    out.name = "test";
-    out.file = "made up";
-    out.labels = {"negative", "positive"};
-    out.offsets = {0};
-    for (int64_t row = 0; row < rows; ++row) {
-      int64_t length = 3 + row % 5;
-      for (int64_t i = 0; i < length; ++i)
-        out.ids.push_back(static_cast<int32_t>((row * 7 + i * 11) % 40));
-      out.offsets.push_back(out.offsets.back() + length);
-      out.first_lengths.push_back(static_cast<int32_t>(length));
-      out.classes.push_back(static_cast<int32_t>(row % 2));
-      out.lines.push_back(row + 1);
-    }
-    return out;
-  }
+  static data::Split split(int64_t rows = 6) { return split_of(rows, /*pairs=*/false); }
 
   static exports::LoadedModel quantised(const nn::Json& how) {
     return exports::with_scheme(nn::build(tiny::state(), 1), how);

@@ -9,6 +9,7 @@
 #include "onnx/run.h"
 #include "onnx/wire.h"
 #include "unit/checkpoint/tiny.h"
+#include "unit/export/rows.h"
 
 namespace compress {
 namespace {
@@ -93,24 +94,7 @@ class Onnx : public tiny::Scratch {
     return json;
   }
 
-  // Rows of uneven length.
-  static data::Split split(int64_t rows = 6) {
-    data::Split out;
-    out.name = "test";
-    out.file = "made up";
-    out.labels = {"negative", "positive"};
-    out.offsets = {0};
-    for (int64_t row = 0; row < rows; ++row) {
-      int64_t length = 3 + row % 5;
-      for (int64_t i = 0; i < length; ++i)
-        out.ids.push_back(static_cast<int32_t>((row * 7 + i * 11) % 40));
-      out.offsets.push_back(out.offsets.back() + length);
-      out.first_lengths.push_back(static_cast<int32_t>(length - row % 2));  // some of two texts
-      out.classes.push_back(static_cast<int32_t>(row % 2));
-      out.lines.push_back(row + 1);
-    }
-    return out;
-  }
+  static data::Split split(int64_t rows = 6) { return split_of(rows, /*pairs=*/true); }
   static data::Batch batch() {
     const data::Split rows = split();
     std::vector<int64_t> all = {0, 1, 2, 3, 4, 5};

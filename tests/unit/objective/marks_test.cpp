@@ -22,8 +22,8 @@ data::Batch three_rows() {
 
 // A student that gives these logits at the batch's labelled tokens.
 Tensor loss_of(const std::string& term, const data::Batch& batch, const Tensor& logits,
-               const Tensor& teacher_logits) {
-  const nn::ModelConfig config = model(HeadKind::causal_lm);
+               const Tensor& teacher_logits, HeadKind head = HeadKind::causal_lm) {
+  const nn::ModelConfig config = model(head);
   const std::unique_ptr<Objective> objective = made(term);
   nn::ParamTable helpers;
   bind(*objective, config, &config, helpers, 1);
@@ -66,15 +66,7 @@ TEST(Marks, SoftLabelsOfAllTokensBesideLabelsOfTheMaskedOnes) {
   const Tensor t = torch::tensor({{2.0f, 0.0f}, {0.0f, 0.0f}, {2.0f, 0.0f}}),
                z = torch::tensor({{0.0f, 0.0f}, {3.0f, 1.0f}, {0.0f, 0.0f}});
   auto loss = [&](const std::string& term, const Tensor& student, const Tensor& teacher) {
-    const nn::ModelConfig config = model(HeadKind::masked_lm);
-    const std::unique_ptr<Objective> objective = made(term);
-    nn::ParamTable helpers;
-    bind(*objective, config, &config, helpers, 1);
-    nn::Outputs ours, theirs;
-    ours.token_index = theirs.token_index = batch.targets.token_index;
-    ours.token_logits = student;
-    theirs.token_logits = teacher;
-    return objective->compute({batch, ours, &theirs, {}, nullptr}).share(batch);
+    return loss_of(term, batch, student, teacher, HeadKind::masked_lm);
   };
   const Tensor same = torch::zeros({3, 2});
   EXPECT_NEAR(
