@@ -54,7 +54,7 @@ function(compress_module name)
 endfunction()
 
 # compress_test_executable(NAME LABEL FOLDER LIBRARY TORCH): all *.cpp of FOLDER in one executable, one ctest case each
-# test of it, labelled LABEL.
+# suite of it (unit.nn.Norm; each test where CASES=tests follows), labelled LABEL.
 function(compress_test_executable name label folder library torch)
   file(GLOB tests CONFIGURE_DEPENDS "${folder}/*.cpp")
   if(NOT tests OR NOT BUILD_TESTING)
@@ -67,8 +67,25 @@ function(compress_test_executable name label folder library torch)
   if(torch)
     target_precompile_headers(${name} REUSE_FROM compress_torch_pch)
   endif()
-  gtest_discover_tests(${name} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" DISCOVERY_TIMEOUT 60
-    TEST_PREFIX "${label}." PROPERTIES LABELS "${label}" TIMEOUT 300)
+  if("CASES=tests" IN_LIST ARGN)
+    gtest_discover_tests(${name} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" DISCOVERY_TIMEOUT 60
+      TEST_PREFIX "${label}." PROPERTIES LABELS "${label}" TIMEOUT 300)
+    return()
+  endif()
+  set(suites "${CMAKE_CURRENT_BINARY_DIR}/${name}.suites.cmake")
+  if(NOT EXISTS "${suites}")
+    file(WRITE "${suites}" "add_test(${name}_NOT_BUILT ${name}_NOT_BUILT)\n")
+  endif()
+  string(REGEX REPLACE "_[a-z]+$" "" prefix "${name}")
+  if(prefix STREQUAL label)
+    set(prefix "${label}.")
+  else()
+    set(prefix "${label}.${prefix}.")
+  endif()
+  add_custom_command(TARGET ${name} POST_BUILD BYPRODUCTS "${suites}" VERBATIM
+    COMMAND "${CMAKE_COMMAND}" -D "EXECUTABLE=$<TARGET_FILE:${name}>" -D "FILE=${suites}" -D "PREFIX=${prefix}"
+      -D "LABEL=${label}" -D "FOLDER=${CMAKE_SOURCE_DIR}" -D SECONDS=300 -P "${CMAKE_SOURCE_DIR}/cmake/discover_suites.cmake")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${suites}")
 endfunction()
 
 # compress_kernel_test(EXECUTABLE FILTER): the tests of an executable that FILTER names once more for each instruction

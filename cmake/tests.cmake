@@ -18,7 +18,7 @@ compress_test_executable(resume_test "resume" "${CMAKE_SOURCE_DIR}/tests/resume"
 compress_test_executable(processes_test "processes" "${CMAKE_SOURCE_DIR}/tests/processes" compress_train TRUE)
 
 # All pairs of the components of a training stage.
-compress_test_executable(composition_test "composition" "${CMAKE_SOURCE_DIR}/tests/composition" compress_pipeline TRUE)
+compress_test_executable(composition_test "composition" "${CMAKE_SOURCE_DIR}/tests/composition" compress_pipeline TRUE CASES=tests)
 if(TARGET composition_test)  # a stage is stopped between its making and its end
   target_include_directories(composition_test PRIVATE "${CMAKE_SOURCE_DIR}/src/pipeline")
 endif()
@@ -47,11 +47,12 @@ compress_interop_program(export_model compress_export TRUE)
 compress_interop_program(family_probe compress_checkpoint TRUE)
 
 set(COMPRESS_PYTHON "${CMAKE_SOURCE_DIR}/.venv/bin/python")
-# compress_python_test(NAME LABEL FILE SECONDS): one Python unittest file as one ctest case.
+# compress_python_test(NAME LABEL FILE SECONDS): one Python unittest file as one ctest case. What may take longest begins
+# first, so that no core waits for one long case at the end.
 function(compress_python_test name label file seconds)
   add_test(NAME ${label}.${name} COMMAND "${COMPRESS_PYTHON}" -m unittest "${file}" WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
   set(bin "${CMAKE_BINARY_DIR}/bin")
-  set_tests_properties(${label}.${name} PROPERTIES LABELS ${label} TIMEOUT ${seconds} ENVIRONMENT
+  set_tests_properties(${label}.${name} PROPERTIES LABELS ${label} TIMEOUT ${seconds} COST ${seconds} ENVIRONMENT
     "COMPRESS_BIN=${bin}/compress;COMPRESS_ENCODE_LINES=${bin}/encode_lines;COMPRESS_SAFETENSORS_COPY=${bin}/safetensors_copy;COMPRESS_TENSORS_COPY=${bin}/tensors_copy;COMPRESS_METRICS_LINES=${bin}/metrics_lines;COMPRESS_EXPORT_MODEL=${bin}/export_model;COMPRESS_FAMILY_PROBE=${bin}/family_probe")
 endfunction()
 compress_python_test(tokenizer interop tests/interop/test_tokenizer.py 1800)
@@ -110,5 +111,5 @@ endforeach()
 add_test(NAME cli.results COMMAND compress reproduce --check WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
 set_tests_properties(cli.results PROPERTIES LABELS cli TIMEOUT 60)
 add_test(NAME cli.device_check COMMAND "${CMAKE_SOURCE_DIR}/scripts/device-check" --dry card tests run resume WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
-set_tests_properties(cli.device_check PROPERTIES LABELS cli TIMEOUT 600 ENVIRONMENT
+set_tests_properties(cli.device_check PROPERTIES LABELS cli TIMEOUT 600 COST 600 ENVIRONMENT
   "COMPRESS_BIN=${CMAKE_BINARY_DIR}/bin/compress;OUT=${CMAKE_BINARY_DIR}/device-check")
