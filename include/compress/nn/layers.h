@@ -27,6 +27,10 @@ class DropoutSeeds {
   // The batch's first token and row in the update.
   int64_t first_token() const { return first_token_; }
   int64_t first_row() const { return first_row_; }
+  // From here on row r of what is drawn for is the batch's token tokens[r] ([rows] int64): it draws
+  // what it would among all tokens. residual_norm() knows of it; dropout() does not.
+  void narrow(torch::Tensor tokens) { tokens_ = std::move(tokens); }
+  const torch::Tensor& tokens() const { return tokens_; }  // undefined: all of them
   // Draws of a part by itself, which do not depend on what else draws.
   DropoutSeeds apart(const std::string& name) const;
 
@@ -34,6 +38,7 @@ class DropoutSeeds {
   uint64_t seed_;
   uint64_t site_ = 0;
   int64_t first_token_, first_row_;
+  torch::Tensor tokens_;
   bool training_;
 };
 
@@ -143,7 +148,10 @@ struct AttentionInput {
   // Added to the scores: [heads, 2 reach + 1] float32, differentiable; column reach + d is for keys
   // that lie d behind (negative: before) the query, where the last query lies at the last key.
   torch::Tensor distance_bias;
-  int64_t first_token = 0;  // number of the first query among the update's (for dropout)
+  // For dropout: the number of the batch's first token in the update, and the rows of tokens that
+  // begin where the queries' rows do (null: query_rows).
+  int64_t first_token = 0;
+  const TokenRows* drawn_rows = nullptr;
 };
 
 // Multi-head attention over packed rows: [Tq, heads * width]. Tokens in no row give 0. Dropout acts

@@ -19,14 +19,17 @@ struct NormTask {
   uint32_t threshold;  // of dropout; 0 = none
   float keep_scale;
   uint64_t seed;
-  int64_t first_row;  // number of row 0 among those that the draws count
-  bool rms;           // no mean
+  // The number of row r among those that the draws count: first_row + (places ? places[r] : r).
+  int64_t first_row;
+  const int64_t* places;
+  bool rms;  // no mean
 };
 
 // factor[j] = 0 or keep_scale for the elements of row `row`; the same draws as dropout().
 COMPRESS_INLINE void draw(const NormTask& task, int64_t row, float* factor) {
   constexpr int64_t chunk = 64;
-  const auto first = static_cast<uint64_t>((task.first_row + row) * task.width / 4);
+  const int64_t place = task.places == nullptr ? row : task.places[row];
+  const auto first = static_cast<uint64_t>((task.first_row + place) * task.width / 4);
   uint16_t random[chunk];
   for (int64_t at = 0; at < task.width; at += chunk) {
     simd::random_lanes<chunk>(task.seed, first + static_cast<uint64_t>(at / 4), random);
@@ -170,11 +173,16 @@ struct Form {
   double p = 0;
   uint64_t seed = 0;
   int64_t first_row = 0;
+  Tensor places = {};  // [rows] int64, or undefined
   NormTask task(int64_t width) const {
     const uint32_t threshold = simd::drop_threshold(p);
-    return {width,     static_cast<float>(eps),
-            threshold, static_cast<float>(65536.0 / (65536.0 - threshold)),
-            seed,      first_row,
+    return {width,
+            static_cast<float>(eps),
+            threshold,
+            static_cast<float>(65536.0 / (65536.0 - threshold)),
+            seed,
+            first_row,
+            places.defined() ? places.const_data_ptr<int64_t>() : nullptr,
             rms};
   }
 };
@@ -255,7 +263,7 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
         norm_forward(input.contiguous(), residual.has_value() ? residual->contiguous() : Tensor(),
                      gain, bias.value_or(Tensor()), form);
     context->set_materialize_grads(false);
-    context->save_for_backward({sum, stats, gain});
+    context->save_for_backward({sum, stats, gain, form.places});
     context->saved_data["p"] = form.p;
     context->saved_data["eps"] = form.eps;
     context->saved_data["rms"] = form.rms;
@@ -278,10 +286,12 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
     };
     const Tensor dy = arrived(0), d_sum = arrived(1);
     if (!dy.defined() && !d_sum.defined()) return torch::autograd::variable_list(6);
-    const Form form{context->saved_data["eps"].toDouble(), context->saved_data["rms"].toBool(),
+    const Form form{context->saved_data["eps"].toDouble(),
+                    context->saved_data["rms"].toBool(),
                     context->saved_data["p"].toDouble(),
                     static_cast<uint64_t>(context->saved_data["seed"].toInt()),
-                    context->saved_data["first_row"].toInt()};
+                    context->saved_data["first_row"].toInt(),
+                    saved[3]};
     auto [dx, d_residual, d_gain, d_bias] =
         norm_backward(dy.defined() ? dy : torch::zeros_like(sum), sum, d_sum, stats, gain, form);
     return {dx,       context->saved_data["residual"].toBool() ? d_residual : Tensor(),
@@ -327,7 +337,7 @@ SumAndNorm sum_and_norm(const Tensor& x, const Tensor& residual, const Norm& nor
         (rate > 0 ? dropout(x, rate, seed, seeds.first_token() * x.size(1)) : x).add(residual);
     return {sum, norm(sum)};
   }
-  const Form form{norm.eps, norm.rms, rate, seed, seeds.first_token()};
+  const Form form{norm.eps, norm.rms, rate, seed, seeds.first_token(), seeds.tokens()};
   if (!torch::GradMode::is_enabled()) {
     NormResult out =
         norm_forward(x.contiguous(), residual.contiguous(), gain_of(norm), bias_of(norm), form);

@@ -24,6 +24,7 @@ struct Plan : torch::CustomClassHolder {
   uint32_t threshold = 0;
   uint64_t seed = 0;
   int64_t first_token = 0;
+  std::vector<int64_t> drawn;  // the first token of each row of queries
   int64_t reach = 0;
 
   int64_t rows() const { return queries.rows(); }
@@ -45,8 +46,7 @@ kernel::Task Plan::task(int64_t row, int64_t head) const {
   task.threshold = threshold;
   task.keep_scale = static_cast<float>(65536.0 / (65536.0 - threshold));
   task.seed = seed;
-  task.number =
-      static_cast<uint64_t>((first_token + queries.begin[r]) * shape.heads + head * task.group);
+  task.number = static_cast<uint64_t>((first_token + drawn[r]) * shape.heads + head * task.group);
   return task;
 }
 
@@ -321,6 +321,7 @@ torch::Tensor attention(const AttentionInput& input, const AttentionShape& shape
   plan->seed = seeds.next();
   plan->threshold = seeds.training() ? simd::drop_threshold(shape.dropout) : 0;
   plan->first_token = input.first_token;
+  plan->drawn = (input.drawn_rows != nullptr ? input.drawn_rows : input.query_rows)->begin;
   const Tensor& bias = input.distance_bias;
   if (bias.defined()) plan->reach = bias.size(-1) / 2;
   if (gradient)

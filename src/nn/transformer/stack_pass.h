@@ -34,6 +34,14 @@ struct Fronted {
            torch::Tensor& pairs);
 };
 
+// The first token of each row, where heads read no others behind the last layer: there only its
+// queries, its feed-forward unit and its norms are computed.
+struct ReadTokens {
+  torch::Tensor places;  // [B] int64; undefined: all tokens are read
+  TokenRows rows;        // 0 .. B - 1, one token each
+  bool alone = false;    // from the last layer on states are those tokens', [B, H]
+};
+
 struct StackPass {
   StackPass(const data::Batch& tokens_read, const Pass& how, DropoutSeeds& draws,
             torch::Device device)
@@ -60,6 +68,9 @@ struct StackPass {
         own(stack.own),
         across(stack.across) {}
 
+  // Leaves the tokens that are not read behind.
+  void read_alone();
+
   const data::Batch& batch;
   const Pass& pass;
   DropoutSeeds& seeds;
@@ -73,6 +84,7 @@ struct StackPass {
   TokenRows memory_rows;
   RowInfo memory_info;
   Recorder hidden, attention, cross;
+  ReadTokens read;
   std::map<size_t, torch::Tensor> kept;  // the states before a layer, for heads that branch off
   // While text is generated: where the tokens' keys and values go, and all that each row sees.
   Decoding* decoding = nullptr;

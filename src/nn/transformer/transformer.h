@@ -95,9 +95,10 @@ class Transformer : public Model {
   // The states x of a stack before layer `from` through layers and the norm behind them.
   torch::Tensor run_layers(const StackModules& stack, const std::vector<Layer>& layers,
                            const Norm& final_norm, size_t from, torch::Tensor x, StackPass& run);
-  // Attention and what follows up to the residual: [rows, H].
+  // Attention and what follows up to the residual: [rows, H]; where it narrows, of the tokens alone
+  // that are read, [B, H].
   torch::Tensor self_attention(const Layer& layer, const StackModules& stack,
-                               const torch::Tensor& x, StackPass& run);
+                               const torch::Tensor& x, bool narrows, StackPass& run);
   torch::Tensor cross_attention(const Layer& layer, const torch::Tensor& x, StackPass& run);
   torch::Tensor feed_forward(const Layer& layer, const torch::Tensor& x, StackPass& run);
   torch::Tensor plugged(const torch::Tensor& x, const Layer& layer, Sublayer sublayer,
@@ -107,6 +108,11 @@ class Transformer : public Model {
                                                  const RowInfo& rows) const;
   // The probability of dropout on hidden states.
   double hidden(double dropout) const;
+  // The first token of each row where the heads read no others of the stack's last states; else
+  // undefined, as where somebody captures the last layer, where draws would become others, and on a
+  // card, where rows of one token would have to be laid out by the host.
+  torch::Tensor read_tokens(const StackModules& stack, const data::Batch& batch,
+                            const Capture& capture, const Pass& pass) const;
   // What all layers of the stack share: rows, tables of positions.
   void prepare(StackModules& stack, StackPass& run);
   torch::Tensor relative_bias(const StackModules& stack, int64_t reach, bool causal) const;
@@ -114,18 +120,17 @@ class Transformer : public Model {
   void keep_branches(const StackModules& stack, const Capture& capture, StackPass& run) const;
   // Heads on the last states of the stack that they read, those with layers of their own on what
   // the run kept for them.
-  void run_heads(const StackModules& stack, const torch::Tensor& states, const data::Batch& batch,
-                 const Capture& capture, StackPass& run, Outputs& out);
-  // `states` [T, H].
-  void run_head(const HeadModules& head, const torch::Tensor& states, const data::Batch& batch,
+  void run_heads(const StackModules& stack, const torch::Tensor& states, const Capture& capture,
+                 StackPass& run, Outputs& out);
+  // `states` [T, H], or [B, H] where run.read.alone.
+  void run_head(const HeadModules& head, const torch::Tensor& states, const StackPass& run,
                 DropoutSeeds& seeds, bool pooled, HeadOutputs& out) const;
   void run_token_head(const HeadModules& head, const torch::Tensor& states,
                       const data::Batch& batch, DropoutSeeds& seeds, HeadOutputs& out) const;
   torch::Tensor pool(const torch::Tensor& states, const data::Batch& batch,
                      HeadPlan::From from) const;
-  // The embedding head's output, [B, width].
-  torch::Tensor embedding(const torch::Tensor& states, const data::Batch& batch,
-                          bool training) const;
+  // The embedding head's output, [B, width], of the pooled states.
+  torch::Tensor embedding(torch::Tensor pooled, bool training) const;
   // From states (of tokens or rows) to the layer `out`'s input, and through it.
   torch::Tensor transformed(const HeadModules& head, torch::Tensor x, DropoutSeeds& seeds,
                             int64_t first) const;

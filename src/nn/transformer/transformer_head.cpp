@@ -22,8 +22,32 @@ Tensor Transformer::pool(const Tensor& states, const data::Batch& batch,
   return states.index_select(0, last).to(torch::kFloat32);
 }
 
-Tensor Transformer::embedding(const Tensor& states, const data::Batch& batch, bool training) const {
-  Tensor x = pooled_rows(states, batch, config_.pooling);
+Tensor Transformer::read_tokens(const StackModules& stack, const data::Batch& batch,
+                                const Capture& capture, const Pass& pass) const {
+  const auto layers = static_cast<int64_t>(stack.layers.size());
+  const Layer& layer = stack.layers.back();
+  const AttentionShape& shape = layer.self.shape;
+  // A row's only query would lie at its last key.
+  const bool placed = shape.causal || shape.window > 0 || stack.relative_bias != nullptr;
+  const bool drawn =
+      pass.training && (!plugs_.empty() || config_.activation_dropout > 0 || plan_.final_dropout ||
+                        config_.hidden_size % 4 != 0 || pass.precision == Precision::fp16);
+  if (!batch.offsets.is_cpu() || layer.crosses || placed || drawn || capture.hidden.has(layers) ||
+      capture.attention.has(layers - 1))
+    return {};
+  auto reads_first = [&](const HeadModules& head) {
+    if (!head.layers.empty()) return false;
+    if (head.kind == HeadKind::embedding) return config_.pooling == "cls";
+    return head.plan.from == HeadPlan::From::first &&
+           (head.pooler.weight != nullptr || !head.plan.out.empty());
+  };
+  bool all = reads_first(head_);
+  for (const HeadModules& head : more_heads_)
+    if (capture.heads.contains(head.name)) all = all && reads_first(head);
+  return all ? batch.offsets.slice(0, 0, batch.rows()) : Tensor();
+}
+
+Tensor Transformer::embedding(Tensor x, bool training) const {
   if (projection_.weight != nullptr) x = projection_(x, {training});
   return config_.normalize ? x / x.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12) : x;
 }
@@ -85,11 +109,14 @@ void Transformer::run_token_head(const HeadModules& head, const Tensor& states,
   out.token_logits = projected(head, x, states.scalar_type(), seeds.training());
 }
 
-void Transformer::run_head(const HeadModules& head, const Tensor& states, const data::Batch& batch,
+void Transformer::run_head(const HeadModules& head, const Tensor& states, const StackPass& run,
                            DropoutSeeds& seeds, bool pooled, HeadOutputs& out) const {
   const HeadPlan& plan = head.plan;
+  const data::Batch& batch = run.batch;
+  const Tensor alone = run.read.alone ? states.to(torch::kFloat32) : Tensor();
   if (head.kind == HeadKind::embedding) {
-    out.pooled = embedding(states, batch, seeds.training());
+    out.pooled = embedding(alone.defined() ? alone : pooled_rows(states, batch, config_.pooling),
+                           seeds.training());
     return;
   }
   if (plan.from == HeadPlan::From::tokens) {
@@ -97,7 +124,7 @@ void Transformer::run_head(const HeadModules& head, const Tensor& states, const 
     return;
   }
   if (head.pooler.weight == nullptr && plan.out.empty()) return;
-  Tensor x = pool(states, batch, plan.from);
+  Tensor x = alone.defined() ? alone : pool(states, batch, plan.from);
   if (head.pooler.weight != nullptr) x = torch::tanh(head.pooler(x, {seeds.training()}));
   if (pooled || plan.out.empty()) out.pooled = x;
   if (plan.out.empty()) return;
@@ -105,10 +132,9 @@ void Transformer::run_head(const HeadModules& head, const Tensor& states, const 
   out.logits = projected(head, x, torch::kFloat32, seeds.training());
 }
 
-void Transformer::run_heads(const StackModules& stack, const Tensor& states,
-                            const data::Batch& batch, const Capture& capture, StackPass& run,
-                            Outputs& out) {
-  run_head(head_, run.rows.of(states), batch, run.seeds, capture.pooled, out);
+void Transformer::run_heads(const StackModules& stack, const Tensor& states, const Capture& capture,
+                            StackPass& run, Outputs& out) {
+  run_head(head_, run.rows.of(states), run, run.seeds, capture.pooled, out);
   for (const HeadModules& head : more_heads_) {
     if (!capture.heads.contains(head.name)) continue;
     // Draws of its own: what one head draws does not change with the others.
@@ -119,7 +145,7 @@ void Transformer::run_heads(const StackModules& stack, const Tensor& states,
       StackPass branch(run, seeds);
       own = run_layers(stack, head.layers, head.final_norm, from, run.kept.at(from), branch);
     }
-    run_head(head, run.rows.of(own), batch, seeds, capture.pooled, out.more[head.name]);
+    run_head(head, run.rows.of(own), run, seeds, capture.pooled, out.more[head.name]);
   }
 }
 

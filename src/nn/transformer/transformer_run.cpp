@@ -1,6 +1,7 @@
 // The way of a batch through the stacks of a Transformer.
 
 #include <algorithm>
+#include <numeric>
 
 #include "compress/base/error.h"
 #include "compress/base/hash.h"
@@ -134,8 +135,19 @@ void Fronted::put(const std::pair<Tensor, Tensor>& prefix, const TokenRows& toke
   pairs = torch::cat({front, pairs}).index_select(0, places);
 }
 
+void StackPass::read_alone() {
+  const int64_t count = batch.rows();
+  read.alone = true;
+  read.rows.longest = 1;
+  read.rows.length.assign(static_cast<size_t>(count), 1);
+  read.rows.begin.resize(static_cast<size_t>(count));
+  std::iota(read.rows.begin.begin(), read.rows.begin.end(), 0);
+  seeds.narrow(read.places);
+  rows.count = count;
+}
+
 Tensor Transformer::self_attention(const Layer& layer, const StackModules& stack, const Tensor& x,
-                                   StackPass& run) {
+                                   bool narrows, StackPass& run) {
   const AttentionLayer& modules = layer.self;
   const AttentionShape& shape = modules.shape;
   Tensor qkv =
@@ -147,8 +159,15 @@ Tensor Transformer::self_attention(const Layer& layer, const StackModules& stack
   input.queries = qkv;
   input.query_rows = &run.tokens;
   input.distance_bias = run.distance_bias;
-  input.first_token = run.seeds.first_token();
   const int64_t queries = shape.heads * shape.width, both = 2 * shape.keys() * shape.width;
+  if (narrows) {
+    run.read_alone();
+    input.queries = qkv.narrow(1, 0, queries).index_select(0, run.read.places);
+    input.query_rows = &run.read.rows;
+    input.pairs = qkv.narrow(1, queries, both);
+    input.key_rows = input.drawn_rows = &run.tokens;
+  }
+  input.first_token = run.seeds.first_token();
   if (run.decoding != nullptr) {  // a prefix lies in front of the keys that are kept
     input.pairs = run.decoding->layers[run.index].self;
     input.pairs.index_copy_(0, run.places, run.rows.of(qkv).narrow(1, queries, both));
@@ -230,6 +249,7 @@ Tensor Transformer::run_layers(const StackModules& stack, const std::vector<Laye
   for (size_t i = 0; i < layers.size(); ++i) {
     const Layer& layer = layers[i];
     const bool last = i + 1 == layers.size();
+    const bool narrows = last && run.read.places.defined();
     run.index = from + i;
     if (const auto kept = run.kept.find(run.index); kept != run.kept.end()) kept->second = x;
     const Norm& inner = layer.feed_forward.norm;
@@ -242,8 +262,9 @@ Tensor Transformer::run_layers(const StackModules& stack, const std::vector<Laye
       normed = pre ? next(x) : x;
     };
     change(&Plugs::before_layer, layer.self.norm);
-    add(self_attention(layer, stack, normed, run), layer.self.norm,
-        layer.crosses ? layer.across.norm : inner);
+    const Tensor attended = self_attention(layer, stack, normed, narrows, run);
+    if (narrows) x = x.index_select(0, run.read.places);
+    add(attended, layer.self.norm, layer.crosses ? layer.across.norm : inner);
     if (layer.crosses) add(cross_attention(layer, normed, run), layer.across.norm, inner);
     change(&Plugs::before_feed_forward, inner);
     add(feed_forward(layer, normed, run), inner, last ? final_norm : layers[i + 1].self.norm);
@@ -271,10 +292,13 @@ Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, c
   const auto layers = static_cast<int64_t>(reads.layers.size());
   first.hidden.open(capture.hidden, out.hidden, layers + 1);
   first.attention.open(capture.attention, out.attention, layers);
-  if (!both) keep_branches(reads, capture, first);
+  if (!both) {
+    keep_branches(reads, capture, first);
+    first.read.places = read_tokens(reads, batch, capture, pass);
+  }
   const Tensor first_states = run(reads, first);
   if (!both) {
-    run_heads(reads, first_states, batch, capture, first, out);
+    run_heads(reads, first_states, capture, first, out);
     return out;
   }
   data::Batch read =
@@ -291,7 +315,7 @@ Outputs Transformer::forward(const data::Batch& batch, const Capture& capture, c
   second.cross.open(capture.cross_attention, out.cross_attention, writes);
   keep_branches(decoder_, capture, second);
   const Tensor states = run(decoder_, second);
-  run_heads(decoder_, states, read, capture, second, out);
+  run_heads(decoder_, states, capture, second, out);
   return out;
 }
 

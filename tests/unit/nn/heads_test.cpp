@@ -109,7 +109,8 @@ TEST(Heads, ADrawOfOneDoesNotChangeWithTheOthers) {
   const Outputs alone = run(*model, batch, {"third"}, pass),
                 all = run(*model, batch, {"second", "third"}, pass),
                 none = run(*model, batch, {}, pass);
-  EXPECT_TRUE(torch::equal(alone.of("third").logits, all.of("third").logits));
+  // Where the second reads all tokens, sums of the last layer have another order.
+  EXPECT_TRUE(torch::allclose(alone.of("third").logits, all.of("third").logits, 1e-5, 1e-6));
   EXPECT_TRUE(torch::equal(alone.logits, none.logits));
   EXPECT_FALSE(torch::equal(all.of("second").logits, all.logits));  // draws of its own
 }
