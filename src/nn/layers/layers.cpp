@@ -163,15 +163,19 @@ Tensor sum_rows(const Lookup& read) {
   return all;
 }
 
+// The word, position and segment parameters; null for none.
+struct Tables : torch::CustomClassHolder {
+  std::vector<Parameter*> list;
+};
+
 // Writes the gradients of the tables in place; autograd sees the latents only to know that a
 // gradient is wanted.
 class EmbeddingFunction : public torch::autograd::Function<EmbeddingFunction> {
  public:
-  // `parameters` holds the addresses of the word, position and segment parameters (0 = none).
   static Tensor forward(torch::autograd::AutogradContext* context, const std::optional<Tensor>&,
                         const std::optional<Tensor>&, const std::optional<Tensor>&,
-                        const std::vector<int64_t>& parameters, const Lookup& lookup) {
-    context->saved_data["tables"] = parameters;
+                        const c10::intrusive_ptr<Tables>& tables, const Lookup& lookup) {
+    context->saved_data["tables"] = torch::IValue::make_capsule(tables);
     context->saved_data["ids"] = lookup.ids;
     context->saved_data["scale"] = lookup.scale;
     return sum_rows(lookup);
@@ -179,12 +183,13 @@ class EmbeddingFunction : public torch::autograd::Function<EmbeddingFunction> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     torch::NoGradGuard no_grad;
-    std::vector<int64_t> tables = context->saved_data["tables"].toIntVector();
+    const auto held = context->saved_data["tables"].toCapsule();
+    const std::vector<Parameter*>& tables = static_cast<const Tables&>(*held).list;
     std::vector<Tensor> ids = context->saved_data["ids"].toTensorVector();
     Tensor rows = gradients[0].narrow(0, 0, ids[0].size(0)).to(torch::kFloat32).contiguous();
     const double scale = context->saved_data["scale"].toDouble();
     for (size_t i = 0; i < tables.size(); ++i) {
-      auto* table = reinterpret_cast<Parameter*>(tables[i]);
+      Parameter* table = tables[i];
       if (table != nullptr && table->trainable)
         add_rows(*table, ids[i], i == 0 && scale != 1 ? rows * scale : rows);
     }
@@ -268,10 +273,10 @@ Tensor Embeddings::operator()(const data::Batch& batch, int64_t rows) const {
       {},
       scale,
       rows};
-  std::vector<int64_t> addresses;
+  auto tables = c10::make_intrusive<Tables>();
   for (size_t i = 0; i < 3; ++i) {
     Parameter* table = parameters[i];
-    addresses.push_back(reinterpret_cast<int64_t>(table));
+    tables->list.push_back(table);
     lookup.tables.push_back(table == nullptr       ? Tensor()
                             : reads_latent(*table) ? table->latent
                                                    : table->effective);
@@ -283,7 +288,7 @@ Tensor Embeddings::operator()(const data::Batch& batch, int64_t rows) const {
   auto table = [&](size_t i) {  // autograd takes no undefined tensors
     return lookup.tables[i].defined() ? std::optional<Tensor>(lookup.tables[i]) : std::nullopt;
   };
-  return EmbeddingFunction::apply(table(0), table(1), table(2), addresses, lookup);
+  return EmbeddingFunction::apply(table(0), table(1), table(2), tables, lookup);
 }
 
 bool is_activation(const std::string& name) {

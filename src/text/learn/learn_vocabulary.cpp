@@ -21,9 +21,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kLongestWord = 1000;     // bytes; longer ones teach nothing
-constexpr size_t kMostCharacters = 1000;  // of WordPiece's alphabet, the most frequent
-constexpr const char* kPrefix = "##";
+constexpr size_t longest_word = 1000;     // bytes; longer ones teach nothing
+constexpr size_t most_characters = 1000;  // of WordPiece's alphabet, the most frequent
+constexpr const char* continuing_prefix = "##";
 
 [[noreturn]] void refuse(const std::string& what) {
   throw Error(ErrorKind::recipe, what);
@@ -58,7 +58,7 @@ std::map<std::string, int64_t> count_words(const NextLine& next, const Normalize
     if (size > 0) pieces.list.push_back({0, size, -1});
     for (const auto& stage : splitter) stage->apply(pieces);
     for (const Piece& piece : pieces.list)
-      if (piece.end - piece.begin <= kLongestWord)
+      if (piece.end - piece.begin <= longest_word)
         ++counts[pieces.text.text.substr(piece.begin, piece.end - piece.begin)];
   }
   if (!any || counts.empty()) throw Error(ErrorKind::data, "there is no text to train on");
@@ -99,7 +99,7 @@ std::vector<std::string> alphabet_of(const std::map<std::string, int64_t>& words
   std::vector<std::pair<std::string, int64_t>> order(counts.begin(), counts.end());
   std::stable_sort(order.begin(), order.end(),
                    [](const auto& a, const auto& b) { return a.second > b.second; });
-  if (order.size() > kMostCharacters) order.resize(kMostCharacters);
+  if (order.size() > most_characters) order.resize(most_characters);
   std::vector<std::string> out;
   for (const auto& [character, count] : order) out.push_back(character);
   std::sort(out.begin(), out.end());
@@ -125,13 +125,14 @@ TokenizerFiles train_wordpiece(const NextLine& next, const TrainOptions& options
   for (const std::string& token : special) ids.emplace(token, -1);  // never a symbol of a word
   const auto alphabet = alphabet_of(counts);
   for (const std::string& character : alphabet) add(character);
-  for (const std::string& character : alphabet) add(kPrefix + character);
+  for (const std::string& character : alphabet) add(continuing_prefix + character);
   check_room(tokens, options);
   std::vector<CountedWord> words;
   for (const auto& [word, count] : counts) {
     CountedWord counted{{}, count};
     for (size_t at = 0; at < word.size(); at += char_length(word, at)) {
-      auto found = ids.find((at > 0 ? kPrefix : "") + word.substr(at, char_length(word, at)));
+      auto found =
+          ids.find((at > 0 ? continuing_prefix : "") + word.substr(at, char_length(word, at)));
       if (found == ids.end() || found->second < 0) {  // a rare character: the word is unknown
         counted.symbols.clear();
         break;
@@ -141,7 +142,7 @@ TokenizerFiles train_wordpiece(const NextLine& next, const TrainOptions& options
     if (!counted.symbols.empty()) words.push_back(std::move(counted));
   }
   learn_merges(std::move(words), tokens, static_cast<size_t>(options.vocabulary_size),
-               options.min_frequency, std::string_view(kPrefix).size());
+               options.min_frequency, std::string_view(continuing_prefix).size());
 
   const AddedTokenList list(tokens);
   json content = file_json(
@@ -152,10 +153,10 @@ TokenizerFiles train_wordpiece(const NextLine& next, const TrainOptions& options
        {"lowercase", options.lowercase}},
       {{"type", "BertPreTokenizer"}},
       template_json({"[CLS]", "$A", "[SEP]"}, {"[CLS]", "$A", "[SEP]", "$B", "[SEP]"}, true, list),
-      {{"type", "WordPiece"}, {"prefix", kPrefix}, {"cleanup", true}},
+      {{"type", "WordPiece"}, {"prefix", continuing_prefix}, {"cleanup", true}},
       {{"type", "WordPiece"},
        {"unk_token", "[UNK]"},
-       {"continuing_subword_prefix", kPrefix},
+       {"continuing_subword_prefix", continuing_prefix},
        {"max_input_chars_per_word", 100},
        {"vocab", entry(tokens)}},
       added_list(tokens, special));

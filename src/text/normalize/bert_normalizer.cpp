@@ -8,9 +8,9 @@
 namespace compress::text {
 namespace {
 
-constexpr uint8_t kDropped = 0xFF;
-constexpr size_t kBlock = 256;
-constexpr char32_t kNoCaseFrom = 0x20000;  // no lower case beyond the first two planes
+constexpr uint8_t dropped = 0xFF;
+constexpr size_t block_size = 256;
+constexpr char32_t no_case_from = 0x20000;  // no lower case beyond the first two planes
 
 // A code point on its way through canonical decomposition. `inserted` tells the second and later
 // code points of one decomposition.
@@ -43,9 +43,9 @@ void order(std::vector<Item>& items) {
 
 Normalizer::Normalizer(const NormalizerOptions& options) : options_(options) {
   std::map<std::vector<uint32_t>, uint16_t> seen;
-  std::vector<uint32_t> block(kBlock);
-  for (char32_t first = 0; first < code_point_count; first += kBlock) {
-    for (size_t i = 0; i < kBlock; ++i) block[i] = action_of(first + static_cast<char32_t>(i));
+  std::vector<uint32_t> block(block_size);
+  for (char32_t first = 0; first < code_point_count; first += block_size) {
+    for (size_t i = 0; i < block_size; ++i) block[i] = action_of(first + static_cast<char32_t>(i));
     auto [entry, added] = seen.emplace(block, static_cast<uint16_t>(seen.size()));
     if (added) blocks_.insert(blocks_.end(), block.begin(), block.end());
     index_.push_back(entry->second);
@@ -53,7 +53,7 @@ Normalizer::Normalizer(const NormalizerOptions& options) : options_(options) {
   for (uint32_t c = 0; c < 128; ++c) {
     uint32_t entry = blocks_[c];  // block 0 is stored first
     Action action = static_cast<Action>(entry & 7);
-    ascii_[c] = static_cast<uint8_t>(action == drop      ? kDropped
+    ascii_[c] = static_cast<uint8_t>(action == drop      ? dropped
                                      : action == space   ? ' '
                                      : action == replace ? pool_[(entry >> 3) + 1]
                                                          : c);
@@ -63,7 +63,7 @@ Normalizer::Normalizer(const NormalizerOptions& options) : options_(options) {
 uint32_t Normalizer::action_of(char32_t c) {
   const PropertyTable& table = PropertyTable::get();
   uint8_t properties = table[c];
-  if (properties == 0 && c >= kNoCaseFrom) return copy;  // most code points
+  if (properties == 0 && c >= no_case_from) return copy;  // most code points
   if (options_.clean_text && properties & Property::removed) return drop;
   if (options_.clean_text && properties & Property::white_space) return space;
   bool chinese = options_.handle_chinese_chars && properties & Property::chinese;
@@ -106,12 +106,12 @@ void Normalizer::normalize(std::string_view text, uint32_t base, bool offsets,
 
 // Every code point by itself. Returns false on meeting one whose place among its neighbours depends
 // on canonical ordering and which is not removed afterwards: a few dozen spacing marks.
-template <bool kOffsets>
+template <bool with_offsets>
 bool Normalizer::normalize_fast(std::string_view text, uint32_t base, Normalized& out) const {
   uint32_t at = 0;
   const uint32_t size = static_cast<uint32_t>(text.size());
   auto range = [&](size_t count, uint32_t length) {
-    if constexpr (kOffsets) {
+    if constexpr (with_offsets) {
       out.begin.insert(out.begin.end(), count, base + at);
       out.end.insert(out.end.end(), count, base + at + length);
     }
@@ -120,7 +120,7 @@ bool Normalizer::normalize_fast(std::string_view text, uint32_t base, Normalized
     uint8_t byte = static_cast<uint8_t>(text[at]);
     if (byte < 0x80) {
       uint8_t result = ascii_[byte];
-      if (result != kDropped) {
+      if (result != dropped) {
         out.text.push_back(static_cast<char>(result));
         range(1, 1);
       }

@@ -32,7 +32,7 @@ class Normalizer {
   enum Action : uint32_t { copy, drop, space, surround, replace, reorder };
 
   uint32_t action_of(char32_t c);
-  template <bool kOffsets>
+  template <bool with_offsets>
   bool normalize_fast(std::string_view text, uint32_t base, Normalized& out) const;
   void normalize_exact(std::string_view text, uint32_t base, bool offsets, Normalized& out) const;
 

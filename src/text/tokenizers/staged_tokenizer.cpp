@@ -11,10 +11,10 @@
 namespace compress::text {
 namespace {
 
-constexpr char32_t kMappedSpace = 0x120;  // what byte-level vocabularies write for a space
+constexpr char32_t mapped_space = 0x120;  // what byte-level vocabularies write for a space
 
 bool is_blank(char32_t c) {
-  return c == kMappedSpace || is_white_space(c);
+  return c == mapped_space || is_white_space(c);
 }
 
 // Characters of white space at the front and at the end of a token.
@@ -112,8 +112,8 @@ std::string GeneralTokenizer::make_hash() const {
 
 void GeneralTokenizer::encode(std::string_view text, std::optional<std::string_view> pair,
                               const EncodeOptions& options, Encoding& out) const {
-  constexpr size_t kLongest = std::numeric_limits<uint32_t>::max() / 4;
-  if (text.size() >= kLongest || (pair && pair->size() >= kLongest))
+  constexpr size_t longest = std::numeric_limits<uint32_t>::max() / 4;
+  if (text.size() >= longest || (pair && pair->size() >= longest))
     throw Error(ErrorKind::data, "a text of 1 GiB or more cannot be encoded at once");
   thread_local Scratch scratch;
   const int64_t stop = early_stop(options, pair.has_value());
