@@ -29,6 +29,8 @@ struct Leaves {
 };
 inline constexpr const char* model_name = "model";
 inline constexpr const char* rows_name = "rows.jsonl";
+// Beside model/ where terms of a training stage trained something that no export has.
+inline constexpr const char* helpers_name = "helpers.safetensors";
 inline constexpr const char* store_name = "store";
 inline constexpr const char* numbers_name = "numbers.json";
 // What a scored model said of each row of a part ("test", "validation"); eval/kept.h.

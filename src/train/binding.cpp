@@ -8,6 +8,7 @@
 #include "compress/data/loader.h"
 #include "compress/nn/device.h"
 #include "device.h"
+#include "helpers.h"
 
 namespace compress::train {
 
@@ -185,6 +186,7 @@ void Binding::bind_objectives(const Job& job) {
                       "' compares the rows of a batch with each other, so that a batch cannot be "
                       "computed in parts",
                   objective->mark().text(), "remove `accumulate`, or use a smaller batch");
+  take_helpers(job, helpers_);
   if (job.data != nullptr) helpers_.to(job.device);
 }
 

@@ -119,6 +119,9 @@ const recipe::Options<TrainOptions>& TrainOptions::options() {
           .named_components("teachers", &TrainOptions::teachers, teacher::teachers,
                             "several teachers, or one of another kind, under names that objectives "
                             "choose from")
+          .field("helpers", &TrainOptions::helpers,
+                 "an earlier stage whose trained helpers (the projections of its terms) this one "
+                 "goes on with; default: they are drawn anew")
           .field("data", &TrainOptions::data,
                  "name of a data set, or {mix: {NAME: WEIGHT, ...}}, several of them")
           .required()

@@ -48,13 +48,14 @@ void Selection::keep(const Progress& progress, const Score& score) {
   scores_since_ = 0;
   if (job_.options->evaluate.keep != "best") return;
   torch::NoGradGuard no_grad;
-  for (const nn::Parameter& parameter : binding_.weights().list()) {
-    if (!may_change(parameter, binding_)) continue;
-    torch::Tensor& kept = weights_[parameter.name];
-    if (!kept.defined())
-      kept = torch::empty_like(parameter.latent, parameter.latent.options().requires_grad(false));
-    kept.copy_(parameter.latent);
-  }
+  for (const nn::ParamTable* table : {&binding_.weights(), &binding_.helpers()})
+    for (const nn::Parameter& parameter : table->list()) {
+      if (!may_change(parameter, binding_)) continue;
+      torch::Tensor& kept = weights_[parameter.name];
+      if (!kept.defined())
+        kept = torch::empty_like(parameter.latent, parameter.latent.options().requires_grad(false));
+      kept.copy_(parameter.latent);
+    }
 }
 
 bool Selection::finished() const {
@@ -70,8 +71,9 @@ void Selection::restore(const Progress& progress, Result& result) {
   if (job_.options->evaluate.keep != "best" || weights_.empty() || best_step_ == progress.step)
     return;
   torch::NoGradGuard no_grad;
-  for (nn::Parameter& parameter : binding_.weights().list())
-    if (may_change(parameter, binding_)) parameter.latent.copy_(weights_.at(parameter.name));
+  for (nn::ParamTable* table : {&binding_.weights(), &binding_.helpers()})
+    for (nn::Parameter& parameter : table->list())
+      if (may_change(parameter, binding_)) parameter.latent.copy_(weights_.at(parameter.name));
   result.notes.push_back(str("kept the weights of step ", best_step_, ", the best on validation"));
 }
 

@@ -76,6 +76,7 @@ struct TrainOptions {
   ModelOptions model;
   std::optional<TeacherOptions> teacher;  // short for one of `teachers` that is a model
   std::vector<recipe::Named<recipe::Component>> teachers;
+  std::optional<recipe::ModelReference> helpers;  // whose trained ones, projections say, go on
   TrainingData data;
   Duration length = Duration::epochs(3);  // key `for`
   int64_t batch = 32;

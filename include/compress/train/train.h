@@ -4,6 +4,7 @@
 #include <atomic>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,7 +46,8 @@ struct Job {
   const data::Split* data = nullptr;  // optional when only planning
   // Optional: the folder of tensors that an earlier stage left.
   std::function<std::filesystem::path(const recipe::StoreReference&)> left;
-  int64_t rows = 0;  // training rows
+  std::filesystem::path helpers;  // a file of save_helpers() that those begin as; empty: drawn
+  int64_t rows = 0;               // training rows
   const text::Tokenizer* tokenizer = nullptr;
   uint64_t seed = 0;
   nn::Precision precision = nn::Precision::float32;
@@ -88,6 +90,16 @@ struct Plan {
 };
 
 class Binding;  // binding.h
+
+// What terms train beside the student and no export has. A later stage may go on with it
+// (Job::helpers).
+using HelperShapes = std::map<std::string, std::vector<int64_t>>;
+HelperShapes helpers_of(const Binding& binding);
+// Error{recipe} at the place of `helpers` unless some of what its stage left is among those of the
+// binding, and each that is has its shape.
+void check_helpers(const TrainOptions& options, const HelperShapes& left, const Binding& binding);
+// False, and no file, where there are none. Errors: as checkpoint::save_state.
+bool save_helpers(const Binding& binding, const std::filesystem::path& file);
 
 // What the stage of a binding resolved to.
 Plan plan(const Job& job, const Binding& binding);

@@ -259,6 +259,16 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   job.left = [this](const recipe::StoreReference& left) {
     return folder_(left).parent_path() / store_name;
   };
+  if (options.helpers) {
+    job.helpers = folder_(*options.helpers).parent_path() / helpers_name;
+    if (!std::filesystem::exists(job.helpers))
+      throw Error(ErrorKind::model,
+                  "stage '" + options.helpers->name +
+                      "' was finished by a program that did not leave its trained helpers",
+                  job.helpers.string(),
+                  "remove the stage's folder, and where stages are shared the shelf, to train it "
+                  "again");
+  }
   load_teachers(stage, check, prepared);
   prepared.binding = std::make_unique<train::Binding>(job);
   freeze_teachers(stage, check, prepared);

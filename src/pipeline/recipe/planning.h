@@ -9,6 +9,7 @@
 #include "compress/nn/model.h"
 #include "compress/pipeline/recipe.h"
 #include "compress/text/tokenizer.h"
+#include "compress/train/train.h"
 
 namespace compress::pipeline {
 
@@ -32,6 +33,11 @@ class Planning {
   void leave_model(const std::string& stage, const std::string& from, nn::ModelState state,
                    bool open);
   bool is_open(const std::string& model) const { return open_.contains(model); }
+  // What a stage trains beside its model; none of a stage that is open.
+  void leave_helpers(const std::string& stage, train::HelperShapes shapes) {
+    helpers_[stage] = std::move(shapes);
+  }
+  const train::HelperShapes& helpers(const std::string& stage) { return helpers_[stage]; }
 
   // Class names of a data set, and rows of a part of it, which an earlier stage may make. Files are
   // read once for each.
@@ -51,6 +57,7 @@ class Planning {
   std::map<std::string, std::vector<std::string>> labels_;
   std::map<std::string, int64_t> counted_;
   std::set<std::string> open_;
+  std::map<std::string, train::HelperShapes> helpers_;
   std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
 };
 

@@ -136,9 +136,15 @@ StageResult TrainStage::run(Bench& bench) const {
   job.evaluate = scorer(bench, options, prepared, metrics);
   complete(job, bench);
   train::Result trained = train::run(job, *prepared.binding);
+  StageResult result;
+  if (!prepared.binding->helpers().list().empty()) {
+    parallel::first_only(bench.processes, [&] {
+      train::save_helpers(*prepared.binding, bench.folder / helpers_name);
+    });
+    result.made.emplace_back(helpers_name);
+  }
   prepared.binding.reset();
 
-  StageResult result;
   result.steps = trained.steps;
   result.samples_per_second = trained.samples_per_second;
   result.best_step = trained.best_step;

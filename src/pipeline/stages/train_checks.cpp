@@ -103,6 +103,12 @@ int64_t common_tokens(const Known& teacher, const Known& student, const recipe::
 void TrainStage::check(const RecipeOptions& recipe, recipe::Problems& problems) const {
   const train::TrainOptions& options = this->options();
   check_use_of_teachers(options, problems);
+  if (options.helpers) {
+    const StageOptions* before = recipe.stage(*options.helpers);
+    if (before == nullptr || options_if<train::TrainOptions>(*before) == nullptr)
+      problems.add(options.helpers->mark, "'" + options.helpers->name + "' is no training stage",
+                   "name an earlier stage whose terms have a projection");
+  }
   if (!train::is_device(options.device))
     problems.add(options.device.mark, "unknown device '" + options.device.value + "'",
                  train::device_names);

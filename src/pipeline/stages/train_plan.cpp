@@ -126,6 +126,11 @@ class TrainPlan {
     }
     const train::Binding binding(job_);
     check_marks(options_.data, planning_.recipe(), binding);
+    if (options_.helpers && !planning_.is_open(*options_.helpers)) {
+      train::check_helpers(options_, planning_.helpers(*options_.helpers), binding);
+      planning_.line(str("helpers       those of stage '", *options_.helpers, "' go on"));
+    }
+    planning_.leave_helpers(stage_.name, train::helpers_of(binding));
     for (Teacher& teacher : teachers_)
       if (teacher.options->cache)
         teacher.kept = wanted_answers(*teacher.options, teacher.name, binding).text();

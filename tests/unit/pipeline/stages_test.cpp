@@ -6,6 +6,7 @@
 
 #include "../../../src/pipeline/stages/annotated.h"
 #include "../../../src/pipeline/stages/measure.h"
+#include "compress/checkpoint/checkpoint.h"
 #include "compress/generate/texts.h"
 #include "compress/storage/safetensors.h"
 #include "support/failure.h"
@@ -413,6 +414,46 @@ TEST_F(Stages, WhatCannotBeWrittenIsRefusedBeforeAnythingRuns) {
   EXPECT_THAT(refused(ErrorKind::model, "model: " + base() + ", prompt: good"),
               HasSubstr("(stages.g.generate.model)"));
   EXPECT_FALSE(fs::exists(root_ / "run"));
+}
+
+// Updates with this rate move no float32 number.
+constexpr const char* still = ", optimizer: {adamw: {lr: 1e-30, weight_decay: 0}}";
+
+// A stage that goes on with another's projection begins where that ended; without the option it
+// draws the one that the other began with.
+TEST_F(Stages, TrainedHelpersAreGoneOnWith) {
+  const std::string terms = ", teacher: " + base() +
+                            ", objectives: [hidden_states: {projection: always, "
+                            "projection_bias: true}]";
+  run_it(load(text(stage("first", base(), 3, terms + ", optimizer: {sgd: {lr: 0.1}}") +
+                   stage("kept", "first", 1, terms + ", helpers: first" + still) +
+                   stage("drawn", "first", 1, terms + still))));
+  auto helpers = [&](const std::string& name) {
+    return checkpoint::load_state(stage_folder(name) / "helpers.safetensors").tensors;
+  };
+  const nn::TensorMap first = helpers("first"), kept = helpers("kept"), drawn = helpers("drawn");
+  ASSERT_EQ(first.size(), 2U);
+  for (const auto& [name, tensor] : first) {
+    EXPECT_TRUE(torch::equal(tensor, kept.at(name))) << name;
+    EXPECT_FALSE(torch::equal(tensor, drawn.at(name))) << name;
+  }
+}
+
+TEST_F(Stages, ThereAreHelpersToGoOnWith) {
+  const std::string terms = ", teacher: " + base() + ", objectives: [hidden_states: {projection: ";
+  auto refused = [&](const std::string& first, const std::string& second) {
+    const Recipe recipe = load(text(stage("first", base(), 1, terms + first) +
+                                    stage("second", "first", 1, terms + second)));
+    return tiny::error_of(ErrorKind::recipe, [&] { plan_text(recipe); });
+  };
+  EXPECT_THAT(refused("auto}]", "always}], helpers: first"),
+              HasSubstr("'first' has none of the trained helpers of this stage"));
+  EXPECT_THAT(refused("always}]", "auto}], helpers: first"), HasSubstr("has none"));
+  EXPECT_THAT(
+      tiny::error_of(
+          ErrorKind::recipe,
+          [&] { load(text(stage("only", base(), 1, terms + "always}], helpers: " + base()))); }),
+      HasSubstr("is no training stage"));
 }
 
 }  // namespace
