@@ -57,6 +57,8 @@ void add_reproduce(CLI::App& app, Action& action) {
       ->allow_extra_args(false)
       ->capture_default_str();
   sub->add_flag("--full", flags->options.full, "The recipes of full/ as well");
+  sub->add_flag("--fresh", flags->options.fresh,
+                "Forgets what earlier runs finished or saved; stages that recipes share stay");
   sub->add_option("--out", flags->folder, "Folder of the runs")->capture_default_str();
   sub->add_option("--results", flags->results, "Folder of the kept results, a file a system")
       ->capture_default_str();

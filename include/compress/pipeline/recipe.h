@@ -54,7 +54,8 @@ struct ExpectOptions {
   // Tested at level p (eval/paired.h): better than the stage `above`, or than `of` minus `within`.
   recipe::StageReference above;
   std::optional<double> within, p;
-  std::string claim;  // what holds where it is reached, in words
+  std::string claim;                // what holds where it is reached, in words
+  std::optional<double> published;  // with `above` or `within`: the difference in the paper
   recipe::Mark mark;
   static const recipe::Options<ExpectOptions>& options();
 };

@@ -17,7 +17,8 @@ struct ReproduceOptions {
   // Systems, folders of systems, or single recipes below `quick` or `full`.
   std::vector<std::filesystem::path> places = {"configs/papers"};
   std::vector<int64_t> seeds = {1, 2, 3};
-  bool full = false;  // run `full` as well
+  bool full = false;   // run `full` as well
+  bool fresh = false;  // forget what runs of these recipes had finished or saved
   std::filesystem::path folder = "runs/papers", results = "docs/results", documents = "docs";
   const std::atomic<bool>* stop = nullptr;
 };
@@ -30,9 +31,10 @@ struct ReproduceOptions {
 std::vector<Expectation> reproduce(const ReproduceOptions& options);
 
 // Makes the tables of kept results: between `<!-- results -->` and `<!-- /results -->` of the pages
-// and of <documents>/results.md. `check`: writes nothing, Error{expectation} naming the pages that
-// are not what the results give. Results of a recipe that was changed since do not count. Returns
-// the table of all systems as text.
+// of the systems in the places, and of <documents>/results.md and, with counts of verdicts,
+// <documents>/systems.md, unless the places leave out a system that has results. `check`: writes
+// nothing, Error{expectation} naming the pages that are not what the results give. Results of a
+// recipe that was changed since do not count. Returns the table of these systems as text.
 std::string write_result_tables(const ReproduceOptions& options, bool check);
 
 }  // namespace compress::pipeline

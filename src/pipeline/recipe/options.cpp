@@ -39,6 +39,7 @@ void check_bounds(const ExpectOptions& e, const recipe::Mark& mark, recipe::Prob
       !eval::is_mean_over_rows(e.metric))
     problems.add(e.metric.mark, "a test needs a metric that is a mean over rows",
                  "those that are: " + eval::means_over_rows());
+  if (e.published && !tested) problems.add(mark, "`published` goes with above or within");
   if (e.metric.empty() != e.number.has_value())
     problems.add(mark, "an expectation is of a metric or of a number",
                  "give exactly one of `metric` and `number`");
@@ -74,6 +75,9 @@ const recipe::Options<ExpectOptions>& ExpectOptions::options() {
           .field("p", &ExpectOptions::p, "level of the test: its interval has confidence 1 - p")
           .range(1e-6, 0.5)
           .field("claim", &ExpectOptions::claim, "what holds where it is reached, in words")
+          .field("published", &ExpectOptions::published,
+                 "with `above` or `within`: the difference that the paper reports of its own data, "
+                 "in the metric's unit; tables put its sign beside the measured one")
           .mark(&ExpectOptions::mark)
           .check(check_bounds);
   return description;

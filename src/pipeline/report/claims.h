@@ -29,8 +29,11 @@ struct Claims {
 // Reads types alone: the recipe's files need not be there.
 Claims claims_of(const std::filesystem::path& recipe, const std::vector<KeptRun>& kept);
 
+using ClaimsOfSystems = std::vector<std::pair<std::string, std::vector<Claims>>>;
 // A row an expectation; of a recipe that was not run one row that says so.
-Table summary(const std::vector<std::pair<std::string, std::vector<Claims>>>& systems);
+Table summary(const ClaimsOfSystems& systems);
+// How many claims of each system held, and of all.
+Table verdicts(const ClaimsOfSystems& systems);
 // What a system's page says: claims, and what each stage scored.
 std::string page(const std::string& system, const std::vector<Claims>& claims);
 

@@ -17,6 +17,7 @@ namespace {
 
 constexpr const char* quick = "quick";
 constexpr const char* full = "full";
+constexpr const char* kept_ending = ".jsonl";
 
 bool is_recipe(const fs::path& file) {
   std::error_code ignored;
@@ -30,17 +31,18 @@ std::vector<System> systems_in(const std::vector<fs::path>& places) {
   std::map<std::string, std::set<fs::path>> found;
   for (const fs::path& place : places) {
     const fs::path path = place.lexically_normal();
-    const size_t before = found.size();
+    bool any = false;
     auto add = [&](const fs::path& recipe) {
-      if (is_recipe(recipe))
-        found[recipe.parent_path().parent_path().filename().string()].insert(recipe);
+      if (!is_recipe(recipe)) return;
+      found[recipe.parent_path().parent_path().filename().string()].insert(recipe);
+      any = true;
     };
     std::error_code failed;
     add(path);
     for (auto entry = fs::recursive_directory_iterator(path, failed);
          !failed && entry != fs::recursive_directory_iterator(); entry.increment(failed))
       add(entry->path().lexically_normal());
-    if (found.size() == before && !is_recipe(path))
+    if (!any)
       throw Error(ErrorKind::recipe, "no recipe of a system is there", place.string(),
                   "a system is a folder with quick/*.yaml, as in configs/papers");
   }
@@ -51,13 +53,35 @@ std::vector<System> systems_in(const std::vector<fs::path>& places) {
 }
 
 fs::path results_file(const ReproduceOptions& options, const std::string& system) {
-  return options.results / (system + ".jsonl");
+  return options.results / (system + kept_ending);
+}
+
+// Systems with all of their recipes, whichever were named: a page tells of all.
+std::vector<System> whole_systems_in(const std::vector<fs::path>& places) {
+  std::vector<fs::path> folders;
+  for (const System& system : systems_in(places)) {
+    const fs::path folder = system.recipes.front().parent_path().parent_path();
+    folders.push_back(folder.empty() ? "." : folder);
+  }
+  return systems_in(folders);
+}
+
+// Whether each system that has kept results is among them: what tells of all is not made of some.
+bool are_all(const std::vector<System>& systems, const fs::path& results) {
+  std::set<std::string> names;
+  for (const System& system : systems) names.insert(system.name);
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(results, ignored))
+    if (entry.path().extension() == kept_ending && !names.contains(entry.path().stem().string()))
+      return false;
+  return true;
 }
 
 void run_recipe(const ReproduceOptions& options, const System& system, const fs::path& recipe) {
   for (int64_t seed : options.seeds) {
     RunOptions one;
     one.folder = options.folder / system.name / System::task(recipe) / str("seed-", seed);
+    one.fresh = options.fresh;
     one.shelf = options.folder / "shelf";
     one.stop = options.stop;
     const Recipe loaded = load_recipe(recipe, {str("seed=", seed)});
@@ -108,7 +132,7 @@ std::vector<Expectation> reproduce(const ReproduceOptions& options) {
 }
 
 std::string write_result_tables(const ReproduceOptions& options, bool check) {
-  std::vector<std::pair<std::string, std::vector<Claims>>> systems;
+  ClaimsOfSystems systems;
   std::vector<std::string> stale;
   auto fill = [&](const fs::path& file, const std::string& table) {
     const std::optional<std::string> text = filled(file, table);
@@ -118,7 +142,8 @@ std::string write_result_tables(const ReproduceOptions& options, bool check) {
     else
       write_file(file, *text);
   };
-  for (const System& system : systems_in(options.places)) {
+  const std::vector<System> named = whole_systems_in(options.places);
+  for (const System& system : named) {
     const std::vector<KeptRun> kept = read_kept_runs(results_file(options, system.name));
     std::vector<Claims> all;
     for (const fs::path& recipe : system.recipes) all.push_back(claims_of(recipe, kept));
@@ -126,7 +151,10 @@ std::string write_result_tables(const ReproduceOptions& options, bool check) {
     systems.emplace_back(system.name, std::move(all));
   }
   const Table table = summary(systems);
-  fill(options.documents / "results.md", table.markdown());
+  if (are_all(named, options.results)) {
+    fill(options.documents / "results.md", table.markdown());
+    fill(options.documents / "systems.md", verdicts(systems).markdown());
+  }
   if (!stale.empty())
     throw Error(ErrorKind::expectation, "the tables are not what the kept results give",
                 join(stale, ", "), "make them again: compress reproduce --table");

@@ -42,6 +42,10 @@ class Reproduce : public Folder {
     return root_ / "runs/sys" / recipe / str("seed-", seed) /
            "stages/plain/model/model.safetensors";
   }
+  std::string text_without_test() const {
+    return text(stage("plain", base(), 2),
+                "expect: [{stage: plain, metric: accuracy, at_least: 0.5, published: 0.031}]\n");
+  }
   std::string page(const char* name) const { return read_file(root_ / "docs" / name); }
 
   ReproduceOptions options_;
@@ -121,6 +125,70 @@ TEST_F(Reproduce, TablesAreMadeOfWhatIsKept) {
   write_file(file, other);
   write_result_tables(options_, false);
   EXPECT_THAT(page("results.md"), HasSubstr("not run since it was changed"));
+}
+
+TEST_F(Reproduce, TheSignOfAPapersDifferenceStandsBesideTheMeasuredOne) {
+  for (const char* page : {"results.md", "papers/sys.md"})
+    EXPECT_THAT(this->page(page), Not(HasSubstr("| paper |")));
+  const fs::path file = add("quick/a", 6,
+                            "[{stage: other, metric: accuracy, above: plain, p: 0.05, published: "
+                            "0.031, claim: up}, {stage: other, metric: accuracy, above: plain, p: "
+                            "0.05, published: -0.031, claim: down}, {stage: other, metric: "
+                            "accuracy, above: plain, p: 0.05, claim: unknown}]");
+  write_result_tables(options_, false);
+  EXPECT_THAT(page("results.md"), HasSubstr("| sys | quick/a | up |  | +0.0310 | not run |"));
+  const std::vector<Expectation> found = reproduce(options_);
+  ASSERT_EQ(found.size(), 3U);
+  write_result_tables(options_, false);
+  const double gain = found[0].value;
+  auto beside = [&](double sign) {
+    return gain == 0 ? " |" : gain * sign > 0 ? ", same sign |" : ", other sign |";
+  };
+  const std::string text = page("papers/sys.md");
+  EXPECT_THAT(text, HasSubstr("| task | claim | measured | paper | verdict |"));
+  EXPECT_THAT(text, HasSubstr(std::string("| +0.0310") + beside(1)));
+  EXPECT_THAT(text, HasSubstr(std::string("| -0.0310") + beside(-1)));
+  // It goes with a test.
+  write_file(file, text_without_test());
+  EXPECT_THAT(tiny::error_of(ErrorKind::recipe, [&] { load_recipe(file); }),
+              HasSubstr("`published` goes with above or within"));
+}
+
+TEST_F(Reproduce, VerdictsAreCountedInThePageOfSystems) {
+  write_file(root_ / "docs/systems.md", "# Systems\n\n<!-- results -->\n<!-- /results -->\n");
+  add("quick/a", 6,
+      "[{stage: other, metric: accuracy, at_least: 0}, {stage: other, metric: accuracy, at_least: "
+      "2}]");
+  add("full/long", 50, above);
+  reproduce(options_);
+  write_result_tables(options_, false);
+  EXPECT_THAT(page("systems.md"),
+              HasSubstr("| system | claims | held | MISSED | undecided | not run |"));
+  EXPECT_THAT(page("systems.md"),
+              HasSubstr("| sys | 3 | 1 | 1 | 0 | 1 |\n| all | 3 | 1 | 1 | 0 | 1 |"));
+  EXPECT_NO_THROW(write_result_tables(options_, true));
+  write_file(root_ / "docs/systems.md", "<!-- results -->\n| all | 9 |\n<!-- /results -->\n");
+  EXPECT_THAT(tiny::error_of(ErrorKind::expectation, [&] { write_result_tables(options_, true); }),
+              HasSubstr("systems.md"));
+}
+
+// A page of all systems is not made of some, nor a system's page of one of its recipes.
+TEST_F(Reproduce, NamedPlacesLeaveTheOthersTables) {
+  const fs::path one = add("quick/a", 1, "[{stage: other, metric: accuracy, at_least: 0}]");
+  add("quick/b", 2, "[{stage: other, metric: accuracy, at_least: 0}]");
+  fs::create_directories(root_ / "configs/second/quick");
+  fs::copy(one, root_ / "configs/second/quick/c.yaml");
+  options_.seeds = {1};
+  reproduce(options_);
+  write_result_tables(options_, false);
+  const std::string all = page("results.md"), system = page("papers/sys.md");
+  for (const fs::path& place : {root_ / "configs/sys", one}) {
+    options_.places = {place};
+    EXPECT_NO_THROW(write_result_tables(options_, true));
+    write_result_tables(options_, false);
+    EXPECT_EQ(page("results.md"), all);
+    EXPECT_EQ(page("papers/sys.md"), system);
+  }
 }
 
 TEST_F(Reproduce, ARecipeThatFailsDoesNotHinderTheOthers) {
