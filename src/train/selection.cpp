@@ -73,7 +73,9 @@ void Selection::restore(const Progress& progress, Result& result) {
   torch::NoGradGuard no_grad;
   for (nn::ParamTable* table : {&binding_.weights(), &binding_.helpers()})
     for (nn::Parameter& parameter : table->list())
-      if (may_change(parameter, binding_)) parameter.latent.copy_(weights_.at(parameter.name));
+      // Helpers are not among what an earlier program's state kept.
+      if (const auto kept = weights_.find(parameter.name); kept != weights_.end())
+        parameter.latent.copy_(kept->second);
   result.notes.push_back(str("kept the weights of step ", best_step_, ", the best on validation"));
 }
 
