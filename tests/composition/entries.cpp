@@ -141,6 +141,12 @@ void add_keys(std::vector<Entry>& list) {
                         {.train = "quantization: {weight_granularity: tensor, weight_range: "
                                   "widening, activations: uint8, activation_scale: static, "
                                   "outputs: uint8}"}));
+  list.push_back(of_key("magnitude: blocks", "", "{block: [1, 4]}",
+                        {.pruning = "magnitude: {sparsity: 60%, begin: 2 steps, end: 8 steps, "
+                                    "every: 3 steps, pattern: {block: [1, 4]}}"}));
+  list.push_back(of_key("magnitude: groups", "", "{n: 2, of: 4}",
+                        {.pruning = "magnitude: {begin: 2 steps, end: 8 steps, every: 3 steps, "
+                                    "pattern: {n: 2, of: 4}}"}));
   list.push_back(of_key("masking: all", "", "{predict: all}",
                         {.head = "masked_lm", .augment = "masking: {predict: all}"}));
   list.push_back(of_key("masking: update", "", "{draw: update}",

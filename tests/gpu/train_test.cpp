@@ -218,6 +218,16 @@ TEST_F(OnCard, AveragesAndFrequentPruningTrainAsOnTheCpu) {
   EXPECT_LT(apart(trained(pruned, {}), trained(pruned, {card_}), untrained()), 0.02);
 }
 
+// Units of several weights are scored on the CPU and held on the card.
+TEST_F(OnCard, BlocksAndGroupsArePrunedAsOnTheCpu) {
+  for (const char* pattern :
+       {"sparsity: 75%, pattern: {block: [1, 4]}", "pattern: {n: 2, of: 4}"}) {
+    const std::string pruned = plain_steps + "pruning: {magnitude: {" + pattern +
+                               ", begin: 1 step, end: 6 steps, every: 1 step}}\n";
+    EXPECT_LT(apart(trained(pruned, {}), trained(pruned, {card_}), untrained()), 0.02) << pattern;
+  }
+}
+
 TEST_F(OnCard, SeveralHeadsTrainAsOnTheCpu) {
   const std::string yaml =
       std::string("for: 8 steps\noptimizer: {sgd: {lr: 0.05}}\n") + several_terms;
@@ -282,7 +292,9 @@ TEST_F(OnCard, RunsRepeatToTheBit) {
           "activation_scale: static, outputs: uint8}\n",
           "quantization: {embeddings: int8}\n",
           "pruning: {magnitude: {sparsity: 50%, begin: 2 steps, end: 8 steps, every: 2 "
-          "steps}}\n"}) {
+          "steps}}\n",
+          "pruning: {magnitude: {sparsity: 75%, begin: 2 steps, end: 8 steps, every: 2 steps, "
+          "pattern: {block: [1, 4]}}}\n"}) {
       const std::string yaml = "for: 12 steps\n" + distillation + more;
       const Place place{card_, precision};
       expect_equal(trained(yaml, place, true), trained(yaml, place, true));

@@ -90,6 +90,11 @@ INSTANTIATE_TEST_SUITE_P(
                     "objectives: [soft_labels: {}]\nschedule: {cyclic_linear: {cycle: 4 steps}}\n"
                     "pruning: {magnitude: {sparsity: 80%, initial: 50%, begin: 20%, end: 80%, "
                     "every: 1 step, regrowth: false}}\n",
+                    "objectives: [soft_labels: {}]\n"
+                    "pruning: {magnitude: {sparsity: 75%, end: 60%, every: 2 steps, pattern: "
+                    "{block: [1, 4]}}}\n",
+                    "objectives: [soft_labels: {}]\n"
+                    "pruning: {magnitude: {end: 60%, every: 2 steps, pattern: {n: 2, of: 4}}}\n",
                     "objectives: [labels: {}]\naveraging: {swa: {start: 0%, every: 2 steps, lr: "
                     "0.05, start_weights: true}}\n",
                     "# dan\nobjectives: [soft_labels: {}, labels: {}]\naccumulate: 2\n"

@@ -127,6 +127,14 @@ INSTANTIATE_TEST_SUITE_P(
         "for: 12 steps\nobjectives: [soft_labels: {temperature: 5.5}]\nschedule: {rewound_linear: "
         "{every: 2 steps, begin: 2 steps, end: 8 steps}}\npruning: {magnitude: {sparsity: 80%, "
         "initial: 50%, begin: 2 steps, end: 8 steps, every: 1 step, regrowth: false}}\n",
+        // Blocks of inputs, and two of four inputs, with zeros that return.
+        "for: 12 steps\nobjectives: [soft_labels: {}]\npruning: {magnitude: {sparsity: 75%, begin: "
+        "2 steps, end: 8 steps, every: 2 steps, pattern: {block: [1, 4]}}}\nquantization: {start: "
+        "5 "
+        "steps}\n",
+        "for: 12 steps\nobjectives: [soft_labels: {}]\npruning: {magnitude: {begin: 2 steps, end: "
+        "8 "
+        "steps, every: 3 steps, pattern: {n: 2, of: 4}}}\n",
         // Prune Once for All: a strict threshold a tensor, a rate that is put back, and Q8BERT's
         // scheme, whose ranges of weights, inputs and outputs go on.
         "for: 12 steps\nobjectives: [soft_labels: {temperature: 2}]\nschedule: {rewound_linear: "

@@ -9,6 +9,7 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "pruning/mask.h"
+#include "pruning/pattern.h"
 #include "pruning/threshold.h"
 #include "selection.h"
 
@@ -19,7 +20,7 @@ namespace {
 using recipe::Fraction;
 
 struct MagnitudeOptions {
-  Fraction sparsity{0.8};
+  std::optional<Fraction> sparsity;  // left out for n of m alone
   Fraction initial;
   Duration begin = Duration::percent(0);
   Duration end = Duration::percent(50);
@@ -28,19 +29,41 @@ struct MagnitudeOptions {
   std::string schedule = "cubic";
   std::string scope = "global";
   std::string threshold = "exact";
+  std::optional<PatternOptions> pattern;
   std::vector<std::string> targets = {"encoder"};
   std::vector<std::string> exclude;
   bool regrowth = true;
 
   static const recipe::Options<MagnitudeOptions>& options();
+  // What n of m says is exact, however the recipe rounds it.
+  double final_sparsity() const {
+    const nn::Pattern units = pattern_of(pattern);
+    if (!units.groups()) return sparsity ? sparsity->value : 0;
+    return 1 - static_cast<double>(units.kept) / static_cast<double>(units.of);
+  }
 };
 
-void check(const MagnitudeOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
-  if (o.sparsity.value >= 1)
+void check_sparsity(const MagnitudeOptions& o, const recipe::Mark& mark,
+                    recipe::Problems& problems) {
+  const bool groups = pattern_of(o.pattern).groups();
+  if (!o.sparsity && !groups)
+    problems.add(mark, "magnitude needs 'sparsity'",
+                 "the part of the weights that ends as zeros: 80%");
+  if (o.sparsity && o.sparsity->value >= 1)
     problems.add(mark, "sparsity must be below 1: no weight would be left", "write 90% or 0.9");
-  if (o.initial.value > o.sparsity.value)
+  const double last = o.final_sparsity();
+  if (o.initial.value > last)
     problems.add(mark, str("initial ", percent(o.initial.value), " is above the final sparsity ",
-                           percent(o.sparsity.value)));
+                           percent(last)));
+  if (groups && o.sparsity && std::abs(last - o.sparsity->value) > 1e-4)
+    problems.add(mark,
+                 str(o.pattern->pattern().text(), " is a sparsity of ", percent(last), ", not of ",
+                     percent(o.sparsity->value)),
+                 "leave `sparsity` out");
+}
+
+void check(const MagnitudeOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
+  check_sparsity(o, mark, problems);
   if (o.begin.unit == o.end.unit && o.begin.value > o.end.value && o.schedule != "constant")
     problems.add(mark,
                  "pruning begins at " + o.begin.text() + ", after its end at " + o.end.text());
@@ -51,9 +74,10 @@ const recipe::Options<MagnitudeOptions>& MagnitudeOptions::options() {
   using M = MagnitudeOptions;
   static const auto description =
       recipe::Options<M>("magnitude")
-          .field("sparsity", &M::sparsity,
-                 "part of the targets' weights that ends as zeros, below 1")
-          .required()
+          .field(
+              "sparsity", &M::sparsity,
+              "part of the targets' weights that ends as zeros, below 1; needed unless `pattern` "
+              "is n of m, which says it")
           .field("initial", &M::initial, "sparsity of the first step, at `begin`")
           .field("begin", &M::begin, "update of the first step")
           .field("end", &M::end, "update at which the full sparsity is reached")
@@ -71,6 +95,9 @@ const recipe::Options<MagnitudeOptions>& MagnitudeOptions::options() {
                  "exact: round(s n) zeros; strict: the k = floor(s n)-th smallest magnitude is the "
                  "threshold, and what is not above it becomes 0, all weights that tie with it too")
           .one_of({"exact", "strict"})
+          .field("pattern", &M::pattern,
+                 "{block: [1, 4]}: weights go in blocks of so many outputs and inputs; {n: 2, of: "
+                 "4}: 2 of each 4 inputs stay; left out: each weight for itself")
           .field("targets", &M::targets, "roles, groups of roles or globs over tensor names")
           .field("exclude", &M::exclude, "globs over tensor names")
           .field("regrowth", &M::regrowth,
@@ -87,11 +114,18 @@ class Magnitude final : public Constraint {
   void bind(const roles::Scene& scene) override {
     resolve(scene.length);
     moments_ = scene.moments;
-    masks_.bind(select(scene.weights, {options_.targets, options_.exclude}, mark_));
+    const nn::Pattern pattern = pattern_of(options_.pattern);
+    const auto targets = select(scene.weights, {options_.targets, options_.exclude}, mark_);
+    if (options_.pattern) check_divides(pattern, targets, options_.pattern->mark);
+    masks_.bind(targets, pattern);
   }
   std::vector<Match> matches() const override {
-    return masks_.matches(
-        str("pruned to ", percent(options_.sparsity.value), " (", options_.scope, ")"));
+    const nn::Pattern& pattern = masks_.pattern();
+    return masks_.matches(str("pruned to ", percent(options_.final_sparsity()),
+                              pattern.blocks()   ? " in "
+                              : pattern.groups() ? ", "
+                                                 : "",
+                              pattern.single() ? "" : pattern.text(), " (", options_.scope, ")"));
   }
   bool before_update(const Progress& progress) override;
   void after_update(const Progress&) override {
@@ -110,10 +144,9 @@ class Magnitude final : public Constraint {
            (step == end_ || step == until_ || (step - begin_) % every_ == 0);
   }
   double target(int64_t step) const;
-  // Masks `sparsity` of the weights of `part`: exactly, or whatever is not above the threshold.
+  // Masks `sparsity` of what the pattern ranks in `part`: exactly, or whatever is not above the
+  // threshold.
   void prune(const std::vector<Mask*>& part, double sparsity);
-  static void mask_ties(const std::vector<torch::Tensor>& weights,
-                        const std::vector<torch::Tensor>& before, std::vector<torch::Tensor>& kept);
   [[noreturn]] void refuse_not_finite(const std::vector<Mask*>& part) const;
 
   MagnitudeOptions options_;
@@ -149,7 +182,7 @@ void Magnitude::resolve(const Length& length) {
 }
 
 double Magnitude::target(int64_t step) const {
-  const double last = options_.sparsity.value, first = options_.initial.value;
+  const double last = options_.final_sparsity(), first = options_.initial.value;
   if (step >= end_) return last;
   const double left = 1 - static_cast<double>(step - begin_) / static_cast<double>(end_ - begin_);
   return last + (first - last) * (options_.schedule == "cubic" ? left * left * left : left);
@@ -174,40 +207,30 @@ bool Magnitude::before_update(const Progress& progress) {
 }
 
 void Magnitude::prune(const std::vector<Mask*>& part, double sparsity) {
-  std::vector<torch::Tensor> weights, before, kept;
+  const nn::Pattern& pattern = masks_.pattern();
+  std::vector<torch::Tensor> scores, before, kept;
   std::vector<Ranked> ranked;
   int64_t count = 0;
   for (const Mask* mask : part) {
-    weights.push_back(mask->parameter->latent.detach().to(torch::kCPU).contiguous());
-    bool sticky = !options_.regrowth && mask->keep.defined();
-    before.push_back(sticky ? mask->keep.to(torch::kCPU).contiguous() : torch::Tensor());
-    kept.push_back(torch::empty(weights.back().sizes(), torch::kUInt8));
-    ranked.push_back({weights.back().const_data_ptr<float>(),
+    const torch::Tensor weight = mask->parameter->latent.detach().to(torch::kCPU).contiguous();
+    const bool sticky = !options_.regrowth && mask->keep.defined();
+    const torch::Tensor keep = sticky ? mask->keep.to(torch::kCPU).contiguous() : torch::Tensor();
+    scores.push_back(unit_scores(weight, keep, pattern));
+    before.push_back(mask_of_units(keep, pattern));
+    kept.push_back(torch::empty(scores.back().sizes(), torch::kUInt8));
+    ranked.push_back({scores.back().const_data_ptr<float>(),
                       sticky ? before.back().const_data_ptr<uint8_t>() : nullptr,
-                      kept.back().mutable_data_ptr<uint8_t>(), weights.back().numel()});
-    count += weights.back().numel();
+                      kept.back().mutable_data_ptr<uint8_t>(), scores.back().numel()});
+    count += scores.back().numel();
   }
   const bool strict = options_.threshold == "strict";
   const double wanted = sparsity * static_cast<double>(count);
-  const auto smallest = strict ? static_cast<int64_t>(wanted) : std::llround(wanted);
+  int64_t smallest = strict ? static_cast<int64_t>(wanted) : std::llround(wanted);
+  if (pattern.groups() && sparsity >= options_.final_sparsity())
+    smallest = most_masked(count, pattern);
   if (!mask_smallest(ranked, smallest)) refuse_not_finite(part);
-  if (strict && smallest > 0) mask_ties(weights, before, kept);
-  for (size_t i = 0; i < part.size(); ++i) part[i]->set(kept[i]);
-}
-
-// Masks all weights that are no larger than the largest one of those that are masked now and were
-// not before.
-void Magnitude::mask_ties(const std::vector<torch::Tensor>& weights,
-                          const std::vector<torch::Tensor>& before,
-                          std::vector<torch::Tensor>& kept) {
-  float threshold = 0;
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const torch::Tensor gone = weights[i].abs().masked_fill_(kept[i] != 0, 0);
-    if (before[i].defined()) gone.masked_fill_(before[i] == 0, 0);
-    if (gone.numel() > 0) threshold = std::max(threshold, gone.amax().item<float>());
-  }
-  for (size_t i = 0; i < weights.size(); ++i)
-    kept[i].masked_fill_(weights[i].abs() <= threshold, 0);
+  if (strict && smallest > 0) mask_ties(ranked);
+  for (size_t i = 0; i < part.size(); ++i) part[i]->set(mask_of_weights(kept[i], pattern));
 }
 
 void Magnitude::refuse_not_finite(const std::vector<Mask*>& part) const {
@@ -221,11 +244,13 @@ void Magnitude::refuse_not_finite(const std::vector<Mask*>& part) const {
 
 std::string Magnitude::report() const {
   std::string line = masks_.report();
-  const double wanted = options_.sparsity.value * static_cast<double>(masks_.count());
-  // Uniform counts are rounded for each tensor.
-  bool reached = static_cast<double>(masks_.zeros()) + static_cast<double>(masks_.list().size()) >=
-                 std::floor(wanted);
-  return reached ? line : line + ", short of " + percent(options_.sparsity.value);
+  const double wanted = options_.final_sparsity() * static_cast<double>(masks_.count());
+  // Uniform counts are rounded for each tensor, and a unit goes as a whole.
+  const auto unit = static_cast<double>(masks_.pattern().rows * masks_.pattern().columns);
+  bool reached =
+      static_cast<double>(masks_.zeros()) + unit * static_cast<double>(masks_.list().size()) >=
+      std::floor(wanted);
+  return reached ? line : line + ", short of " + percent(options_.final_sparsity());
 }
 
 }  // namespace
@@ -240,17 +265,22 @@ void add_magnitude(PruningRegistry& registry) {
           "dL/d(effective)",
           "Zhu & Gupta 2017, arXiv 1710.01878, eq. 1; with regrowth as in Zafrir et al. 2021, "
           "arXiv 2111.05754; a large first step (`initial`) as in Kurtic & Alistarh 2022, arXiv "
-          "2210.06384",
+          "2210.06384; blocks: Narang et al. 2017, arXiv 1711.02782; n of m: Zhou et al. 2021, "
+          "arXiv 2102.04010",
           "Counts are exact: round(s n) zeros over all targets (global) or in each tensor "
           "(uniform); among equal magnitudes the earlier weight goes first. `threshold: strict` is "
           "the rule of Prune Once for All's published code, where equal magnitudes all go. The "
-          "mask is computed "
-          "anew before the updates begin, begin + every, ..., end and until; an end at the stage's "
-          "last update or after it counts as the last update. With regrowth a masked weight keeps "
-          "its "
-          "value, gets no gradient and may return at the next step; without, it is zeroed for "
-          "good. Optimizer moments of masked weights are zeroed at each step. Averaging must not "
-          "begin before the pattern is fixed."),
+          "mask is computed anew before the updates begin, begin + every, ..., end and until; an "
+          "end at the stage's last update or after it counts as the last update. With `pattern: "
+          "{block: [r, c]}` what is ranked and counted are blocks of r outputs and c inputs, by "
+          "their mean magnitude; with `{n: 2, of: 4}` at most 2 weights of 4 consecutive inputs "
+          "of an output are not zero at the end, and on the way the smallest of those that may go "
+          "are the first. A block's sizes, and `of`, must divide all targets. With regrowth a "
+          "masked "
+          "weight keeps its value, gets no gradient and may return at the next step; without, it "
+          "is "
+          "zeroed for good. Optimizer moments of masked weights are zeroed at each step. Averaging "
+          "must not begin before the pattern is fixed."),
       [](const recipe::Component& component) {
         return std::make_unique<Magnitude>(component.as<MagnitudeOptions>());
       });

@@ -4,6 +4,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "pruning/pattern.h"
 #include "quantization/kernels.h"
 
 namespace compress::constraint {
@@ -53,7 +54,8 @@ void Mask::set(const torch::Tensor& kept) {
   keep = kept.to(parameter->latent.device());
 }
 
-void Masks::bind(const std::vector<nn::Parameter*>& parameters) {
+void Masks::bind(const std::vector<nn::Parameter*>& parameters, const nn::Pattern& pattern) {
+  pattern_ = pattern;
   for (nn::Parameter* parameter : parameters) {
     Mask& mask = list_.emplace_back();
     mask.parameter = parameter;
@@ -141,9 +143,13 @@ std::string Masks::report() const {
     low = std::min(low, part);
     high = std::max(high, part);
   }
-  std::string line =
-      str("sparsity ", fixed(100 * part_of(zeros(), count()), 2), "% of ", with_commas(count()),
-          " weights (tensors ", fixed(100 * low, 1), "% to ", fixed(100 * high, 1), "%");
+  std::string line = str("sparsity ", fixed(100 * part_of(zeros(), count()), 2), "% of ",
+                         with_commas(count()), " weights",
+                         pattern_.blocks()   ? " in "
+                         : pattern_.groups() ? ", "
+                                             : "",
+                         pattern_.single() ? "" : pattern_.text(), " (tensors ",
+                         fixed(100 * low, 1), "% to ", fixed(100 * high, 1), "%");
   std::string stack;
   for (const Layer& layer : layers()) {
     line += layer.stack == stack ? ", " : "; " + layer.stack + " ";
@@ -181,6 +187,8 @@ void Masks::load_state(const nn::TensorMap& state) {
     if (bits.scalar_type() != torch::kUInt8 || bits.numel() != (mask.parameter->numel() + 7) / 8)
       refuse("has a mask of another size for " + mask.parameter->name);
     mask.set(unpacked(bits, mask.parameter->latent.sizes()));
+    if (pattern_.blocks() && !allows(pattern_, mask.keep))
+      refuse("has zeros outside of " + pattern_.text() + " in " + mask.parameter->name);
   }
   if (known != state.size()) refuse("names tensors that are not pruned here");
   if (zeros() != total->second.item<int64_t>()) refuse("has another number of zeros than it says");

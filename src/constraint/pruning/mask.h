@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "compress/constraint/constraint.h"
+#include "compress/nn/pattern.h"
 
 namespace compress::constraint {
 
@@ -26,7 +27,8 @@ struct Mask final : nn::WeightTransform {
 // The masks of a constraint, in table order.
 class Masks {
  public:
-  void bind(const std::vector<nn::Parameter*>& parameters);
+  void bind(const std::vector<nn::Parameter*>& parameters, const nn::Pattern& pattern = {});
+  const nn::Pattern& pattern() const { return pattern_; }
   std::deque<Mask>& list() { return list_; }
   const std::deque<Mask>& list() const { return list_; }
   int64_t count() const;  // weights held
@@ -35,7 +37,8 @@ class Masks {
   void apply_to_latents();
   void apply_to_moments(const Moments& moments);
   std::vector<Match> matches(const std::string& what) const;
-  // "sparsity 80.00% of 5,308,416 weights (tensors 71.2% to 93.4%; encoder.layer 0: 78.0%, 1: ...)"
+  // "sparsity 80.00% of 5,308,416 weights in blocks of 1x4 (tensors 71.2% to 93.4%; encoder.layer
+  // 0: 78.0%, 1: ...)"
   std::string report() const;
   // Layers ("encoder.layer.3") of which no weight is left, and tensors of other layers.
   std::vector<std::string> emptied() const;
@@ -54,6 +57,7 @@ class Masks {
   // Those with targets, in table order.
   std::vector<Layer> layers() const;
 
+  nn::Pattern pattern_;
   std::deque<Mask> list_;  // parameters point to the entries
 };
 

@@ -108,4 +108,15 @@ bool mask_smallest(const std::vector<Ranked>& tensors, int64_t zeros) {
   return true;
 }
 
+void mask_ties(const std::vector<Ranked>& tensors) {
+  uint32_t threshold = 0;
+  for (const Ranked& tensor : tensors)
+    for (int64_t i = 0; i < tensor.count; ++i)
+      if (tensor.keep[i] == 0 && (tensor.before == nullptr || tensor.before[i] != 0))
+        threshold = std::max(threshold, key_of(tensor.weight, i));
+  for (const Ranked& tensor : tensors)
+    for (int64_t i = 0; i < tensor.count; ++i)
+      tensor.keep[i] = tensor.keep[i] & static_cast<uint8_t>(key_of(tensor.weight, i) > threshold);
+}
+
 }  // namespace compress::constraint

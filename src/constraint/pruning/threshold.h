@@ -19,4 +19,8 @@ struct Ranked {
 // index). Returns false, with `keep` untouched, when a weight that is ranked is not finite.
 bool mask_smallest(const std::vector<Ranked>& tensors, int64_t zeros);
 
+// After mask_smallest() with `before` apart from `keep`: masks all weights that are no larger than
+// the largest one of those that are masked now and were not before.
+void mask_ties(const std::vector<Ranked>& tensors);
+
 }  // namespace compress::constraint
