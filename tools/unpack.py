@@ -68,25 +68,26 @@ def python_zstd():
     return unpack
 
 
-def decode(coding, parts, total, size):
+def decode(coding, parts, total, size, shape, block):
     """The bytes of one tensor of `total` bytes, elements of `size` bytes."""
     def from_planes(planes):
         return np.frombuffer(planes, np.uint8).reshape(size, -1).T.copy()
 
-    if coding == "plain":
+    if coding in ("plain", "planes"):
         need(len(parts) == 1 and len(parts[0]) == total, "a tensor is of another size")
-        return parts[0]
-    if coding == "planes":
-        need(len(parts) == 1 and len(parts[0]) == total, "a tensor is of another size")
-        return from_planes(parts[0]).tobytes()
-    need(coding == "mask", f"unknown coding {coding!r}")
-    count = total // size
+        return parts[0] if coding == "plain" else from_planes(parts[0]).tobytes()
+    need(coding in ("mask", "blocks"), f"unknown coding {coding!r}")
+    rows, columns = shape if coding == "blocks" else (1, total // size)
+    high, wide = block
+    need(rows % high == 0 and columns % wide == 0, "blocks do not divide their tensor")
+    count = rows // high * (columns // wide)
     need(len(parts) == 2 and len(parts[0]) == (count + 7) // 8, "a mask is of another size")
     bits = np.unpackbits(np.frombuffer(parts[0], np.uint8), bitorder="little")
-    need(not bits[count:].any() and int(bits.sum()) * size == len(parts[1]),
+    need(not bits[count:].any() and int(bits.sum()) * high * wide * size == len(parts[1]),
          "a mask does not fit what it masks")
-    out = np.zeros((count, size), np.uint8)
-    out[bits[:count].astype(bool)] = from_planes(parts[1])
+    kept = bits[:count].astype(bool).reshape(rows // high, columns // wide)
+    out = np.zeros((total // size, size), np.uint8)
+    out[kept.repeat(high, 0).repeat(wide, 1).ravel()] = from_planes(parts[1])
     return out.tobytes()
 
 
@@ -107,7 +108,7 @@ def unpack(packed):
     need(len(tensors) == len(directory["tensors"]), "has another number of tensors")
     out = [struct.pack("<Q", len(header)), header]
     end = 0
-    for entry, (coding, sizes) in zip(tensors, directory["tensors"], strict=True):
+    for entry, (coding, sizes, *block) in zip(tensors, directory["tensors"], strict=True):
         begin, total = entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0]
         size = SIZES[entry["dtype"]]
         need(begin == end and total >= 0 and total == size * math.prod(entry["shape"]),
@@ -118,7 +119,7 @@ def unpack(packed):
             need(0 <= stored <= len(packed) - at and 0 <= whole <= total, "a part is too long")
             parts.append(zstd(packed[at:at + stored], whole))
             at += stored
-        out.append(decode(coding, parts, total, size))
+        out.append(decode(coding, parts, total, size, entry["shape"], *block or [(1, 1)]))
     need(at == len(packed), "bytes follow the last tensor")
     return b"".join(out)
 
@@ -129,7 +130,7 @@ def main():
     source, target = map(pathlib.Path, sys.argv[1:])
     try:
         weights = unpack((source / "model.packed").read_bytes())
-    except (Damaged, KeyError, TypeError, ValueError, OSError) as error:
+    except (Damaged, ArithmeticError, KeyError, TypeError, ValueError, OSError) as error:
         sys.exit(f"{source / 'model.packed'}: {error}")
     target.mkdir(parents=True)  # a folder that is there already is left alone
     for path in source.iterdir():

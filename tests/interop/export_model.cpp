@@ -41,14 +41,16 @@ std::string option(const Options& options, const std::string& key, const std::st
   return found == options.end() ? fallback : found->second;
 }
 
-// Sets the smallest magnitudes of each matrix inside the layers to zero.
-void prune(nn::Model& model, double sparsity) {
+// Sets the smallest magnitudes of each matrix inside the layers to zero, of `inputs` consecutive
+// inputs of an output together.
+void prune(nn::Model& model, double sparsity, int64_t inputs) {
   torch::NoGradGuard no_grad;
   for (nn::Parameter* parameter : model.params().select({"encoder"}, nullptr)) {
-    auto count = static_cast<int64_t>(sparsity * static_cast<double>(parameter->numel()));
+    const torch::Tensor means = parameter->latent.detach().abs().view({-1, inputs}).mean(1, true);
+    auto count = static_cast<int64_t>(sparsity * static_cast<double>(means.numel()));
     if (count == 0) continue;
-    torch::Tensor limit = std::get<0>(parameter->latent.abs().flatten().kthvalue(count));
-    parameter->latent.masked_fill_(parameter->latent.abs() <= limit, 0);
+    torch::Tensor limit = std::get<0>(means.flatten().kthvalue(count));
+    parameter->latent.view({-1, inputs}).masked_fill_(means <= limit, 0);
   }
 }
 
@@ -88,7 +90,8 @@ Json make(const fs::path& source, const fs::path& out, const std::string& format
   if (option(options, "head", "classification") != "keep")
     nn::set_head(state, nn::HeadKind::classification, {"negative", "positive"});
   std::unique_ptr<nn::Model> model = nn::build(state, 13);
-  prune(*model, std::stod(option(options, "sparsity", "0")));
+  prune(*model, std::stod(option(options, "sparsity", "0")),
+        std::stoll(option(options, "inputs", "1")));
   std::string int8 = option(options, "int8", "");
   Json how =
       int8.empty() ? Json() : scheme(*model, int8, option(options, "granularity", "channel"));

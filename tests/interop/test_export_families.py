@@ -239,6 +239,31 @@ class Families(unittest.TestCase):
                 for path in folder.iterdir():
                     self.assertEqual((unpacked / path.name).read_bytes(), path.read_bytes())
 
+    def test_packed_blocks(self):
+        """A bit a block of four inputs, also where a family's matrices lie as [in, out]."""
+        for name, (kind, config), shape in (("llama", CASES["llama"][:2], [1, 4]),
+                                            ("gpt2", GPT2, [4, 1])):
+            with self.subTest(name):
+                _, source = self.source(name + "_blocks", kind, config)
+                folders = {}
+                for layout in ("huggingface", "packed"):
+                    folders[layout] = self.root / f"{name}_blocks_{layout}"
+                    helper("make", source, folders[layout], layout, "head=keep", "sparsity=0.8",
+                           "inputs=4")
+                sys.path.insert(0, str(ROOT / "tools"))
+                import unpack
+                packed = (folders["packed"] / "model.packed").read_bytes()
+                size = int.from_bytes(packed[8:16], "little")
+                directory = json.loads(unpack.libzstd()(packed[16:16 + size], None))
+                shapes = [entry[2] for entry in directory["tensors"] if entry[0] == "blocks"]
+                self.assertGreaterEqual(len(shapes), 8)
+                self.assertEqual(set(map(tuple, shapes)), {tuple(shape)})
+                unpacked = self.root / f"{name}_blocks_unpacked"
+                subprocess.run([sys.executable, str(ROOT / "tools/unpack.py"), folders["packed"],
+                                unpacked], check=True)
+                self.assertEqual((unpacked / "model.safetensors").read_bytes(),
+                                 (folders["huggingface"] / "model.safetensors").read_bytes())
+
     def test_embeddings_that_readers_cannot_use(self):
         for name, (kind, config) in FAILING.items():
             with self.subTest(name):

@@ -5,13 +5,16 @@
 //   u64       length of the directory, little-endian
 //   directory a zstd frame of JSON: {"version": 1, "header": the JSON header of the safetensors
 //             file, "tensors": [[coding, [[bytes, stored], ...]], ...]}: one entry a tensor, in the
-//             order of their bytes, with the size of each part before and under zstd
+//             order of their bytes, with the size of each part before and under zstd, and behind
+//             them [rows, columns] of a block where the coding is `blocks`
 //   parts     one zstd frame each, with a checksum, one behind the other
 //
 //   plain     one part: the bytes
 //   planes    one part: the first bytes of all elements, then the second ones, ...
 //   mask      two parts: a bit an element, 1 where it is not zero, the first in the lowest bit of a
 //             byte; then what is not zero, in planes
+//   blocks    two parts of a matrix: a bit a block, row by row, 1 where it has anything but zeros;
+//             then all elements of such blocks, in the order of the matrix, in planes
 //
 // tools/unpack.py makes the safetensors file of it again, byte for byte.
 

@@ -75,15 +75,17 @@ class Decoder {
   }
 
   // One tensor of `total` bytes.
-  void decode(const Json& entry, uint64_t total, uint64_t size, char* out) {
-    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string())
+  void decode(const Json& entry, const TensorInfo& info, uint64_t total, char* out) {
+    if (!entry.is_array() || entry.size() < 2 || entry.size() > 3 || !entry[0].is_string())
       refuse("an entry of its directory is no coding with its parts");
     const auto coding = entry[0].get<std::string>();
     const std::vector<Part> list = parts(entry[1]);
-    const bool mask = coding == "mask";
+    const bool blocks = coding == "blocks", mask = coding == "mask" || blocks;
     if (coding != "plain" && coding != "planes" && !mask) refuse("it has a coding without a name");
-    const uint64_t count = total / size;
-    if (list.size() != (mask ? 2u : 1u) || list[0].bytes != (mask ? (count + 7) / 8 : total) ||
+    const uint64_t size = element_size(info.dtype), count = total / size;
+    const Blocks shape = blocks ? blocks_of(entry, info) : Blocks{1, count, 1, 1};
+    if ((!blocks && entry.size() != 2) || list.size() != (mask ? 2u : 1u) ||
+        list[0].bytes != (mask ? (shape.count() + 7) / 8 : total) ||
         (mask && list[1].bytes > total))
       refuse("the parts of a tensor are not of its size");
     if (coding == "plain") {
@@ -92,13 +94,28 @@ class Decoder {
       from_planes(unpacked(list[0]), size, out);
     } else {
       const std::string bits = unpacked(list[0]);
-      const int64_t kept = ones(bits, count);
-      if (kept < 0 || static_cast<uint64_t>(kept) * size != list[1].bytes)
+      const int64_t kept = ones(bits, shape.count());
+      if (kept < 0 || static_cast<uint64_t>(kept) * shape.high * shape.wide * size != list[1].bytes)
         refuse("a mask does not fit what it masks");
       std::string values(list[1].bytes, '\0');
       from_planes(unpacked(list[1]), size, values.data());
-      from_mask(bits, values, count, size, out);
+      from_mask(blocks ? element_mask(bits, shape) : bits, values, count, size, out);
     }
+  }
+
+  // The blocks that an entry names, of the matrix that the header says.
+  Blocks blocks_of(const Json& entry, const TensorInfo& info) const {
+    Blocks blocks;
+    if (entry.size() == 3 && entry[2].is_array() && entry[2].size() == 2 &&
+        entry[2][0].is_number_unsigned() && entry[2][1].is_number_unsigned() &&
+        info.shape.size() == 2) {
+      blocks = {static_cast<uint64_t>(info.shape[0]), static_cast<uint64_t>(info.shape[1]),
+                entry[2][0].get<uint64_t>(), entry[2][1].get<uint64_t>()};
+      if (blocks.high > 0 && blocks.wide > 0 && blocks.rows % blocks.high == 0 &&
+          blocks.columns % blocks.wide == 0)
+        return blocks;
+    }
+    refuse("the blocks of a tensor do not divide it");
   }
 
   void end() const {
@@ -133,8 +150,7 @@ PackedReader::PackedReader(const fs::path& file) : TensorReader(file) {
   data_.reset(new char[std::max<uint64_t>(total, 1)]);  // filled below, whole or not at all
   for (size_t i = 0; i < header.entries.size(); ++i) {
     HeaderEntry& entry = header.entries[i];
-    decoder.decode(tensors[i], entry.end - entry.begin, element_size(entry.info.dtype),
-                   data_.get() + entry.begin);
+    decoder.decode(tensors[i], entry.info, entry.end - entry.begin, data_.get() + entry.begin);
     tensors_.push_back({std::move(entry.info.name), entry.info.dtype, std::move(entry.info.shape),
                         data_.get() + entry.begin, entry.end - entry.begin});
   }

@@ -17,6 +17,7 @@ namespace {
 
 struct Coded {
   const char* coding = "plain";
+  Blocks blocks;
   std::vector<uint64_t> bytes;      // before zstd
   std::vector<std::string> frames;  // under it
   size_t size() const {
@@ -27,7 +28,7 @@ struct Coded {
 };
 
 Coded coded(const char* coding, const std::vector<std::string_view>& parts) {
-  Coded result{coding, {}, {}};
+  Coded result{coding, {}, {}, {}};
   for (std::string_view part : parts) {
     result.bytes.push_back(part.size());
     result.frames.push_back(zstd_packed(part));
@@ -35,7 +36,7 @@ Coded coded(const char* coding, const std::vector<std::string_view>& parts) {
   return result;
 }
 
-Coded best(std::string_view bytes, uint64_t size) {
+Coded best(std::string_view bytes, uint64_t size, const std::vector<int64_t>& shape) {
   Coded found = coded("plain", {bytes});
   auto rather = [&](Coded other) {
     if (other.size() < found.size()) found = std::move(other);
@@ -45,6 +46,16 @@ Coded best(std::string_view bytes, uint64_t size) {
   // Without zeros the mask is there for nothing.
   if (masked.values.size() < bytes.size())
     rather(coded("mask", {masked.mask, to_planes(masked.values, size)}));
+  if (masked.values.size() < bytes.size() && shape.size() == 2) {
+    const Blocks blocks =
+        best_blocks(bytes, size, static_cast<uint64_t>(shape[0]), static_cast<uint64_t>(shape[1]));
+    if (blocks.high * blocks.wide > 1) {
+      const Masked whole = to_block_mask(bytes, size, blocks);
+      Coded other = coded("blocks", {whole.mask, to_planes(whole.values, size)});
+      other.blocks = blocks;
+      rather(std::move(other));
+    }
+  }
   return found;
 }
 
@@ -60,11 +71,14 @@ void write_packed(const fs::path& safetensors, const fs::path& file) {
   Json entries = Json::array();
   for (const HeaderEntry& entry : layout.entries) {
     tensors.push_back(best(layout.data.substr(entry.begin, entry.end - entry.begin),
-                           element_size(entry.info.dtype)));
+                           element_size(entry.info.dtype), entry.info.shape));
     Json parts = Json::array();
     for (size_t i = 0; i < tensors.back().frames.size(); ++i)
       parts.push_back({tensors.back().bytes[i], tensors.back().frames[i].size()});
-    entries.push_back({tensors.back().coding, parts});
+    Json entry_json = {tensors.back().coding, parts};
+    if (tensors.back().blocks.count() > 0)
+      entry_json.push_back({tensors.back().blocks.high, tensors.back().blocks.wide});
+    entries.push_back(std::move(entry_json));
   }
   const std::string directory = zstd_packed(
       Json{{"version", 1}, {"header", std::string(layout.header)}, {"tensors", entries}}.dump());

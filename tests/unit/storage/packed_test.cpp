@@ -36,6 +36,39 @@ TEST(Coding, PlanesAndMasks) {
   EXPECT_EQ(back, bytes);
 }
 
+TEST(Coding, BlockMasks) {
+  // 4 x 6 elements of one byte; blocks of 2 x 3: the second and the third have something.
+  const std::string bytes(
+      "\0\0\0\1\0\0"
+      "\0\0\0\0\0\2"
+      "\0\3\4\0\0\0"
+      "\5\0\0\0\0\0",
+      24);
+  const Blocks blocks{4, 6, 2, 3};
+  const Masked masked = to_block_mask(bytes, 1, blocks);
+  EXPECT_EQ(masked.mask, "\x06");
+  EXPECT_EQ(masked.values, std::string("\1\0\0\0\0\2\0\3\4\5\0\0", 12));
+  // By rows: 000111 000111 111000 111000, the first in the lowest bit.
+  const std::string mask = element_mask(masked.mask, blocks);
+  EXPECT_EQ(mask, "\x38\x7e\x1c");
+  std::string back(24, '?');
+  from_mask(mask, masked.values, 24, 1, back.data());
+  EXPECT_EQ(back, bytes);
+}
+
+TEST(Coding, TheBlocksOfFewestBytes) {
+  auto chosen = [](const std::string& bytes) {
+    const Blocks best = best_blocks(bytes, 1, 4, 8);
+    return std::pair(best.high, best.wide);
+  };
+  std::string bytes(32, '\0');
+  for (size_t i : {4, 5, 6, 7, 16, 17, 18, 19, 24, 25, 26, 27}) bytes[i] = static_cast<char>(i);
+  EXPECT_EQ(chosen(bytes), std::pair(uint64_t{1}, uint64_t{4}));
+  bytes.assign(32, '\0');
+  for (size_t i : {0, 9, 18, 27, 28}) bytes[i] = 1;
+  EXPECT_EQ(chosen(bytes), std::pair(uint64_t{1}, uint64_t{1}));
+}
+
 class Packed : public testing::Test {
  protected:
   void SetUp() override {
@@ -52,11 +85,18 @@ class Packed : public testing::Test {
     auto next = [&] { return (draw = draw * 1664525u + 1013904223u) >> 8; };
     std::vector<int8_t> sparse(100'000);
     for (int8_t& value : sparse) value = next() % 10 == 0 ? static_cast<int8_t>(next()) : 0;
+    // Blocks of 1 x 4, of which one in ten is not zero.
+    std::vector<int8_t> blocks(100'000);
+    for (size_t i = 0; i < blocks.size(); i += 4)
+      if (next() % 10 == 0)
+        for (size_t j = i; j < i + 4; ++j) blocks[j] = static_cast<int8_t>(next());
     std::vector<float> dense(3000);
     for (float& value : dense) value = static_cast<float>(next() % 10000) / 10000;
-    SafetensorsWriter writer(folder_ / "model.safetensors", {{"dense", Dtype::f32, {3000}},
+    SafetensorsWriter writer(folder_ / "model.safetensors", {{"blocks", Dtype::i8, {100, 1000}},
+                                                             {"dense", Dtype::f32, {3000}},
                                                              {"empty", Dtype::f32, {0, 4}},
                                                              {"sparse", Dtype::i8, {100, 1000}}});
+    writer.write("blocks", std::as_bytes(std::span(blocks)));
     writer.write("dense", std::as_bytes(std::span(dense)));
     writer.write("empty", {});
     writer.write("sparse", std::as_bytes(std::span(sparse)));
@@ -73,7 +113,7 @@ TEST_F(Packed, GivesTheTensorsBack) {
   const SafetensorsReader expected(folder_ / "model.safetensors");
   fs::rename(folder_ / "model.safetensors", folder_ / "other");
   const auto read = open_tensors(folder_);
-  ASSERT_EQ(read->tensors().size(), 3u);
+  ASSERT_EQ(read->tensors().size(), 4u);
   EXPECT_EQ(read->metadata(), expected.metadata());
   for (const TensorView& tensor : expected.tensors()) {
     const TensorView& found = read->at(tensor.name);
@@ -83,9 +123,9 @@ TEST_F(Packed, GivesTheTensorsBack) {
     EXPECT_EQ(std::memcmp(found.data, tensor.data, tensor.bytes), 0) << tensor.name;
   }
   // 0.47 bits for where the tenth lies that is not zero and 0.1 bytes for what it is: 15,900 bytes
-  // of 100,000; and 12,000 of float32 with four digits.
-  EXPECT_LT(fs::file_size(file()), 15'900 * 1.1 + 12'000);
-  EXPECT_EQ(open_tensors(file())->tensors().size(), 3u);
+  // of 100,000; 0.47 bits a block of four, 11,500 bytes; and 12,000 of float32 with four digits.
+  EXPECT_LT(fs::file_size(file()), 15'900 * 1.1 + 11'500 * 1.03 + 12'000);
+  EXPECT_EQ(open_tensors(file())->tensors().size(), 4u);
 }
 
 TEST_F(Packed, EveryDamagedByteIsRefused) {
@@ -157,6 +197,24 @@ TEST_F(Packed, DirectoriesThatLieAreRefused) {
           {beyond, values}, "does not fit what it masks");
   refused(directory(entry("mask", {{1, bits.size()}, {2, part.size()}})).dump(), {bits, part},
           "damaged");
+
+  // One block of four of a matrix of 2 x 4.
+  const std::string matrix = R"({"a": {"dtype": "I8", "shape": [2, 4], "data_offsets": [0, 8]}})";
+  const std::string second = zstd_packed("\x02");
+  auto blocks = [&](const Json& shape, const std::string& mask, const char* coding = "blocks") {
+    Json entries = entry(coding, {{1, mask.size()}, {4, part.size()}});
+    if (!shape.is_null()) entries[0].push_back(shape);
+    return directory(entries, matrix).dump();
+  };
+  write_file(file(), file_of(blocks(Json::array({1, 4}), second), {second, part}));
+  EXPECT_EQ(static_cast<const int8_t*>(PackedReader(file()).at("a").data)[4], 1);
+  EXPECT_EQ(static_cast<const int8_t*>(PackedReader(file()).at("a").data)[6], 2);
+  for (const Json& shape : {Json::array({1, 3}), Json::array({0, 4}), Json::array({1}),
+                            Json::array({1, -4}), Json("1x4"), Json()})
+    refused(blocks(shape, second), {second, part}, "do not divide it");
+  refused(blocks(Json::array({2, 4}), second), {second, part}, "does not fit what it masks");
+  refused(blocks(Json::array({1, 4}), beyond), {beyond, part}, "does not fit what it masks");
+  refused(blocks(Json::array({1, 4}), second, "mask"), {second, part}, "not of its size");
   const std::string huge =
       R"({"a": {"dtype": "I8", "shape": [4000000000000], "data_offsets": [0, 4000000000000]}})";
   refused(directory(entry("plain", {{4, part.size()}}), huge).dump(), {part}, "claims");
