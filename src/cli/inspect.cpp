@@ -9,6 +9,7 @@
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/cli/commands.h"
 #include "compress/export/export.h"
+#include "compress/nn/pattern.h"
 
 namespace compress::cli {
 
@@ -35,6 +36,7 @@ struct Count {
 struct Tensor {
   const nn::Parameter* parameter;
   Count count;
+  std::string pattern;  // of a matrix's zeros
 };
 
 // A file of the folder with its size.
@@ -53,12 +55,14 @@ struct Inspection {
   std::vector<Count> layers;    // all parameters of each layer
   std::vector<Count> matrices;  // the matrices of each layer
   Count all, encoder;
+  std::string pattern;  // of the zeros in the matrices of all layers
   std::vector<File> files;
   int64_t bytes = 0;
 };
 
 void count_zeros(Inspection& found) {
   torch::NoGradGuard no_grad;
+  found.pattern = nn::zeros_text(*found.model);
   const auto layers =
       static_cast<size_t>(found.model->config().layers + found.model->config().decoder_layers);
   found.layers.resize(layers);
@@ -66,7 +70,9 @@ void count_zeros(Inspection& found) {
   for (const nn::Parameter& parameter : found.model->params().list()) {
     const Count count{parameter.numel(),
                       parameter.numel() - parameter.latent.count_nonzero().item<int64_t>()};
-    found.tensors.push_back({&parameter, count});
+    nn::ZeroPattern zeros;
+    if (parameter.is_matrix() && count.zeros > 0) zeros.add(parameter.latent);
+    found.tensors.push_back({&parameter, count, zeros.text()});
     found.all.add(count);
     if (parameter.layer < 0) continue;
     const auto layer = static_cast<size_t>(parameter.layer);
@@ -146,6 +152,7 @@ std::string summary_text(const Inspection& found) {
   text += line("parameters", with_commas(found.all.weights));
   text += line("sparsity", found.encoder.text() + " weights in the encoder's matrices, " +
                                found.all.text() + " parameters");
+  if (!found.pattern.empty()) text += line("zeros", found.pattern);
   text += line("quantisation", quantization_text(found.scheme));
   for (const nn::AttachmentSpec& spec : config.attachments)
     text += line("attached", str(spec.name, ": ", spec.kind, " ", spec.options.dump()));
@@ -179,11 +186,11 @@ std::string as_text(const Inspection& found, bool tensors) {
   std::string text =
       summary_text(found) + history_text(found.history) + "\n" + layers.text() + "\n";
   if (tensors) {
-    Table table({"tensor", "role", "shape", "parameters", "zeros"});
+    Table table({"tensor", "role", "shape", "parameters", "zeros", "pattern"});
     for (const Tensor& tensor : found.tensors)
       table.row({tensor.parameter->name, nn::role_name(tensor.parameter->role),
                  shape_text(*tensor.parameter), with_commas(tensor.count.weights),
-                 fixed(100 * tensor.count.share(), 2) + "%"});
+                 fixed(100 * tensor.count.share(), 2) + "%", tensor.pattern});
     text += table.text() + "\n";
   }
   return text + files.text();
@@ -207,6 +214,7 @@ std::string as_json(const Inspection& found, bool tensors) {
                    {"tokenizer_note", found.tokenizer_note},
                    {"parameters", found.all.json()},
                    {"encoder_matrices", found.encoder.json()},
+                   {"zero_pattern", found.pattern},
                    {"per_layer", nn::Json::array()},
                    {"quantization", found.scheme},
                    {"edits", found.model->history()},
@@ -221,6 +229,7 @@ std::string as_json(const Inspection& found, bool tensors) {
     for (const Tensor& tensor : found.tensors) {
       nn::Json entry = tensor.count.json();
       entry["role"] = nn::role_name(tensor.parameter->role);
+      if (!tensor.pattern.empty()) entry["zero_pattern"] = tensor.pattern;
       entry["shape"] = tensor.parameter->latent.sizes().vec();
       json["tensors"][tensor.parameter->name] = std::move(entry);
     }
