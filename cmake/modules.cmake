@@ -2,7 +2,7 @@
 # (a change of one source then compiles that one alone); the preset `release` turns it on. Sources with names that others of
 # their module use too are compiled by themselves.
 option(COMPRESS_UNITY "Compile several sources of a module at once" OFF)
-file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/families/*.cpp" "${CMAKE_SOURCE_DIR}/src/nn/attachments/*.cpp" "${CMAKE_SOURCE_DIR}/src/text/*/*.cpp"
+file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/families/*.cpp" "${CMAKE_SOURCE_DIR}/src/nn/products/*.cpp" "${CMAKE_SOURCE_DIR}/src/nn/attachments/*.cpp" "${CMAKE_SOURCE_DIR}/src/text/*/*.cpp"
   "${CMAKE_SOURCE_DIR}/src/storage/*.cpp" "${CMAKE_SOURCE_DIR}/src/storage/*/*.cpp" "${CMAKE_SOURCE_DIR}/src/surgery/*.cpp")
 list(APPEND alone src/nn/kernels/panels.cpp src/checkpoint/delta.cpp src/nn/kernels/noise.cpp src/data/files/delimited.cpp src/data/tasks/labels.cpp
   src/data/texts.cpp src/data/tokens/token_reader.cpp src/data/tokens/token_writer.cpp src/data/files/decompress.cpp src/data/files/contents.cpp
@@ -95,7 +95,7 @@ function(compress_kernel_test executable filter)
   if(NOT TARGET ${executable})
     return()
   endif()
-  foreach(set plain avx2 avx512)
+  foreach(set plain avx2 avxvnni avx512 amx)
     add_test(NAME unit.${executable}.${set} COMMAND ${executable} --gtest_filter=${filter}
       WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
     set_tests_properties(unit.${executable}.${set} PROPERTIES LABELS unit TIMEOUT 300 SKIP_RETURN_CODE 77

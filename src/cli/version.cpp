@@ -42,12 +42,13 @@ std::string gpu_text() {
 // The instruction sets that the processor has, and what kernels and LibTorch use of them.
 std::string processor_text() {
   std::vector<std::string> has;
-  for (cpu::Set set : cpu::available()) has.emplace_back(cpu::name(set));
+  for (cpu::Set set : cpu::available())
+    has.emplace_back(str(cpu::name(set), cpu::was_run(set) ? "" : " (never run)"));
   if (cpu::has_bf16()) has.emplace_back("bf16");
   if (cpu::has_vnni()) has.emplace_back("vnni");
-  if (cpu::has_amx()) has.emplace_back("amx");
-  return str(join(has, " "), " (kernels use ", cpu::name(cpu::set()), ", int8 as ",
-             nn::name(nn::integer_products()), "; LibTorch ", at::get_cpu_capability(), ")");
+  return str(join(has, " "), " (float32 uses ", cpu::name(cpu::float_set()), ", int8 ",
+             nn::instructions(nn::integer_products()), "; LibTorch ", at::get_cpu_capability(),
+             ")");
 }
 
 }  // namespace

@@ -33,7 +33,7 @@
     name##_body<16> arguments;                                  \
   }                                                             \
   void name parameters {                                        \
-    switch (::compress::cpu::set()) {                           \
+    switch (::compress::cpu::float_set()) {                     \
       case ::compress::cpu::Set::avx512:                        \
         return name##_avx512 arguments;                         \
       case ::compress::cpu::Set::avx2:                          \

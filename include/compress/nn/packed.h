@@ -12,6 +12,7 @@
 #include "compress/data/torch.h"
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "compress/nn/parameter.h"
@@ -23,7 +24,7 @@ struct Task;
 }
 
 // How sums of int8 products are computed, all the same but for the rounding of the last: with
-// instructions on bytes (AVX-512 VNNI), with instructions on 16-bit words (every x86-64 processor),
+// instructions on bytes (AVX-VNNI, AVX-512 VNNI, AMX; aarch64), with instructions on 16-bit words (every x86-64 processor),
 // both exact, or with the integers as float32, exact while sums stay below 2^24.
 enum class IntegerProducts { bytes, words, floats };
 
@@ -32,6 +33,7 @@ IntegerProducts integer_products();
 // All that it can do, the fastest first.
 std::vector<IntegerProducts> available_integer_products();
 const char* name(IntegerProducts products);  // "bytes", "words", "floats"
+std::string instructions(IntegerProducts products);  // by which they are computed, to be shown
 
 class PackedWeight {
  public:

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "kernels/attention_kernel.h"
-#include "kernels/simd.h"
+#include "kernels/elements.h"
 
 namespace compress::nn::kernel {
 

@@ -2,7 +2,7 @@
 #include <ATen/Parallel.h>
 
 #include "compress/nn/layers.h"
-#include "kernels/simd.h"
+#include "kernels/elements.h"
 
 namespace compress::nn {
 

@@ -5,6 +5,7 @@
 #include "compress/base/error.h"
 #include "compress/nn/layers.h"
 #include "kernels/activations.h"
+#include "kernels/elements.h"
 
 namespace compress::nn {
 

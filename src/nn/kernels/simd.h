@@ -1,9 +1,7 @@
 #pragma once
 // Small kernels in GCC's vector extensions, for registers of 4, 8 or 16 floats
-// (compress/base/kernel.h). Everything here is forced inline into such kernels.
-
-#include <ATen/ATen.h>
-#include <c10/util/BFloat16.h>
+// (compress/base/kernel.h). Everything here is forced inline into such kernels, and compiles without
+// LibTorch.
 
 #include <cstdint>
 #include <cstring>
@@ -55,26 +53,6 @@ COMPRESS_INLINE float largest(V v) {
   float most = v[0];
   for (int l = 1; l < lanes_of<V>; ++l) most = v[l] > most ? v[l] : most;
   return most;
-}
-
-COMPRESS_INLINE float to_float(float x) {
-  return x;
-}
-COMPRESS_INLINE float to_float(c10::BFloat16 x) {
-  uint32_t bits = static_cast<uint32_t>(x.x) << 16;
-  float out;
-  std::memcpy(&out, &bits, 4);
-  return out;
-}
-COMPRESS_INLINE void from_float(float x, float& out) {
-  out = x;
-}
-// Round to nearest even; a NaN stays one.
-COMPRESS_INLINE void from_float(float x, c10::BFloat16& out) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
-  out.x = static_cast<uint16_t>((bits & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC0u : rounded);
 }
 
 // exp(x) for x <= 0, relative error below 3e-7; 0 below -87.
@@ -173,15 +151,6 @@ COMPRESS_INLINE void random_lanes(uint64_t seed, uint64_t block, uint16_t* lane)
 // An element is dropped when its lane is below this.
 COMPRESS_INLINE uint32_t drop_threshold(double p) {
   return static_cast<uint32_t>(p * 65536.0 + 0.5);
-}
-
-// Calls work(value of the element type) for the two types that have kernels.
-template <class Work>
-void dispatch(c10::ScalarType type, const Work& work) {
-  if (type == c10::ScalarType::BFloat16)
-    work(c10::BFloat16());
-  else
-    work(float());
 }
 
 }  // namespace compress::nn::simd

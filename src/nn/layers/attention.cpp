@@ -5,7 +5,7 @@
 
 #include "compress/nn/layers.h"
 #include "kernels/attention_kernel.h"
-#include "kernels/simd.h"
+#include "kernels/elements.h"
 #include "layers/flash_attention.h"
 #include "layers/padded_attention.h"
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "compress/base/cpu.h"
 #include "kernels/panels.h"
 
 namespace compress::nn {
@@ -14,6 +15,7 @@ namespace {
 
 using torch::Tensor;
 
+constexpr int64_t bytes_apart = panels::quad * panels::stride_quads;  // multiples of rows of int8
 constexpr int64_t rows_a_chunk = 96;     // whose inputs stay in a core's cache while panels pass
 constexpr int64_t rows_that_widen = 12;  // up to so many, a kernel widens bf16 as it goes
 constexpr int64_t task_work = 1 << 19;   // multiplications that are worth another thread (float32)
@@ -101,6 +103,17 @@ const char* name(IntegerProducts products) {
   }
 }
 
+std::string instructions(IntegerProducts products) {
+  switch (products) {
+    case IntegerProducts::bytes:
+      return panels::bytes_by();
+    case IntegerProducts::words:
+      return std::string("16-bit words by ") + cpu::name(cpu::float_set());
+    default:
+      return "as float32";
+  }
+}
+
 PackedWeight::PackedWeight(const Tensor& weight, const Tensor& steps, InputTransform* input,
                            IntegerProducts integers)
     : out_(weight.size(0)), in_(weight.size(1)), panels_(panels_of(out_)), input_(input) {
@@ -156,7 +169,7 @@ bool PackedWeight::pack_integers(const Tensor& weight, const Tensor& steps) {
 }
 
 void PackedWeight::pack_bytes(const int8_t* values) {
-  const int64_t panel = rounded_up(in_, panels::quad) * panels::width;
+  const int64_t panel = rounded_up(in_, bytes_apart) * panels::width;
   values_ = torch::zeros({panels_, panel}, torch::kInt8);
   offsets_ = torch::zeros({panels_ * panels::width}, torch::kInt32);
   auto* to = values_.mutable_data_ptr<int8_t>();
@@ -202,6 +215,12 @@ void widen(const std::vector<int8_t>& integers, int32_t zero, std::vector<T>& ou
   for (size_t i = 0; i < integers.size(); ++i) out[i] = static_cast<T>(integers[i] - zero);
 }
 
+// As a product of bytes wants them, with room for a multiple of `together`.
+void offset_bytes(std::vector<int8_t>& integers, int64_t together) {
+  for (int8_t& value : integers) value = static_cast<int8_t>(value ^ -panels::zero_point);  // + 128
+  integers.resize(static_cast<size_t>(rounded_up(static_cast<int64_t>(integers.size()), together)));
+}
+
 // Rows as integers, `stride` apart, with their scales.
 void round_rows(const IntegerRows& integers, const float* x, int64_t rows, int64_t width,
                 int64_t stride, Workspace& work) {
@@ -237,9 +256,10 @@ void PackedWeight::multiply_floats(panels::Task& task, int64_t panel,
 void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
   thread_local Workspace work;
   const int64_t chunks = (inputs.rows + rows_a_chunk - 1) / rows_a_chunk;
-  const int64_t together = form_ == Form::bytes ? panels::quad : panels::couple;
+  const int64_t together = form_ == Form::bytes ? bytes_apart : panels::couple;
   const int64_t stride = rounded_up(in_, together);
   const IntegerRows* integers = this->integers() ? input_->integers() : nullptr;
+  const panels::Tiles tiles(form_ == Form::bytes ? inputs.rows / chunks : 0);
   int64_t ready = -1;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t chunk = item / panels_, panel = item % panels_, column = panel * panels::width;
@@ -250,7 +270,7 @@ void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
     if (integers != nullptr && ready != chunk) {
       round_rows(*integers, x, task.rows, in_, stride, work);
       if (form_ == Form::bytes)
-        for (int8_t& value : work.integers) value = static_cast<int8_t>(value ^ -128);  // + 128
+        offset_bytes(work.integers, tiles.in_use() ? panels::rows_a_tile * stride : 1);
       else if (form_ == Form::words)
         widen(work.integers, zero_, work.words);
       else
@@ -268,7 +288,8 @@ void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
       task.scales = scales_.const_data_ptr<float>() + column;
     }
     if (form_ == Form::bytes) {
-      task.depth = stride / panels::quad;
+      task.tiles = tiles.in_use();
+      task.depth = rounded_up(in_, panels::quad) / panels::quad;
       task.x = work.integers.data();
       task.weight = values_.const_data_ptr<int8_t>() + panel * stride * panels::width;
       task.offsets = offsets_.const_data_ptr<int32_t>() + column;

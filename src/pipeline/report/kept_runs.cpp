@@ -32,7 +32,7 @@ std::string processor() {
       name = line.substr(line.find(": ") + 2);
       break;
     }
-  name += str(", ", cpu::name(cpu::set()));
+  name += str(", ", cpu::name(cpu::float_set()));
   if (cpu::has_bf16()) name += " bf16";
   if (cpu::has_amx()) name += " amx";
   return name;
