@@ -46,6 +46,15 @@ compress_interop_program(metrics_lines compress_eval TRUE)
 compress_interop_program(export_model compress_export TRUE)
 compress_interop_program(family_probe compress_checkpoint TRUE)
 
+# Microbenchmarks, built when they are asked for (docs/benchmarks.md).
+find_package(benchmark QUIET)
+if(benchmark_FOUND)
+  add_executable(sparse_kernels EXCLUDE_FROM_ALL "${CMAKE_SOURCE_DIR}/bench/sparse_kernels.cpp")
+  target_link_libraries(sparse_kernels PRIVATE compress_nn benchmark::benchmark compress_warnings)
+  target_include_directories(sparse_kernels PRIVATE "${CMAKE_SOURCE_DIR}/src/nn")
+  set_target_properties(sparse_kernels PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+endif()
+
 set(COMPRESS_PYTHON "${CMAKE_SOURCE_DIR}/.venv/bin/python")
 # compress_python_test(NAME LABEL FILE SECONDS): one Python unittest file as one ctest case. What may take longest begins
 # first, so that no core waits for one long case at the end.

@@ -1,6 +1,7 @@
 // `compress inspect`: what a model folder holds.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
@@ -10,6 +11,7 @@
 #include "compress/cli/commands.h"
 #include "compress/export/export.h"
 #include "compress/nn/pattern.h"
+#include "compress/nn/packed.h"
 
 namespace compress::cli {
 
@@ -17,7 +19,7 @@ namespace {
 
 struct InspectFlags {
   std::string model;
-  bool tensors = false, json = false;
+  bool tensors = false, kernels = false, json = false;
 };
 
 struct Count {
@@ -58,6 +60,7 @@ struct Inspection {
   std::string pattern;  // of the zeros in the matrices of all layers
   std::vector<File> files;
   int64_t bytes = 0;
+  std::vector<nn::NamedKernel> kernels;  // where they are asked for
 };
 
 void count_zeros(Inspection& found) {
@@ -160,6 +163,50 @@ std::string summary_text(const Inspection& found) {
   return text;
 }
 
+// "layer.(query, key).weight" of layers that share a product.
+std::string names_text(const std::vector<std::string>& names) {
+  const std::string& first = names.front();
+  if (names.size() == 1) return first;
+  size_t shortest = first.size(), begin = 0, end = 0;
+  for (const std::string& name : names) shortest = std::min(shortest, name.size());
+  auto same = [&](auto letter) {
+    return std::all_of(names.begin(), names.end(),
+                       [&](const std::string& name) { return letter(name) == letter(first); });
+  };
+  while (begin < shortest && same([&](const std::string& name) { return name[begin]; })) ++begin;
+  while (end < shortest - begin &&
+         same([&](const std::string& name) { return name[name.size() - 1 - end]; }))
+    ++end;
+  std::vector<std::string> middles;
+  for (const std::string& name : names)
+    middles.push_back(name.substr(begin, name.size() - begin - end));
+  return str(first.substr(0, begin), "(", join(middles, ", "), ")",
+             first.substr(first.size() - end));
+}
+
+std::string kernels_text(const std::vector<nn::NamedKernel>& kernels) {
+  Table table({"matrix", "shape", "density", "zeros", "multiplied as", "by"});
+  for (const nn::NamedKernel& each : kernels)
+    table.row({names_text(each.names), str(each.outputs, " x ", each.inputs),
+               fixed(100 * each.kernel.density, 2) + "%", each.kernel.pattern,
+               each.kernel.arithmetic + (each.kernel.sparse ? ", zeros skipped" : ""),
+               each.kernel.instructions});
+  return table.text() + "\n";
+}
+
+nn::Json kernels_json(const std::vector<nn::NamedKernel>& kernels) {
+  nn::Json json = nn::Json::array();
+  for (const nn::NamedKernel& each : kernels)
+    json.push_back({{"names", each.names},
+                    {"shape", {each.outputs, each.inputs}},
+                    {"density", each.kernel.density},
+                    {"zeros", each.kernel.pattern},
+                    {"arithmetic", each.kernel.arithmetic},
+                    {"zeros_skipped", each.kernel.sparse},
+                    {"instructions", each.kernel.instructions}});
+  return json;
+}
+
 // What compress_run.json tells of the run that made the model.
 std::string history_text(const nn::Json& history) {
   if (!history.is_object()) return {};
@@ -193,6 +240,7 @@ std::string as_text(const Inspection& found, bool tensors) {
                  fixed(100 * tensor.count.share(), 2) + "%", tensor.pattern});
     text += table.text() + "\n";
   }
+  if (!found.kernels.empty()) text += kernels_text(found.kernels);
   return text + files.text();
 }
 
@@ -233,6 +281,7 @@ std::string as_json(const Inspection& found, bool tensors) {
       entry["shape"] = tensor.parameter->latent.sizes().vec();
       json["tensors"][tensor.parameter->name] = std::move(entry);
     }
+  if (!found.kernels.empty()) json["kernels"] = kernels_json(found.kernels);
   // Names come from files: bytes that are not UTF-8 must not end the program.
   return json.dump(2, ' ', false, nn::Json::error_handler_t::replace) + "\n";
 }
@@ -247,6 +296,12 @@ int inspect(const InspectFlags& flags) {
   count_zeros(found);
   list_files(found, flags.model);
   meet_tokenizer(found, flags.model);
+  if (flags.kernels) {
+    torch::NoGradGuard no_grad;
+    loaded.model->params().refresh(nn::Precision::float32);
+    const nn::PackedWeights packed(loaded.model->params());
+    found.kernels = nn::kernels(loaded.model->params());
+  }
   print(flags.json ? as_json(found, flags.tensors) : as_text(found, flags.tensors));
   return 0;
 }
@@ -261,6 +316,8 @@ void add_inspect(CLI::App& app, Action& action) {
                   "Folder in Hugging Face's layout or of a stage, or a GGUF file")
       ->required();
   sub->add_flag("--tensors", flags->tensors, "Each tensor, too");
+  sub->add_flag("--kernels", flags->kernels,
+                "How this processor multiplies each matrix on the CPU in float32");
   sub->add_flag("--json", flags->json, "As JSON");
   sub->footer("Example: compress inspect models/all-MiniLM-L6-v2");
   sub->callback([flags, &action] { action = [flags] { return inspect(*flags); }; });

@@ -2,11 +2,8 @@
 
 #include <algorithm>
 
+#include "products/couples.h"
 #include "products/in_tiles.h"
-
-#ifdef COMPRESS_X86
-#include <immintrin.h>
-#endif
 
 namespace compress::nn::panels {
 
@@ -70,32 +67,6 @@ COMPRESS_INLINE void widen_inputs_body(const Pair* panel, int64_t depth, float* 
 COMPRESS_KERNEL(widen_inputs, (const Pair* panel, int64_t depth, float* to), (panel, depth, to))
 
 #ifdef COMPRESS_X86
-
-// The sum of two products of 16-bit numbers in each lane: exact in 32 bits. Inlined into functions
-// of the same target.
-template <int lanes>
-struct Couples;
-template <>
-struct Couples<4> {
-  static inline IntVec<4> multiply(IntVec<4> a, IntVec<4> b) {
-    return reinterpret_cast<IntVec<4>>(
-        _mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
-  }
-};
-template <>
-struct Couples<8> {
-  COMPRESS_TARGET_AVX2 static inline IntVec<8> multiply(IntVec<8> a, IntVec<8> b) {
-    return reinterpret_cast<IntVec<8>>(
-        _mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
-  }
-};
-template <>
-struct Couples<16> {
-  COMPRESS_TARGET_AVX512 static inline IntVec<16> multiply(IntVec<16> a, IntVec<16> b) {
-    return reinterpret_cast<IntVec<16>>(
-        _mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
-  }
-};
 
 template <int lanes, int rows, int vectors>
 COMPRESS_INLINE void word_tile(const Task& task, int64_t row, int64_t column, float* sums) {

@@ -8,6 +8,7 @@
 
 #include "compress/base/cpu.h"
 #include "kernels/panels.h"
+#include "products/sparse.h"
 
 namespace compress::nn {
 
@@ -16,7 +17,7 @@ namespace {
 using torch::Tensor;
 
 constexpr int64_t bytes_apart = panels::quad * panels::stride_quads;  // multiples of rows of int8
-constexpr int64_t rows_a_chunk = 96;     // whose inputs stay in a core's cache while panels pass
+constexpr int64_t rows_that_stay = 96;   // in a core's cache while panels pass
 constexpr int64_t rows_that_widen = 12;  // up to so many, a kernel widens bf16 as it goes
 constexpr int64_t task_work = 1 << 19;   // multiplications that are worth another thread (float32)
 
@@ -115,17 +116,22 @@ std::string instructions(IntegerProducts products) {
 }
 
 PackedWeight::PackedWeight(const Tensor& weight, const Tensor& steps, InputTransform* input,
-                           IntegerProducts integers)
-    : out_(weight.size(0)), in_(weight.size(1)), panels_(panels_of(out_)), input_(input) {
+                           IntegerProducts integers, Zeros zeros)
+    : out_(weight.size(0)),
+      in_(weight.size(1)),
+      panels_(panels_of(out_)),
+      input_(input),
+      zeros_(zeros) {
   torch::NoGradGuard no_grad;
   const Tensor w = weight.detach().contiguous();
+  count_zeros(w);
   if (input != nullptr && input->integers() != nullptr) zero_ = input->integers()->zero();
   if (input != nullptr && input->integers() != nullptr && steps.defined())
     form_ = integers == IntegerProducts::floats || in_ > most_integers ? Form::whole_floats
             : integers == IntegerProducts::bytes                       ? Form::bytes
                                                                        : Form::words;
   if (form_ != Form::floats && !pack_integers(w, steps)) form_ = Form::floats;
-  if (form_ == Form::floats) pack(w);
+  if (form_ == Form::floats && !pack_sparse(w)) pack(w);
 }
 
 void PackedWeight::pack(const Tensor& weight) {
@@ -161,6 +167,7 @@ bool PackedWeight::pack_integers(const Tensor& weight, const Tensor& steps) {
     pack(integers.to(torch::kFloat32));
     return true;
   }
+  if (pack_sparse(q)) return true;
   if (form_ == Form::bytes)
     pack_bytes(q);
   else
@@ -197,14 +204,6 @@ void PackedWeight::pack_words(const int8_t* values) {
           values[row * in_ + i];
   }
 }
-
-struct PackedWeight::Inputs {
-  const float* x;
-  int64_t rows;
-  const float* bias;
-  bool gelu;
-  float* y;
-};
 
 namespace {
 
@@ -254,8 +253,9 @@ void PackedWeight::multiply_floats(panels::Task& task, int64_t panel,
 
 // Items are (chunk of rows, panel), panels first. A chunk's rows are rounded once for its panels.
 void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
+  if (sparse_ != nullptr) return run_sparse(inputs, begin, end);
   thread_local Workspace work;
-  const int64_t chunks = (inputs.rows + rows_a_chunk - 1) / rows_a_chunk;
+  const int64_t chunks = (inputs.rows + rows_that_stay - 1) / rows_that_stay;
   const int64_t together = form_ == Form::bytes ? bytes_apart : panels::couple;
   const int64_t stride = rounded_up(in_, together);
   const IntegerRows* integers = this->integers() ? input_->integers() : nullptr;
@@ -307,6 +307,13 @@ void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
   }
 }
 
+int64_t PackedWeight::rows_a_chunk() const {
+  return sparse_ != nullptr ? sparse::most_rows() : rows_that_stay;
+}
+int64_t PackedWeight::filled_in_a_panel() const {
+  return sparse_ != nullptr ? filled_ / panels_ : panels::width * in_;
+}
+
 Tensor PackedWeight::multiply(const Tensor& given, const RowInfo& rows, const Tensor& bias,
                               bool gelu) const {
   Tensor x = given;
@@ -317,15 +324,16 @@ Tensor PackedWeight::multiply(const Tensor& given, const RowInfo& rows, const Te
   const Inputs inputs{x.const_data_ptr<float>(), x.size(0),
                       bias.defined() ? bias.const_data_ptr<float>() : nullptr, gelu,
                       y.mutable_data_ptr<float>()};
-  const int64_t chunks = (inputs.rows + rows_a_chunk - 1) / rows_a_chunk;
-  const int64_t item = std::min(inputs.rows, rows_a_chunk) * panels::width * in_;
+  const int64_t some = rows_a_chunk(), chunks = (inputs.rows + some - 1) / some;
+  const int64_t item = std::min(inputs.rows, some) * filled_in_a_panel();
   const int64_t worth = form_ == Form::bytes ? 4 * task_work : task_work;
   at::parallel_for(0, chunks * panels_, std::max<int64_t>(1, worth / std::max<int64_t>(1, item)),
                    [&](int64_t begin, int64_t end) { run(inputs, begin, end); });
   return y;
 }
 
-PackedWeights::PackedWeights(ParamTable& params, IntegerProducts integers) : params_(params) {
+PackedWeights::PackedWeights(ParamTable& params, IntegerProducts integers, Zeros zeros)
+    : params_(params) {
   auto fits = [](const Tensor& weight) {
     return weight.defined() && weight.is_cpu() && weight.scalar_type() == torch::kFloat32;
   };
@@ -341,7 +349,7 @@ PackedWeights::PackedWeights(ParamTable& params, IntegerProducts integers) : par
       if (member->steps.defined()) steps.push_back(steps_of(*member).to(torch::kCPU));
     group.packed = std::make_shared<PackedWeight>(
         group.effective, steps.size() == group.members.size() ? torch::cat(steps) : Tensor(),
-        group.members.front()->input, integers);
+        group.members.front()->input, integers, zeros);
   }
   for (Parameter& parameter : params.list()) {
     const bool inside = parameter.fused != nullptr && parameter.fused->packed != nullptr;
@@ -349,7 +357,7 @@ PackedWeights::PackedWeights(ParamTable& params, IntegerProducts integers) : par
     const bool table = parameter.role == Role::embedding && !parameter.row_gradient;
     if (inside || !(parameter.is_matrix() || table) || !fits(parameter.effective)) continue;
     parameter.packed = std::make_shared<PackedWeight>(parameter.effective, steps_of(parameter),
-                                                      parameter.input, integers);
+                                                      parameter.input, integers, zeros);
   }
 }
 
