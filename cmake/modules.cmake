@@ -89,13 +89,13 @@ function(compress_test_executable name label folder library torch)
   set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${suites}")
 endfunction()
 
-# compress_kernel_test(EXECUTABLE FILTER): the tests of an executable that FILTER names once more for each instruction
-# set, as one ctest case a set; a set that the machine lacks is skipped.
-function(compress_kernel_test executable filter)
+# compress_kernel_test(EXECUTABLE SETS FILTER): the tests of an executable that FILTER names once more for each
+# instruction set of the list SETS, as one ctest case a set; a set that the machine lacks is skipped.
+function(compress_kernel_test executable sets filter)
   if(NOT TARGET ${executable})
     return()
   endif()
-  foreach(set plain avx2 avxvnni avx512 amx)
+  foreach(set ${sets})
     add_test(NAME unit.${executable}.${set} COMMAND ${executable} --gtest_filter=${filter}
       WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
     set_tests_properties(unit.${executable}.${set} PROPERTIES LABELS unit TIMEOUT 300 SKIP_RETURN_CODE 77

@@ -3,10 +3,14 @@ if(NOT BUILD_TESTING)
   return()
 endif()
 
-# Kernels that are compiled for several instruction sets.
-compress_kernel_test(nn_test "*")
-compress_kernel_test(optim_test "*Adam*")
-compress_kernel_test(constraint_test "*Integer*")
+# Kernels that are compiled for several instruction sets; the last two differ in products of bytes alone.
+compress_kernel_test(nn_test "plain;avx2;avx512" "*")
+compress_kernel_test(nn_test "avxvnni;amx" "*Packed*")
+compress_kernel_test(optim_test "plain;avx2;avx512" "*Adam*")
+compress_kernel_test(constraint_test "plain;avx2;avxvnni;avx512;amx" "*Integer*")
+# Those of aarch64, under emulation.
+add_test(NAME unit.emulated_aarch64 COMMAND "${CMAKE_SOURCE_DIR}/tests/emulated/run" "${CMAKE_BINARY_DIR}/emulated")
+set_tests_properties(unit.emulated_aarch64 PROPERTIES LABELS unit TIMEOUT 300 SKIP_RETURN_CODE 77)
 
 foreach(module recipe storage text)
   compress_test_executable(${module}_fuzz "fuzz" "${CMAKE_SOURCE_DIR}/tests/fuzz/${module}" compress_${module} FALSE)

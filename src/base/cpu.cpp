@@ -20,8 +20,7 @@ namespace compress::cpu {
 
 namespace {
 
-constexpr Set all[] = {Set::plain,   Set::dotprod, Set::avx2,
-                       Set::avxvnni, Set::avx512,  Set::amx};
+constexpr Set all[] = {Set::plain, Set::dotprod, Set::avx2, Set::avxvnni, Set::avx512, Set::amx};
 
 #if defined(__x86_64__)
 
@@ -45,8 +44,8 @@ bool tiles_permitted() {
 }
 
 bool has_set(Set set) {
-  constexpr unsigned int avx_vnni = 1u << 4;                           // leaf 7.1, EAX
-  constexpr unsigned int amx_tile = 1u << 24, amx_int8 = 1u << 25;     // leaf 7, EDX
+  constexpr unsigned int avx_vnni = 1u << 4;                        // leaf 7.1, EAX
+  constexpr unsigned int amx_tile = 1u << 24, amx_int8 = 1u << 25;  // leaf 7, EDX
   __builtin_cpu_init();
   switch (set) {
     case Set::plain:
@@ -70,8 +69,7 @@ bool has_set(Set set) {
 #elif defined(__aarch64__) && defined(__linux__)
 
 bool has_set(Set set) {
-  return set == Set::plain ||
-         (set == Set::dotprod && (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0);
+  return set == Set::plain || (set == Set::dotprod && (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0);
 }
 
 #else

@@ -1,5 +1,5 @@
-// Checks the kernels that need no LibTorch on the processor that runs this: compiled for another one
-// and started under emulation by tests/emulated/run.
+// Checks the kernels that need no LibTorch on the processor that runs this: compiled for another
+// one and started under emulation by tests/emulated/run.
 
 #include <cstdio>
 
@@ -8,6 +8,7 @@
 
 int main() {
   namespace panels = compress::nn::panels;
+  compress::cpu::limit_from_environment();
   std::printf("set %s; products:", compress::cpu::name(compress::cpu::set()));
   for (const panels::Product& product : panels::products())
     std::printf(" %s", product.name.c_str());

@@ -9,7 +9,7 @@ namespace compress::cpu {
 // In order of preference; a processor need not have all that stand before its best one. Float32
 // kernels know plain, avx2 and avx512 only (float_set()); the others add products of bytes.
 enum class Set {
-  plain,    // SSE2 on x86-64, NEON on aarch64: 16-byte vectors of whatever the compiler's target has
+  plain,  // SSE2 on x86-64, NEON on aarch64: 16-byte vectors of whatever the compiler's target has
   dotprod,  // aarch64: plain and the dot products of ARMv8.2
   avx2,     // AVX2 and FMA
   avxvnni,  // avx2 and AVX-VNNI

@@ -13,19 +13,19 @@
 
 namespace compress::nn::panels {
 
-constexpr int64_t width = 32;        // outputs of a panel
-constexpr int64_t quad = 4;          // inputs that an instruction on bytes takes
-constexpr int64_t couple = 2;        // inputs that an instruction on words takes
-using Pair = uint32_t;               // bf16 weights of columns c (lower half) and c + 16
-constexpr int64_t pairs = 16;        // of a panel and input
+constexpr int64_t width = 32;  // outputs of a panel
+constexpr int64_t quad = 4;    // inputs that an instruction on bytes takes
+constexpr int64_t couple = 2;  // inputs that an instruction on words takes
+using Pair = uint32_t;         // bf16 weights of columns c (lower half) and c + 16
+constexpr int64_t pairs = 16;  // of a panel and input
 // Bytes of inputs are stored as this much more: unsigned for VNNI, signed for aarch64's products.
 #if defined(__aarch64__)
 constexpr int32_t zero_point = 0;
 #else
 constexpr int32_t zero_point = 128;
 #endif
-// Rows of inputs and panels of bytes lie multiples of so many quads apart, zeros in the weights: what
-// a tile of AMX takes at once.
+// Rows of inputs and panels of bytes lie multiples of so many quads apart, zeros in the weights:
+// what a tile of AMX takes at once.
 constexpr int64_t stride_quads = 16;
 constexpr int64_t rows_a_tile = 16;  // of AMX
 
@@ -56,8 +56,8 @@ void widen(const Pair* panel, int64_t depth, float* to);
 // has_words().
 void multiply_bytes(const Task& task);
 void multiply_words(const Task& task);
-bool has_bytes();  // VNNI or aarch64, unless the instruction set is limited
-bool has_words();  // every x86-64 processor
+bool has_bytes();        // VNNI or aarch64, unless the instruction set is limited
+bool has_words();        // every x86-64 processor
 std::string bytes_by();  // the instructions of multiply_bytes(), to be shown
 
 // Where that is faster for so many rows, readies the thread's AMX tiles while it lives. Tasks with

@@ -1,7 +1,7 @@
 #pragma once
 // Small kernels in GCC's vector extensions, for registers of 4, 8 or 16 floats
-// (compress/base/kernel.h). Everything here is forced inline into such kernels, and compiles without
-// LibTorch.
+// (compress/base/kernel.h). Everything here is forced inline into such kernels, and compiles
+// without LibTorch.
 
 #include <cstdint>
 #include <cstring>

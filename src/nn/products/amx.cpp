@@ -1,5 +1,5 @@
-// Products of bytes by AMX: tiles of 16 rows of 64 bytes. A tile of weights is 16 quads of inputs by 16
-// columns, which is how they lie in a panel.
+// Products of bytes by AMX: tiles of 16 rows of 64 bytes. A tile of weights is 16 quads of inputs
+// by 16 columns, which is how they lie in a panel.
 
 #include "products/bytes.h"
 

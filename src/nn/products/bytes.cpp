@@ -10,8 +10,9 @@ namespace compress::nn::panels {
 
 namespace {
 
-// From so many rows on, tiles of 16 rows are faster than AVX-512 VNNI; measured on Sapphire Rapids.
-constexpr int64_t rows_for_tiles = 5;
+// From so many rows on, tiles of 16 rows are faster than AVX-512 VNNI, with 312 to 1536 inputs:
+// measured (docs/benchmarks.md). Ten rows take the same time.
+constexpr int64_t rows_for_tiles = 12;
 
 }  // namespace
 

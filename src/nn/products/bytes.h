@@ -1,6 +1,6 @@
 #pragma once
-// Products of bytes in panels (kernels/panels.h) by one instruction set each; panels::multiply_bytes
-// chooses. All give the same sums.
+// Products of bytes in panels (kernels/panels.h) by one instruction set each;
+// panels::multiply_bytes chooses. All give the same sums.
 
 #include "kernels/panels.h"
 

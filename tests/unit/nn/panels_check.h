@@ -38,8 +38,7 @@ inline std::vector<Product> products() {
       all.push_back({"avxvnni", Layout::bytes, bytes_by_avxvnni});
 #elif defined(__aarch64__)
   all.push_back({"neon", Layout::bytes, bytes_by_neon});
-  if (cpu::set() == cpu::Set::dotprod)
-    all.push_back({"dotprod", Layout::bytes, bytes_by_dotprod});
+  if (cpu::set() == cpu::Set::dotprod) all.push_back({"dotprod", Layout::bytes, bytes_by_dotprod});
 #endif
   return all;
 }
@@ -55,14 +54,14 @@ inline std::vector<int8_t> int8_values(int64_t count, bool extremes, uint32_t se
   for (int64_t i = 0; i < count; ++i) {
     seed = seed * 1664525u + 1013904223u;
     const uint32_t bits = seed >> 24;
-    values.push_back(static_cast<int8_t>(extremes ? (bits & 1u ? 127 : -128)
-                                                  : static_cast<int>(bits) - 128));
+    values.push_back(
+        static_cast<int8_t>(extremes ? (bits & 1u ? 127 : -128) : static_cast<int>(bits) - 128));
   }
   return values;
 }
 
-// `x` [rows][inputs] and `w` [columns][inputs] as a product wants them. What may be read beside them
-// is anything in the inputs and zeros in the weights.
+// `x` [rows][inputs] and `w` [columns][inputs] as a product wants them. What may be read beside
+// them is anything in the inputs and zeros in the weights.
 struct Operands {
   int64_t depth = 0, stride = 0;
   std::vector<float> x_floats, w_floats;
@@ -77,8 +76,8 @@ struct Operands {
                              : layout == Layout::words ? couple
                                                        : 1;
     stride = (given.inputs + together - 1) / together * together;
-    const auto rows = static_cast<size_t>((given.rows + rows_a_tile - 1) / rows_a_tile *
-                                          rows_a_tile * stride);
+    const auto rows =
+        static_cast<size_t>((given.rows + rows_a_tile - 1) / rows_a_tile * rows_a_tile * stride);
     const auto panel = static_cast<size_t>(stride * width);
     const int64_t a_step = layout == Layout::bytes ? quad : layout == Layout::words ? couple : 1;
     depth = (given.inputs + a_step - 1) / a_step;
