@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "compress/base/cpu.h"
-#include "kernels/panels.h"
+#include "products/panels.h"
 #include "products/sparse.h"
 
 namespace compress::nn {

@@ -1,8 +1,8 @@
 #pragma once
-// Products of bytes in panels (kernels/panels.h) by one instruction set each;
+// Products of bytes in panels (products/panels.h) by one instruction set each;
 // panels::multiply_bytes chooses. All give the same sums.
 
-#include "kernels/panels.h"
+#include "products/panels.h"
 
 namespace compress::nn::panels {
 

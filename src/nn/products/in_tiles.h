@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "kernels/activations.h"
-#include "kernels/panels.h"
 #include "kernels/simd.h"
+#include "products/panels.h"
 
 namespace compress::nn::panels {
 

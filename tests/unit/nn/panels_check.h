@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "compress/base/cpu.h"
-#include "kernels/panels.h"
 #include "products/bytes.h"
+#include "products/panels.h"
 
 namespace compress::nn::panels {
 

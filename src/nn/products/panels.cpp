@@ -1,4 +1,4 @@
-#include "kernels/panels.h"
+#include "products/panels.h"
 
 #include <algorithm>
 
