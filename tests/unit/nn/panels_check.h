@@ -15,7 +15,7 @@
 
 namespace compress::nn::panels {
 
-enum class Layout { floats, pairs, words, bytes };
+enum class Layout { floats, halves, words, bytes };
 
 struct Product {
   std::string name;
@@ -27,7 +27,7 @@ struct Product {
 // All that this processor can do, each set's own and what would be chosen.
 inline std::vector<Product> products() {
   std::vector<Product> all = {{"floats", Layout::floats, multiply_float},
-                              {"pairs", Layout::pairs, multiply_bf16}};
+                              {"bf16", Layout::halves, multiply_bf16}};
   if (has_words()) all.push_back({"words", Layout::words, multiply_words});
   if (has_bytes()) all.push_back({"bytes", Layout::bytes, multiply_bytes});
 #if defined(__x86_64__)
@@ -105,7 +105,7 @@ struct Operands {
       case Layout::floats:
         x_data = x_floats.data(), w_data = w_floats.data();
         break;
-      case Layout::pairs:
+      case Layout::halves:
         x_data = x_floats.data(), w_data = w_pairs.data();
         break;
       case Layout::words:
