@@ -55,7 +55,7 @@ def precisions(device="cpu"):
     if device != "cpu":
         return ("float32", "bf16")
     if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
-        if os.environ.get("COMPRESS_CPU", "avx512") == "avx512":
+        if os.environ.get("COMPRESS_CPU", "") in ("", "avx512", "amx"):
             return ("float32", "bf16")
     print("  rows in bf16 left out: this processor has no bf16 products", file=sys.stderr)
     return ("float32",)
@@ -66,7 +66,7 @@ def limit_processor():
     program holds itself."""
     limit = os.environ.get("COMPRESS_CPU", "")
     sets = {"avx512": ("avx512", "AVX512_CORE_BF16", "AVX512"), "avx2": ("avx2", "AVX2", "AVX2"),
-            "plain": ("default", "SSE41", "SSE4_2")}
+            "avxvnni": ("avx2", "AVX2_VNNI", "AVX2"), "plain": ("default", "SSE41", "SSE4_2")}
     if limit in sets:
         aten, onednn, mkl = sets[limit]
         os.environ.setdefault("ATEN_CPU_CAPABILITY", aten)
