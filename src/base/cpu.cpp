@@ -32,7 +32,7 @@ Registers leaf_7(unsigned int subleaf) {
   return __get_cpuid_count(7, subleaf, &r.a, &r.b, &r.c, &r.d) != 0 ? r : Registers();
 }
 
-// Linux gives the state of tiles to processes that ask for it, once for all threads to come.
+// Linux gives the state of tiles to a process that asks for it, for all its threads.
 bool tiles_permitted() {
 #if defined(__linux__)
   constexpr int request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM
