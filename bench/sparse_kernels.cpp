@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "compress/base/cpu.h"
-#include "kernels/panels.h"
+#include "products/panels.h"
 #include "products/sparse.h"
 
 namespace compress::nn {

@@ -17,7 +17,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/panels.h"
+#include "products/panels.h"
 
 namespace compress::nn::sparse {
 
