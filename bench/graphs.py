@@ -12,6 +12,7 @@ import io
 import unittest.mock
 import warnings
 
+import numpy
 import onnxruntime
 import torch
 import training
@@ -89,20 +90,89 @@ def torch_forward(model, bf16):
     return forward
 
 
-def openvino_forward(folder, path, threads):
-    """OpenVINO on the same float32 graph, in float32 (its default on some processors is bf16)."""
+def openvino_forward(folder, path, threads, samples=None):
+    """OpenVINO on the same float32 graph, in float32 (its default on some processors is bf16); with
+    samples NNCF makes it static int8 by what these show."""
     import openvino
 
     load = transformers.AutoModelForSequenceClassification.from_pretrained
     export(load(folder, attn_implementation="eager").eval(), path)
     settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}
-    request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
+    core = openvino.Core()
+    graph = core.read_model(str(path))
+    if samples is not None:
+        graph = by_nncf(graph, samples)
+    request = core.compile_model(graph, "CPU", settings).create_infer_request()
+    if samples is not None:
+        check_logits(lambda inputs: request.infer(inputs)[0], folder, int8=True)
 
     def forward(inputs):
         return request.infer(inputs)[0]
 
     return forward
+
+
+def by_nncf(graph, samples):
+    import logging
+
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    return nncf.quantize(graph, nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER,
+                         subset_size=len(samples))
+
+
+def static_forward(folder, path, threads, samples):
+    """onnxruntime's own static quantisation as pairs of quantise and dequantise: bytes by int8, a
+    scale an output row, ranges of the samples."""
+    from onnxruntime import quantization
+
+    load = transformers.AutoModelForSequenceClassification.from_pretrained
+    plain = path.with_suffix(".float32.onnx")
+    export(load(folder, attn_implementation="eager").eval(), plain)
+
+    class Reader(quantization.CalibrationDataReader):
+        left = iter(samples)
+
+        def get_next(self):
+            return next(self.left, None)
+
+    quantization.quantize_static(
+        plain, path, Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+        activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
+        op_types_to_quantize=["MatMul", "Gemm"])
+    session = session_of(path, threads)
+    check_graph(session, folder, int8=True)
+    return lambda inputs: session.run(None, inputs)
+
+
+def ctranslate2_forward(folder, path, threads, int8):
+    """CTranslate2 has BERT's encoder and pooler; the classifier behind them is numpy's."""
+    import ctranslate2
+
+    converter = ctranslate2.converters.TransformersConverter(str(folder))
+    converter.convert(str(path), quantization="int8" if int8 else None, force=True)
+    encoder = ctranslate2.Encoder(str(path), "cpu", intra_threads=threads)
+    load = transformers.AutoModelForSequenceClassification.from_pretrained
+    classifier = load(folder).classifier
+    weight, bias = (each.detach().numpy() for each in (classifier.weight.t(), classifier.bias))
+
+    def forward(inputs):
+        ids, lengths = inputs["input_ids"], inputs["attention_mask"].sum(1)
+        view = ctranslate2.StorageView.from_array
+        out = encoder.forward_batch(view(numpy.ascontiguousarray(ids, numpy.int32)),
+                                    view(numpy.ascontiguousarray(lengths, numpy.int32)))
+        return numpy.asarray(out.pooler_output) @ weight + bias
+
+    check_logits(forward, folder, int8)
+    return forward
+
+
+def session_of(path, threads):
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
 
 
 def run_graph(path, threads):
@@ -133,12 +203,16 @@ def onnx_forward(folder, path, int8, threads):
 
 
 def check_graph(session, folder, int8):
-    """The graph must give the model's logits, or in int8 nearly so, with padding too."""
+    check_logits(lambda inputs: session.run(None, inputs)[0], folder, int8)
+
+
+def check_logits(forward, folder, int8):
+    """A peer must give the model's logits, or in int8 nearly so, with padding too."""
     ids = torch.randint(1000, 20000, (3, 21), generator=torch.Generator().manual_seed(13))
     mask = (torch.arange(21) < torch.tensor([[21], [12], [5]])).long()
     model = training.classifier(folder=folder).eval()
     expected = torch_forward(model, False)({"input_ids": ids, "attention_mask": mask})
-    found = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})[0]
+    found = numpy.array(forward({"input_ids": ids.numpy(), "attention_mask": mask.numpy()}))
     apart = float((torch.from_numpy(found) - expected).abs().max())
     if apart > (0.2 if int8 else 1e-4):
         raise ValueError(f"its logits are {apart:.2g} from those of the model")
