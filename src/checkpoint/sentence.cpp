@@ -247,6 +247,10 @@ bool is_projection(std::string_view canonical) {
   return starts_with(canonical, prefix);
 }
 
+bool pools_states(const nn::ModelConfig& config) {
+  return config.head == nn::HeadKind::none && kept(config, pooling_file).is_object();
+}
+
 void write_sentence_modules(const nn::Model& model, const fs::path& folder, bool effective) {
   const nn::ModelConfig& config = model.config();
   if (!has_modules(config)) {

@@ -44,11 +44,7 @@ class Quantized {
       // back.
       result_.scale = stored_scale_;
       const torch::Tensor latent = parameter_.latent.detach().cpu();
-      const bool groups = stored_scale_.dim() == 2 && stored_scale_.size(1) > 1;
-      const torch::Tensor steps =
-          groups ? stored_scale_.repeat_interleave(latent.size(1) / stored_scale_.size(1), 1)
-                 : stored_scale_;
-      result_.values = (latent / steps).round_().clamp_(-128, 127).to(torch::kInt8);
+      result_.values = (latent / stored_scale_).round_().clamp_(-128, 127).to(torch::kInt8);
     } else {
       result_ = make_(parameter_.latent);
     }
@@ -158,14 +154,10 @@ nn::Json quantization_config(const LoadedModel& source, const std::set<std::stri
 // int4 or int8 of an embedding as the tensors that stand for it.
 void add_table(const LoadedModel& source, const nn::Parameter& parameter,
                std::vector<checkpoint::Planned>& tensors) {
-  const nn::Json& embeddings = source.scheme.at("embeddings");
-  constraint::RowGrid grid;
-  grid.bits = embeddings.at("num_bits");
-  if (grid.bits == 4) grid.group = embeddings.at("group_size");
-  auto stored = source.weight_scales.find(parameter.name);
+  const constraint::RowGrid grid = table_grid(source.scheme);
   auto table = std::make_shared<Quantized>(
-      parameter, stored == source.weight_scales.end() ? torch::Tensor() : stored->second,
-      [grid](const torch::Tensor& rows) { return constraint::quantize_table(rows, grid); });
+      parameter, torch::Tensor(),
+      [&source, &parameter](const torch::Tensor&) { return table_integers(source, parameter); });
   const std::string name = file_name(*source.model, parameter.name);
   const std::vector<int64_t> shape = parameter.latent.sizes().vec();
   const int64_t rows = shape[0], width = shape[1];

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/constraint/quantize.h"
 #include "compress/export/export.h"
 
 namespace compress::exports {
@@ -21,7 +22,8 @@ struct Target {
 void write_huggingface(const LoadedModel& source, const Target& target);
 void write_compressed_tensors(const LoadedModel& source, const Target& target);
 void write_packed(const LoadedModel& source, const Target& target);
-// Whether it has a place for the model's quantised activations.
+// Whether it stores the model's integers, and has a place for its quantised activations.
+bool packed_keeps_integers(const LoadedModel& source);
 bool packed_keeps_activations(const LoadedModel& source);
 void write_delta(const LoadedModel& source, const Target& target);
 // The layout of compressed-tensors for whatever is quantised, also where its readers know no such
@@ -47,6 +49,13 @@ const nn::Json* embeddings_of(const nn::Json& scheme);
 // The tables (and with `matrices` also the layers) that it holds, by the weight's name.
 std::set<std::string> tables_in(const nn::Json& scheme);
 std::set<std::string> held_in(const nn::Json& scheme);
+// How these tables are rounded.
+constraint::RowGrid table_grid(const nn::Json& scheme);
+// Integers and scales of one of them: those of the file that it was read from, where it was.
+constraint::QuantizedWeight table_integers(const LoadedModel& source, const nn::Parameter& table);
+// Of a model whose effective weights are computed. `integers`: they are stored as such; `coded`:
+// zeros cost a bit where that is less.
+Savings savings(const LoadedModel& source, torch::ScalarType rest, bool integers, bool coded);
 // Why transformers cannot compute with the model's embeddings out of compressed-tensors' layout;
 // empty where it can.
 std::string unread_embeddings(const LoadedModel& source);

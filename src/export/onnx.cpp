@@ -17,16 +17,22 @@ using torch::Tensor;
 // A weight of the graph as the model has it.
 Tensor as_parameter(const nn::Parameter& parameter, const onnx::Read& graph) {
   Tensor stored = graph.weights.at(parameter.name).to(torch::kFloat32);
+  if (graph.weights.at(parameter.name).scalar_type() == torch::kUInt8) {  // two int4 a byte
+    const Tensor high = (stored / 16).floor();
+    stored = torch::cat({stored - high * 16, high}, 1) - 8;
+  }
   if (parameter.is_matrix()) stored = stored.t();
   const auto steps = graph.weights.find(parameter.name + "_scale");
   if (steps == graph.weights.end()) return stored;
-  return stored * (steps->second.dim() == 0 ? steps->second : steps->second.unsqueeze(1));
+  const Tensor& scale = steps->second;
+  if (scale.dim() == 2) return stored * scale.repeat_interleave(stored.size(1) / scale.size(1), 1);
+  return stored * (scale.dim() == 0 ? scale : scale.unsqueeze(1));
 }
 
 }  // namespace
 
 void write_onnx(const LoadedModel& source, const Target& target) {
-  onnx::save(onnx::lower(source), target.folder);
+  onnx::save(onnx::lower(source, target.rest), target.folder);
   write_file(target.folder / "config.json", checkpoint::config_json(*source.model).dump(2) + "\n");
   checkpoint::write_sentence_modules(*source.model, target.folder, /*effective=*/true);
 }

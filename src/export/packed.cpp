@@ -30,6 +30,10 @@ bool fits_integers(const LoadedModel& source) {
 
 }  // namespace
 
+bool packed_keeps_integers(const LoadedModel& source) {
+  return fits_integers(source);
+}
+
 bool packed_keeps_activations(const LoadedModel& source) {
   return fits_integers(source) && quantised_in(source.scheme).weights;
 }

@@ -37,6 +37,12 @@ torch::ScalarType rest_type(const std::string& name) {
   return name == "bf16" ? torch::kBFloat16 : name == "float16" ? torch::kHalf : torch::kFloat32;
 }
 
+std::string rest_text(torch::ScalarType type) {
+  for (const std::string& name : rest_names())
+    if (rest_type(name) == type) return name;
+  return {};
+}
+
 std::string embeddings_text(const nn::Json& scheme) {
   const nn::Json* embeddings = embeddings_of(scheme);
   if (embeddings == nullptr) return {};
@@ -50,6 +56,24 @@ std::set<std::string> tables_in(const nn::Json& scheme) {
   if (const nn::Json* embeddings = embeddings_of(scheme))
     add_names(embeddings->at("tables"), names);
   return names;
+}
+
+constraint::RowGrid table_grid(const nn::Json& scheme) {
+  const nn::Json& embeddings = scheme.at("embeddings");
+  constraint::RowGrid grid;
+  grid.bits = embeddings.at("num_bits");
+  if (grid.bits == 4) grid.group = embeddings.at("group_size");
+  return grid;
+}
+
+constraint::QuantizedWeight table_integers(const LoadedModel& source, const nn::Parameter& table) {
+  const auto stored = source.weight_scales.find(table.name);
+  if (stored == source.weight_scales.end())
+    return constraint::quantize_table(table.latent, table_grid(source.scheme));
+  // A float32 quotient of fl(q * s) by s is nearer to q than half a step.
+  const torch::Tensor latent = table.latent.detach().cpu(), &scale = stored->second;
+  const torch::Tensor steps = scale.repeat_interleave(latent.size(1) / scale.size(1), 1);
+  return {(latent / steps).round_().clamp_(-128, 127).to(torch::kInt8), scale};
 }
 
 std::set<std::string> held_in(const nn::Json& scheme) {

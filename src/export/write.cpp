@@ -28,7 +28,9 @@ struct Format {
   void (*write)(const LoadedModel&, const Target&);
   void (*check)(Quantised);                       // null: it holds every model
   bool (*keeps_activations)(const LoadedModel&);  // whether quantised activations survive
+  bool (*keeps_integers)(const LoadedModel&);     // whether they lie there as integers
   bool needs_base;
+  bool coded = false;                                     // zeros cost a bit or less
   void (*check_model)(const nn::ModelConfig&) = nullptr;  // null: it holds every model
   // Of graphs: what they compute, as a model. Null: load() reads the folder.
   std::unique_ptr<nn::Model> (*read)(const LoadedModel&, const fs::path&, bool) = nullptr;
@@ -40,11 +42,12 @@ bool always(const LoadedModel&) {
   return true;
 }
 constexpr Format all_formats[] = {
-    {"huggingface", write_huggingface, nullptr, never, false},
-    {"compressed-tensors", write_compressed_tensors, check_compressed_tensors, always, false},
-    {"packed", write_packed, nullptr, packed_keeps_activations, false},
-    {"delta", write_delta, nullptr, never, true},
-    {"onnx", write_onnx, check_onnx_integers, always, false, check_onnx, read_onnx}};
+    {"huggingface", write_huggingface, nullptr, never, never, false},
+    {"compressed-tensors", write_compressed_tensors, check_compressed_tensors, always, always,
+     false},
+    {"packed", write_packed, nullptr, packed_keeps_activations, packed_keeps_integers, false, true},
+    {"delta", write_delta, nullptr, never, never, true},
+    {"onnx", write_onnx, check_onnx_integers, always, always, false, false, check_onnx, read_onnx}};
 
 const Format& find_format(const std::string& name) {
   for (const Format& format : all_formats)
@@ -276,7 +279,7 @@ void count_bytes(Report& report) {
     const fs::path kind = entry.path().extension();
     if (kind == ".safetensors" || kind == ".packed" || kind == ".onnx" || kind == ".onnx_data")
       report.weight_bytes += bytes;
-    if (kind == ".safetensors" && bytes < measured_bytes)
+    if ((kind == ".safetensors" || kind == ".onnx") && bytes < measured_bytes)
       report.zstd_bytes += static_cast<int64_t>(storage::zstd_size(entry.path()));
   }
 }
@@ -321,12 +324,13 @@ Report write(const std::string& format_name, LoadedModel& source, const fs::path
              const fs::path& folder, const data::Split* check, const nn::Json& provenance,
              double tolerance, const fs::path& base, torch::ScalarType rest) {
   const Format& format = find_format(format_name);
-  if (rest != torch::kFloat32 && (format.needs_base || format.read != nullptr))
+  if (rest != torch::kFloat32 && format.needs_base)
     throw Error(ErrorKind::recipe, str("the format ", format.name, " holds tensors as they are"),
                 {}, "leave `rest` out, or export another format");
   Report report;
   report.format = format.name;
   report.folder = folder;
+  report.rest = rest_text(rest);
   const WholeTables whole(*source.model);
   const RoundedRest rounded(source, rest);
   source.model->params().refresh(nn::Precision::float32);
@@ -335,6 +339,7 @@ Report write(const std::string& format_name, LoadedModel& source, const fs::path
     throw Error(ErrorKind::recipe, str("the format ", format.name, " needs a base"), {},
                 "name the model that readers have already: `base`");
   format.write(source, {work.path(), folder, base, rest});
+  report.savings = savings(source, rest, format.keeps_integers(source), format.coded);
   if (!format.needs_base || !same_tokenizer(source_folder, base))
     checkpoint::copy_tokenizer(source_folder, work.path());
   if (!provenance.is_null())

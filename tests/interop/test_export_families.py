@@ -264,6 +264,24 @@ class Families(unittest.TestCase):
                 self.assertEqual((unpacked / "model.safetensors").read_bytes(),
                                  (folders["huggingface"] / "model.safetensors").read_bytes())
 
+    def test_layers_and_embeddings_together(self):
+        for name in ("bert", "llama"):
+            with self.subTest(name):
+                kind, config = UNTIED[name]
+                _, source = self.source(name + "_both", kind, config)
+                folder = self.root / f"{name}_both"
+                helper("make", source, folder, "compressed-tensors", "head=keep", "rest=bf16",
+                       "int8=dynamic", "embeddings=int8")
+                tensors = load_file(folder / "model.safetensors")
+                held = {key.removesuffix(".weight") for key in tensors
+                        if tensors[key].dtype == torch.int8}
+                model = self.load(kind, folder)
+                schemed = {key: type(module) for key, module in model.named_modules()
+                           if getattr(module, "quantization_scheme", None) is not None}
+                self.assertEqual(set(schemed), held)
+                self.assertEqual(set(schemed.values()), {torch.nn.Linear, torch.nn.Embedding})
+                self.compare(f"{name} layers and tables", model, folder, int8=True)
+
     def test_embeddings_that_readers_cannot_use(self):
         for name, (kind, config) in FAILING.items():
             with self.subTest(name):

@@ -226,6 +226,49 @@ class Onnx(unittest.TestCase):
                 self.assertLess(abs(lengths - 1).max(), 1e-5)
                 self.assertTrue((graph / "modules.json").exists())
 
+    def test_base_models_that_pool_say_their_embedding(self):
+        case = next(case for case in family_cases.cases(["bert"]) if case.head == "none")
+        folder = self.save("sentence_base", family_cases.make(case, 9))
+        names = ("Transformer", "Pooling", "Normalize")
+        (folder / "modules.json").write_text(json.dumps([
+            {"idx": i, "name": str(i), "path": f"{i}_{name}" if i else "", "type": f"x.{name}"}
+            for i, name in enumerate(names)]))
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling/config.json").write_text(
+            json.dumps({"word_embedding_dimension": 24, "pooling_mode_mean_tokens": True}))
+        graph, = self.export([folder])
+        self.check(graph)
+        ours, = helper("outputs", self.file, folder)
+        opened = Graph(graph)
+        self.assertIn("sentence_embedding", opened.outputs)
+        for way in ("run", "open_vino"):
+            for row, expected in zip(self.each_row(getattr(opened, way)), ours, strict=True):
+                mean = numpy.reshape(expected["hidden"], (-1, 24)).mean(0)
+                apart = abs(row["sentence_embedding"] - mean / numpy.linalg.norm(mean)).max()
+                self.assertLessEqual(apart, FLOAT32, way)
+
+    def test_embeddings_are_gathered_in_their_bits(self):
+        for table in ("int8", "int4"):
+            options = (f"embeddings={table}", "group=8", "rest=bf16")
+            names, folders = [], []
+            for case in family_cases.cases(("bert", "roberta", "distilbert")):
+                if case.variant == "plain" and case.head in ("classification", "masked_lm"):
+                    names.append(f"{case.name} {table}")
+                    folders.append(self.save(f"{case.name}_{table}", family_cases.make(case, 12)))
+            graphs = self.export(folders, "graph", "onnx", *options)
+            read = self.export(folders, "read", "compressed-tensors", *options)
+            for name, folder, ours in zip(names, graphs, helper("outputs", self.file, *read),
+                                          strict=True):
+                with self.subTest(name):
+                    model = self.check(folder)
+                    kind = onnx.TensorProto.INT8 if table == "int8" else onnx.TensorProto.UINT8
+                    words = next(each for each in model.graph.initializer
+                                 if each.name.endswith("word_embeddings.weight"))
+                    self.assertEqual(words.data_type, kind)
+                    self.assertEqual(len(words.raw_data), words.dims[0] * words.dims[1])
+                    self.assertEqual(words.dims[1], 24 if table == "int8" else 12)
+                    self.compare(Graph(folder), ours, name, ("run", "open_vino"))
+
     def int8(self, how, granularity="channel"):
         """Graphs of each family, and what our reader of the same int8 models says."""
         options = (f"int8={how}", f"granularity={granularity}")

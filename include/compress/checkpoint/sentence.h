@@ -13,6 +13,9 @@ namespace compress::checkpoint {
 // expect it.
 bool is_projection(std::string_view canonical);
 
+// Whether the folder of a base model said how its states are pooled to an embedding.
+bool pools_states(const nn::ModelConfig& config);
+
 // For a model with the embedding head, and for base and language models whose folder had them:
 // modules.json, 1_Pooling/config.json and, with a projection, 2_Dense with `effective` or latent
 // weights, in the spelling of the folder that the model came from. For other heads takes an older

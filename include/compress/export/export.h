@@ -39,12 +39,22 @@ void save_stage_model(const nn::Model& model, const nn::Json& scheme,
                       const std::filesystem::path& folder,
                       const std::filesystem::path& tokenizer_source);
 
+// Bytes of a model's float32 weights that an export does without, before its coding.
+struct Savings {
+  int64_t zeros = 0;   // that cost a bit each
+  int64_t layers = 0;  // integers of layers' matrices
+  int64_t tables = 0;  // of embeddings
+  int64_t rest = 0;    // a narrower type of all others
+};
+
 struct Report {
   std::string format;
   std::filesystem::path folder;
   int64_t bytes = 0;              // of all files
   int64_t weight_bytes = 0;       // of the weight files alone
   int64_t zstd_bytes = 0;         // of the same under zstd; 0: not measured
+  std::string rest = "float32";   // type of tensors that are no integers
+  Savings savings;
   double largest_difference = 0;  // of logits, ours against the re-read folder
   double scale = 0;               // largest |logit| of ours
   int64_t rows = 0;               // rows compared
@@ -65,6 +75,7 @@ std::string embeddings_text(const nn::Json& scheme);
 // Types of tensors that are no integers: float32, bf16, float16.
 std::vector<std::string> rest_names();
 torch::ScalarType rest_type(const std::string& name);  // of one of these
+std::string rest_text(torch::ScalarType type);         // and back
 // Error{recipe} without a place where `format` cannot hold a model of that kind.
 void check_format(const std::string& format, Quantised quantised);
 // The same where it cannot hold a model of that configuration.

@@ -23,6 +23,11 @@ struct FileRecord {
 };
 
 // What a finished stage left, also kept in its stage.json.
+// Numbers of a model, and those of its tables of words, positions and segments.
+struct ModelSize {
+  int64_t parameters = 0, tables = 0;
+};
+
 struct StageResult {
   std::string name, kind;  // kind: its name in stage_kinds()
   std::string identity;    // hash of everything that the stage depends on
@@ -39,6 +44,8 @@ struct StageResult {
   int64_t steps = 0, best_step = 0;
   std::vector<Metric> validation, test;
   nn::Census census;
+  int64_t tables = 0;      // numbers of the embeddings among the census's
+  ModelSize begun;         // of the model that it trained, before its edits; 0: it trained none
   int64_t bytes = 0;       // of the weights on disk
   bool quantized = false;  // its matrices or what they read
   std::string embeddings;  // "int8", "int4 in groups of 64"; empty: float32

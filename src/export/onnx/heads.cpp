@@ -4,6 +4,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/checkpoint/sentence.h"
 #include "compress/nn/pooling.h"
 #include "onnx/lowering.h"
 
@@ -31,10 +32,9 @@ class Head {
   void build() {
     if (config_.head == HeadKind::none || config_.head == HeadKind::embedding)
       output(input_.states, "last_hidden_state", {"batch", "tokens", config_.hidden_size});
-    if (config_.head == HeadKind::embedding) {
+    if (config_.head == HeadKind::embedding || checkpoint::pools_states(config_))
       output(embedding(), "sentence_embedding", {"batch", embedding_width()});
-      return;
-    }
+    if (config_.head == HeadKind::embedding) return;
     std::string x = input_.states;
     if (head_.from != HeadPlan::From::tokens) x = first_token();
     const bool pooler = !head_.pooler.empty() && layers_.has(head_.pooler + ".weight");

@@ -1,10 +1,11 @@
-// Linear layers, norms and tables as operators.
+// Linear layers and norms as operators.
 
 #include <cmath>
 #include <limits>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "formats.h"
 #include "onnx/lowering.h"
 
 namespace compress::exports::onnx {
@@ -12,12 +13,14 @@ namespace compress::exports::onnx {
 using nn::Parameter;
 using torch::Tensor;
 
-Layers::Layers(const LoadedModel& source, Graph& graph)
-    : source_(source), model_(*source.model), graph_(graph) {
+Layers::Layers(const LoadedModel& source, Graph& graph, torch::ScalarType rest)
+    : source_(source), model_(*source.model), graph_(graph), rest_(rest) {
   const nn::Json& scheme = source.scheme;
   const Quantised quantised = quantised_in(scheme);
   weights_ = quantised.weights;
   inputs_ = quantised.activations;
+  if (quantised.embeddings) grid_ = table_grid(scheme);
+  tables_ = tables_in(scheme);
   if (!weights_ && !inputs_) return;
   dynamic_ = inputs_ && scheme["activations"].at("dynamic").get<bool>();
   for (const nn::Json& module : scheme.at("modules")) {
@@ -37,9 +40,22 @@ const Parameter& Layers::parameter(const std::string& name) const {
 }
 
 std::string Layers::plain(const std::string& name) {
-  const Parameter& found = parameter(name);
-  return graph_.weight({name, torch::kFloat32, found.latent.sizes().vec(),
-                        [&found] { return found.effective.to(torch::kFloat32); }});
+  return stored(parameter(name), false);
+}
+
+// A weight as float32, where it lies in a narrower type through one Cast that runtimes fold.
+std::string Layers::stored(const Parameter& found, bool turned) {
+  std::vector<int64_t> shape = found.latent.sizes().vec();
+  if (turned) std::swap(shape[0], shape[1]);
+  const std::string weight =
+      graph_.weight({found.name, rest_, shape, [&found, turned, type = rest_] {
+                       const Tensor value = found.effective.to(type);
+                       return turned ? value.t() : value;
+                     }});
+  if (rest_ == torch::kFloat32) return weight;
+  std::string& wide = wide_[weight];
+  if (wide.empty()) wide = graph_.op("Cast", {weight}, {{"to", type_number(torch::kFloat32)}});
+  return wide;
 }
 
 bool Layers::rounds_weight(const std::string& module) const {
@@ -83,10 +99,7 @@ std::string Layers::steps(const Parameter& weight) {
 std::string Layers::matrix(const std::string& module) {
   const Parameter& weight = parameter(module + ".weight");
   if (!rounds_weight(module))
-    return graph_.weight(
-        {weight.name, torch::kFloat32, {weight.latent.size(1), weight.latent.size(0)}, [&weight] {
-           return weight.effective.to(torch::kFloat32).t();
-         }});
+    return stored(weight, true);
   std::vector<Attribute> columns;
   if (weight.steps.dim() == 2) columns.push_back({"axis", int64_t{1}});
   return graph_.op("DequantizeLinear", {integers(weight, true), steps(weight)}, columns);
@@ -137,20 +150,6 @@ std::string Layers::linear(const std::string& x, const std::string& module) {
   return has(module + ".bias") ? graph_.op("Add", {y, plain(module + ".bias")}) : y;
 }
 
-std::string Layers::tied(const std::string& x, const std::string& name) {
-  const Parameter& table = parameter(name);
-  std::string values;
-  if (table.steps.defined()) {
-    std::vector<Attribute> by_rows;
-    if (table.steps.dim() == 2) by_rows.push_back({"axis", int64_t{0}});
-    values = graph_.op("DequantizeLinear", {integers(table, false), steps(table)}, by_rows);
-  } else {
-    values = plain(name);
-  }
-  return graph_.op("MatMul",
-                   {x, graph_.op("Transpose", {values}, {{"perm", std::vector<int64_t>{1, 0}}})});
-}
-
 std::string Layers::norm(const std::string& x, const std::string& module, double eps) {
   return graph_.op("LayerNormalization", {x, plain(module + ".weight"), plain(module + ".bias")},
                    {{"axis", int64_t{-1}}, {"epsilon", static_cast<float>(eps)}});
@@ -173,32 +172,6 @@ std::string Layers::activation(const std::string& x, const std::string& name) {
       graph_.op("Tanh", {graph_.op("Mul", {inner, graph_.real(std::sqrt(2 / M_PI))})});
   return graph_.op(
       "Mul", {graph_.op("Mul", {x, graph_.op("Add", {tanh, graph_.real(1)})}), graph_.real(0.5)});
-}
-
-std::string Layers::dequantized(const std::string& values, const std::string& steps) {
-  return graph_.op("Mul",
-                   {graph_.op("Cast", {values}, {{"to", type_number(torch::kFloat32)}}), steps});
-}
-
-std::string Layers::rows(const std::string& name, const std::string& ids) {
-  const Parameter& table = parameter(name);
-  const Attribute axis{"axis", int64_t{0}};
-  if (!table.steps.defined()) return graph_.op("Gather", {plain(name), ids}, {axis});
-  const std::string values = graph_.op("Gather", {integers(table, false), ids}, {axis});
-  if (table.steps.dim() != 2) return dequantized(values, steps(table));
-  const std::string step = graph_.op("Gather", {steps(table), ids}, {axis});
-  return dequantized(values, graph_.op("Unsqueeze", {step, graph_.whole({-1})}));
-}
-
-std::string Layers::first_rows(const std::string& name, int64_t first, const std::string& count) {
-  const Parameter& table = parameter(name);
-  const std::string begin = graph_.whole({first}), axis = graph_.whole({0});
-  const std::string end = first == 0 ? count : graph_.op("Add", {count, begin});
-  auto slice = [&](const std::string& x) { return graph_.op("Slice", {x, begin, end, axis}); };
-  if (!table.steps.defined()) return slice(plain(name));
-  const std::string values = slice(integers(table, false));
-  if (table.steps.dim() != 2) return dequantized(values, steps(table));
-  return dequantized(values, graph_.op("Unsqueeze", {slice(steps(table)), graph_.whole({-1})}));
 }
 
 }  // namespace compress::exports::onnx

@@ -40,11 +40,11 @@ bool known_head(HeadKind head) {
 
 class Encoder {
  public:
-  Encoder(const LoadedModel& source, Graph& graph)
+  Encoder(const LoadedModel& source, Graph& graph, torch::ScalarType rest)
       : config_(source.model->config()),
         plan_(nn::architecture(config_)),
         graph_(graph),
-        layers_(source, graph) {}
+        layers_(source, graph, rest) {}
 
   void build() {
     const std::vector<Size> shape = {"batch", "tokens"};
@@ -78,7 +78,8 @@ class Encoder {
     }
     if (!stack.segment.empty()) {
       const std::string table = stack.segment + ".weight";
-      x = graph_.op("Add", {x, layers_.rows(table, types.empty() ? graph_.whole({0}) : types)});
+      x = graph_.op("Add", {x, types.empty() ? layers_.first_rows(table, 0, graph_.whole({1}))
+                                             : layers_.rows(table, types)});
     }
     if (!stack.embedding_norm.empty()) x = layers_.norm(x, stack.embedding_norm, config_.norm_eps);
     if (!stack.projection.empty()) x = layers_.linear(x, stack.projection);
@@ -172,10 +173,10 @@ void check(const nn::ModelConfig& config) {
   if (other) refuse("the layers of " + family.model_type, "export the format huggingface");
 }
 
-Graph lower(const LoadedModel& source) {
+Graph lower(const LoadedModel& source, torch::ScalarType rest) {
   check(source.model->config());
   Graph graph;
-  Encoder(source, graph).build();
+  Encoder(source, graph, rest).build();
   return graph;
 }
 

@@ -124,6 +124,7 @@ const std::map<std::string, Operator>& operators() {
       {"Identity", plain([](T x) { return x; })},
       {"Abs", plain([](T x) { return x.abs(); })},
       {"Erf", plain([](T x) { return x.erf(); })},
+      {"Floor", plain([](T x) { return x.floor(); })},
       {"Relu", plain([](T x) { return x.relu(); })},
       {"Sigmoid", plain([](T x) { return x.sigmoid(); })},
       {"Sqrt", plain([](T x) { return x.sqrt(); })},
@@ -224,8 +225,8 @@ void read_head(const std::map<std::string, Tensor>& said, const std::string& suf
   };
   const Tensor start = find("start_logits");
   Tensor logits = start.defined() ? torch::stack({start, find("end_logits")}, 2) : find("logits");
-  const Tensor pooled = find("pooler_output"), embedding = find("sentence_embedding");
-  out.pooled = embedding.defined() ? embedding : pooled;
+  // A base model whose folder pools says both, of which the model's own is the pooler's.
+  out.pooled = find(kind == nn::HeadKind::embedding ? "sentence_embedding" : "pooler_output");
   if (!logits.defined()) return;
   if (!nn::prediction(kind).in_token_logits()) {
     out.logits = logits;

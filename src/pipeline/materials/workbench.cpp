@@ -17,6 +17,7 @@
 #include "compress/surgery/surgery.h"
 #include "materials/mixture.h"
 #include "materials/workshop.h"
+#include "report/waterfall.h"
 #include "stage.h"
 
 namespace compress::pipeline {
@@ -229,6 +230,7 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   job.processes = processes_;
   job.precision = train::resolve_precision(options.precision, job.device);
   nn::ModelState state = checkpoint::load_model(prepared.source);
+  prepared.begun = size_of(state);
   StageWorkshop workshop(recipe_, stage, *this, prepared.source);
   const size_t before = state.history.size();
   surgery::apply(options.model.surgery, state, workshop);

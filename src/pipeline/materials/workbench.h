@@ -12,6 +12,7 @@
 #include "compress/constraint/constraint.h"
 #include "compress/data/dataset.h"
 #include "compress/pipeline/recipe.h"
+#include "compress/pipeline/run.h"
 #include "compress/teacher/answers.h"
 #include "compress/teacher/teacher.h"
 #include "compress/text/tokenizer.h"
@@ -40,6 +41,7 @@ struct Prepared {
   std::vector<std::string> teacher_scores;  // in words, of those that were scored
   std::vector<std::string> notes;           // what became of the head, rows left out
   std::filesystem::path source;             // folder of the student's tokenizer
+  ModelSize begun;                          // before its edits
   std::shared_ptr<const void> written;      // holds that folder where an edit wrote it
   train::Job job;  // options, models, data, device, precision and seed are set
 };

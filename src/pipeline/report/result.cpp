@@ -48,10 +48,13 @@ nn::Json to_json(const StageResult& r) {
                    {"zeros", r.census.zeros},
                    {"encoder_linear", r.census.encoder_linear},
                    {"encoder_linear_zeros", r.census.encoder_linear_zeros},
+                   {"tables", r.tables},
                    {"bytes", r.bytes},
                    {"quantized", r.quantized},
                    {"notes", r.notes},
                    {"exports", nn::Json::array()}};
+  if (r.begun.parameters > 0)
+    json["begun"] = {{"parameters", r.begun.parameters}, {"tables", r.begun.tables}};
   if (!r.embeddings.empty()) json["embeddings"] = r.embeddings;
   if (!r.numbers.is_null()) json["numbers"] = r.numbers;
   for (const exports::Report& e : r.exports)
@@ -60,6 +63,12 @@ nn::Json to_json(const StageResult& r) {
                                {"bytes", e.bytes},
                                {"weight_bytes", e.weight_bytes},
                                {"zstd_bytes", e.zstd_bytes},
+                               {"rest", e.rest},
+                               {"saved",
+                                {{"zeros", e.savings.zeros},
+                                 {"layers", e.savings.layers},
+                                 {"tables", e.savings.tables},
+                                 {"rest", e.savings.rest}}},
                                {"largest_difference", e.largest_difference},
                                {"scale", e.scale},
                                {"rows", e.rows},
@@ -96,6 +105,9 @@ StageResult stage_from_json(const nn::Json& json) {
   r.test = metrics_from(json.at("test"));
   r.census = {json.at("parameters"), json.at("zeros"), json.at("encoder_linear"),
               json.at("encoder_linear_zeros")};
+  r.tables = json.value("tables", int64_t{0});
+  if (json.contains("begun"))
+    r.begun = {json["begun"].at("parameters"), json["begun"].at("tables")};
   r.bytes = json.at("bytes");
   r.quantized = json.at("quantized");
   r.embeddings = json.value("embeddings", "");
@@ -108,6 +120,12 @@ StageResult stage_from_json(const nn::Json& json) {
     report.bytes = e.at("bytes");
     report.weight_bytes = e.at("weight_bytes");
     report.zstd_bytes = e.value("zstd_bytes", int64_t{0});
+    report.rest = e.value("rest", report.rest);
+    if (e.contains("saved")) {
+      const nn::Json& saved = e["saved"];
+      report.savings = {saved.at("zeros"), saved.at("layers"), saved.at("tables"),
+                        saved.at("rest")};
+    }
     report.largest_difference = e.at("largest_difference");
     report.scale = e.at("scale");
     report.rows = e.at("rows");

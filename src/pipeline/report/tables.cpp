@@ -2,6 +2,7 @@
 
 #include "compress/base/strings.h"
 #include "compress/pipeline/run.h"
+#include "report/waterfall.h"
 
 namespace compress::pipeline {
 
@@ -86,6 +87,7 @@ std::string body(const RunResult& result, bool markdown) {
   if (!exports.empty()) text += "\n" + render(exports);
   std::string size = size_text(result.stages);
   if (!size.empty()) text += "\n" + size;
+  if (Table bytes = waterfall(result.stages); !bytes.empty()) text += "\n" + render(bytes);
   if (!result.expectations.empty()) {
     text += markdown ? "\n## Expectations\n\n" : "\n";
     for (const Expectation& expectation : result.expectations)

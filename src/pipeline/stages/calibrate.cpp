@@ -17,6 +17,7 @@
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
+#include "report/waterfall.h"
 #include "run/record.h"
 #include "stages/asking.h"
 #include "stages/kinds.h"
@@ -131,6 +132,7 @@ class CalibrateStage : public StageKind {
     StageResult result;
     const nn::Json scheme = calibrate(bench, *loaded.model, source, result);
     result.census = nn::census(*loaded.model);
+    result.tables = size_of(*loaded.model).tables;
     result.quantized = true;
     exports::LoadedModel finished = exports::with_scheme(std::move(loaded.model), scheme);
     score_model(bench, finished,

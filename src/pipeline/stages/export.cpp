@@ -12,6 +12,7 @@
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
+#include "report/waterfall.h"
 #include "stages/kinds.h"
 
 namespace compress::pipeline {
@@ -108,6 +109,7 @@ class ExportStage : public StageKind {
     exports::LoadedModel loaded = exports::load(folder);
     StageResult result;
     result.census = nn::census(*loaded.model);
+    result.tables = size_of(*loaded.model).tables;
     const exports::Quantised integers = exports::quantised_in(loaded.scheme);
     result.quantized = integers.weights || integers.activations;
     result.embeddings = exports::embeddings_text(loaded.scheme);

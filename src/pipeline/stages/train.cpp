@@ -10,6 +10,7 @@
 #include "compress/export/export.h"
 #include "compress/generate/texts.h"
 #include "materials/workbench.h"
+#include "report/waterfall.h"
 #include "run/description.h"
 #include "run/record.h"
 #include "stages/kinds.h"
@@ -155,6 +156,8 @@ StageResult TrainStage::run(Bench& bench) const {
   result.quantized = integers.weights || integers.activations;
   result.embeddings = exports::embeddings_text(trained.scheme);
   result.census = nn::census(*prepared.student);
+  result.tables = size_of(*prepared.student).tables;
+  result.begun = prepared.begun;
   for (const std::string& edit : prepared.student->history()) result.notes.push_back(edit);
   exports::LoadedModel finished = exports::with_scheme(std::move(prepared.student), trained.scheme);
   score_model(bench, finished,

@@ -243,6 +243,106 @@ TEST_F(Onnx, TablesOnAGridAreGatheredAsIntegers) {
   EXPECT_EQ(count(read, "DequantizeLinear"), 1);  // of the tied output
 }
 
+// Tables of a quantization as training leaves it, whose integers follow from the weights.
+TEST_F(Onnx, QuantisedTablesAreGatheredInTheirBits) {
+  for (const auto& [bits, head] :
+       {std::pair(8, HeadKind::classification), {4, HeadKind::classification},
+        {8, HeadKind::masked_lm}, {4, HeadKind::masked_lm}}) {
+    nn::Json how = {{"num_bits", bits}, {"strategy", bits == 8 ? "channel" : "group"}};
+    if (bits == 4) how["group_size"] = 4;
+    how["tables"] = {"embeddings.word_embeddings", "embeddings.position_embeddings",
+                     "embeddings.token_type_embeddings"};
+    nn::ModelState state = tiny::state();
+    nn::set_head(state, head,
+                 head == HeadKind::masked_lm ? std::vector<std::string>()
+                                             : std::vector<std::string>{"a", "b"});
+    exports::LoadedModel loaded = exports::with_scheme(
+        nn::build(state, 1), {{"num_bits", 8},
+                              {"weights", nullptr},
+                              {"activations", nullptr},
+                              {"modules", nn::Json::array()},
+                              {"embeddings", how}});
+    for (nn::Parameter& parameter : loaded.model->params().list()) parameter.row_gradient = false;
+    const auto [ours, graph] = both(loaded);
+    expect_same(ours, graph, str("int", bits, " ", nn::head_name(head)));
+    const onnx::Read read = onnx::load(root_ / "graph");
+    const torch::Tensor words = read.weights.at("embeddings.word_embeddings.weight");
+    EXPECT_EQ(static_cast<int64_t>(words.nbytes()), 40 * bits);
+    EXPECT_EQ(words.scalar_type(), bits == 8 ? torch::kInt8 : torch::kUInt8);
+    EXPECT_EQ(read.weights.at("embeddings.word_embeddings.weight_scale").numel(),
+              bits == 8 ? 40 : 40 * 2);
+    EXPECT_EQ(count(read, "Floor"), bits == 8 ? 0 : head == HeadKind::masked_lm ? 4 : 3);
+  }
+}
+
+// Byte j has the integers j and j + width / 2, 8 higher each.
+TEST_F(Onnx, Int4LiesInHalvesOfBytes) {
+  nn::ModelState state = tiny::state();
+  torch::Tensor& table = state.tensors.at("embeddings.word_embeddings.weight");
+  // Of largest magnitude 7.5, so that the scale is 1.
+  table[3] = torch::tensor({-7.5F, 0.F, 1.F, 2.F, 7.5F, -1.F, 3.F, 4.F});
+  exports::LoadedModel loaded = exports::with_scheme(
+      nn::build(state, 1),
+      {{"num_bits", 8},
+       {"weights", nullptr},
+       {"activations", nullptr},
+       {"modules", nn::Json::array()},
+       {"embeddings",
+        {{"num_bits", 4},
+         {"strategy", "group"},
+         {"group_size", 4},
+         {"tables", nn::Json::array({"embeddings.word_embeddings"})}}}});
+  loaded.model->params().refresh(nn::Precision::float32);
+  onnx::save(onnx::lower(loaded), root_ / "graph");
+  const torch::Tensor row =
+      onnx::load(root_ / "graph").weights.at("embeddings.word_embeddings.weight")[3];
+  // -8 8 | 0 -> 7 (clipped), 0 -1, 1 3, 2 4
+  const std::vector<uint8_t> expected = {0 + 16 * 15, 8 + 16 * 7, 9 + 16 * 11, 10 + 16 * 12};
+  for (int64_t j = 0; j < 4; ++j)
+    EXPECT_EQ(row[j].item<uint8_t>(), expected[static_cast<size_t>(j)]);
+}
+
+// A folder of sentence-transformers without a Dense module is a base model that says how it pools.
+TEST_F(Onnx, ABaseModelThatPoolsSaysItsEmbedding) {
+  nn::ModelState state = tiny::state();
+  nn::set_head(state, HeadKind::none, {});
+  state.config.sentence = {{"1_Pooling/config.json", {{"pooling_mode", "mean"}}}};
+  state.config.pooling = "mean";
+  state.config.normalize = true;
+  exports::LoadedModel loaded = exports::with_scheme(nn::build(state, 1), nullptr);
+  loaded.model->params().refresh(nn::Precision::float32);
+  onnx::save(onnx::lower(loaded), root_ / "graph");
+  const torch::Tensor mask = torch::tensor({1, 1, 1, 1, 1, 1, 0, 0}, torch::kInt64).view({2, 4});
+  const auto said = onnx::run(
+      onnx::load(root_ / "graph"),
+      {{"input_ids", torch::tensor({3, 5, 7, 9, 4, 6, 0, 0}, torch::kInt64).view({2, 4})},
+       {"attention_mask", mask},
+       {"token_type_ids", torch::zeros({2, 4}, torch::kInt64)}});
+  const torch::Tensor weights = mask.to(torch::kFloat32).unsqueeze(2);
+  torch::Tensor mean = (said.at("last_hidden_state") * weights).sum(1) / weights.sum(1);
+  mean = mean / mean.norm(2, 1, true);
+  EXPECT_LT((said.at("sentence_embedding") - mean).abs().max().item<float>(), 1e-6);
+  EXPECT_TRUE(said.contains("pooler_output"));
+}
+
+TEST_F(Onnx, TheRestLiesInHalfPrecision) {
+  const data::Split check = split();
+  exports::LoadedModel loaded =
+      exports::with_scheme(nn::build(tiny::state(), 1), scheme("channel", "token"));
+  const exports::Report whole =
+      exports::write("onnx", loaded, source(), root_ / "whole", &check, nullptr);
+  for (const torch::ScalarType type : {torch::kBFloat16, torch::kHalf}) {
+    const fs::path out = root_ / exports::rest_text(type);
+    const exports::Report half =
+        exports::write("onnx", loaded, source(), out, &check, nullptr, 1e-4, {}, type);
+    EXPECT_LT(half.largest_difference, 1e-5);
+    EXPECT_LT(half.weight_bytes, whole.weight_bytes);
+    EXPECT_GT(half.zstd_bytes, 0);
+    EXPECT_EQ(half.rest, exports::rest_text(type));
+    EXPECT_EQ(onnx::load(out).weights.at("classifier.weight").scalar_type(), type);
+  }
+}
+
 TEST_F(Onnx, ExportsAreReReadWithTheirMetric) {
   data::Split check = split();
   exports::LoadedModel loaded = exports::with_scheme(nn::build(tiny::state(), 1), nullptr);

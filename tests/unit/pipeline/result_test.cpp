@@ -7,6 +7,7 @@
 #include "compress/base/files.h"
 #include "compress/eval/kept.h"
 #include "report/result.h"
+#include "report/waterfall.h"
 #include "run/description.h"
 #include "unit/pipeline/folder.h"
 
@@ -231,6 +232,39 @@ TEST(Tables, TellStagesExportsAndSizes) {
   EXPECT_EQ(json.at("held"), false);
   EXPECT_EQ(json.at("stages").size(), 3U);
   EXPECT_EQ(json.at("expectations").at(0).at("bound"), 0.7);
+}
+
+// 100 numbers, 60 of them in tables; 30 of these and 10 others go. Zeros save 40 bytes, integers 20
+// and 80, the rest 16; 84 are left, of which coding takes 14.
+TEST(Tables, TellWhereTheBytesWent) {
+  StageResult teacher = trained("teacher", 1, 1), out;
+  teacher.begun = {100, 60};
+  out.name = "release";
+  out.kind = "export";
+  out.census.parameters = 60;
+  out.tables = 30;
+  exports::Report report = exported();
+  out.exports = {report};
+  report.format = "smaller";
+  report.weight_bytes = 70;
+  report.rest = "bf16";
+  report.savings = {40, 20, 80, 16};
+  out.exports.push_back(report);
+  const StageResult again = stage_from_json(record_json(out));
+  EXPECT_EQ(again.exports[1].savings.tables, 80);
+  EXPECT_EQ(again.exports[1].rest, "bf16");
+  EXPECT_EQ(again.tables, 30);
+  EXPECT_EQ(stage_from_json(record_json(teacher)).begun.tables, 60);
+  const std::string text = waterfall({teacher, again}).markdown();
+  EXPECT_THAT(text, HasSubstr("what teacher began with to release (smaller)"));
+  for (const char* line :
+       {"| the model as float32 |  | 400 B |", "| rows of embeddings | -120 B | 280 B |",
+        "took or added | -40 B | 240 B |", "| zeros, a bit each | -40 B | 200 B |",
+        "| layers as integers | -20 B | 180 B |", "| embeddings as integers | -80 B | 100 B |",
+        "| the rest in bf16 | -16 B | 84 B |", "| coding, less scales and names | -14 B | 70 B |"})
+    EXPECT_THAT(text, HasSubstr(line));
+  teacher.begun = {};
+  EXPECT_TRUE(waterfall({teacher, again}).empty());
 }
 
 TEST(Tables, OneTrainedStageHasNoSizesToCompare) {
