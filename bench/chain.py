@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The whole chain, from a pretrained folder to an int8 file, beside transformers, torch and torchao.
+"""The whole chain from a pretrained folder to an int8 file, beside transformers, torch, torchao.
 
     .venv/bin/python bench/chain.py [--threads 2] [--rounds 1] [--small]
 
 Teacher (2 epochs), student of three of its layers (3 epochs, half soft and half hard labels), 80%
 zeros (4 epochs, gradual), int8 (1 epoch within the zeros), export; 2,695 movie sentences, a third
-of them, one seed. Ours is `compress run bench/chain.yaml`, the peer bench/chain_peer.py: a script as
-one writes it, with the same hyperparameters and passes, batches of like length that are padded to
+of them, one seed. Ours is `compress run bench/chain.yaml`, the peer bench/chain_peer.py, a script
+as one writes it: the same hyperparameters and passes, batches of like length that are padded to
 their longest row, fused AdamW, the teacher asked once a row, bf16 autocast where the processor
 multiplies it, a hand-written gradual magnitude (torch.nn.utils.prune sorts more and is slower) and
 torchao's QATConfig. Both score each epoch on the validation part, keep the best, and score both

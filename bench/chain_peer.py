@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Teacher, three-layer student, 80% zeros, int8, file: as it is written with transformers, torch and
+"""Teacher, three-layer student, 80% zeros, int8, file: as written with transformers, torch and
 torchao. The peer of bench/chain.py, which runs it and counts its lines.
 
     .venv/bin/python bench/chain_peer.py --out FOLDER [--rows N] [--scored N] [--bf16]

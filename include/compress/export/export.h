@@ -50,10 +50,10 @@ struct Savings {
 struct Report {
   std::string format;
   std::filesystem::path folder;
-  int64_t bytes = 0;              // of all files
-  int64_t weight_bytes = 0;       // of the weight files alone
-  int64_t zstd_bytes = 0;         // of the same under zstd; 0: not measured
-  std::string rest = "float32";   // type of tensors that are no integers
+  int64_t bytes = 0;             // of all files
+  int64_t weight_bytes = 0;      // of the weight files alone
+  int64_t zstd_bytes = 0;        // of the same under zstd; 0: not measured
+  std::string rest = "float32";  // type of tensors that are no integers
   Savings savings;
   double largest_difference = 0;  // of logits, ours against the re-read folder
   double scale = 0;               // largest |logit| of ours

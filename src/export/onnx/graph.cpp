@@ -70,8 +70,8 @@ struct TypeNumber {
   torch::ScalarType type;
   int64_t number;
 };
-constexpr TypeNumber all_types[] = {{torch::kFloat32, 1}, {torch::kUInt8, 2}, {torch::kInt8, 3},
-                                    {torch::kInt32, 6},   {torch::kInt64, 7}, {torch::kBool, 9},
+constexpr TypeNumber all_types[] = {{torch::kFloat32, 1}, {torch::kUInt8, 2},    {torch::kInt8, 3},
+                                    {torch::kInt32, 6},   {torch::kInt64, 7},    {torch::kBool, 9},
                                     {torch::kHalf, 10},   {torch::kBFloat16, 16}};
 
 }  // namespace

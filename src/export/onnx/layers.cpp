@@ -98,8 +98,7 @@ std::string Layers::steps(const Parameter& weight) {
 
 std::string Layers::matrix(const std::string& module) {
   const Parameter& weight = parameter(module + ".weight");
-  if (!rounds_weight(module))
-    return stored(weight, true);
+  if (!rounds_weight(module)) return stored(weight, true);
   std::vector<Attribute> columns;
   if (weight.steps.dim() == 2) columns.push_back({"axis", int64_t{1}});
   return graph_.op("DequantizeLinear", {integers(weight, true), steps(weight)}, columns);

@@ -73,10 +73,10 @@ class Layers {
   Graph& graph_;
   torch::ScalarType rest_;
   std::map<std::string, std::string> wide_;  // weights of `rest` as float32
-  std::map<std::string, float> fixed_;  // scales of inputs by module
-  std::map<std::string, bool> held_;    // modules that the quantization names
-  std::set<std::string> tables_;        // and tables
-  constraint::RowGrid grid_;            // of these
+  std::map<std::string, float> fixed_;       // scales of inputs by module
+  std::map<std::string, bool> held_;         // modules that the quantization names
+  std::set<std::string> tables_;             // and tables
+  constraint::RowGrid grid_;                 // of these
   bool weights_ = false, inputs_ = false, dynamic_ = false;
   std::map<std::string, Rounded> rounded_;  // by the value that was rounded
   std::map<std::string, std::string> shifted_;

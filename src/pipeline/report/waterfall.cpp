@@ -57,7 +57,8 @@ Table waterfall(const std::vector<StageResult>& stages) {
         smallest = &report;
         last = &stage;
       }
-  if (first == nullptr || smallest == nullptr || last->tables == 0) return Table(std::vector<std::string>{});
+  if (first == nullptr || smallest == nullptr || last->tables == 0)
+    return Table(std::vector<std::string>{});
   Table table({str("bytes, from what ", first->name, " began with to ", last->name, " (",
                    smallest->format, ")"),
                "change", "left"});

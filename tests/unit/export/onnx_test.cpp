@@ -245,9 +245,10 @@ TEST_F(Onnx, TablesOnAGridAreGatheredAsIntegers) {
 
 // Tables of a quantization as training leaves it, whose integers follow from the weights.
 TEST_F(Onnx, QuantisedTablesAreGatheredInTheirBits) {
-  for (const auto& [bits, head] :
-       {std::pair(8, HeadKind::classification), {4, HeadKind::classification},
-        {8, HeadKind::masked_lm}, {4, HeadKind::masked_lm}}) {
+  for (const auto& [bits, head] : {std::pair(8, HeadKind::classification),
+                                   {4, HeadKind::classification},
+                                   {8, HeadKind::masked_lm},
+                                   {4, HeadKind::masked_lm}}) {
     nn::Json how = {{"num_bits", bits}, {"strategy", bits == 8 ? "channel" : "group"}};
     if (bits == 4) how["group_size"] = 4;
     how["tables"] = {"embeddings.word_embeddings", "embeddings.position_embeddings",
@@ -256,12 +257,12 @@ TEST_F(Onnx, QuantisedTablesAreGatheredInTheirBits) {
     nn::set_head(state, head,
                  head == HeadKind::masked_lm ? std::vector<std::string>()
                                              : std::vector<std::string>{"a", "b"});
-    exports::LoadedModel loaded = exports::with_scheme(
-        nn::build(state, 1), {{"num_bits", 8},
-                              {"weights", nullptr},
-                              {"activations", nullptr},
-                              {"modules", nn::Json::array()},
-                              {"embeddings", how}});
+    exports::LoadedModel loaded =
+        exports::with_scheme(nn::build(state, 1), {{"num_bits", 8},
+                                                   {"weights", nullptr},
+                                                   {"activations", nullptr},
+                                                   {"modules", nn::Json::array()},
+                                                   {"embeddings", how}});
     for (nn::Parameter& parameter : loaded.model->params().list()) parameter.row_gradient = false;
     const auto [ours, graph] = both(loaded);
     expect_same(ours, graph, str("int", bits, " ", nn::head_name(head)));
@@ -282,16 +283,15 @@ TEST_F(Onnx, Int4LiesInHalvesOfBytes) {
   // Of largest magnitude 7.5, so that the scale is 1.
   table[3] = torch::tensor({-7.5F, 0.F, 1.F, 2.F, 7.5F, -1.F, 3.F, 4.F});
   exports::LoadedModel loaded = exports::with_scheme(
-      nn::build(state, 1),
-      {{"num_bits", 8},
-       {"weights", nullptr},
-       {"activations", nullptr},
-       {"modules", nn::Json::array()},
-       {"embeddings",
-        {{"num_bits", 4},
-         {"strategy", "group"},
-         {"group_size", 4},
-         {"tables", nn::Json::array({"embeddings.word_embeddings"})}}}});
+      nn::build(state, 1), {{"num_bits", 8},
+                            {"weights", nullptr},
+                            {"activations", nullptr},
+                            {"modules", nn::Json::array()},
+                            {"embeddings",
+                             {{"num_bits", 4},
+                              {"strategy", "group"},
+                              {"group_size", 4},
+                              {"tables", nn::Json::array({"embeddings.word_embeddings"})}}}});
   loaded.model->params().refresh(nn::Precision::float32);
   onnx::save(onnx::lower(loaded), root_ / "graph");
   const torch::Tensor row =
@@ -313,11 +313,11 @@ TEST_F(Onnx, ABaseModelThatPoolsSaysItsEmbedding) {
   loaded.model->params().refresh(nn::Precision::float32);
   onnx::save(onnx::lower(loaded), root_ / "graph");
   const torch::Tensor mask = torch::tensor({1, 1, 1, 1, 1, 1, 0, 0}, torch::kInt64).view({2, 4});
-  const auto said = onnx::run(
-      onnx::load(root_ / "graph"),
-      {{"input_ids", torch::tensor({3, 5, 7, 9, 4, 6, 0, 0}, torch::kInt64).view({2, 4})},
-       {"attention_mask", mask},
-       {"token_type_ids", torch::zeros({2, 4}, torch::kInt64)}});
+  const auto said =
+      onnx::run(onnx::load(root_ / "graph"),
+                {{"input_ids", torch::tensor({3, 5, 7, 9, 4, 6, 0, 0}, torch::kInt64).view({2, 4})},
+                 {"attention_mask", mask},
+                 {"token_type_ids", torch::zeros({2, 4}, torch::kInt64)}});
   const torch::Tensor weights = mask.to(torch::kFloat32).unsqueeze(2);
   torch::Tensor mean = (said.at("last_hidden_state") * weights).sum(1) / weights.sum(1);
   mean = mean / mean.norm(2, 1, true);
