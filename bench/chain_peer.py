@@ -2,7 +2,7 @@
 """Teacher, three-layer student, 80% zeros, int8, file: as written with transformers, torch and
 torchao. The peer of bench/chain.py, which runs it and counts its lines.
 
-    .venv/bin/python bench/chain_peer.py --out FOLDER [--rows N] [--scored N] [--bf16]
+    .venv/bin/python bench/chain_peer.py --data FOLDER --out FOLDER [--bf16]
 """
 
 import argparse
@@ -22,8 +22,7 @@ from torchao.quantization.qat import IntxFakeQuantizeConfig, QATConfig
 MODEL = "models/all-MiniLM-L6-v2"
 parser = argparse.ArgumentParser()
 parser.add_argument("--out", type=pathlib.Path, required=True)
-parser.add_argument("--rows", type=int, default=2695)
-parser.add_argument("--scored", type=int)
+parser.add_argument("--data", type=pathlib.Path, required=True)
 parser.add_argument("--bf16", action="store_true")
 options = parser.parse_args()
 torch.manual_seed(13)
@@ -32,9 +31,9 @@ tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL)
 scores = {}
 
 
-def read(name, limit=None):
-    with open(f"data/movies/{name}.tsv", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[:limit]
+def read(name):
+    with open(options.data / f"{name}.tsv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     texts = [row["sentence"] for row in rows]
     ids = tokenizer(texts, truncation=True, max_length=128)["input_ids"]
     return [(i, row["label"] == "positive") for i, row in zip(ids, rows)]
@@ -138,8 +137,7 @@ class Masks:
             layer.weight.mul_(mask)
 
 
-training = read("train", options.rows)
-validation, test = read("dev", options.scored), read("test", options.scored)
+training, validation, test = read("train"), read("dev"), read("test")
 
 load = transformers.AutoModelForSequenceClassification.from_pretrained
 teacher = load(MODEL, num_labels=2)
