@@ -22,12 +22,12 @@ struct FileRecord {
   std::string sha256;
 };
 
-// What a finished stage left, also kept in its stage.json.
 // Numbers of a model, and those of its tables of words, positions and segments.
 struct ModelSize {
   int64_t parameters = 0, tables = 0;
 };
 
+// What a finished stage left, also kept in its stage.json.
 struct StageResult {
   std::string name, kind;  // kind: its name in stage_kinds()
   std::string identity;    // hash of everything that the stage depends on
