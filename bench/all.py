@@ -3,7 +3,7 @@
 
     .venv/bin/python bench/all.py [--only distillation,sam] [--out build/bench/report.md] [--quick]
 
-Sizes are chosen for about 20 minutes on two quiet cores. --quick checks that every script works;
+Sizes are chosen for about half an hour on two quiet cores. --quick checks that every script works;
 its numbers mean nothing. The report names the machine, the versions, each command and how busy the
 machine was before it; a script that fails is told in the report, and this one then ends with 1.
 """
@@ -25,6 +25,7 @@ RUNS = {
     "distillation": ("--steps 12 --rounds 3", "--steps 2 --rounds 1 --no-compile"),
     "finetune": ("--steps 12 --rounds 2", "--steps 2 --rounds 1 --no-compile"),
     "sparse_int8": ("--steps 6 --rounds 2", "--steps 2 --rounds 1 --no-compile"),
+    "chain": ("--rounds 1", "--small"),
     "sam": ("--steps 8 --rounds 2", "--steps 2 --rounds 1 --no-compile"),
     "tokenisation": ("--rounds 3 --repeat 10", "--rounds 1 --repeat 1"),
     "startup": ("--rounds 3", "--rounds 1"),
