@@ -6,8 +6,8 @@
 #include <string>
 
 #include "compress/checkpoint/checkpoint.h"
-#include "compress/constraint/quantize.h"
 #include "compress/export/export.h"
+#include "compress/export/tables.h"
 
 namespace compress::exports {
 
@@ -46,13 +46,8 @@ checkpoint::Planned dense(const nn::Model& model, const nn::Parameter& parameter
                           torch::ScalarType type = torch::kFloat32);
 // A scheme's entry of embeddings, or null.
 const nn::Json* embeddings_of(const nn::Json& scheme);
-// The tables (and with `matrices` also the layers) that it holds, by the weight's name.
-std::set<std::string> tables_in(const nn::Json& scheme);
+// The tables and layers that it holds, by the weight's name.
 std::set<std::string> held_in(const nn::Json& scheme);
-// How these tables are rounded.
-constraint::RowGrid table_grid(const nn::Json& scheme);
-// Integers and scales of one of them: those of the file that it was read from, where it was.
-constraint::QuantizedWeight table_integers(const LoadedModel& source, const nn::Parameter& table);
 // Of a model whose effective weights are computed. `integers`: they are stored as such; `coded`:
 // zeros cost a bit where that is less.
 Savings savings(const LoadedModel& source, torch::ScalarType rest, bool integers, bool coded);

@@ -5,7 +5,6 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
-#include "formats.h"
 #include "onnx/lowering.h"
 
 namespace compress::exports::onnx {

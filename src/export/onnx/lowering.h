@@ -8,8 +8,8 @@
 #include <set>
 #include <string>
 
-#include "compress/constraint/quantize.h"
 #include "compress/export/export.h"
+#include "compress/export/tables.h"
 #include "compress/nn/architecture.h"
 #include "onnx/graph.h"
 

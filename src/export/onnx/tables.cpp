@@ -6,7 +6,6 @@
 //         operator sets has no Gather; this is any runtime's arithmetic and as small. Rows of an
 //         odd number of integers lie as int8.
 
-#include "formats.h"
 #include "onnx/lowering.h"
 
 namespace compress::exports::onnx {
