@@ -89,8 +89,8 @@ TEST(PackedWeight, HalvesGiveTheProductInFloat32ToTheBit) {
     weight[0][0] = -0.0f;
     Tensor more = torch::cat({weight, torch::full({1, shape.in}, 1.0f + 0x1p-20f)});
     Tensor bias = random({shape.out + 1}, 2);
-    PackedWeight narrow(weight, {}, nullptr, integer_products()),
-        wide(more, {}, nullptr, integer_products());
+    PackedWeight narrow(weight, {}, nullptr, integer_products(), Zeros::multiplied),
+        wide(more, {}, nullptr, integer_products(), Zeros::multiplied);
     ASSERT_TRUE(narrow.halves());
     ASSERT_FALSE(wide.halves());
     for (int64_t rows : row_counts)

@@ -124,8 +124,8 @@ TEST(SparseWeight, BlocksMeetTheirInputs) {
   weight[2].narrow(0, 0, 4).copy_(torch::tensor({5.0f, 0.0f, 0.0f, -128.0f}));
   Tensor x = torch::stack({torch::arange(12, torch::kFloat32), torch::full({12}, -128.0f)});
   for (IntegerProducts kind : integer_kinds()) {
-    PackedWeight packed(weight, torch::ones({3}), &by_one, kind);
-    ASSERT_TRUE(packed.sparse()) << name(kind);  // 2 of 9 blocks
+    PackedWeight packed(weight, torch::ones({3}), &by_one, kind, Zeros::skipped);
+    ASSERT_TRUE(packed.sparse()) << name(kind);
     // 8 + 2 * 9 - 3 * 10 + 4 * 11 = 40; -128 * 3; (5 - 128) * -128.
     EXPECT_TRUE(torch::equal(packed.multiply(x, {}, torch::tensor({0.5f, 2.0f, 0.0f}), false),
                              torch::tensor({{40.5f, 2.0f, -384.0f}, {-511.5f, 2.0f, 15744.0f}})));
