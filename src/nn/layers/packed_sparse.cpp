@@ -26,7 +26,7 @@ double most_density(Kind kind) {
     case Kind::words:
       return plain ? 0.5 : wide ? 0.35 : 0.4;
     default:  // dense tiles multiply eight times as much an instruction
-      return cpu::set() == cpu::Set::amx ? 0.08 : 0.25;
+      return cpu::set() == cpu::Set::amx ? 0.05 : 0.25;
   }
 }
 
