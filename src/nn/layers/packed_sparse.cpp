@@ -14,7 +14,7 @@ using sparse::Kind;
 using torch::Tensor;
 
 // Up to this part of weights (blocks) that are multiplied, leaving out the others is faster at
-// every number of rows that was measured (bench/sparse_kernels.cpp, 12 to 640 rows, two shapes):
+// every number of rows that was measured (bench/sparse_kernels.cpp, 12 to 640 rows, four shapes):
 // the least density of those at which both took the same time. A table rather than a measurement
 // at each start, so that a model is computed in the same way in every run.
 double most_density(Kind kind) {
@@ -22,7 +22,7 @@ double most_density(Kind kind) {
   const bool wide = floats == cpu::Set::avx512, plain = floats == cpu::Set::plain;
   switch (kind) {
     case Kind::floats:
-      return plain ? 0.45 : 0.35;
+      return plain ? 0.45 : wide ? 0.25 : 0.35;
     case Kind::words:
       return plain ? 0.5 : wide ? 0.35 : 0.4;
     default:  // dense tiles multiply eight times as much an instruction
