@@ -133,8 +133,8 @@ std::vector<int64_t> check_fit(const nn::ModelConfig& student, const nn::ModelCo
         str("the teacher knows ", teacher.vocab_size, " tokens and the student ",
             student.vocab_size, ", but both read the same token ids"),
         mark.text(),
-        "use a teacher with the student's tokenizer, or give its embedding a row for each token: "
-        "resize_vocabulary");
+        "use a teacher with the student's tokenizer, or give its embedding a row for each "
+        "token: resize_vocabulary");
   if (!needs_logits) return {};
   require_same_head(student, teacher, mark);
   if (nn::predicts_tokens(student.head) && !own_tokens)
