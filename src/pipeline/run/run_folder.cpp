@@ -74,6 +74,10 @@ int64_t sweep(const fs::path& folder) {
 // replace, or that are those of a model.
 void refuse_foreign(const fs::path& folder) {
   std::error_code failed;
+  for (const fs::path& inside : folders_in(folder))
+    if (inside.filename().string().starts_with("seed-") && fs::exists(inside / "run.lock", failed))
+      throw Error(ErrorKind::disk, "the folder holds the runs of several seeds", folder.string(),
+                  "name a new folder with --out, or run with --seeds");
   if (fs::exists(folder / "run.lock", failed) || fs::exists(folder / "stages", failed)) return;
   for (const char* file : {"recipe.yaml", "config.json", "result.json", "result.md"})
     if (fs::exists(folder / file, failed))
@@ -82,6 +86,14 @@ void refuse_foreign(const fs::path& folder) {
 }
 
 }  // namespace
+
+void refuse_single_run(const fs::path& folder) {
+  std::error_code failed;
+  for (const char* own : {"run.lock", "stages"})
+    if (fs::exists(folder / own, failed))
+      throw Error(ErrorKind::disk, "the folder is that of a run without --seeds", folder.string(),
+                  "name a new folder with --out");
+}
 
 RunFolder::RunFolder(const fs::path& folder) {
   refuse_foreign(folder);

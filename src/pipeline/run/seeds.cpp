@@ -6,6 +6,7 @@
 #include "compress/base/files.h"
 #include "compress/base/strings.h"
 #include "report/result.h"
+#include "run/run_folder.h"
 
 namespace compress::pipeline {
 
@@ -104,6 +105,7 @@ SeedsResult run_seeds(const std::filesystem::path& file, const std::vector<std::
     with_seed.push_back(str("seed=", seed));
     recipe = load_recipe(file, with_seed);
     if (root.empty()) root = std::filesystem::path("runs") / recipe.options.name;
+    refuse_single_run(root);
     RunOptions one = options;
     one.folder = root / str("seed-", seed);
     result.runs.push_back(run(recipe, one));

@@ -3,8 +3,10 @@
 #include <chrono>
 
 #include "compress/base/clock.h"
+#include "compress/base/error.h"
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
+#include "compress/eval/evaluate.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
@@ -60,6 +62,7 @@ class EvaluateStage : public StageKind {
     const nn::ModelConfig config = with_place(options_.head.mark.text(), [&] {
       return nn::with_head(configs.model(options_.model).config, options_.head);
     });
+    check_parts(configs.recipe().dataset(options_.data), config);
     configs.check_scored(config, options_.data);
     configs.check_classes(config, options_.data, options_.data.mark);
     configs.check_metrics(options_.metrics, config, options_.data);
@@ -95,6 +98,22 @@ class EvaluateStage : public StageKind {
   }
 
  private:
+  // There are rows to score, and what is said of how has something to act on.
+  void check_parts(const data::DatasetOptions& data, const nn::ModelConfig& config) const {
+    const auto refuse = [this](const std::string& what, const char* hint) {
+      throw Error(ErrorKind::recipe, what, options_.data.mark.text(), hint);
+    };
+    if (data.validation.empty() && data.test.empty())
+      refuse("the data set has neither a validation nor a test part to score", "name their files");
+    const bool writes = options_.max_new_tokens || options_.num_beams || options_.no_repeat_ngram ||
+                        options_.length_penalty;
+    if (writes && !eval::need_texts(recipe::names_of(options_.metrics), config))
+      refuse("how a model writes is said, but no metric reads what it writes",
+             "name such a metric, or leave max_new_tokens, num_beams and their like out");
+    if (options_.null_threshold && config.head != nn::HeadKind::span)
+      refuse("null_threshold is for questions with a passage", "leave it out");
+  }
+
   const EvaluateStageOptions& options_;
 };
 

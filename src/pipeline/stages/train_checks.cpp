@@ -1,5 +1,8 @@
 // What is wrong with a training stage before anything is read of its weights.
 
+#include <unistd.h>
+
+#include <filesystem>
 #include <set>
 
 #include "compress/augment/augment.h"
@@ -64,15 +67,44 @@ void check_augments(const train::TrainOptions& options, const Known& student) {
     with_place(component.mark.text(), [&] { augment::make(component)->bind(scene); });
 }
 
-// What is cut into rows by tokens has other rows with other tokens.
+// What is cut into rows, or left out, by tokens has other rows with other tokens.
 void check_own_view(const data::DatasetOptions& data, const train::TeacherOptions& how) {
-  const bool cut = data::counts_are_guesses(data) || data::task_of(data) == data::Task::span;
-  if (cut || data.compose)
+  const bool cut =
+      data::counts_are_guesses(data) || data.split_long || data::task_of(data) == data::Task::span;
+  const bool left_out = data.min_length > 0 || data.max_unknown;
+  if (cut || left_out || data.compose)
     throw Error(ErrorKind::recipe,
-                str("the rows of this data are ", cut ? "cut" : "made of others",
+                str("the rows of this data are ",
+                    cut        ? "cut"
+                    : left_out ? "left out"
+                               : "made of others",
                     " by tokens, so the teacher '", how.from,
                     "' cannot read the same rows as tokens of its own"),
                 how.mark.text(), "use a teacher with the student's tokenizer");
+}
+
+// What is asked of scores needs rows that are scored.
+void check_scores(const train::EvaluationOptions& how, const data::DatasetOptions& data,
+                  const recipe::Mark& mark, recipe::Problems& problems) {
+  if (!data.validation.empty()) return;
+  const char* hint = "name its `validation`, or leave it out";
+  if (!how.select.empty())
+    problems.add(how.select.mark, "no checkpoint is chosen without a validation part", hint);
+  if (how.patience > 0) problems.add(mark, "`patience` counts scores of a validation part", hint);
+  if (!how.metrics.empty() && data.test.empty())
+    problems.add(how.metrics.front().mark, "the data set has no part that is scored", hint);
+}
+
+// What stands where a folder is to be made and cannot hold it; "" for nothing.
+std::string in_the_way(std::filesystem::path folder) {
+  std::error_code failed;
+  while (!std::filesystem::exists(folder, failed) && folder.has_relative_path())
+    folder = folder.parent_path();
+  if (folder.empty()) folder = ".";
+  if (!std::filesystem::is_directory(folder, failed))
+    return str("'", folder.string(), "' is no folder");
+  return ::access(folder.c_str(), W_OK) == 0 ? ""
+                                             : str("'", folder.string(), "' cannot be written");
 }
 
 // What a teacher says of a row can be kept where the row is the same in every epoch.
@@ -88,6 +120,10 @@ void check_cached_rows(const train::TrainOptions& options, const RecipeOptions& 
           teacher->from.mark,
           "a cache needs rows that are the same in every epoch, and `compose` draws others",
           "set `fixed: true` in the data set's `compose`, or remove the cache");
+  for (const auto& [name, teacher] : model_teachers(options))
+    if (teacher->cache)
+      if (const std::string found = in_the_way(teacher->cache->folder); !found.empty())
+        problems.add(teacher->cache->mark, "the teacher's cache: " + found, "name another folder");
 }
 
 // Tokens of the tokenizer that both have.
@@ -114,6 +150,7 @@ void TrainStage::check(const RecipeOptions& recipe, recipe::Problems& problems) 
                  train::device_names);
   const data::DatasetOptions* data = recipe.dataset(options.data);
   if (data == nullptr) return;
+  check_scores(options.evaluate, *data, options.data.mark, problems);
   check_mixture(options.data, recipe, problems);
   check_cached_rows(options, recipe, problems);
   for (const auto& [name, teacher] : model_teachers(options))
@@ -157,7 +194,9 @@ void TrainStage::check_teacher(Configs& configs, const Known& student, const std
   const Known& teacher = configs.model(from);
   int64_t tokens = 0;
   const bool own = how.own_tokens();
-  if (own) check_own_view(configs.recipe().dataset(options.data), how);
+  if (own)
+    for (const recipe::DataReference& source : options.data.sources())
+      check_own_view(configs.recipe().dataset(source), how);
   if (!own && teacher.tokenizer != student.tokenizer) refuse_teacher(from, from.mark);
   if (!own && teacher.folder != student.folder) tokens = common_tokens(teacher, student, from);
   nn::ModelConfig taught = teacher.config;

@@ -152,6 +152,12 @@ TEST_F(Runs, WithSeedsAreJudgedOnTheirMeans) {
   EXPECT_FALSE(missed.held());
   EXPECT_TRUE(missed.runs[0].stages[0].skipped);
   tiny::error_of(ErrorKind::recipe, [&] { run_seeds(file, {}, {}, options); });
+  // A run without seeds has a folder of its own, and the other way round.
+  EXPECT_THAT(tiny::error_of(ErrorKind::disk, [&] { run(load_recipe(file), options); }),
+              HasSubstr("the runs of several seeds"));
+  options.folder = root_ / "seeds/seed-2";
+  EXPECT_THAT(tiny::error_of(ErrorKind::disk, [&] { run_seeds(file, {}, {1}, options); }),
+              HasSubstr("a run without --seeds"));
 }
 
 TEST_F(Runs, KeepWhatWasSaidOfEachRowAndCompareIt) {
@@ -297,6 +303,43 @@ TEST_F(Runs, TeachersByNameMayReadTheirOwnTokens) {
       HasSubstr("which of the stage's teachers it reads"));
   const std::string plan = plan_text(load(text(taught("", own, both))));
   EXPECT_THAT(plan, HasSubstr("as 'other', with its own tokenizer"));
+}
+
+// What would else be found when the stages before have been trained, or never.
+TEST_F(Runs, TellWhatHasNothingToActOn) {
+  const std::string train = "train: " + (root_ / "train.tsv").string() + ", text: text, ";
+  const std::string more = "  bare: {" + train + "label: label}\n  short: {" + train +
+                           "task: unlabelled, min_length: 3}\n  cut: {" + train +
+                           "task: unlabelled, max_length: 4, split_long: true}\n";
+  auto told = [&](const std::string& last) {
+    return tiny::error_of(ErrorKind::recipe,
+                          [&] { plan_text(load(text(stage("a", base(), 2) + last, more))); });
+  };
+  auto on = [&](const std::string& data, const std::string& how) {
+    std::string one = stage("b", "{from: " + base() + ", head: embedding}", 2, how);
+    return one.replace(one.find("films"), 5, data);
+  };
+  const std::string evaluate = "  - name: b\n    evaluate: {model: a, data: ";
+  EXPECT_THAT(told(evaluate + "bare}\n"), HasSubstr("neither a validation nor a test part"));
+  EXPECT_THAT(told(evaluate + "films, num_beams: 4}\n"),
+              HasSubstr("no metric reads what it writes"));
+  EXPECT_THAT(told(evaluate + "films, null_threshold: 1}\n"), HasSubstr("for questions"));
+  const std::string own =
+      ", teacher: {from: " + base() + ", tokenizer: own}, objectives: [contrastive: {}]";
+  EXPECT_THAT(told(on("short", own)), HasSubstr("are left out by tokens"));
+  EXPECT_THAT(told(on("cut", own)), HasSubstr("are cut by tokens"));
+  auto bare = [&](const std::string& how) {
+    std::string one = stage("b", base(), 2, how);
+    return one.replace(one.find("films"), 5, "bare");
+  };
+  EXPECT_THAT(told(bare(", evaluate: {select: accuracy}")), HasSubstr("no checkpoint is chosen"));
+  EXPECT_THAT(told(bare(", evaluate: {patience: 2}")), HasSubstr("counts scores"));
+  EXPECT_THAT(told(bare(", evaluate: {metrics: [accuracy]}")), HasSubstr("no part that is scored"));
+  const std::string cache = (root_ / "train.tsv/cache").string();
+  EXPECT_THAT(told(stage("b", base(), 2,
+                         ", teacher: {from: " + base() + ", cache: " + cache +
+                             "}, objectives: [soft_labels: {}]")),
+              HasSubstr("train.tsv' is no folder"));
 }
 
 TEST_F(Runs, ACacheHoldsWhatObjectivesRead) {
