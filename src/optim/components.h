@@ -34,5 +34,7 @@ torch::Tensor touched_rows(const nn::Parameter& parameter);
 
 // Copies state tensor `name` into `into`. Error{model} when it is missing or has another shape.
 void load_tensor(const nn::TensorMap& state, const std::string& name, torch::Tensor& into);
+// The same of nn::paged_zeros(): rows of zeros take no memory.
+void load_rows(const nn::TensorMap& state, const std::string& name, torch::Tensor& into);
 
 }  // namespace compress::optim

@@ -1,6 +1,9 @@
+#include <algorithm>
+
 #include "components.h"
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/nn/memory.h"
 
 namespace compress::optim {
 
@@ -16,7 +19,10 @@ torch::Tensor touched_rows(const nn::Parameter& parameter) {
   return std::get<0>(at::_unique2(ids));
 }
 
-void load_tensor(const nn::TensorMap& state, const std::string& name, torch::Tensor& into) {
+namespace {
+
+const torch::Tensor& found(const nn::TensorMap& state, const std::string& name,
+                           const torch::Tensor& into) {
   auto it = state.find(name);
   if (it == state.end())
     throw Error(ErrorKind::model, "the saved state has no tensor " + name, {},
@@ -24,8 +30,25 @@ void load_tensor(const nn::TensorMap& state, const std::string& name, torch::Ten
   if (it->second.sizes() != into.sizes())
     throw Error(ErrorKind::model, compress::str("the saved state's tensor ", name, " has shape ",
                                                 it->second.sizes(), ", expected ", into.sizes()));
+  return it->second;
+}
+
+}  // namespace
+
+void load_tensor(const nn::TensorMap& state, const std::string& name, torch::Tensor& into) {
   torch::NoGradGuard no_grad;
-  into.copy_(it->second);
+  into.copy_(found(state, name, into));
+}
+
+void load_rows(const nn::TensorMap& state, const std::string& name, torch::Tensor& into) {
+  const torch::Tensor saved = found(state, name, into).to(torch::kFloat32).contiguous();
+  nn::clear_pages(into);
+  const int64_t width = into.stride(0);
+  const float* from = saved.const_data_ptr<float>();
+  float* to = into.mutable_data_ptr<float>();
+  for (int64_t row = 0; row < into.size(0); ++row, from += width, to += width)
+    if (std::any_of(from, from + width, [](float one) { return one != 0; }))
+      std::copy_n(from, width, to);
 }
 
 }  // namespace compress::optim

@@ -21,10 +21,17 @@ struct TensorMemory {
 };
 TensorMemory tensor_memory();
 
+// Gives back what is kept: after a model was made, whose tensors were there more than once.
+void release_kept_memory();
+
 // Zeros [sizes] float32 on the CPU whose memory the system gives page by page, when a page is first
 // written: a table of which few rows are used takes little more than these. Reading takes none.
 torch::Tensor paged_zeros(at::IntArrayRef sizes);
 // All of it zeros again, its memory given back; `zeros` is paged_zeros()'s.
 void clear_pages(const torch::Tensor& zeros);
+// Rows `ids` (int64, any number of times each) of paged_zeros() [rows, width] are zeros again,
+// where no others were written. Their pages stay for what is written there next, which then waits
+// for no page fault, until 64 MiB of them were touched; then all are given back.
+void clear_rows(const torch::Tensor& zeros, at::ArrayRef<torch::Tensor> ids);
 
 }  // namespace compress::nn

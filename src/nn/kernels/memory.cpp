@@ -4,8 +4,11 @@
 #include <c10/util/Exception.h>
 #include <malloc.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <mutex>
 
@@ -38,6 +41,12 @@ class Keeper final : public c10::Allocator {
   TensorMemory report() {
     std::lock_guard lock(mutex_);
     return {static_cast<int64_t>(used_), static_cast<int64_t>(peak_), static_cast<int64_t>(kept_)};
+  }
+  void give_back() {
+    std::lock_guard lock(mutex_);
+    for (const auto& [bytes, data] : blocks_) std::free(header(data));
+    blocks_.clear();
+    kept_ = 0;
   }
   static Keeper& instance() {
     static auto* keeper = new Keeper;  // tensors may outlive static objects
@@ -120,26 +129,86 @@ void keep_tensor_memory() {
   c10::SetCPUAllocator(&Keeper::instance(), /*priority=*/1);
 }
 
+void release_kept_memory() {
+  if (installed) Keeper::instance().give_back();
+}
+
 TensorMemory tensor_memory() {
   return installed ? Keeper::instance().report() : TensorMemory{};
 }
 
+namespace {
+
+// What stands in front of paged zeros: which of their pages may have been written since all were
+// given back. It is memory of the same kind, so that a bit nobody sets takes none.
+struct Written {
+  size_t pages = 0;  // bits that are set
+
+  uint8_t* bits() { return reinterpret_cast<uint8_t*>(this + 1); }  // one a page
+  static size_t page() {
+    static const auto bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    return bytes;
+  }
+  // Bytes of it for zeros of `bytes`, whole pages.
+  static size_t room(size_t bytes) {
+    const size_t own = sizeof(Written) + bytes / page() / 8 + 1;
+    return (own + page() - 1) / page() * page();
+  }
+  static Written& of(const torch::Tensor& zeros) {
+    return *reinterpret_cast<Written*>(static_cast<char*>(zeros.data_ptr()) - room(zeros.nbytes()));
+  }
+  void add(size_t first_byte, size_t bytes) {
+    for (size_t i = first_byte / page(); i <= (first_byte + bytes - 1) / page(); ++i) {
+      const auto bit = static_cast<uint8_t>(1u << (i % 8));
+      pages += (bits()[i / 8] & bit) == 0;
+      bits()[i / 8] |= bit;
+    }
+  }
+};
+
+// Pages of rows that were cleared stay the process's up to this many bytes.
+constexpr size_t kept_pages = size_t{64} << 20;
+
+}  // namespace
+
 torch::Tensor paged_zeros(at::IntArrayRef sizes) {
   const size_t bytes =
       std::max<size_t>(1, static_cast<size_t>(c10::multiply_integers(sizes))) * sizeof(float);
-  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  TORCH_CHECK_WITH(OutOfMemoryError, data != MAP_FAILED, "the machine has no room for ", bytes,
+  const size_t front = Written::room(bytes), all = front + bytes;
+  void* block = mmap(nullptr, all, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  TORCH_CHECK_WITH(OutOfMemoryError, block != MAP_FAILED, "the machine has no room for ", bytes,
                    " more bytes");
   // A huge page would take two million bytes for one row. Kernels without them refuse, rightly.
-  madvise(data, bytes, MADV_NOHUGEPAGE);
+  madvise(block, all, MADV_NOHUGEPAGE);
   return torch::from_blob(
-      data, sizes, [bytes](void* block) { munmap(block, bytes); }, torch::kFloat32);
+      static_cast<char*>(block) + front, sizes, [block, all](void*) { munmap(block, all); },
+      torch::kFloat32);
 }
 
 void clear_pages(const torch::Tensor& zeros) {
   // Anonymous pages that are given back read as zeros.
   if (madvise(zeros.data_ptr(), zeros.nbytes(), MADV_DONTNEED) != 0) zeros.zero_();
+  Written& written = Written::of(zeros);
+  if (written.pages == 0) return;
+  std::fill_n(written.bits(), zeros.nbytes() / Written::page() / 8 + 1, uint8_t{0});
+  written.pages = 0;
+}
+
+void clear_rows(const torch::Tensor& zeros, at::ArrayRef<torch::Tensor> rows) {
+  Written& written = Written::of(zeros);
+  const auto bytes = static_cast<size_t>(zeros.stride(0)) * sizeof(float);
+  char* data = static_cast<char*>(zeros.data_ptr());
+  for (const torch::Tensor& ids : rows) {
+    const torch::Tensor list = ids.contiguous();
+    const int64_t* id = list.const_data_ptr<int64_t>();
+    for (int64_t i = 0; i < list.numel(); ++i) {
+      const size_t first = static_cast<size_t>(id[i]) * bytes;
+      std::memset(data + first, 0, bytes);
+      written.add(first, bytes);
+    }
+  }
+  if (written.pages * Written::page() > kept_pages) clear_pages(zeros);
 }
 
 }  // namespace compress::nn

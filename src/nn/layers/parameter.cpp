@@ -314,7 +314,7 @@ void ParamTable::clear_gradients() {
     if (parameter.row_gradient) {
       const torch::Tensor& paged = parameter.gradient_buffer;
       if (paged.defined() && paged.is_same(gradient))
-        clear_pages(paged);
+        clear_rows(paged, parameter.touched);
       else
         for (const torch::Tensor& ids : parameter.touched) gradient.index_fill_(0, ids, 0);
       parameter.touched.clear();

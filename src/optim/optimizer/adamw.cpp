@@ -85,10 +85,14 @@ class AdamW final : public Optimizer {
       const bool by_row =
           parameter->row_gradient && in_own_pass(*parameter) && parameter->latent.dim() == 2;
       slot.lazy = by_row && lazy();
-      slot.mean = slot.lazy ? nn::paged_zeros(parameter->latent.sizes())
-                            : torch::zeros_like(parameter->latent, options);
-      slot.square = slot.lazy ? nn::paged_zeros(parameter->latent.sizes())
-                              : torch::zeros_like(parameter->latent, options);
+      if (slot.lazy) {
+        slot.both = nn::paged_zeros({parameter->latent.size(0), 2, parameter->latent.size(1)});
+        slot.mean = slot.both.select(1, 0);
+        slot.square = slot.both.select(1, 1);
+      } else {
+        slot.mean = torch::zeros_like(parameter->latent, options);
+        slot.square = torch::zeros_like(parameter->latent, options);
+      }
       if (by_row && !slot.lazy)
         slot.late = std::make_unique<LateRows>(*parameter, slot.mean, slot.square, constants);
     }
@@ -167,6 +171,10 @@ class AdamW final : public Optimizer {
   nn::TensorMap state() const override {
     nn::TensorMap state;
     for (const Slot& slot : slots_) {
+      if (slot.lazy) {
+        state["moments." + slot.parameter->name] = slot.both;
+        continue;
+      }
       state["exp_avg." + slot.parameter->name] = slot.mean;
       state["exp_avg_sq." + slot.parameter->name] = slot.square;
     }
@@ -175,6 +183,10 @@ class AdamW final : public Optimizer {
 
   void load_state(const nn::TensorMap& state) override {
     for (Slot& slot : slots_) {
+      if (slot.lazy) {
+        load_rows(state, "moments." + slot.parameter->name, slot.both);
+        continue;
+      }
       load_tensor(state, "exp_avg." + slot.parameter->name, slot.mean);
       load_tensor(state, "exp_avg_sq." + slot.parameter->name, slot.square);
       if (slot.late) slot.late->reset();
@@ -186,7 +198,10 @@ class AdamW final : public Optimizer {
     nn::Parameter* parameter = nullptr;
     torch::Tensor mean, square;
     std::unique_ptr<LateRows> late;
-    bool lazy = false;      // rows without a gradient stay
+    bool lazy = false;  // rows without a gradient stay
+    // Of lazy rows: [rows, 2, width], whose halves are mean and square. A row's moments lie in one
+    // page, and a page holds those of few rows: less memory where few of a table's rows are read.
+    torch::Tensor both;
     size_t rate = 0;        // its number in rates_
     bool followed = false;  // its average is kept here
   };
@@ -266,14 +281,14 @@ class AdamW final : public Optimizer {
     const int64_t* id = touched.const_data_ptr<int64_t>();
     const int64_t width = slot.parameter->latent.size(1);
     float* w = slot.parameter->latent.detach().mutable_data_ptr<float>();
-    float* m = slot.mean.mutable_data_ptr<float>();
-    float* v = slot.square.mutable_data_ptr<float>();
+    float* both = slot.both.mutable_data_ptr<float>();
     const float* g = gradient.const_data_ptr<float>();
     at::parallel_for(0, touched.numel(), 32, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t at = id[i] * width;
         if (std::all_of(g + at, g + at + width, [](float one) { return one == 0; })) continue;
-        kernels::adam_update(constants, step, w + at, g + at, m + at, v + at, nullptr, width);
+        float* m = both + 2 * at;
+        kernels::adam_update(constants, step, w + at, g + at, m, m + width, nullptr, width);
       }
     });
   }

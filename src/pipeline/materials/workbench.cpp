@@ -14,6 +14,7 @@
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
 #include "compress/generate/texts.h"
+#include "compress/nn/memory.h"
 #include "compress/surgery/surgery.h"
 #include "materials/mixture.h"
 #include "materials/workshop.h"
@@ -274,6 +275,8 @@ Prepared Workbench::prepare(const StageOptions& stage, TeacherCheck check) {
   load_teachers(stage, check, prepared);
   prepared.binding = std::make_unique<train::Binding>(job);
   freeze_teachers(stage, check, prepared);
+  // A table of gigabytes was there twice while models were made.
+  nn::release_kept_memory();
   return prepared;
 }
 

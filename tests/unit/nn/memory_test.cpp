@@ -41,6 +41,12 @@ TEST(TensorMemory, IsKeptAndBounded) {
   EXPECT_EQ(memory.used, 0);
   EXPECT_LE(memory.kept, memory.peak + memory.peak / 4);
   EXPECT_EQ(torch::empty({0}).numel(), 0);
+
+  EXPECT_GT(memory.kept, 0);
+  release_kept_memory();
+  EXPECT_EQ(tensor_memory().kept, 0);
+  EXPECT_EQ(tensor_memory().peak, memory.peak);
+  EXPECT_EQ(torch::ones({1 << 20}).sum().item<float>(), 1 << 20);
 }
 
 int64_t resident_bytes() {
@@ -60,6 +66,24 @@ TEST(PagedZeros, TakeMemoryForRowsThatAreWritten) {
   EXPECT_LT(resident_bytes() - before, 64 << 20);
   clear_pages(table);
   EXPECT_EQ(table.index_select(0, rows).sum().item<float>(), 0);
+}
+
+// Rows of one update after another: their pages stay up to 64 MiB, then go all at once.
+TEST(PagedZeros, ClearedRowsKeepTheirPagesForAWhile) {
+  const int64_t before = resident_bytes(), megabyte = 1 << 20;
+  const torch::Tensor table = paged_zeros({80'000, 512});
+  auto update = [&](int64_t first, int64_t count) {
+    const torch::Tensor rows = torch::arange(first, first + count);
+    table.index_fill_(0, rows, 1);
+    clear_rows(table, {rows, rows.slice(0, 0, 5)});
+    EXPECT_EQ(table.index_select(0, rows).sum().item<float>(), 0);
+    return (resident_bytes() - before) / megabyte;
+  };
+  for (int64_t i = 0; i < 20; ++i) EXPECT_LE(update(100, 10'000), 45) << i;  // the same 20 MB
+  EXPECT_GE(update(100, 10'000), 15);
+  EXPECT_GE(update(20'000, 20'000), 50);
+  EXPECT_LE(update(60'000, 10'000), 30) << "more than 64 MiB: all of them were given back";
+  EXPECT_EQ(table.sum().item<float>(), 0);
 }
 
 }  // namespace

@@ -80,6 +80,18 @@ TEST(LazyRows, ByHand) {
   EXPECT_NEAR(lazy.weights()[2][7].item<double>(), w, 1e-6);
 }
 
+// Both moments of a row lie together, the first one in front; rows that were never read are zeros.
+TEST(LazyRows, KeepBothMomentsOfARowTogether) {
+  Table lazy("adamw: {lr: 0.1, rows: lazy}");
+  lazy.update(0, {2}, 3);
+  const Tensor both = lazy.optimizer->state().at("moments.words.weight");
+  ASSERT_EQ(both.sizes(), (std::vector<int64_t>{6, 2, 70}));
+  EXPECT_TRUE(both.is_contiguous());
+  EXPECT_FLOAT_EQ(both[2][0][69].item<float>(), 0.1f * 3);
+  EXPECT_FLOAT_EQ(both[2][1][69].item<float>(), 0.001f * 9);
+  EXPECT_EQ(both.count_nonzero().item<int64_t>(), 2 * 70);
+}
+
 TEST(LazyRows, GoOnFromASavedState) {
   const std::string options = "adamw: {lr: 0.01, rows: lazy}";
   Table whole(options), first(options), second(options);
