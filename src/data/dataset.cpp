@@ -13,6 +13,7 @@
 #include "compress/data/mixture.h"
 #include "compress/data/passages.h"
 #include "compress/data/texts.h"
+#include "files/reader.h"
 #include "files/subset.h"
 #include "layouts/layout.h"
 #include "rows/row_stream.h"
@@ -174,6 +175,26 @@ void refuse_groups_without_positive(const Split& split) {
 
 }  // namespace
 
+namespace {
+
+// Warns where nearly all rows that a limit has left are of one class.
+void warn_of_one_class(const Split& split) {
+  const size_t rows = split.classes.size();
+  if (rows < 20 || split.labels.size() < 2) return;
+  std::vector<int64_t> counts(split.labels.size());
+  for (const int32_t label : split.classes)
+    if (label >= 0) ++counts[static_cast<size_t>(label)];
+  const auto most = std::max_element(counts.begin(), counts.end());
+  const double share = static_cast<double>(*most) / static_cast<double>(rows);
+  if (share > 0.9)
+    log::warn(str(split.file.string(), ": ", fixed(100 * share, 1), "% of the first rows, which ",
+                  "the limit takes, are ",
+                  cited(split.labels[static_cast<size_t>(most - counts.begin())]),
+                  "; where the file is sorted by class, draw rows with `subset` instead"));
+}
+
+}  // namespace
+
 std::string Split::place(int64_t row) const {
   if (mixture != nullptr) {
     const Mixture::Place at = mixture->at(row);
@@ -219,6 +240,7 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   if (name == "train" && labels.empty() && options.labels.empty())
     if (const std::string warning = unlabelled_warning(split.labels); !warning.empty())
       log::warn(str(split.file.string(), ": ", warning));
+  if (name == "train" && options.limit) warn_of_one_class(split);
   return split;
 }
 

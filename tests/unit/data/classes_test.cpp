@@ -96,6 +96,29 @@ TEST_F(RowsWithoutClass, AreLeftOutAndCounted) {
   EXPECT_EQ(count_rows(few, "train"), 2);
 }
 
+// A file whose classes stand in blocks has one of them in its first rows.
+TEST_F(RowsWithoutClass, AWarningTellsOfALimitThatLeavesOneClass) {
+  std::string sorted = "text\tlabel\n", mixed = sorted;
+  for (int row = 0; row < 60; ++row) {
+    sorted += str("t", row, row < 30 ? "\tno\n" : "\tyes\n");
+    mixed += str("t", row, row % 8 == 0 ? "\tno\n" : "\tyes\n");
+  }
+  auto told = [&](const DatasetOptions& options) {
+    testing::internal::CaptureStderr();
+    load(options);
+    return testing::internal::GetCapturedStderr();
+  };
+  DatasetOptions options = dataset("sorted.tsv", sorted);
+  EXPECT_EQ(told(options), "");
+  options.train_limit = 32;
+  EXPECT_THAT(told(options), HasSubstr("93.8% of the first rows, which the limit takes, are"));
+  options.train_limit = 40;
+  EXPECT_EQ(told(options), "");
+  options = dataset("mixed.tsv", mixed);
+  options.limit = 40;
+  EXPECT_EQ(told(options), "") << "an eighth of the other class is enough";
+}
+
 TEST_F(RowsWithoutClass, InJsonAndInTheCache) {
   auto options = skipping(dataset("a.jsonl",
                                   "{\"text\":\"a\",\"label\":0}\n{\"text\":\"b\",\"label\":-1}\n"
