@@ -135,6 +135,50 @@ TEST_F(OnCard, AttachmentsTrainAsOnTheCpu) {
   EXPECT_LT(apart(trained(yaml, {}), trained(yaml, {card_}), untrained(attached)), 1e-3);
 }
 
+// The parts that no other test here has: tests/structure looks for each component's name.
+TEST_F(OnCard, FurtherPartsTrainAsOnTheCpu) {
+  for (const char* more :
+       {"sharpness: {asam: {rho: 0.5}}\naveraging: {ema: {decay: 0.5, start: 50%}}\n",
+        "schedule: {constant: {warmup: 2 steps}}\n", "schedule: {cosine: {warmup: 2 steps}}\n",
+        "schedule: {rewound_linear: {every: 3 steps, end: 6 steps}}\n"})
+    EXPECT_LT(
+        apart(trained(plain_steps + more, {}), trained(plain_steps + more, {card_}), untrained()),
+        1e-3)
+        << more;
+  const std::string phm =
+      "model: {from: none, phm_adapter: {n: 2, reduction: 2}, train: [attachment, head]}\n";
+  EXPECT_LT(
+      apart(trained(plain_steps + phm, {}), trained(plain_steps + phm, {card_}), untrained(phm)),
+      1e-3);
+}
+
+// Zeros stay where they are, to the bit.
+TEST_F(OnCard, AKeptPatternTrainsAsOnTheCpu) {
+  const auto thinned = [](Bench& bench) {
+    drop_dropout(bench);
+    torch::NoGradGuard no_grad;
+    for (nn::Parameter& parameter : bench.student->params().list())
+      if (parameter.is_matrix())
+        parameter.latent.masked_fill_(parameter.latent.abs() < parameter.latent.abs().median(), 0);
+  };
+  auto weights = [&](Place place, bool trains) {
+    Bench bench(plain_steps + "pruning: {keep_pattern: {}}\n", place);
+    thinned(bench);
+    if (trains) run(bench.job);
+    return bench.weights();
+  };
+  const nn::TensorMap start = weights({}, false), on_cpu = weights({}, true),
+                      on_card = weights({card_}, true);
+  EXPECT_LT(apart(on_cpu, on_card, start), 1e-3);
+  int64_t zeros = 0;
+  for (const auto& [name, value] : start)
+    if (name.starts_with("encoder.") && value.dim() == 2) {
+      zeros += value.eq(0).sum().item<int64_t>();
+      EXPECT_TRUE(on_card.at(name).masked_select(value.eq(0)).eq(0).all().item<bool>()) << name;
+    }
+  EXPECT_GT(zeros, 100);
+}
+
 // Noise on hidden states is drawn by the card: another than the CPU's, the same in each run.
 TEST_F(OnCard, HiddenNoiseRepeats) {
   for (nn::Precision precision : {nn::Precision::float32, nn::Precision::bf16})

@@ -172,6 +172,21 @@ class Structure(unittest.TestCase):
                       and name not in OTHER_MEANINGS]
         self.assertEqual(sorted(set(wrong)), [])
 
+    def test_every_part_of_an_update_meets_a_card(self):
+        """An edit of a model is over before anything moves to a card; attachments are there."""
+        named = set()
+        for path, module in sources():
+            named.update(re.findall(r'describe<\w+>\(\s*"(?:' + "|".join(ROLES) + r')",\s*"(\w+)"',
+                                    path.read_text()))
+            if module == "surgery" and path.parent.name != "attach" or path.stem == "merge":
+                named -= set(re.findall(r'describe<\w+>\(\s*"surgery",\s*"(\w+)"',
+                                        path.read_text()))
+        self.assertGreater(len(named), 30)
+        text = "".join((ROOT / at).read_text()
+                       for at in ("tests/gpu/train_test.cpp", "tests/unit/train/stage.h"))
+        missing = [name for name in sorted(named) if not re.search(rf"\b{name}\b", text)]
+        self.assertEqual(missing, [])
+
     def test_the_core_names_no_stage_task_or_metric(self):
         """What the core reads of them stands in their kinds: facts, references, needs."""
         kinds, tasks = set(), set()
@@ -194,6 +209,16 @@ class Structure(unittest.TestCase):
                       for name in re.findall(r'"(\w+)"', text)
                       if name in (kinds - OTHER_STAGES) | (tasks - heads)]
         self.assertEqual(sorted(set(wrong)), [])
+
+    def test_the_systems_files_are_there(self):
+        text = (ROOT / "docs/systems.md").read_text()
+        names, lives = text.split("## Where each lives")
+        self.assertEqual(names.count("\n| "), 22)  # a head, a rule, twenty systems
+        self.assertEqual(lives.count("\n| "), 22)
+        for folder, stems, rest in re.findall(r"`([\w/]+)/(?:\{([\w,]+)\}|(\w+))\.cpp`", lives):
+            for stem in (stems or rest).split(","):
+                path = ROOT / "src" / folder / f"{stem}.cpp"
+                self.assertTrue(path.exists(), path)
 
     def test_the_counter_counts(self):
         text = """
