@@ -84,6 +84,7 @@ class Masking : public Augment {
   }
 
   bool fixed() const override { return options_.fixed; }
+  bool labels_tokens() const override { return true; }
   std::vector<std::string> marks() const override {
     if (!predicts_all()) return {};
     return {masked_mark};

@@ -53,6 +53,8 @@ class Replacement : public Augment {
     changed.put(batch);
   }
 
+  bool labels_tokens() const override { return true; }
+
   bool before_update(const Progress& progress) override {
     step_ = static_cast<uint64_t>(progress.step);
     return false;

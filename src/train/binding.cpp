@@ -73,6 +73,20 @@ void check_teachers(const Job& job, const Binding& binding) {
   }
 }
 
+// What one augment chose would have no label behind the next, and be guessed as [MASK].
+void check_labels(const augment::Augments& list) {
+  const augment::Augment* first = nullptr;
+  for (const auto& augment : list) {
+    if (!augment->labels_tokens()) continue;
+    if (first != nullptr)
+      throw Error(ErrorKind::recipe,
+                  str(augment->name(), " chooses the tokens that are guessed, as ", first->name(),
+                      " does: those of the first would have no label"),
+                  augment->mark().text(), "leave one of them out");
+    first = augment.get();
+  }
+}
+
 // Freezes what the recipe does not train.
 void freeze(const ModelOptions& model, nn::ParamTable& weights) {
   if (model.train.value.empty()) return;
@@ -131,6 +145,7 @@ Binding::Binding(const Job& job)
     list.push_back(augment::make(component));
     add(str("augment", list.size() - 1), *list.back());
   }
+  check_labels(*roles_.augments);
   bind_objectives(job);
   check_teachers(job, *this);
   bind_constraints(*job.options);

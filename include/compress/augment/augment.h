@@ -28,6 +28,9 @@ class Augment : public roles::Part {
   // A row is changed in the same way in every epoch, whatever else is in its batch: what a teacher
   // says of it can be kept.
   virtual bool fixed() const { return false; }
+  // It chooses the tokens whose originals the model has to guess, in place of whatever was
+  // labelled.
+  virtual bool labels_tokens() const { return false; }
   // The marks that it gives to tokens (data::Targets::marks).
   virtual std::vector<std::string> marks() const { return {}; }
 };

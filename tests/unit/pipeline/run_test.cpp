@@ -340,6 +340,9 @@ TEST_F(Runs, TellWhatHasNothingToActOn) {
                          ", teacher: {from: " + base() + ", cache: " + cache +
                              "}, objectives: [soft_labels: {}]")),
               HasSubstr("train.tsv' is no folder"));
+  const std::string masks = ", augment: [masking: {predict: all}, self_replacement: {}]";
+  EXPECT_THAT(told(stage("b", "{from: " + base() + ", head: masked_lm}", 2, masks)),
+              HasSubstr("those of the first would have no label"));
 }
 
 TEST_F(Runs, ACacheHoldsWhatObjectivesRead) {
