@@ -128,13 +128,12 @@ std::vector<int64_t> check_fit(const nn::ModelConfig& student, const nn::ModelCo
                                bool own_tokens) {
   const int64_t read = tokens > 0 ? std::min(tokens, student.vocab_size) : student.vocab_size;
   if (!own_tokens && teacher.vocab_size < read)
-    throw Error(
-        ErrorKind::recipe,
-        str("the teacher knows ", teacher.vocab_size, " tokens and the student ",
-            student.vocab_size, ", but both read the same token ids"),
-        mark.text(),
-        "use a teacher with the student's tokenizer, or give its embedding a row for each "
-        "token: resize_vocabulary");
+    throw Error(ErrorKind::recipe,
+                str("the teacher knows ", teacher.vocab_size, " tokens and the student ",
+                    student.vocab_size, ", but both read the same token ids"),
+                mark.text(),
+                "use a teacher with the student's tokenizer, or resize_vocabulary, which gives its "
+                "embedding a row for each token");
   if (!needs_logits) return {};
   require_same_head(student, teacher, mark);
   if (nn::predicts_tokens(student.head) && !own_tokens)
