@@ -60,10 +60,13 @@ def python_zstd():
     import zstandard
 
     def unpack(frame, size):
-        claim = zstandard.frame_content_size(frame)
-        need(claim == size if size is not None else 0 <= claim <= LARGEST_DIRECTORY,
-             "a zstd frame is damaged or of another size")
-        return zstandard.ZstdDecompressor().decompress(frame)
+        try:
+            claim = zstandard.frame_content_size(frame)
+            need(claim == size if size is not None else 0 <= claim <= LARGEST_DIRECTORY,
+                 "a zstd frame is damaged or of another size")
+            return zstandard.ZstdDecompressor().decompress(frame)
+        except zstandard.ZstdError as error:
+            raise Damaged(f"a zstd frame is damaged: {error}") from error
 
     return unpack
 
@@ -101,7 +104,8 @@ def unpack(packed):
     at = 16 + struct.unpack("<Q", packed[8:16])[0]
     need(at <= len(packed), "ends inside its directory")
     directory = json.loads(zstd(packed[16:at], None))
-    need(directory["version"] == 1, "is of a later version")
+    need(isinstance(directory, dict) and directory.get("version") == 1, "is of a later version")
+    need(isinstance(directory.get("header"), str), "its directory has no header")
     header = directory["header"].encode()
     tensors = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
     tensors.sort(key=lambda entry: entry["data_offsets"])
@@ -130,9 +134,15 @@ def main():
     source, target = map(pathlib.Path, sys.argv[1:])
     try:
         weights = unpack((source / "model.packed").read_bytes())
-    except (Damaged, ArithmeticError, KeyError, TypeError, ValueError, OSError) as error:
+    except OSError as error:
+        sys.exit(f"{source / 'model.packed'}: {error.strerror}")
+    except Damaged as error:
         sys.exit(f"{source / 'model.packed'}: {error}")
-    target.mkdir(parents=True)  # a folder that is there already is left alone
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        sys.exit(f"{source / 'model.packed'}: its directory is damaged ({error!r})")
+    if target.exists():
+        sys.exit(f"{target}: is there already; name a new folder")
+    target.mkdir(parents=True)
     for path in source.iterdir():
         if path.name == "model.packed":
             continue
