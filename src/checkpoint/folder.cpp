@@ -218,6 +218,21 @@ void leave_out(Folder& folder, const nn::Model& model, const fs::path& place, Fi
                             " model: ", shortened(others)));
 }
 
+// A further head of the model's class none of whose tensors are there, as in TinyBERT's published
+// checkpoints: the files are those of a model without it.
+void drop_absent_heads(Folder& folder, const fs::path& place) {
+  std::vector<nn::HeadSpec>& heads = folder.config.config.more_heads;
+  std::erase_if(heads, [&](const nn::HeadSpec& head) {
+    const auto found = folder.weights.lower_bound(head.module + ".");
+    if (head.module.empty() ||
+        (found != folder.weights.end() && starts_with(found->first, head.module + ".")))
+      return false;
+    log_once(log::warn, str(place.string(), ": the weights have nothing of the head '", head.name,
+                            "' (", head.module, "): the model is read without it"));
+    return true;
+  });
+}
+
 // Compares the names with those of the built model.
 void match_table(Folder& folder, const fs::path& place, Findings& findings) {
   std::string problem = build_problem(folder.config.config, folder.weights);
@@ -343,6 +358,7 @@ Folder open_folder(const fs::path& path) {
   }
   refuse_absurd_sizes(folder, findings);
   if (!findings.empty()) findings.fail(path);
+  drop_absent_heads(folder, path);
   match_table(folder, path, findings);
   check_types(folder, findings);
   if (overlay && findings.empty())

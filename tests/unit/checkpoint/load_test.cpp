@@ -86,6 +86,29 @@ TEST_F(Load, LeavesOutHeadsThatTheArchitectureDoesNotUse) {
   EXPECT_EQ(state.tensors.size(), tiny::tensors(false, false).size() + 5);
 }
 
+// TinyBERT's published checkpoints say BertForPreTraining and have no head for pairs.
+TEST_F(Load, AFurtherHeadOfTheClassMayBeMissingAsAWhole) {
+  nn::TensorMap named = tiny::tensors(true, false);
+  for (const char* part : {"transform.dense.weight", "transform.dense.bias",
+                           "transform.LayerNorm.weight", "transform.LayerNorm.bias"})
+    named[str("cls.predictions.", part)] = torch::ones(
+        ends_with(part, "dense.weight") ? std::vector<int64_t>{8, 8} : std::vector<int64_t>{8});
+  named["cls.predictions.bias"] = torch::ones({40});
+  named["fit_denses.0.weight"] = torch::ones({4, 8});
+  tiny::write(root_, named, tiny::config("BertForPreTraining"));
+  testing::internal::CaptureStderr();
+  const nn::ModelState state = load_model(root_);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(state.config.head, nn::HeadKind::masked_lm);
+  EXPECT_TRUE(state.config.more_heads.empty());
+  EXPECT_TRUE(has(said, "nothing of the head 'next_sentence' (cls.seq_relationship)")) << said;
+  EXPECT_TRUE(has(said, "'fit_denses.0.weight'")) << said;
+  // A part of it is no whole head.
+  named["cls.seq_relationship.weight"] = torch::ones({2, 8});
+  tiny::write(root_, named, tiny::config("BertForPreTraining"));
+  EXPECT_TRUE(has(failure(), "cls.seq_relationship.bias is missing"));
+}
+
 TEST_F(Load, AHeadWithoutTheClassThatNamesItIsTold) {
   nn::Json config = tiny::config("BertModel");
   config.erase("architectures");
