@@ -22,6 +22,8 @@ class Judge {
   bool stated(const std::string& key) const {
     return folder_ != nullptr && folder_->stated.contains(key);
   }
+  // Options that were resolve()d before, so that nobody knows any more who stated them.
+  bool settled(const Options& options) const { return folder_ == nullptr && options.fit_positions; }
   // `keys`: those that decide `holds`. The folder's file is at fault where it states them all.
   void require(bool holds, std::initializer_list<const char*> keys, const std::string& what,
                const std::string& hint = {}) const {
@@ -72,7 +74,7 @@ void check(const Options& o, const Judge& judge) {
   check_ranges(o, judge);
   // Beside a max_length, or where the file states it, the least number gives way to the most.
   const int64_t most = o.max_new_tokens.value_or(default_new_tokens);
-  judge.require(!o.min_new_tokens || judge.stated("min_new_tokens") ||
+  judge.require(!o.min_new_tokens || judge.stated("min_new_tokens") || judge.settled(o) ||
                     (o.max_length && !o.max_new_tokens) || *o.min_new_tokens <= most,
                 {"min_new_tokens"},
                 str("min_new_tokens (", o.min_new_tokens.value_or(0),

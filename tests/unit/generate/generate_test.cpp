@@ -530,6 +530,9 @@ TEST_F(OptionsOfAFolder, GiveWayToWhatIsSetBesides) {
   EXPECT_EQ(resolve(folder).temperature, 0.5);
   folder.options.max_new_tokens = 8;  // the file's least number gives way
   EXPECT_EQ(limits(resolve(folder), {}, 3).least, 8);
+  folder.options.max_new_tokens.reset();  // beside the usual 20 as well, whoever asks again
+  EXPECT_EQ(limits(resolve(folder), {}, 3).least, 20);
+  check(resolve(folder));
   // Who sets an option answers for it, used or not.
   folder.options.sample = false;
   folder.options.temperature = NAN;
