@@ -17,6 +17,10 @@ constexpr uint64_t largest_index = uint64_t{1} << 30;  // bytes
 
 // Row numbers in rising order, each once.
 std::vector<int64_t> from_file(const std::string& file) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored))
+    throw Error(ErrorKind::data, "there is no such file of row numbers", file,
+                "`subset.file` names a file of numbers, one a line");
   const std::string text = read_file(file, largest_index);
   Lines lines(text);
   std::vector<int64_t> rows;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <unordered_set>
 
@@ -10,6 +11,7 @@
 #include "compress/base/hash.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
+#include "compress/data/check_labels.h"
 #include "compress/data/classes.h"
 #include "files/annotated.h"
 #include "tasks/task.h"
@@ -178,6 +180,37 @@ void every_row_skipped(const Source& source, int64_t rows) {
   throw Error(ErrorKind::data,
               str("all ", with_commas(rows), " rows have a label that is among `skip_labels`"),
               source.file().string(), "is it the right column?");
+}
+
+void check_labels(const DatasetOptions& given, const std::string& part,
+                  const std::vector<std::string>& labels) {
+  const DatasetOptions options = given.train_limit ? part_options(given, part) : given;
+  const TaskKind& kind = kind_of(options);
+  if (!kind.facts().class_names || !kind.facts().labelled || options.label.empty() ||
+      !kind.label_columns(options).empty() || skips_bad_rows(options))
+    return;
+  Source source(split_file(options, part));
+  const Layout layout = layout_of(options);
+  auto reader = open_reader(source, options, layout.columns);
+  const ClassIndex classes(labels), skipped(options.skip_labels);
+  BadRows bad;
+  Record record;
+  int64_t rows = 0;
+  for (const int64_t most = options.limit.value_or(std::numeric_limits<int64_t>::max());
+       rows < most && reader->next(record); ++rows) {
+    if (!record.problem.empty()) {
+      bad.add(record.line, record.problem, record.hint);
+      continue;
+    }
+    for (std::string_view item : kind.labels_of(options, record.cells[layout.targets]))
+      if (const std::string_view label = trim(item);
+          !label.empty() && classes.find(label) < 0 && !skipped.names(label)) {
+        bad.add(record.line, bad.listing() ? classes.unknown(label) : "", classes.hint(label));
+        break;
+      }
+    source.forget();
+  }
+  bad.raise(source, rows);
 }
 
 ClassIndex::ClassIndex(const std::vector<std::string>& names) : names_(names) {

@@ -6,6 +6,7 @@
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/checkpoint/delta.h"
 #include "compress/checkpoint/vocabulary.h"
+#include "compress/data/check_labels.h"
 #include "compress/nn/architecture.h"
 #include "compress/nn/outline.h"
 #include "compress/pipeline/run.h"
@@ -80,7 +81,13 @@ const std::vector<std::string>& Planning::labels(const std::string& name) {
   auto it = labels_.find(name);
   if (it != labels_.end()) return it->second;
   const data::DatasetOptions& data = recipe_.dataset(name);
-  auto find = [&] { return data::label_names(data); };
+  auto find = [&] {
+    std::vector<std::string> names = data::label_names(data);
+    for (const auto& [part, origin] : data::parts_of(data))
+      if (!origin->file.empty() && (part != "train" || !data.labels.empty()))
+        data::check_labels(data, part, names);
+    return names;
+  };
   return labels_.emplace(name, with_place(data.mark.text(), find)).first->second;
 }
 

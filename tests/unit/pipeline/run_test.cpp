@@ -421,6 +421,29 @@ TEST_F(Runs, BindEveryStageBeforeTheFirstIsTrained) {
   EXPECT_FALSE(fs::exists(root_ / "run"));
 }
 
+TEST_F(Runs, JudgeTheLabelsOfAllStagesBeforeTheFirstIsTrained) {
+  auto refused = [&](const std::string& data) {
+    const Recipe recipe = load(text(stage("a", base(), 2) +
+                                        "  - name: b\n    train: {model: a, data: others, for: 1 " +
+                                        "step, " + common + "}\n",
+                                    "  others: {text: text, label: label, " + data + "}\n"));
+    const std::string planned = tiny::error_of(ErrorKind::data, [&] { plan_text(recipe); });
+    EXPECT_EQ(tiny::error_of(ErrorKind::data, [&] { run_it(recipe); }), planned);
+    EXPECT_FALSE(fs::exists(root_ / "run")) << planned;
+    return planned;
+  };
+  const std::string train = "train: " + (root_ / "train.tsv").string();
+  EXPECT_THAT(refused(train + ", labels: [positive, neutral]"),
+              testing::AllOf(HasSubstr("12 of 24 rows"), HasSubstr("train.tsv:3"),
+                             HasSubstr("label \"negative\" is none of the 2 classes")));
+  write_file(root_ / "odd.tsv", "text\tlabel\nthe film\tpositive\nthe plot\tpositvie\n");
+  write_file(root_ / "short.tsv", "text\tlabel\nthe film\tpositive\nthe plot\n");
+  EXPECT_THAT(refused(train + ", validation: " + (root_ / "short.tsv").string()),
+              testing::AllOf(HasSubstr("short.tsv:3"), HasSubstr("a short row")));
+  EXPECT_THAT(refused(train + ", test: " + (root_ / "odd.tsv").string()),
+              testing::AllOf(HasSubstr("odd.tsv:3"), HasSubstr("did you mean \"positive\"?")));
+}
+
 TEST_F(Runs, BenchesTimeAStage) {
   const Recipe recipe = load(chain());
   EXPECT_THAT(
