@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
@@ -20,8 +21,15 @@ struct Bounds {
   bool allows(double x) const { return (open ? x > low : x >= low) && x <= high; }
   // "above 0", "at least 1", "between 0 and 1"
   std::string text() const {
-    if (high == unbounded) return (open ? "above " : "at least ") + shortest(low);
-    return "between " + shortest(low) + " and " + shortest(high);
+    if (high == unbounded) return (open ? "above " : "at least ") + told(low);
+    return "between " + told(low) + " and " + told(high);
+  }
+
+ private:
+  // A whole number without an exponent.
+  static std::string told(double x) {
+    const bool whole = std::abs(x) < 1e15 && x == std::trunc(x);
+    return whole ? str(static_cast<int64_t>(x)) : shortest(x);
   }
 };
 

@@ -1,5 +1,6 @@
 #include "recipe/check.h"
 
+#include <algorithm>
 #include <set>
 
 #include "compress/base/strings.h"
@@ -36,6 +37,22 @@ bool is_shells(const std::string& path) {
 }
 constexpr const char* shells_hint = "~ and $NAME are taken as they stand: write the path out";
 
+// The one that is missing of files that are read one after the other or beside each other, where
+// "=text" is no file.
+std::string missing_of(const std::string& files) {
+  for (const char* between : {" + ", " | "}) {
+    if (files.find(between) == files.npos) continue;
+    for (size_t begin = 0; begin < files.size();) {
+      const size_t end = std::min(files.find(between, begin), files.size());
+      const std::string one(trim(std::string_view(files).substr(begin, end - begin)));
+      const bool is_text = one.starts_with('=') && one.find(" | ") == one.npos;
+      if (!is_text && !data::can_be_read(one)) return missing_of(one);
+      begin = end + 3;
+    }
+  }
+  return files;
+}
+
 class Checker {
  public:
   Checker(const RecipeOptions& options, Problems& problems)
@@ -59,7 +76,7 @@ class Checker {
                       "name its files, or all of them: " + origin->file + "/*.tsv");
         continue;
       }
-      problems_.add(origin->mark, "the file '" + origin->file + "' does not exist",
+      problems_.add(origin->mark, "the file '" + missing_of(origin->file) + "' does not exist",
                     is_shells(origin->file)
                         ? shells_hint
                         : "paths are relative to the folder that compress runs in; the README "

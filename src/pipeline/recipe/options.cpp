@@ -119,16 +119,21 @@ namespace {
 // A run's folder lies in `runs`, under the recipe's name.
 void check_name(const RecipeOptions& recipe, const recipe::Mark& mark, recipe::Problems& problems) {
   const std::string& name = recipe.name;
-  const bool good = !name.empty() && name.front() != '.' &&
+  const bool good = !name.empty() && name.front() != '.' && name.size() <= 200 &&
                     std::none_of(name.begin(), name.end(), [](unsigned char c) {
                       return c == '/' || c == '\\' || c < ' ' || c == 0x7f;
                     });
-  if (good) return;
   recipe::Mark place = mark;
+  if (recipe.stages.empty()) {
+    place.path = "stages";
+    problems.add(place, "the recipe has no stages", "`stages` lists what is to be done");
+  }
+  if (good) return;
   place.path = "name";
-  problems.add(place, "'" + name + "' cannot name a run's folder",
-               "a name without / that does not begin with a point; `--out` says where the run "
-               "writes");
+  problems.add(
+      place, "'" + name + "' cannot name a run's folder",
+      "a name of at most 200 bytes without / that does not begin with a point; `--out` says "
+      "where the run writes");
 }
 
 }  // namespace

@@ -128,6 +128,18 @@ TEST_F(Recipes, MixturesAreCheckedWithTheirPlaces) {
                      HasSubstr("recipe.yaml:9")));
 }
 
+TEST_F(Recipes, HaveStagesAndANameThatAFolderCanHave) {
+  EXPECT_THAT(refused("name: x\nstages: []\n"), HasSubstr("the recipe has no stages"));
+  EXPECT_THAT(refused("name: " + std::string(201, 'x') + "\nstages:\n" + stage("a", base(), 1)),
+              HasSubstr("of at most 200 bytes"));
+  const std::string there = (root_ / "dev.tsv").string();
+  EXPECT_THAT(refused(text(stage("a", base(), 1), "  d: {train: '=x | " + there + " | none.txt + " +
+                                                      there + "', text: text, label: label}\n")),
+              HasSubstr("the file 'none.txt' does not exist"));
+  EXPECT_THAT(refused(text(stage("a", base(), 1, ", length_window: 0"))),
+              HasSubstr("between 1 and 1000000000"));
+}
+
 TEST_F(Recipes, AreCheckedForMetricsAndExpectations) {
   EXPECT_THAT(refused(text(stage("a", base(), 1, ", evaluate: {metrics: [acuracy]}"))),
               HasSubstr("did you mean 'accuracy'?"));
