@@ -32,6 +32,13 @@ std::vector<std::string> flag_names(const CLI::App& app) {
   return names;
 }
 
+// "compress tokenizer encode", as far as the command line names subcommands.
+std::string asked_command(const CLI::App& app) {
+  std::string name = app.get_name();
+  for (const CLI::App* sub : app.get_subcommands()) name += " " + asked_command(*sub);
+  return name;
+}
+
 // What no option or positional took.
 void refuse_leftovers(const CLI::App& app) {
   std::vector<std::string> left = app.remaining(/*recurse=*/true);
@@ -39,15 +46,12 @@ void refuse_leftovers(const CLI::App& app) {
   const std::string name = left.front().substr(0, left.front().find('='));
   // The innermost subcommand that was chosen.
   const CLI::App* chosen = &app;
-  std::string path = "compress";
-  while (!chosen->get_subcommands().empty()) {
-    chosen = chosen->get_subcommands().front();
-    path += " " + chosen->get_name();
-  }
+  while (!chosen->get_subcommands().empty()) chosen = chosen->get_subcommands().front();
   if (starts_with(name, "-")) {
     std::vector<std::string> known = flag_names(app);
     if (chosen != &app)
-      for (std::string& flag : flag_names(*chosen)) known.insert(known.begin(), flag);
+      for (std::string& flag : flag_names(*chosen))
+        if (flag != "--help") known.insert(known.begin(), flag);
     throw Error(ErrorKind::recipe, "unknown option '" + name + "'", {},
                 suggestion(name, known, "options"));
   }
@@ -56,7 +60,7 @@ void refuse_leftovers(const CLI::App& app) {
     throw Error(ErrorKind::recipe, "unknown subcommand '" + name + "'", {},
                 suggestion(name, below, "subcommands"));
   throw Error(ErrorKind::recipe, "unexpected argument '" + left.front() + "'", {},
-              "see `" + path + " --help`");
+              "see `" + asked_command(app) + " --help`");
 }
 
 void add_globals(CLI::App& app, Globals& globals) {
@@ -103,7 +107,7 @@ int run_command_line(int argc, const char* const* argv) {
     return 0;
   } catch (const CLI::ParseError& error) {
     refuse_leftovers(app);
-    throw Error(ErrorKind::recipe, error.what(), {}, "see `compress --help`");
+    throw Error(ErrorKind::recipe, error.what(), {}, "see `" + asked_command(app) + " --help`");
   }
   refuse_leftovers(app);
   apply(globals);

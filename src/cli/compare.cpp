@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "compress/cli/commands.h"
+#include "shared/numbers.h"
 
 namespace compress::cli {
 
@@ -31,7 +32,7 @@ void add_compare(CLI::App& app, Action& action) {
   sub->add_option("FIRST", flags->first, "Run folder, or FOLDER:STAGE")->required();
   sub->add_option("SECOND", flags->second, "Run folder, or FOLDER:STAGE")->required();
   sub->add_option("--p", flags->p, "Level of the tests: intervals have confidence 1 - p")
-      ->check(CLI::Range(1e-6, 0.5))
+      ->check(number_between(1e-6, 0.5))
       ->capture_default_str();
   sub->add_flag("--markdown", flags->markdown, "The table as Markdown");
   sub->footer("Example: compress compare runs/quickstart:student runs/quickstart:sparse");

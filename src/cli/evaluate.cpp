@@ -20,6 +20,7 @@
 #include "compress/generate/texts.h"
 #include "compress/train/train.h"
 #include "shared/data_flags.h"
+#include "shared/numbers.h"
 #include "shared/session.h"
 
 namespace compress::cli {
@@ -241,9 +242,9 @@ void add_evaluate(CLI::App& app, Action& action) {
   sub->add_option("--null-odds", flags->null_odds, "Keeps how much no answer is above the best one")
       ->type_name("FILE")
       ->needs(answers);
-  sub->add_option(
-      "--null-threshold", flags->null_threshold,
-      "No answer where its score is more than this above the best answer's; default: 0");
+  sub->add_option("--null-threshold", flags->null_threshold,
+                  "No answer where its score is more than this above the best answer's; default: 0")
+      ->check(number_between(-1e6, 1e6));
   using W = generate::WritingOptions;
   sub->add_option("--max-new-tokens", flags->writing.max_new_tokens, W::docs[0])
       ->check(CLI::Range(1, 100000));

@@ -9,6 +9,7 @@
 #include "compress/export/export.h"
 #include "compress/pipeline/run.h"
 #include "shared/data_flags.h"
+#include "shared/numbers.h"
 
 namespace compress::cli {
 
@@ -126,7 +127,7 @@ void add_export(CLI::App& app, Action& action) {
   flags->data.add_to(*sub, "--data-format");
   sub->add_option("--tolerance", flags->tolerance,
                   "Largest difference of logits, relative to the largest logit")
-      ->check(CLI::PositiveNumber)
+      ->check(number_between(1e-9, 1e3))
       ->capture_default_str();
   sub->footer(
       "Example: compress export runs/quickstart/stages/int8/model --format compressed-tensors "

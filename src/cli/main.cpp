@@ -1,3 +1,6 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdlib>
 
@@ -13,9 +16,18 @@ void keep_compiled_products() {
   setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256", /*overwrite=*/0);
 }
 
+// Where a standard stream is closed, the next file that is opened has its number, and log lines
+// would go into a model's or a run's file. Input and output stay ones that cannot be used.
+void fill_closed_streams() {
+  for (int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(stream, F_GETFD) < 0)
+      (void)::open("/dev/null", stream == STDOUT_FILENO ? O_RDONLY : O_WRONLY);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  fill_closed_streams();
   compress::nn::keep_tensor_memory();
   keep_compiled_products();
   // A reader that closes our output early must not end a training run; print() drops the text.

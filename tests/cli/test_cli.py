@@ -231,9 +231,13 @@ class WrongCommandLines(Recipes):
         for arguments in (["--threads", "0", "schema"], ["--threads", "x", "schema"],
                           ["--log-level", "loud", "schema"], ["run", QUICKSTART, "--seeds", "1,x"],
                           ["run", QUICKSTART, "--seeds", "1..3,2"],
-                          ["bench", QUICKSTART, "--stage", "teacher", "--steps", "0"]):
+                          ["bench", QUICKSTART, "--stage", "teacher", "--steps", "0"],
+                          ["compare", "runs/a", "runs/b", "--p", "nan"],
+                          ["export", MODEL, "--format", "packed", "--out", "x",
+                           "--tolerance", "nan"]):
             with self.subTest(arguments):
                 self.fails(2, *arguments)
+        self.assertIn("see `compress bench --help`", self.fails(2, "bench", QUICKSTART))
 
     def test_unknown_component_metric_format_and_stage(self):
         self.assertIn("did you mean 'soft_labels'?", self.fails(2, "explain", "soft_lables"))

@@ -4,6 +4,7 @@ Run from the repository root: .venv/bin/python -m unittest tests/cli/test_run_fo
 COMPRESS_BIN names the executable (default build/release/bin/compress).
 """
 
+import json
 import pathlib
 import random
 import shutil
@@ -124,6 +125,19 @@ class RunFolder(unittest.TestCase):
         errors = self.run_it()
         self.assertIn("is gone: it runs again", errors)
         self.assertIn("b: unchanged since an earlier run, skipped", errors)
+        self.assert_as_the_whole_run()
+
+    def test_closed_streams_write_into_no_file(self):
+        shutil.copytree(self.whole, self.out)
+        shutil.rmtree(self.out / "stages/a/model")
+        (self.out / "metrics.jsonl").unlink()
+        done = subprocess.run(["sh", "-c", 'exec "$0" run "$1" --out "$2" <&- >&- 2>&-', BINARY,
+                               self.file, self.out], cwd=ROOT, timeout=600, check=False)
+        self.assertEqual(done.returncode, 8)  # the table cannot be printed
+        lines = (self.out / "metrics.jsonl").read_text().splitlines()
+        self.assertTrue(lines)
+        for line in lines:
+            json.loads(line)
         self.assert_as_the_whole_run()
 
     def test_another_interval_between_checkpoints_goes_on(self):

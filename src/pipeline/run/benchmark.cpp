@@ -25,6 +25,7 @@ class Scores {
   void add(const Compared& asked) {
     for (const auto& [seed, run] : finished_runs(asked.folder)) {
       const RecipeOptions recipe = read_options(run.folder / "recipe.yaml");
+      if (!asked.stage.empty()) run.stage(asked.stage);  // Error where there is none
       bool found = false;
       for (const StageResult& result : run.stages) {
         const StageOptions* stage = recipe.stage(result.name);

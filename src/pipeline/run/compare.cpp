@@ -47,6 +47,7 @@ class Comparison {
     std::string text = recipes();
     for (const auto& [one, other] : stage_pairs())
       for (const char* part : {"validation", "test"}) add(one, other, part);
+    if (scores_.empty()) return text + "No score is reported by both.\n";
     const Table table = scores();
     text += options_.markdown ? table.markdown() : table.text();
     return text + str("\n", pairs_.size(), pairs_.size() == 1 ? " seed" : " seeds",
@@ -174,6 +175,9 @@ Compared compared(const std::string& text) {
   std::error_code ignored;
   const size_t colon = text.rfind(':');
   if (colon == std::string::npos || fs::exists(text, ignored)) return {text, {}};
+  if (colon == 0 || colon + 1 == text.size())
+    throw Error(ErrorKind::recipe, "'" + text + "' names no folder and stage", {},
+                "write FOLDER, or FOLDER:STAGE");
   return {text.substr(0, colon), text.substr(colon + 1)};
 }
 

@@ -44,7 +44,8 @@ std::vector<System> systems_in(const std::vector<fs::path>& places) {
       add(entry->path().lexically_normal());
     if (!any)
       throw Error(ErrorKind::recipe, "no recipe of a system is there", place.string(),
-                  "a system is a folder with quick/*.yaml, as in configs/papers");
+                  "a system is a folder with quick/*.yaml, as in configs/papers; a recipe that is "
+                  "named lies in one");
   }
   std::vector<System> systems;
   for (const auto& [name, recipes] : found)
