@@ -257,6 +257,15 @@ TEST_F(Annotated, SquadFiles) {
   }
 }
 
+// ARC has keys 1 to 4 beside A to D: never the choice of that number by accident.
+TEST_F(Annotated, AChoiceWithANameIsNotFoundByNumber) {
+  auto options = dataset("c.tsv", "text\tone\ttwo\tlabel\nab\tc\td\tB\ne\tf\tg\t1\n");
+  options.task = "multiple_choice";
+  options.choices = {"one", "two"};
+  options.labels = {"A", "B"};
+  EXPECT_THAT(refused(options), HasSubstr("line 3: label \"1\" is none of the 2 classes"));
+}
+
 TEST_F(Annotated, ChoicesOfOneExampleLieTogether) {
   auto options = dataset("c.tsv", "text\tone\ttwo\tlabel\nab\tc\td\t1\ne\tf\tg\t0\n");
   options.task = "multiple_choice";

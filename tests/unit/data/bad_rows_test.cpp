@@ -76,6 +76,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"NoJson", "a.jsonl",
                 "{\"text\": \"good\", \"label\": \"yes\"}\n{\"text\": \"good\n", 2,
                 "not valid JSON", 1},
+        // Python's json writes it, and JSON has no such number; the key is not even wanted.
+        BadFile{"BareNaN", "a.jsonl",
+                "{\"text\": \"good\", \"label\": \"yes\", \"year\": NaN}\n"
+                "{\"text\": \"bad\", \"label\": \"no\"}\n",
+                1, "not valid JSON", 1},
         BadFile{
             "MissingKey", "a.jsonl",
             "{\"text\": \"good\", \"label\": \"yes\"}\n{\"txet\": \"bad\", \"label\": \"no\"}\n", 2,

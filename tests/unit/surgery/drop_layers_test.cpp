@@ -210,6 +210,13 @@ TEST(DropLayers, WrongOptions) {
   }
 }
 
+TEST(DropLayers, ListsOfConfigJsonWithOneEntryALayerAreCut) {
+  nn::ModelState state = bert(6, 2, 2);
+  state.config.raw["layer_types"] = {"a", "b", "c", "d", "e", "f"};
+  edit("drop_layers: {layers: [0, 3]}", state);
+  EXPECT_EQ(state.config.raw["layer_types"], nn::Json({"a", "d"}));
+}
+
 TEST(DropLayers, StrayTensorsAreReported) {
   for (const char* name :
        {"encoder.layer.6.output.dense.bias", "encoder.layer.x.bias", "encoder.layer.1"}) {
