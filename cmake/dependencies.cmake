@@ -18,6 +18,29 @@ target_link_libraries(compress_pcre2 INTERFACE ${PCRE2_LIBRARY})
 find_library(SENTENCEPIECE_LIBRARY sentencepiece REQUIRED)
 find_library(SENTENCEPIECE_TRAIN_LIBRARY sentencepiece_train REQUIRED)
 
+# Parquet through the libraries of the pyarrow wheel, in a library of its own that is loaded when it is needed.
+set(COMPRESS_PARQUET AUTO CACHE STRING "Read Parquet: ON, OFF, or AUTO: where the wheel is")
+set(COMPRESS_ARROW_DIR "" CACHE PATH "Folder of the pyarrow wheel (default: the one in .venv)")
+if(NOT COMPRESS_ARROW_DIR)
+  file(GLOB COMPRESS_ARROW_DIR "${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/pyarrow")
+endif()
+file(GLOB arrow "${COMPRESS_ARROW_DIR}/libarrow.so.*[0-9]")
+file(GLOB arrow_parquet "${COMPRESS_ARROW_DIR}/libparquet.so.*[0-9]")
+if(COMPRESS_PARQUET AND arrow AND arrow_parquet AND EXISTS "${COMPRESS_ARROW_DIR}/include/parquet/arrow/reader.h")
+  add_library(compress_parquet MODULE src/data/parquet/plugin.cpp)
+  target_include_directories(compress_parquet PRIVATE src/data)
+  target_include_directories(compress_parquet SYSTEM PRIVATE "${COMPRESS_ARROW_DIR}/include")
+  target_link_libraries(compress_parquet PRIVATE ${arrow_parquet} ${arrow} nlohmann_json::nlohmann_json compress_warnings)
+  set_target_properties(compress_parquet PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin"
+    BUILD_RPATH "${COMPRESS_ARROW_DIR}" CXX_VISIBILITY_PRESET default)
+  set_source_files_properties(src/data/files/parquet.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON
+    COMPILE_DEFINITIONS "COMPRESS_PARQUET_LIBRARY=\"${CMAKE_BINARY_DIR}/bin/libcompress_parquet.so\"")
+elseif(COMPRESS_PARQUET STREQUAL ON)
+  message(FATAL_ERROR "COMPRESS_PARQUET: ${COMPRESS_ARROW_DIR} has no libarrow and libparquet with headers")
+else()
+  message(STATUS "without Parquet: such files are refused")
+endif()
+
 # gzip and zstd behind all data files. Without one of them such files are refused by name.
 set(COMPRESS_DECOMPRESSORS "")
 set(COMPRESS_DECOMPRESSOR_FLAGS "")

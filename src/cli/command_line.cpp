@@ -98,7 +98,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_globals(app, globals);
   for (auto add :
        {add_run, add_plan, add_evaluate, add_generate, add_inspect, add_export, add_compare,
-        add_reproduce, add_score, add_explain, add_schema, add_bench, add_tokenizer})
+        add_reproduce, add_score, add_explain, add_schema, add_bench, add_tokenizer, add_tokenize})
     add(app, action);
   try {
     app.parse(argc, argv);

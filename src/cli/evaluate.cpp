@@ -12,6 +12,7 @@
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/cli/commands.h"
+#include "compress/data/passages.h"
 #include "compress/data/submission.h"
 #include "compress/eval/evaluate.h"
 #include "compress/eval/kept.h"
@@ -45,8 +46,8 @@ void check_names(const std::vector<std::string>& names) {
                   suggestion(name, metric_names(), "metrics"));
 }
 
-void check_head(const nn::ModelConfig& config, const std::string& folder) {
-  if (!nn::prediction(config.head).predicts())
+void check_head(const nn::ModelConfig& config, const std::string& folder, bool pairs) {
+  if (!nn::prediction(config.head).predicts() && !pairs)
     throw Error(
         ErrorKind::model,
         str("the model has the head '", nn::head_name(config.head), "', which has no score"),
@@ -166,7 +167,8 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   exports::LoadedModel loaded = exports::load(flags.model);
   const nn::ModelConfig scored =
       with_place("--head", [&] { return nn::with_head(loaded.model->config(), flags.head); });
-  check_head(scored, flags.model);
+  check_head(scored, flags.model,
+             data::task_of(flags.data.chosen(scored)) == data::Task::similarity);
   std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(flags.model);
   if (const std::string gap = checkpoint::missing_rows(*tokenizer, loaded.model->config());
       !gap.empty())
@@ -185,7 +187,7 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   const data::Split split = flags.data.load(scored, *tokenizer);
   with_place("--metrics", [&] {
     eval::check_metrics(flags.metrics, scored, !split.positive.empty(), !split.groups.empty(),
-                        split.answers, split.task);
+                        split.answers, split.task, data::has_candidates(split));
   });
   how.metrics = flags.metrics;
   how.warm_up = flags.warm_up;

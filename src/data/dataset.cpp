@@ -87,6 +87,11 @@ std::string identity(const std::string& content, const std::filesystem::path& fi
   if (!options.id.empty()) hash.add({"id", options.id});
   if (!options.bad_rows.empty()) hash.add({"bad rows", options.bad_rows});
   if (options.subset && file == options.train.file) hash.add({"subset", subset_identity(options)});
+  if (options.held_out) {
+    hash.add(options.held_out->part == "test" ? "held out, alone" : "held out");
+    hash.add(options.held_out->column);
+    hash.add(options.held_out->values);
+  }
   // What nested JSON becomes is the layout's to say.
   if (const PublishedLayout* layout = find_layout(options.layout); layout && layout->makes_rows())
     hash.add({"layout", options.layout, row_identity(*layout, options)});
@@ -206,7 +211,7 @@ std::string Split::place(int64_t row) const {
 Split load_split(const DatasetOptions& options, const std::string& name,
                  const text::Tokenizer& tokenizer, const std::vector<std::string>& labels,
                  int threads) {
-  if (options.train_limit)
+  if (differ_by_part(options))
     return load_split(part_options(options, name), name, tokenizer, labels, threads);
   Split split;
   split.name = name;
@@ -217,11 +222,12 @@ Split load_split(const DatasetOptions& options, const std::string& name,
   if (split.task == Task::prompted) read_options(options, tokenizer, split);
   if (split.task == Task::multiple_choice)
     split.choices = static_cast<int64_t>(options.choices.size());
+  if (split.task == Task::similarity) split.choices = 2;
   split.answers = !marks_of(options).empty();
   const auto folder = cache_folder(options, split.file);
   const Fingerprint source = fingerprint(split.file, folder);
   split.content_hash = content_identity(source.sha256, options, split, tokenizer);
-  if (split.task == Task::span || layout_of(options).target)
+  if (split.task == Task::span || layout_of(options).target || !options.candidate.empty())
     split.passages = std::make_shared<PassageSource>(options, source.sha256);
   split.row_texts = std::make_shared<RowTexts>(options, name, source.sha256);
   split.positive = options.positive;
@@ -245,7 +251,7 @@ Split load_split(const DatasetOptions& options, const std::string& name,
 }
 
 std::string source_hash(const DatasetOptions& options, const std::string& name) {
-  if (options.train_limit) return source_hash(part_options(options, name), name);
+  if (differ_by_part(options)) return source_hash(part_options(options, name), name);
   if (options.compose) {
     DatasetOptions alone = options;
     alone.compose = {};
@@ -265,7 +271,7 @@ bool counts_are_guesses(const DatasetOptions& options) {
 }
 
 int64_t count_rows(const DatasetOptions& options, const std::string& name) {
-  if (options.train_limit) return count_rows(part_options(options, name), name);
+  if (differ_by_part(options)) return count_rows(part_options(options, name), name);
   Source source(split_file(options, name));
   const bool judged = facts_of(options).leaves_out_empty && options.target.empty();
   std::vector<Column> columns;

@@ -147,7 +147,7 @@ void fill_targets(const Split& split, const std::vector<Place>& places,
   if (!first.values.empty()) {
     targets.values = torch::empty({count}, floats);
     auto* out = targets.values.data_ptr<float>();
-    for (const Place& place : places) *out++ = place.split->values[place.row];
+    for (const Place& place : places) *out++ = place.split->values[place.row * split.choices];
   }
   // The classes of answers are told by their tokens.
   if ((first.classes.empty() && first.soft.empty()) || reads_on(first.task)) return;

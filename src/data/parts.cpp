@@ -1,5 +1,5 @@
-// What parts of a data set are: files, rows of a stage, a subset, what is submitted; and a data set
-// with its layout.
+// What parts of a data set are: files, rows of a stage, a subset, domains that are held out, what
+// is submitted; and a data set with its layout.
 
 #include "compress/base/strings.h"
 #include "compress/data/dataset.h"
@@ -28,6 +28,25 @@ const recipe::Options<SubsetOptions>& SubsetOptions::options() {
                            "give one of file, fraction and per_class");
             if (o.fraction && *o.fraction > 1)
               problems.add(mark, "a fraction above 1", "0.1 is a tenth of the rows");
+          });
+  return description;
+}
+
+const recipe::Options<HeldOutOptions>& HeldOutOptions::options() {
+  using O = HeldOutOptions;
+  static const auto description =
+      recipe::Options<O>("held-out domains")
+          .field("column", &O::column, "column of what a row's domain is called")
+          .required()
+          .field("values", &O::values,
+                 "domains whose rows are left out of the training and the validation part; of the "
+                 "test part they alone are read, so that one file may serve all three")
+          .required()
+          .mark(&O::mark)
+          .check([](const O& o, const recipe::Mark& mark, recipe::Problems& problems) {
+            if (o.values.empty()) problems.add(mark, "no domain is held out", "values: [books]");
+            if (o.column.find('{') != std::string::npos)
+              problems.add(mark, "a domain's column is no template", "name one column");
           });
   return description;
 }

@@ -33,6 +33,8 @@ DatasetOptions rows_to_submit(const DatasetOptions& options) {
   rows.train = rows.validation = Origin();
   rows.test = submission.file;
   rows.subset.reset();
+  rows.held_out.reset();
+  rows.candidate.clear();
   rows.bad_rows.clear();  // every row is to be answered
   rows.skip_labels.clear();
   rows.weight.clear();

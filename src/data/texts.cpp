@@ -29,7 +29,7 @@ struct TextReader::State {
   State(const DatasetOptions& options, const std::string& part,
         const std::vector<std::string>& others)
       : source(split_file(options, part)),
-        reader(open_reader(source, options, text_columns(options, others))),
+        reader(open_reader(source, part_options(options, part), text_columns(options, others))),
         texts(options.pair.empty() ? 1 : 2),
         skips_bad(skips_bad_rows(options)) {}
 
@@ -171,7 +171,7 @@ std::vector<std::string> texts_of_row(const Split& split, int64_t row) {
 
 void read_texts(const DatasetOptions& options, const std::string& split,
                 const std::function<void(std::string_view)>& take) {
-  if (options.train_limit) return read_texts(part_options(options, split), split, take);
+  if (differ_by_part(options)) return read_texts(part_options(options, split), split, take);
   const Layout layout = layout_of(options);
   const CellKind kind = kind_of(options).text_kind();
   Source source(split_file(options, split));

@@ -11,6 +11,7 @@
 #include "compress/data/classes.h"
 #include "compress/data/compose.h"
 #include "compress/data/mixture.h"
+#include "compress/data/passages.h"
 #include "compress/data/task.h"
 #include "compress/eval/metric.h"
 #include "compress/nn/architecture.h"
@@ -153,6 +154,11 @@ std::chrono::steady_clock::duration score_rows(const Scoring& s, Evaluation& res
   if (s.config.head != HeadKind::regression) {
     judge_classes(s.split, result, s.predictions);
     rank_rows(s, result, s.predictions.ranked);
+    if (!s.predictions.ranked.groups.empty() && data::has_candidates(s.split)) {
+      std::vector<std::string> all = data::candidates_of(s.split);
+      all.resize(static_cast<size_t>(count));
+      s.predictions.ranked.candidates = std::move(all);
+    }
     return warming;
   }
   for (int64_t row = 0; row < count; ++row) {
@@ -198,6 +204,8 @@ void Scoring::check_finite(const Tensor& said) const {
 bool can_score(HeadKind head, data::Task task) {
   const data::TaskFacts& facts = data::facts_of(task);
   const std::string_view name = nn::head_name(head);
+  // A model without a head has states to pool.
+  if (task == data::Task::similarity) return head == HeadKind::none || name == facts.head;
   return head == HeadKind::masked_lm || name == facts.head || name == facts.further_head;
 }
 
@@ -269,6 +277,7 @@ namespace {
 MetricTask metric_task(HeadKind head, bool references, data::Task task) {
   if (task == data::Task::prompted && head == HeadKind::causal_lm) return MetricTask::options;
   if (task == data::Task::cloze && head == HeadKind::masked_lm) return MetricTask::gaps;
+  if (task == data::Task::similarity) return MetricTask::regression;
   switch (head) {
     case HeadKind::multi_label:
       return MetricTask::multi_label;
@@ -293,11 +302,12 @@ MetricTask metric_task(HeadKind head, bool references, data::Task task) {
 }  // namespace
 
 void check_metrics(std::span<const std::string> names, const nn::ModelConfig& config,
-                   bool one_is_named, bool groups, bool references, data::Task task) {
+                   bool one_is_named, bool groups, bool references, data::Task task,
+                   bool candidates) {
   const bool entities = are_entity_tags(config.labels);
   const bool ranks = groups && config.head != HeadKind::multiple_choice;
   for (const std::string& name : names) {
-    check_metric(name, metric_task(config.head, references, task), entities, ranks);
+    check_metric(name, metric_task(config.head, references, task), entities, ranks, candidates);
     if (name == "f1" && !one_is_named && nn::has_labels(config.head) && config.outputs() != 2)
       f1_needs_two(config.outputs());
   }
@@ -316,7 +326,8 @@ bool need_texts(std::span<const std::string> names, const nn::ModelConfig& confi
 std::vector<std::string> default_metrics(const nn::ModelConfig& config,
                                          const std::vector<std::string>& of_data, data::Task of) {
   if (!of_data.empty()) return of_data;
-  if (of == data::Task::prompted || of == data::Task::cloze) return data::facts_of(of).metrics;
+  if (of == data::Task::prompted || of == data::Task::cloze || of == data::Task::similarity)
+    return data::facts_of(of).metrics;
   const data::TaskFacts* task = data::task_of_head(nn::head_name(config.head));
   if (task == nullptr) return data::facts_of(data::Task::unlabelled).metrics;
   if (!task->metrics_of_two.empty() && config.outputs() == 2) return task->metrics_of_two;
@@ -364,6 +375,11 @@ Evaluation evaluate(nn::Model& model, const data::Split& split, const EvaluateOp
       break;
     case HeadKind::span:
       score_answers(scoring);
+      break;
+    case HeadKind::none:
+    case HeadKind::embedding:
+      score_pairs(scoring, result.rows);
+      result.loss = 1 - pearson(predictions.values, predictions.targets).value;
       break;
     default:
       begin += score_rows(scoring, result);

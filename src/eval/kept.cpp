@@ -103,6 +103,8 @@ class PredictionReader {
       refuse(file_, at_, "queries are of all rows or none");
     if (!query) return;
     ranked.groups.push_back(line["query"].get<int64_t>());
+    if (line.contains("candidate"))
+      ranked.candidates.push_back(line["candidate"].get<std::string>());
     const bool values = kind_ == Kind::values;
     ranked.scores.push_back(values ? found_.values.back() : line.at("log_odds").get<double>());
     ranked.relevance.push_back(values                            ? found_.targets.back()

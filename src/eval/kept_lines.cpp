@@ -60,6 +60,7 @@ class Writer {
     }
     if (row >= found_.ranked.groups.size()) return line;
     line["query"] = found_.ranked.groups[row];
+    if (row < found_.ranked.candidates.size()) line["candidate"] = found_.ranked.candidates[row];
     if (shares_.defined()) {
       line["log_odds"] = found_.ranked.scores[row];
       line["relevant"] = found_.ranked.relevance[row] > 0;

@@ -89,6 +89,8 @@ torch::Tensor score_options(const Scoring& scoring, int64_t rows);
 void score_gaps(const Scoring& scoring, int64_t rows);
 // Classes of words, and entities where the classes are tags of entities.
 void score_tags(const Scoring& scoring);
+// How near the embeddings of the two texts of each of the first `rows` rows are.
+void score_pairs(const Scoring& scoring, int64_t rows);
 // Answers in passages: in each window the best pair of first and last token, of at most 30 tokens;
 // of an example's windows the best one. Where some questions have no answer, the first token stands
 // for none: that is the answer where its score, the least of the windows, is more than

@@ -33,6 +33,7 @@ void add_explain(CLI::App& app, Action& action);
 void add_schema(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_tokenizer(CLI::App& app, Action& action);
+void add_tokenize(CLI::App& app, Action& action);
 
 // `compress --version`: program, commit, LibTorch, GPUs, what the processor can do, threads.
 std::string version_text();

@@ -23,6 +23,7 @@ namespace compress::data {
 // the part of a passage that answers a question. multiple_choice: which of several second texts
 // fits the first. multi_label: any number of classes. prompted: which of several answers a language
 // model thinks likeliest behind a prompt. cloze: the one token that a masked LM is to put in a gap.
+// similarity: two texts, each read by itself, and how near their embeddings are to be.
 enum class Task {
   classification,
   regression,
@@ -35,7 +36,8 @@ enum class Task {
   next_sentence,
   multi_label,
   prompted,
-  cloze
+  cloze,
+  similarity
 };
 
 // Where the rows of a part come from: a file (`train: data/train.tsv`), or an earlier stage of the
@@ -60,6 +62,15 @@ struct SubsetOptions {
   int64_t seed = 1;
   recipe::Mark mark;
   static const recipe::Options<SubsetOptions>& options();
+};
+
+// Rows of some domains: training and validation do not see them, the test part has no others.
+struct HeldOutOptions {
+  std::string column;
+  std::vector<std::string> values;
+  std::string part;  // which part the options are of, once part_options() has said so
+  recipe::Mark mark;
+  static const recipe::Options<HeldOutOptions>& options();
 };
 
 // Rows without labels whose answers a benchmark's server scores.
@@ -101,12 +112,14 @@ struct DatasetOptions {
   recipe::Reference positive;           // the class that `f1` is about; "" = see classes.h
   std::string answer, answer_start;  // span: columns of the answer and of its place, in characters
   std::vector<std::string> choices;  // multiple_choice: columns of the second texts
-  std::string weight;  // column of what a row's losses are multiplied by in training, "" = none
-  std::string group;   // column whose text is the same for the rows of one query, "" = none
-  std::string id;      // column of what names a row: two with the same are bad rows, "" = none
+  std::string weight;     // column of what a row's losses are multiplied by in training, "" = none
+  std::string group;      // column whose text is the same for the rows of one query, "" = none
+  std::string id;         // column of what names a row: two with the same are bad rows, "" = none
+  std::string candidate;  // column of the answer that a row of a group proposes, "" = none
   std::vector<recipe::MetricReference> metrics;  // where a stage names none; empty: the task's
   std::string bad_rows;                          // refuse | skip; "" = see load_split
   std::optional<SubsetOptions> subset;
+  std::optional<HeldOutOptions> held_out;
   std::optional<SubmissionOptions> submission;
   bool header = true;
   bool ragged = false;              // rows may have more cells than the first one
@@ -146,8 +159,11 @@ std::vector<std::string> columns_of(const std::vector<std::string>& names);
 // The parts of a data set by name, in the order train, validation, test; those without rows too.
 std::vector<std::pair<std::string, const Origin*>> parts_of(const DatasetOptions& options);
 
-// The options as they hold for one part: its number of rows is `limit`, and `train_limit` is unset.
+// The options as they hold for one part: its number of rows is `limit`, `train_limit` is unset, and
+// `held_out` knows the part.
 DatasetOptions part_options(const DatasetOptions& options, const std::string& part);
+// Whether they do not yet.
+bool differ_by_part(const DatasetOptions& options);
 
 class Composer;
 class RowTexts;
@@ -195,7 +211,8 @@ struct Split {
   // which pack() then holds their ids (0 = the ids were checked).
   std::filesystem::path cache;
   int64_t vocabulary = 0;
-  // multiple_choice: so many texts make one row, the arrays above say N for rows() times that.
+  // multiple_choice, similarity: so many texts make one row, the arrays above say N for rows()
+  // times that.
   int64_t choices = 1;
   // Where a score needs texts: what it was read from; see passages.h.
   std::shared_ptr<PassageSource> passages;

@@ -45,6 +45,11 @@ struct PassageSource {
 // texts. Reads the split's file again. Error{data} where it is no longer what it was.
 std::vector<std::vector<std::string>> references_of(const Split& split);
 
+// The answer that each row of a split proposes (DatasetOptions::candidate), and whether its rows
+// do. Reads the split's file again. Error{data} where it is no longer what it was.
+std::vector<std::string> candidates_of(const Split& split);
+bool has_candidates(const Split& split);
+
 // The passages of a split, which live as long as it. The first call reads and tokenises the split's
 // file again, with the tokenizer that the split was read with. Error{data} where the file is no
 // longer what it was.

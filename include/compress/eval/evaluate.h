@@ -44,7 +44,7 @@ struct EvaluateOptions {
 struct Evaluation {
   std::vector<Metric> metrics;
   Predictions predictions;  // what they were computed from
-  double loss = 0;          // mean cross-entropy or squared error
+  double loss = 0;          // mean cross-entropy or squared error; of cosines 1 - Pearson
   int64_t rows = 0;
   double seconds = 0;  // of everything but the warm-up
   // The time of each full batch's forward pass, until its logits are on the CPU (classification,
@@ -80,10 +80,11 @@ std::vector<std::string> default_metrics(const nn::ModelConfig& config,
                                          data::Task task = data::Task::unlabelled);
 // Error{recipe} for the first of `names` that a model of this configuration has no numbers for,
 // told before it is run. `one_is_named`: the data set says which class `f1` is about; `groups`: its
-// rows are of queries, which can be ranked; `references`: its rows have a text to be written.
+// rows are of queries, which can be ranked; `references`: its rows have a text to be written;
+// `candidates`: they propose answers.
 void check_metrics(std::span<const std::string> names, const nn::ModelConfig& config,
                    bool one_is_named, bool groups = false, bool references = false,
-                   data::Task task = data::Task::unlabelled);
+                   data::Task task = data::Task::unlabelled, bool candidates = false);
 // Whether one of the metrics is of texts that a model has to write (EvaluateOptions::write).
 bool need_texts(std::span<const std::string> names, const nn::ModelConfig& config);
 

@@ -25,7 +25,8 @@ enum class Need {
   texts,             // that were written, with their references
   row_groups,        // predicted and true classes of rows of queries
   values_of_groups,  // predicted and true scores of rows of groups
-  above              // ranks of the right tokens in a vocabulary
+  above,             // ranks of the right tokens in a vocabulary
+  candidates         // rows of queries with the answers that they propose
 };
 
 // The parts of a metric that is a mean: what each row, question or query counts, under a number

@@ -61,6 +61,8 @@ struct RankedRows {
   std::vector<int64_t> groups;    // which query a row is of
   std::vector<double> scores;     // finite
   std::vector<double> relevance;  // finite, from 0; relevant: above 0
+  // What each row proposes as its query's answer, where the data set names that column.
+  std::vector<std::string> candidates;
 };
 
 // What an evaluator gathered over a split. A classifier fills classes and labels, a regressor
@@ -84,8 +86,8 @@ struct Predictions {
   // Of gaps: how many tokens of the vocabulary are likelier than the right one. `ranked.groups` are
   // theirs, where they have some.
   std::vector<int64_t> above;
-  // How classes were told where several ways exist: the signature of metrics of classes.
-  std::string classes_by;
+  // How classes, and scores, were told where several ways exist: the signature of their metrics.
+  std::string classes_by, values_by;
 };
 
 // Every function below throws Error{data} when there is nothing to score, Error{diverged} when a
@@ -165,6 +167,10 @@ BestThreshold best_threshold(const Answers& answers, std::span<const double> sco
 // match by question.
 Metric group_exact_match(std::span<const int64_t> groups, std::span<const int64_t> classes,
                          std::span<const int64_t> labels);
+// Mean over queries of compare_answer() of the candidate with the highest score (of equal ones the
+// first) and those of the query's relevant rows. A query without one counts 0, and the note counts
+// them.
+Metric group_answer(const RankedRows& ranked, bool exact);
 // Mean over groups of their rows' correlation, each group weighing 1, or as many as it has rows.
 // A group whose correlation is undefined counts 0, and the note counts them.
 Metric mean_correlation(std::span<const int64_t> groups, std::span<const double> values,
@@ -203,8 +209,10 @@ enum class MetricTask {
 // Names of all metrics; see metric.h.
 std::vector<std::string> metric_names();
 // Error{recipe} where the metric is unknown or needs numbers that the task does not give;
-// `entities`: the classes are tags of entities; `groups`: the rows are of queries.
-void check_metric(const std::string& name, MetricTask task, bool entities, bool groups = false);
+// `entities`: the classes are tags of entities; `groups`: the rows are of queries; `candidates`:
+// which propose answers.
+void check_metric(const std::string& name, MetricTask task, bool entities, bool groups = false,
+                  bool candidates = false);
 // Throws the Error{recipe} of `f1` where no class is named and there are not two.
 [[noreturn]] void f1_needs_two(int64_t classes);
 // False for mse and perplexity. Throws Error{recipe} with the nearest name when `name` is unknown.

@@ -159,8 +159,9 @@ data::DatasetOptions DataFlags::options(const nn::ModelConfig& config) const {
   add_list("label_columns", "--label-columns", label_columns);
   if (!label_separator.empty())
     add("label_separator", "--label-separator", recipe::Node::text(label_separator));
-  const std::set<std::string> labelled = {"classification", "regression", "token_classification",
-                                          "multiple_choice", "multi_label"};
+  const std::set<std::string> labelled = {
+      "classification",  "regression",  "token_classification",
+      "multiple_choice", "multi_label", data::facts_of(data::Task::similarity).name};
   if (!label.empty() || (!published && labelled.count(chosen_task) != 0 && label_columns.empty()))
     add("label", "--label", recipe::Node::text(label.empty() ? "label" : label));
   if (max_length > 0) add("max_length", "--max-length", recipe::Node::of(str(max_length)));

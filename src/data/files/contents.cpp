@@ -1,6 +1,7 @@
 #include "files/contents.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,7 +24,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* standard_input = "-";
-constexpr std::string_view parquet_mark = "PAR1";  // begins and ends such a file
 
 }  // namespace
 
@@ -69,8 +69,6 @@ std::unique_ptr<MappedFile> map_file(const fs::path& file) {
     throw Error(ErrorKind::data, "the data file cannot be read: " + error.message(), file.string(),
                 error.hint());
   }
-  const std::string_view bytes(map->data(), map->size());
-  if (bytes.starts_with(parquet_mark) && bytes.ends_with(parquet_mark)) refuse_parquet(file);
   return map;
 }
 
@@ -164,6 +162,28 @@ bool is_pasted(const fs::path& piece) {
 
 }  // namespace
 
+namespace {
+
+// Maps what was written.
+std::shared_ptr<Contents> mapped(std::shared_ptr<Contents> contents, const fs::path& file) {
+  if (contents->scratch->size() == 0)
+    throw Error(ErrorKind::data, "the data file is empty", file.string());
+  contents->map = map_file(contents->scratch->path());
+  return contents;
+}
+
+// Rows of Parquet become lines.
+std::shared_ptr<Contents> in_lines(std::shared_ptr<Contents> contents, const fs::path& file) {
+  if (!is_parquet(contents->bytes(), without_compression(file))) return contents;
+  auto lines = std::make_shared<Contents>();
+  lines->scratch = std::make_unique<Scratch>();
+  parquet_rows(contents->scratch ? contents->scratch->path() : file.string(), file,
+               *lines->scratch);
+  return mapped(lines, file);
+}
+
+}  // namespace
+
 std::shared_ptr<Contents> read_one(const fs::path& file) {
   auto contents = std::make_shared<Contents>();
   if (is_pasted(file)) {
@@ -184,15 +204,12 @@ std::shared_ptr<Contents> read_one(const fs::path& file) {
     if (without_compression(file) != file)
       throw Error(ErrorKind::data, "this is no compressed file, as its name says", file.string(),
                   "rename it, or compress it");
-    return contents;
+    return in_lines(contents, file);
   }
   auto text = std::make_shared<Contents>();
   text->scratch = std::make_unique<Scratch>();
   decompress(packed, contents->bytes(), file, *text->scratch);
-  if (text->scratch->size() == 0)
-    throw Error(ErrorKind::data, "the data file is empty", file.string());
-  text->map = map_file(text->scratch->path());
-  return text;
+  return in_lines(mapped(text, file), file);
 }
 
 namespace {
@@ -213,10 +230,16 @@ std::shared_ptr<Contents> join(const std::vector<fs::path>& files, std::vector<P
                   file.string(), "give all files one kind of line ends");
     if (!pieces.empty()) whole->starts.push_back(whole->scratch->size());
     pieces.push_back({file, lines + 1});
-    whole->scratch->append(text);
+    Passing passing(one->bytes());
+    for (size_t at = 0; at < text.size(); at += size_t{1} << 20) {
+      const std::string_view part = text.substr(at, size_t{1} << 20);
+      whole->scratch->append(part);
+      lines += std::count(part.begin(), part.end(), end);
+      passing.to(part.data() + part.size());
+    }
     const std::string ends(text.empty() || text.back() == end ? 1 : 2, end);
     whole->scratch->append(ends);
-    lines += std::count(text.begin(), text.end(), end) + static_cast<int64_t>(ends.size());
+    lines += static_cast<int64_t>(ends.size());
   }
   whole->map = map_file(whole->scratch->path());
   return whole;
@@ -232,6 +255,15 @@ bool is_pattern(const fs::path& file) {
 }
 
 }  // namespace
+
+void Passing::to(const char* at) {
+  constexpr size_t piece = size_t{16} << 20;  // bytes; a multiple of the page size
+  if (at == nullptr || at < bytes_.data() + passed_ + piece) return;
+  const size_t end = static_cast<size_t>(at - bytes_.data()) / piece * piece;
+  // Advice: where the system does not take it, only more memory counts as used.
+  ::madvise(const_cast<char*>(bytes_.data()) + passed_, end - passed_, MADV_DONTNEED);
+  passed_ = end;
+}
 
 Scratch::Scratch() {
   const char* folder = std::getenv("TMPDIR");
@@ -306,7 +338,9 @@ std::shared_ptr<const Contents> open_contents(const fs::path& file) {
   if (pieces.size() == 1 && pieces[0] != standard_input && !is_pasted(pieces[0])) {
     auto plain = std::make_shared<Contents>();
     plain->map = map_file(pieces[0]);
-    if (packed_as(plain->bytes()) == Packed::no && without_compression(file) == file) return plain;
+    if (packed_as(plain->bytes()) == Packed::no && without_compression(file) == file &&
+        !is_parquet(plain->bytes(), file))
+      return plain;
   }
   Register& all = opened();
   std::lock_guard lock(all.mutex);

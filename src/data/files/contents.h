@@ -30,6 +30,19 @@ class Scratch {
   uint64_t size_ = 0;
 };
 
+// Reading a mapped file once, from its front to its end: the memory of each 16 MB that were passed
+// is given back to the system. Views of them stay valid.
+class Passing {
+ public:
+  explicit Passing(std::string_view bytes) : bytes_(bytes) {}
+  void to(const char* at);
+  void again() { passed_ = 0; }  // from the front
+
+ private:
+  std::string_view bytes_;
+  size_t passed_ = 0;
+};
+
 struct Contents {
   std::unique_ptr<Scratch> scratch;  // null: a plain file
   std::unique_ptr<MappedFile> map;
@@ -41,8 +54,8 @@ struct Contents {
 // " + " separates several, and "*" and "?" in the last part of a path stand for any characters: the
 // files that fit, in the order of their names. Files are put one behind the other without byte
 // order marks, with a blank line between two. What ends in .gz or .zst, or begins as such a file,
-// is decompressed. Contents that are no plain file are kept as long as the process lives and the
-// files stay as they are: standard input can be read once.
+// is decompressed; of Parquet the rows are JSON lines. Contents that are no plain file are kept as
+// long as the process lives and the files stay as they are: standard input can be read once.
 //
 // Error{data}: missing (with the nearest name in its folder), a folder, a pipe, unreadable, empty;
 // a compressed file that is damaged or cut off, with its name.
@@ -53,6 +66,12 @@ std::shared_ptr<const Contents> open_contents(const std::filesystem::path& file)
 std::vector<std::string> pieces_of(const std::string& name);
 std::vector<std::string> beside(const std::string& piece);
 
+// Whether this program has the library that reads Parquet, and whether a file is such one.
+bool reads_parquet();
+bool is_parquet(std::string_view bytes, const std::filesystem::path& file);
+// Appends the rows of the Parquet file at `path` as JSON lines. Error{data} at `file`: damaged, or
+// without the library.
+void parquet_rows(const std::string& path, const std::filesystem::path& file, Scratch& out);
 // Error{data}: Parquet is not read, and what to do instead.
 [[noreturn]] void refuse_parquet(const std::filesystem::path& file);
 inline constexpr const char* parquet_hint =

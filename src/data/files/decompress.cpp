@@ -56,6 +56,7 @@ void gunzip(std::string_view bytes, const fs::path& file, Scratch& out) {
   std::string buffer(room, '\0');
   const uint64_t before = out.size();
   bool whole = false;  // the last member came to its end
+  Passing passing(bytes);
   while (!bytes.empty()) {
     if (whole) {
       // Bytes of zero behind the last member are padding of tapes, as gzip itself has it.
@@ -78,6 +79,7 @@ void gunzip(std::string_view bytes, const fs::path& file, Scratch& out) {
       whole = status == Z_STREAM_END;
     } while (!whole && (stream.avail_in > 0 || stream.avail_out == 0));
     bytes.remove_prefix(piece - stream.avail_in);
+    passing.to(bytes.data());
   }
   if (!whole) cut_off(file, "gzip", out.size() - before);
 }
@@ -93,6 +95,7 @@ void unzstd(std::string_view bytes, const fs::path& file, Scratch& out) {
   const uint64_t before = out.size();
   size_t wanted = 1;  // 0: a frame came to its end
   bool full = false;  // there may be more behind what the buffer had room for
+  Passing passing(bytes);
   while (in.pos < in.size || full) {
     ZSTD_outBuffer to{buffer.data(), buffer.size(), 0};
     wanted = ZSTD_decompressStream(stream.get(), &to, &in);
@@ -100,6 +103,7 @@ void unzstd(std::string_view bytes, const fs::path& file, Scratch& out) {
       damaged(file, "zstd", out.size() - before, ZSTD_getErrorName(wanted));
     out.append(std::string_view(buffer).substr(0, to.pos));
     full = wanted != 0 && to.pos == to.size;
+    passing.to(bytes.data() + in.pos);
   }
   if (wanted != 0) cut_off(file, "zstd", out.size() - before);
 }

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <map>
@@ -12,6 +13,7 @@
 #include "compress/base/hash.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
+#include "files/contents.h"
 #include "files/reader.h"
 
 namespace compress::data {
@@ -80,10 +82,10 @@ std::unique_ptr<FileLock> try_lock(const fs::path& file) {
 }
 
 Fingerprint hash_now(const fs::path& file, const fs::path& whole, const fs::path* note) {
-  std::optional<Stamp> before = stamp_of(file);
+  std::optional<Stamp> before = stamp_behind(file);
   const bool settled = before && before->settled();
   Fingerprint found{Source(file, Examine::done_before).examine_and_hash(), before};
-  if (stamp_of(file) != before)
+  if (stamp_behind(file) != before)
     throw Error(ErrorKind::data, "the data file was changed while it was read", file.string(),
                 "run again when nothing writes to it");
   if (!settled) return found;
@@ -91,6 +93,21 @@ Fingerprint hash_now(const fs::path& file, const fs::path& whole, const fs::path
   if (note != nullptr)
     write_note(*note, note_head + before->text() + "\n" + found.sha256 + "\n" + whole.string());
   return found;
+}
+
+// About how much text a part is: what is packed is taken for four times its size.
+uint64_t text_bytes(const fs::path& part) {
+  uint64_t bytes = 0;
+  try {
+    for (const fs::path& file : files_behind(part))
+      if (const auto stamp = stamp_of(file))
+        bytes +=
+            stamp->size *
+            (format_by_extension(file) == Format::parquet || without_compression(file) != file ? 4
+                                                                                               : 1);
+  } catch (const Error&) {  // a pattern that nothing fits, which whoever opens it will tell
+  }
+  return bytes;
 }
 
 std::optional<fs::path> default_folder() {
@@ -122,8 +139,29 @@ std::optional<Stamp> stamp_of(const fs::path& file) {
                nanoseconds(info.st_ctim)};
 }
 
+std::optional<Stamp> stamp_behind(const fs::path& part) {
+  if (auto plain = stamp_of(part)) return plain;
+  Stamp all;
+  try {
+    for (const fs::path& file : files_behind(part)) {
+      const std::optional<Stamp> one = stamp_of(file);
+      if (!one) return std::nullopt;
+      all.size += one->size;
+      all.modified = std::max(all.modified, one->modified);
+      all.changed = std::max(all.changed, one->changed);
+      for (const uint64_t number : {one->inode, one->size, static_cast<uint64_t>(one->modified),
+                                    static_cast<uint64_t>(one->changed)})
+        all.inode = mix64(all.inode ^ number);
+      all.device = mix64(all.device ^ one->device);
+    }
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+  return all;
+}
+
 Fingerprint fingerprint(const fs::path& file, const std::optional<fs::path>& cache) {
-  const std::optional<Stamp> stamp = stamp_of(file);
+  const std::optional<Stamp> stamp = stamp_behind(file);
   const fs::path whole = whole_path(file);
   if (!stamp) return hash_now(file, whole, nullptr);  // throws what is wrong with it
   if (auto known = remembered().find(whole, *stamp)) return {*known, stamp};
@@ -142,8 +180,7 @@ std::optional<fs::path> cache_folder(const DatasetOptions& options, const fs::pa
     make_folder(options.cache);
     return options.cache;
   }
-  const std::optional<Stamp> stamp = stamp_of(file);
-  if (!stamp || stamp->size <= auto_cache_bytes) return std::nullopt;
+  if (text_bytes(file) <= auto_cache_bytes) return std::nullopt;
   std::optional<fs::path> folder = default_folder();
   if (!folder) return std::nullopt;
   try {

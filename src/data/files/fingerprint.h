@@ -24,6 +24,9 @@ struct Stamp {
 };
 // Nothing where the file cannot be asked.
 std::optional<Stamp> stamp_of(const std::filesystem::path& file);
+// The same of what a part names: of several files (files/contents.h) their sizes together, the
+// latest of their times and a hash of their other numbers. Nothing for standard input.
+std::optional<Stamp> stamp_behind(const std::filesystem::path& part);
 
 struct Fingerprint {
   std::string sha256;  // of the content, which was examined as in Source

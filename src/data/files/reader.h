@@ -59,7 +59,7 @@ class Source {
   std::string examine_and_hash();
   // Says that the bytes before `at` will hardly be read again: the memory of each further 16 MB of
   // them is given back to the system. Views of them stay valid.
-  void passed(const char* at);
+  void passed(const char* at) { passing_.to(at); }
 
  private:
   void examine(Sha256* hash);
@@ -67,7 +67,7 @@ class Source {
   std::filesystem::path file_;
   std::shared_ptr<const Contents> contents_;
   std::deque<std::string> kept_;
-  size_t passed_ = 0;
+  Passing passing_;
 };
 
 // What a cell holds. A list's items are joined by list_separator.

@@ -1,5 +1,3 @@
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <system_error>
 
@@ -15,12 +13,6 @@
 namespace compress::data {
 
 namespace fs = std::filesystem;
-
-namespace {
-
-constexpr size_t piece = size_t{16} << 20;  // bytes; a multiple of the page size
-
-}  // namespace
 
 std::optional<Format> format_by_extension(const fs::path& file) {
   // Of several files that of the first one counts.
@@ -92,7 +84,7 @@ bool can_be_read(const std::string& file) {
 }
 
 Source::Source(const fs::path& file, Examine examined)
-    : file_(file), contents_(open_contents(file)) {
+    : file_(file), contents_(open_contents(file)), passing_(contents_->bytes()) {
   if (examined == Examine::now) examine(nullptr);
 }
 
@@ -103,6 +95,7 @@ std::string Source::examine_and_hash() {
 }
 
 void Source::examine(Sha256* hash) {
+  constexpr size_t piece = size_t{16} << 20;
   std::string_view all = bytes();
   if (is_utf16(all))
     throw Error(ErrorKind::data, "the data file is UTF-16", file_.string(), "convert it to UTF-8");
@@ -117,15 +110,7 @@ void Source::examine(Sha256* hash) {
     if (hash != nullptr) hash->update(part);
     passed(part.data() + part.size());
   }
-  passed_ = 0;  // it will be read once more
-}
-
-void Source::passed(const char* at) {
-  if (at == nullptr || at < bytes().data() + passed_ + piece) return;
-  size_t end = static_cast<size_t>(at - bytes().data()) / piece * piece;
-  // Advice: where the system does not take it, only more memory counts as used.
-  ::madvise(const_cast<char*>(bytes().data()) + passed_, end - passed_, MADV_DONTNEED);
-  passed_ = end;
+  passing_.again();  // it will be read once more
 }
 
 std::string_view Source::text() const {
@@ -141,8 +126,7 @@ namespace {
 std::unique_ptr<Reader> open_plain(Source& source, const DatasetOptions& options,
                                    std::vector<Column> columns) {
   Format format = format_of(options, source.file());
-  if (format == Format::parquet) refuse_parquet(source.file());
-  if (format == Format::jsonl) {
+  if (format == Format::jsonl || format == Format::parquet) {
     const PublishedLayout* layout = find_layout(options.layout);
     if (layout == nullptr || !layout->makes_rows()) return open_jsonl(source, std::move(columns));
     return open_made_rows(source, layout->rows != nullptr ? layout->rows : layout->rows_of(options),
@@ -163,11 +147,16 @@ std::unique_ptr<Reader> open_reader(Source& source, const DatasetOptions& option
   auto open = [&](std::vector<Column> plain) {
     return open_plain(source, options, std::move(plain));
   };
-  std::unique_ptr<Reader> reader =
-      any_template(columns) && format_of(options, source.file()) != Format::squad
-          ? open_templates(source, columns, open)
-          : open(std::move(columns));
-  if (!options.subset || source.file() != options.train.file) return reader;
+  auto compose = [&](std::vector<Column> wanted) {
+    return any_template(wanted) && format_of(options, source.file()) != Format::squad
+               ? open_templates(source, wanted, open)
+               : open(std::move(wanted));
+  };
+  std::unique_ptr<Reader> reader = options.held_out
+                                       ? open_held_out(source, options, std::move(columns), compose)
+                                       : compose(std::move(columns));
+  const bool trained = !options.held_out || options.held_out->part == "train";
+  if (!options.subset || !trained || source.file() != options.train.file) return reader;
   return open_subset(source, options, std::move(reader));
 }
 

@@ -108,6 +108,9 @@ class Subset final : public Reader {
     return false;
   }
 
+  // Rows are told by their numbers, which are counted from the beginning.
+  bool seek(size_t) override { return false; }
+
  private:
   std::unique_ptr<Reader> reader_;
   std::vector<int64_t> rows_;

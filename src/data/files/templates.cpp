@@ -99,6 +99,7 @@ class Composed final : public Reader {
       made_.push_back(std::move(pieces));
     }
     reader_ = open(std::move(plain));
+    left_ = left_.substr(left_.size() - std::min(left_.size(), reader_->bytes_left()));
   }
 
   bool next(Record& record) override {
@@ -121,6 +122,13 @@ class Composed final : public Reader {
         text += piece.column == none ? std::string_view(piece.text) : inner_.cells[piece.column];
       record.cells.push_back(source_.keep(std::move(text)));
     }
+    return true;
+  }
+
+  bool seek(size_t left) override {
+    if (!reader_->seek(left)) return false;
+    const std::string_view all = source_.text();
+    left_ = all.substr(all.size() - reader_->bytes_left());
     return true;
   }
 

@@ -7,6 +7,7 @@
 #include "compress/base/strings.h"
 #include "compress/recipe/options.h"
 #include "layouts/layout.h"
+#include "tasks/task.h"
 
 namespace compress::data {
 
@@ -43,7 +44,7 @@ constexpr const char* parts[] = {"train", "validation", "test"};
 
 // What belongs to a layout's own task, and not to another one that is learnt from its texts.
 constexpr const char* of_its_task[] = {"label",   "labels",  "positive",  "skip_labels",
-                                       "metrics", "choices", "submission"};
+                                       "metrics", "choices", "candidate", "submission"};
 
 template <class List>
 bool holds(const List& list, std::string_view key) {
@@ -87,6 +88,16 @@ void place_all(Node& node, const recipe::Mark& mark, const std::string& path) {
   }
 }
 
+// Whether both tasks read the same scores: of pairs that are read together, or each text by itself.
+bool same_labels(std::string_view one, std::string_view other) {
+  auto scores = [](std::string_view name) {
+    return std::ranges::any_of(tasks(), [&](const auto& kind) {
+      return name == kind->facts().name && kind->targets({}) == RowTargets::values;
+    });
+  };
+  return scores(one) && scores(other);
+}
+
 std::string text_of(const Node& map, std::string_view key) {
   const Node* found = map.find(key);
   return found != nullptr && found->kind == Node::Kind::scalar ? found->scalar : std::string();
@@ -119,7 +130,8 @@ Node with_layout(const Node& dataset, recipe::Problems& problems) {
   std::string own_task = text_of(keys, "task");
   if (own_task.empty()) own_task = DatasetOptions().task;
   const Node* task = dataset.find("task");
-  const bool other_task = task != nullptr && task->scalar != own_task;
+  const bool other_task =
+      task != nullptr && task->scalar != own_task && !same_labels(task->scalar, own_task);
   Node full = dataset;
   for (Node::Entry& entry : keys.entries) {
     const bool is_part = holds(parts, entry.key);

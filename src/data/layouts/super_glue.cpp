@@ -317,7 +317,8 @@ labels: ["0", "1"]
 positive: "1"
 group: group
 max_length: 384
-metrics: [precision@1]
+candidate: entity
+metrics: [group_answer_f1, group_answer_match]
 submission: {file: test.jsonl, id: "{group}\t{entity}", key: idx, as: ReCoRD.jsonl})",
        record_rows,
        Counts::as_task,

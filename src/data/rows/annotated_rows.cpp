@@ -232,6 +232,30 @@ const Passages& passages_of(const Split& split, const text::Tokenizer& tokenizer
   return source.passages;
 }
 
+bool has_candidates(const Split& split) {
+  return split.passages && !split.passages->options.candidate.empty();
+}
+
+std::vector<std::string> candidates_of(const Split& split) {
+  const PassageSource& from = *split.passages;
+  Source source(split.file);
+  std::vector<Column> columns = layout_of(from.options).columns;
+  const std::string& name = from.options.candidate;
+  const auto known = std::ranges::find(columns, name, &Column::name);
+  const auto at = static_cast<size_t>(known - columns.begin());
+  if (known == columns.end()) columns.push_back({name, false});
+  auto reader = open_reader(source, from.options, std::move(columns));
+  std::vector<std::string> candidates;
+  Record record;
+  while (static_cast<int64_t>(candidates.size()) < split.rows() && reader->next(record)) {
+    if (record.line == split.lines[candidates.size()] && record.problem.empty())
+      candidates.emplace_back(record.cells[at]);
+    source.forget();
+  }
+  check_same(split, from, static_cast<int64_t>(candidates.size()) == split.rows());
+  return candidates;
+}
+
 std::vector<std::vector<std::string>> references_of(const Split& split) {
   if (!split.passages)
     throw Error(ErrorKind::internal, "the references of a split that was not read from a file");

@@ -32,7 +32,8 @@ RowStream::RowStream(Source& source, const DatasetOptions& options,
       options_(options),
       header_(options.header),
       // A file of SQuAD has passages whatever the options call them.
-      pair_(layout_of(options).pair || head.choices > 1 || head.task == Task::span),
+      pair_(head.task == Task::span ||
+            (head.task != Task::similarity && (layout_of(options).pair || head.choices > 1))),
       target_(layout_of(options).target),
       placed_(layout_of(options).places),
       drops_(facts_of(head.task).leaves_out_empty && !target_ && options.bad_rows.empty()),
@@ -133,6 +134,13 @@ size_t RowStream::take_texts() {
     bytes += cell.size();
   };
   const std::vector<std::string_view>& cells = record_.cells;
+  if (chunk_.task == Task::similarity) {
+    for (size_t text = 0; text < 2; ++text) {
+      take(first_, cells[text]);
+      chunk_.lines.push_back(record_.line);
+    }
+    return bytes;
+  }
   if (chunk_.choices > 1) {
     for (int64_t choice = 1; choice <= chunk_.choices; ++choice) {
       take(first_, cells[0]);

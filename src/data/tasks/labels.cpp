@@ -119,6 +119,7 @@ std::vector<std::string> found_names(DatasetOptions options, Examine examine) {
 }  // namespace
 
 std::vector<std::string> label_names(const DatasetOptions& options) {
+  if (differ_by_part(options)) return label_names(part_options(options, "train"));
   const TaskKind& kind = kind_of(options);
   if (!kind.facts().class_names) return {};
   if (std::vector<std::string> names = kind.given_names(options); !names.empty()) return names;
@@ -313,6 +314,18 @@ void TargetReader::add_class(const Record& record, BadRows& bad) {
     add_empty(record, bad);
   else if (index < 0)
     bad.add(record.line, bad.listing() ? classes_.unknown(label) : "", classes_.hint(label));
+}
+
+void TargetReader::add_score(const Record& record, BadRows& bad) {
+  const std::string_view text = cell(record);
+  const std::optional<double> value = parse_number(text);
+  const auto stored = static_cast<float>(value.value_or(0));
+  for (int64_t choice = 0; choice < split_.choices; ++choice) split_.values.push_back(stored);
+  if (trim(text).empty())
+    bad.add(record.line, "an empty score");
+  else if (!value || !std::isfinite(stored))
+    bad.add(record.line, str("score ", cited(text), " is not a finite number"),
+            "for class names set `task: classification`");
 }
 
 void TargetReader::add_weight(const Record& record, std::string_view cell, BadRows& bad) {

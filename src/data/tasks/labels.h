@@ -79,6 +79,7 @@ class TargetReader {
   const std::vector<size_t>& soft() const { return soft_; }  // column of each class's probability
   std::string_view cell(const Record& record) const { return record.cells[first_]; }
   void add_class(const Record& record, BadRows& bad);
+  void add_score(const Record& record, BadRows& bad);
 
  private:
   void add_weight(const Record& record, std::string_view cell, BadRows& bad);

@@ -35,8 +35,9 @@ void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) 
       break;
     }
   for (const auto& [part, origin] : parts_of(o))
-    if (o.format == "parquet" ||
-        (o.format.empty() && format_by_extension(origin->file) == Format::parquet))
+    if (!reads_parquet() &&
+        (o.format == "parquet" ||
+         (o.format.empty() && format_by_extension(origin->file) == Format::parquet)))
       problems.add(at(mark, part), "this program reads no Parquet", parquet_hint);
   for (const auto& [part, origin] : parts_of(o))
     if (!origin->stage.empty() && !o.format.empty() && o.format != "jsonl")
@@ -101,8 +102,12 @@ void check_columns(const DatasetOptions& o, const Mark& mark, Problems& problems
 
 // Columns of rows, which files of words and of passages do not have.
 void check_row_columns(const DatasetOptions& o, const Mark& mark, Problems& problems) {
-  for (const auto& [key, column] :
-       {std::pair("weight", &o.weight), {"group", &o.group}, {"id", &o.id}}) {
+  const std::string held_out = o.held_out ? o.held_out->column : "";
+  for (const auto& [key, column] : {std::pair("weight", &o.weight),
+                                    {"group", &o.group},
+                                    {"id", &o.id},
+                                    {"candidate", &o.candidate},
+                                    {"held_out", &held_out}}) {
     if (column->empty()) continue;
     if (o.format == "conll" || o.format == "squad")
       problems.add(at(mark, key), str("a ", o.format, " file has no columns of rows"),
@@ -192,7 +197,12 @@ DatasetOptions part_options(const DatasetOptions& options, const std::string& pa
   DatasetOptions own = options;
   if (part == "train" && own.train_limit) own.limit = own.train_limit;
   own.train_limit.reset();
+  if (own.held_out && own.held_out->part.empty()) own.held_out->part = part;
   return own;
+}
+
+bool differ_by_part(const DatasetOptions& options) {
+  return options.train_limit || (options.held_out && options.held_out->part.empty());
 }
 
 const recipe::Options<DatasetOptions>& DatasetOptions::options() {
@@ -254,7 +264,8 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
               "token from those before it; another text, the target; a class of each word; the "
               "part of a passage that answers a question; which of several texts fits; whether one "
               "text of a document follows another; any number of class names; which of several "
-              "answers a language model thinks likeliest; the token in a masked LM's gap")
+              "answers a language model thinks likeliest; the token in a masked LM's gap; how near "
+              "the embeddings of two texts are")
           .one_of(task_names())
           .field("labels", &O::labels,
                  "class names in order; left out, the sorted names of the training file (integers "
@@ -282,6 +293,10 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
                  "rank (map, mrr, precision@k, recall@k, ndcg); it may be that of `text` or `pair`")
           .field("id", &O::id,
                  "column of what names a row; a second row of the same name cannot be used")
+          .field("candidate", &O::candidate,
+                 "column of the answer that a row of a group proposes, for metrics of the best one "
+                 "(group_answer_f1, group_answer_match); accepted are those of the rows of the "
+                 "positive class")
           .field("metrics", &O::metrics,
                  "what is scored where a stage names no metrics; left out, those of the task")
           .field(
@@ -292,6 +307,8 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
               "row")
           .one_of({"refuse", "skip"})
           .field("subset", &O::subset, "which rows of the training file are read")
+          .field("held_out", &O::held_out,
+                 "domains that training and validation do not see, and the test part alone has")
           .field("submission", &O::submission,
                  "rows without labels that `compress evaluate --submission` answers")
           .field("header", &O::header, "whether the first row names the columns (tsv, csv)")

@@ -26,7 +26,7 @@ const std::vector<std::unique_ptr<TaskKind>>& tasks() {
     for (const auto make :
          {make_classification, make_regression, make_unlabelled, make_language_model,
           make_sequence_to_sequence, make_token_classification, make_span, make_multiple_choice,
-          make_next_sentence, make_multi_label, make_prompted, make_cloze})
+          make_next_sentence, make_multi_label, make_prompted, make_cloze, make_similarity})
       all->push_back(make());
     return all;
   }();

@@ -1,8 +1,5 @@
 // A score of a text or a pair.
 
-#include <cmath>
-
-#include "compress/base/strings.h"
 #include "tasks/task.h"
 
 namespace compress::data {
@@ -22,15 +19,7 @@ class Regression final : public TaskKind {
   RowTargets targets(const DatasetOptions&) const override { return RowTargets::values; }
 
   void read(const Record& record, TargetReader& reader, BadRows& bad) const override {
-    const std::string_view cell = reader.cell(record);
-    const std::optional<double> value = parse_number(cell);
-    const auto stored = static_cast<float>(value.value_or(0));
-    reader.split().values.push_back(stored);
-    if (trim(cell).empty())
-      bad.add(record.line, "an empty score");
-    else if (!value || !std::isfinite(stored))
-      bad.add(record.line, str("score ", cited(cell), " is not a finite number"),
-              "for class names set `task: classification`");
+    reader.add_score(record, bad);
   }
 };
 

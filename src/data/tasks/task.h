@@ -118,5 +118,6 @@ std::unique_ptr<TaskKind> make_next_sentence();
 std::unique_ptr<TaskKind> make_multi_label();
 std::unique_ptr<TaskKind> make_prompted();
 std::unique_ptr<TaskKind> make_cloze();
+std::unique_ptr<TaskKind> make_similarity();
 
 }  // namespace compress::data

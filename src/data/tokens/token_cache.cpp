@@ -63,7 +63,7 @@ void build(const fs::path& file, const DatasetOptions& options, const text::Toke
                         "%  ", with_commas(writer.rows()), " rows"));
   }
   log::progress("");
-  if (stamp_of(head.file) != found.stamp)
+  if (stamp_behind(head.file) != found.stamp)
     throw Error(ErrorKind::data, "the data file was changed while it was read", head.file.string(),
                 "run again when nothing writes to it");
   writer.commit(rows.blank_lines(), rows.empty_rows(), rows.skipped());
@@ -149,6 +149,8 @@ std::vector<std::string> cached_names(const fs::path& folder, const DatasetOptio
   if (kind_of(options).text_kind() == CellKind::words) key.push_back("words");
   if (facts_of(options).several) key.push_back({"several", options.label_separator});
   if (!options.skip_labels.empty()) key.push_back({{"skip", options.skip_labels}});
+  if (options.held_out)
+    key.push_back({{"held out", {options.held_out->column, options.held_out->values}}});
   if (const PublishedLayout* layout = find_layout(options.layout); layout && layout->rows)
     key.push_back({{"layout", options.layout}});
   const fs::path note = folder / (compress::sha256(dumped(key)).substr(0, 32) + ".classes");

@@ -57,7 +57,41 @@ eval::Parts found_of_groups(const Predictions& p, int64_t at) {
   return parts;
 }
 
+// What the best candidate of each query scores. `unanswered`: queries without a relevant row.
+eval::Parts best_candidates(const RankedRows& ranked, bool exact, int64_t& unanswered) {
+  eval::Parts parts;
+  for (const auto& [group, rows] : rows_of(ranked.groups)) {
+    std::vector<std::string> accepted;
+    size_t best = rows.front();
+    for (size_t row : rows) {
+      if (ranked.scores[row] > ranked.scores[best]) best = row;
+      if (ranked.relevance[row] > 0) accepted.push_back(ranked.candidates[row]);
+    }
+    parts.ids.push_back(group);
+    unanswered += accepted.empty();
+    const AnswerScore score =
+        accepted.empty() ? AnswerScore() : compare_answer(ranked.candidates[best], accepted);
+    parts.values.push_back(!exact ? score.f1 : score.exact ? 1 : 0);
+  }
+  return parts;
+}
+
 }  // namespace
+
+Metric group_answer(const RankedRows& ranked, bool exact) {
+  check_sizes("group_answer", ranked.candidates.size(), ranked.groups.size());
+  check_sizes("group_answer", ranked.scores.size(), ranked.groups.size());
+  check_reals("group_answer", ranked.scores, ranked.relevance);
+  int64_t unanswered = 0;
+  const eval::Parts parts = best_candidates(ranked, exact, unanswered);
+  Metric metric{exact ? "group_answer_match" : "group_answer_f1",
+                mean_of(parts.values),
+                static_cast<int64_t>(parts.values.size()),
+                {}};
+  if (unanswered > 0)
+    metric.note = str(unanswered, " of ", metric.n, " groups have no positive row and count 0");
+  return metric;
+}
 
 Metric group_exact_match(std::span<const int64_t> groups, std::span<const int64_t> classes,
                          std::span<const int64_t> labels) {
@@ -110,6 +144,26 @@ void add_group_metrics(MetricRegistry& registry) {
              "mean over groups of [every row's class was found]",
              "MultiRC's exact match by question: Wang et al. 2019, arXiv 1905.00537",
              "Groups are those of `group`; one without a positive row counts as any other.");
+  for (const bool exact : {false, true})
+    add_metric(registry,
+               {Need::candidates, true,
+                [=](const Predictions& p, int64_t) { return group_answer(p.ranked, exact); },
+                [=](const Predictions& p, int64_t) {
+                  int64_t unanswered = 0;
+                  if (p.ranked.candidates.size() != p.ranked.groups.size()) return Parts();
+                  return best_candidates(p.ranked, exact, unanswered);
+                }},
+               exact ? "group_answer_match" : "group_answer_f1",
+               str(exact ? "whether the words of each group's best candidate are those"
+                         : "overlap of the words of each group's best candidate with those",
+                   " of one of its positive rows"),
+               exact ? "mean over groups of max_a [words(best) = words(a)]"
+                     : "mean over groups of max_a F1(words(best), words(a))",
+               "ReCoRD: Zhang et al. 2018, arXiv 1810.12885",
+               "Groups are those of `group`, candidates those of `candidate`; the best one has the "
+               "highest probability of the positive class, of equal ones it is the first. Words "
+               "are compared as by SQuAD's script. A group without a positive row counts 0, with a "
+               "note.");
   for (const bool ranks : {true, false})
     for (const bool weighted : {false, true})
       add_metric(

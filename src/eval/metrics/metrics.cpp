@@ -140,6 +140,8 @@ const char* input_name(Need need) {
       return "scores of rows of groups (`group` in the data set)";
     case Need::above:
       return "tokens in gaps (`task: cloze`)";
+    case Need::candidates:
+      return "answers that rows of groups propose (`group` and `candidate` in the data set)";
   }
   return "";
 }
@@ -168,6 +170,8 @@ bool has_input(const Predictions& p, Need need) {
       return !p.ranked.groups.empty() && !p.values.empty();
     case Need::above:
       return !p.above.empty();
+    case Need::candidates:
+      return !p.ranked.candidates.empty();
   }
   return false;
 }
@@ -205,7 +209,8 @@ std::string title(const Metric& metric) {
   return metric.of.empty() ? metric.name : str(metric.name, " of ", metric.of);
 }
 
-void check_metric(const std::string& name, MetricTask task, bool entities, bool groups) {
+void check_metric(const std::string& name, MetricTask task, bool entities, bool groups,
+                  bool candidates) {
   const eval::MetricKind& kind = *eval::metric_of(name).kind;
   std::vector<Need> given = {Need::classes};
   if (task == MetricTask::regression) given = {Need::values};
@@ -215,6 +220,7 @@ void check_metric(const std::string& name, MetricTask task, bool entities, bool 
   if (task == MetricTask::written) given = {Need::likelihood, Need::texts};
   if (task == MetricTask::gaps) given = {Need::above};
   if (task == MetricTask::classification && groups) given.push_back(Need::row_groups);
+  if (task == MetricTask::classification && groups && candidates) given.push_back(Need::candidates);
   if (task == MetricTask::regression && groups) given.push_back(Need::values_of_groups);
   if (task == MetricTask::tagging && entities) given.push_back(Need::entities);
   const bool ranks = task == MetricTask::classification || task == MetricTask::regression;
@@ -254,6 +260,12 @@ std::vector<Metric> compute_metrics(std::span<const std::string> names,
     metrics.back().name = name;
     if (asked.kind->need == Need::classes && metrics.back().signature.empty())
       metrics.back().signature = predictions.classes_by;
+    const bool of_values =
+        asked.kind->need == Need::values || asked.kind->need == Need::values_of_groups;
+    if (of_values && !predictions.values_by.empty())
+      metrics.back().signature = predictions.values_by +
+                                 (metrics.back().signature.empty() ? "" : "|") +
+                                 metrics.back().signature;
   }
   return metrics;
 }

@@ -64,7 +64,7 @@ void Configs::check_metric(const recipe::Reference& metric, const nn::ModelConfi
   with_place(metric.mark.text(), [&] {
     const data::DatasetOptions& data = recipe_.dataset(dataset);
     eval::check_metrics(names, config, !data.positive.empty(), !data.group.empty(),
-                        !data.target.empty(), data::task_of(data));
+                        !data.target.empty(), data::task_of(data), !data.candidate.empty());
   });
 }
 

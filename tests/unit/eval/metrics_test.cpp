@@ -146,8 +146,9 @@ TEST(MetricNames, StandInTheOrderOfTheRegister) {
                   "recall@k", "ndcg", "ndcg@k", "f1_micro", "subset_accuracy", "lrap", "exact_text",
                   "rouge_1", "rouge_1_stem", "rouge_2", "rouge_2_stem", "rouge_l", "rouge_l_stem",
                   "bleu", "chrf", "distinct@k", "meteor_exact", "group_exact_match",
-                  "spearman_mean", "spearman_wmean", "pearson_mean", "pearson_wmean",
-                  "vocabulary_precision@k", "vocabulary_precision_mean@k"));
+                  "group_answer_f1", "group_answer_match", "spearman_mean", "spearman_wmean",
+                  "pearson_mean", "pearson_wmean", "vocabulary_precision@k",
+                  "vocabulary_precision_mean@k"));
 }
 
 TEST(MetricNames, DirectionAndUnknownNames) {

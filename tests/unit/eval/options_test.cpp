@@ -229,5 +229,81 @@ TEST(Groups, QuestionsAndSubSetsByHand) {
   EXPECT_DOUBLE_EQ(mean_correlation(groups, values, targets, true, true).value, 0.2);
 }
 
+TEST(Groups, TheBestCandidateAnswersItsQuery) {
+  // Query 7: the best of two equal ones is the first, and shares one of two and three words with
+  // the right one. Query 8: right but for case and an article. Query 9: nothing is right.
+  RankedRows rows{{7, 7, 7, 8, 8, 9},
+                  {2, 2, -1, 0.5, 0.1, 1},
+                  {0, 0, 1, 0, 1, 0},
+                  {"Bo Lund", "Ada", "Bo Erik Dahl", "The Hague", "hague", "Oslo"}};
+  const Metric f1 = group_answer(rows, false), match = group_answer(rows, true);
+  EXPECT_DOUBLE_EQ(f1.value, (2.0 / 5 + 1 + 0) / 3);
+  EXPECT_DOUBLE_EQ(match.value, 1.0 / 3);
+  EXPECT_EQ(f1.n, 3);
+  EXPECT_THAT(f1.note, HasSubstr("1 of 3 groups have no positive row"));
+  Predictions p;
+  p.classes = p.labels = {0, 0, 1, 0, 1, 0};
+  p.num_classes = 2;
+  p.ranked = rows;
+  EXPECT_EQ(compute_metrics(std::vector<std::string>{"group_answer_f1"}, p)[0].value, f1.value);
+  p.ranked.candidates.clear();
+  EXPECT_THAT(
+      failure([&] { compute_metrics(std::vector<std::string>{"group_answer_f1"}, p); }).message(),
+      HasSubstr("`candidate`"));
+  EXPECT_NO_THROW(check_metric("group_answer_f1", MetricTask::classification, false, true, true));
+  EXPECT_THAT(failure([] {
+                check_metric("group_answer_f1", MetricTask::classification, false, true);
+              }).message(),
+              HasSubstr("`candidate`"));
+}
+
+// Two tokens a text, the same ones give a cosine of 1.
+TEST(Pairs, AreScoredByTheCosineOfTheirEmbeddings) {
+  data::Split split;
+  split.file = "made up";
+  split.task = data::Task::similarity;
+  split.choices = 2;
+  split.ids = {1, 5, 1, 5, 1, 5, 1, 9, 1, 7, 1, 30};
+  split.offsets = {0, 2, 4, 6, 8, 10, 12};
+  split.first_lengths = {2, 2, 2, 2, 2, 2};
+  split.values = {5, 5, 2, 2, 1, 1};
+  split.lines = {1, 1, 2, 2, 3, 3};
+  split.groups = {4, 4, 4, 4, 5, 5};
+  auto bare = nn::build(nn::tiny_bert(nn::HeadKind::none), 1);
+  EvaluateOptions options;
+  options.batch = 2;
+  const Evaluation found = evaluate(*bare, split, options);
+  ASSERT_EQ(found.predictions.values.size(), 3u);
+  EXPECT_NEAR(found.predictions.values[0], 1, 1e-6);
+  EXPECT_THAT(found.predictions.targets, ElementsAre(5, 2, 1));
+  // By hand: the mean of the last states, of each text by itself.
+  torch::NoGradGuard no_grad;
+  nn::Capture capture;
+  capture.hidden = true;
+  std::vector<torch::Tensor> means;
+  for (int64_t row : {1, 2}) {
+    const data::Batch batch = data::pack(split, std::vector<int64_t>{row});
+    const torch::Tensor states = bare->forward(batch, capture, {}).hidden.back();
+    const torch::Tensor a = states.slice(0, 0, 2).mean(0), b = states.slice(0, 2, 4).mean(0);
+    EXPECT_NEAR(found.predictions.values[static_cast<size_t>(row)],
+                (a.dot(b) / (a.norm() * b.norm())).item<double>(), 1e-5);
+  }
+  EXPECT_EQ(found.metrics[0].name, "spearman");
+  EXPECT_EQ(found.metrics[0].signature, "score:cosine|pooling:mean");
+  EXPECT_DOUBLE_EQ(found.metrics[0].value,
+                   spearman(found.predictions.values, found.predictions.targets).value);
+  EXPECT_THAT(found.predictions.ranked.groups, ElementsAre(4, 4, 5));
+  // A model with the embedding head says the same.
+  nn::ModelState state = bare->state();
+  nn::set_head(state, nn::HeadKind::embedding, {});
+  auto embeds = nn::build(state, 1);
+  const Evaluation same = evaluate(*embeds, split, options);
+  for (size_t row = 0; row < 3; ++row)
+    EXPECT_NEAR(same.predictions.values[row], found.predictions.values[row], 1e-6);
+  EXPECT_TRUE(can_score(nn::HeadKind::embedding, data::Task::similarity));
+  EXPECT_FALSE(can_score(nn::HeadKind::regression, data::Task::similarity));
+  EXPECT_FALSE(can_score(nn::HeadKind::none, data::Task::regression));
+}
+
 }  // namespace
 }  // namespace compress::eval

@@ -55,10 +55,30 @@ TEST_F(Benchmarks, PlansSayRowsHeadsAndClasses) {
                                        {"asnq/all", "asnq"},
                                        {"snli/1.0", "snli"},
                                        {"sick/relatedness", "sick"},
+                                       {"sts/b", "sts/b"},
                                        {"squad/v1", "squad"},
                                        {"squad/v2", "squad"}})
     EXPECT_NO_THROW(plan_text(load(recipe(layout, folder)))) << layout;
   EXPECT_THAT(plan_text(load(recipe("glue/mnli", "glue/MNLI"))), HasSubstr("contradiction"));
+}
+
+// Years of STS have a test part alone: scored by the cosine of what the model says of each text.
+TEST_F(Benchmarks, SimilarityIsScoredWithoutTraining) {
+  auto scored = [&](const std::string& name) {
+    return "name: tiny\ndata:\n  d: {layout: " + name +
+           ", task: similarity, folder: " COMPRESS_SOURCE_DIR "/tests/standins/" + name +
+           ", max_length: 12}\nstages:\n  - name: s\n    evaluate: {model: " + base() +
+           ", data: d}\n";
+  };
+  for (const char* name : {"sts/12", "sts/13", "sts/14", "sts/15", "sts/16", "sts/b"})
+    EXPECT_NO_THROW(plan_text(load(scored(name)))) << name;
+  const nn::Json result =
+      nn::Json::parse(read_file(run_in("sts", scored("sts/12")) / "result.json"));
+  const nn::Json& metrics = result["stages"][0]["test"];
+  ASSERT_EQ(metrics.size(), 4u);
+  EXPECT_EQ(metrics[0]["name"], "spearman");
+  EXPECT_EQ(metrics[0]["n"], 10);
+  EXPECT_EQ(metrics[1]["name"], "spearman_mean");
 }
 
 TEST_F(Benchmarks, TheScoreIsTheMeanOverTasks) {
