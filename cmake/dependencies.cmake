@@ -33,7 +33,7 @@ if(COMPRESS_PARQUET AND arrow AND arrow_parquet AND EXISTS "${COMPRESS_ARROW_DIR
   target_link_libraries(compress_parquet PRIVATE ${arrow_parquet} ${arrow} nlohmann_json::nlohmann_json compress_warnings)
   set_target_properties(compress_parquet PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin"
     BUILD_RPATH "${COMPRESS_ARROW_DIR}" CXX_VISIBILITY_PRESET default)
-  set_source_files_properties(src/data/files/parquet.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON
+  set_source_files_properties(src/data/files/parquet.cpp PROPERTIES
     COMPILE_DEFINITIONS "COMPRESS_PARQUET_LIBRARY=\"${CMAKE_BINARY_DIR}/bin/libcompress_parquet.so\"")
 elseif(COMPRESS_PARQUET STREQUAL ON)
   message(FATAL_ERROR "COMPRESS_PARQUET: ${COMPRESS_ARROW_DIR} has no libarrow and libparquet with headers")

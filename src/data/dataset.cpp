@@ -211,7 +211,7 @@ std::string Split::place(int64_t row) const {
 Split load_split(const DatasetOptions& options, const std::string& name,
                  const text::Tokenizer& tokenizer, const std::vector<std::string>& labels,
                  int threads) {
-  if (differ_by_part(options))
+  if (differ_by_part(options, name))
     return load_split(part_options(options, name), name, tokenizer, labels, threads);
   Split split;
   split.name = name;
@@ -251,7 +251,7 @@ Split load_split(const DatasetOptions& options, const std::string& name,
 }
 
 std::string source_hash(const DatasetOptions& options, const std::string& name) {
-  if (differ_by_part(options)) return source_hash(part_options(options, name), name);
+  if (differ_by_part(options, name)) return source_hash(part_options(options, name), name);
   if (options.compose) {
     DatasetOptions alone = options;
     alone.compose = {};
@@ -271,7 +271,7 @@ bool counts_are_guesses(const DatasetOptions& options) {
 }
 
 int64_t count_rows(const DatasetOptions& options, const std::string& name) {
-  if (differ_by_part(options)) return count_rows(part_options(options, name), name);
+  if (differ_by_part(options, name)) return count_rows(part_options(options, name), name);
   Source source(split_file(options, name));
   const bool judged = facts_of(options).leaves_out_empty && options.target.empty();
   std::vector<Column> columns;

@@ -171,7 +171,7 @@ std::vector<std::string> texts_of_row(const Split& split, int64_t row) {
 
 void read_texts(const DatasetOptions& options, const std::string& split,
                 const std::function<void(std::string_view)>& take) {
-  if (differ_by_part(options)) return read_texts(part_options(options, split), split, take);
+  if (differ_by_part(options, split)) return read_texts(part_options(options, split), split, take);
   const Layout layout = layout_of(options);
   const CellKind kind = kind_of(options).text_kind();
   Source source(split_file(options, split));

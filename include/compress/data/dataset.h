@@ -163,7 +163,7 @@ std::vector<std::pair<std::string, const Origin*>> parts_of(const DatasetOptions
 // `held_out` knows the part.
 DatasetOptions part_options(const DatasetOptions& options, const std::string& part);
 // Whether they do not yet.
-bool differ_by_part(const DatasetOptions& options);
+bool differ_by_part(const DatasetOptions& options, const std::string& part);
 
 class Composer;
 class RowTexts;

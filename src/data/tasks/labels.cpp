@@ -119,7 +119,7 @@ std::vector<std::string> found_names(DatasetOptions options, Examine examine) {
 }  // namespace
 
 std::vector<std::string> label_names(const DatasetOptions& options) {
-  if (differ_by_part(options)) return label_names(part_options(options, "train"));
+  if (differ_by_part(options, "train")) return label_names(part_options(options, "train"));
   const TaskKind& kind = kind_of(options);
   if (!kind.facts().class_names) return {};
   if (std::vector<std::string> names = kind.given_names(options); !names.empty()) return names;

@@ -197,12 +197,12 @@ DatasetOptions part_options(const DatasetOptions& options, const std::string& pa
   DatasetOptions own = options;
   if (part == "train" && own.train_limit) own.limit = own.train_limit;
   own.train_limit.reset();
-  if (own.held_out && own.held_out->part.empty()) own.held_out->part = part;
+  if (own.held_out) own.held_out->part = part;
   return own;
 }
 
-bool differ_by_part(const DatasetOptions& options) {
-  return options.train_limit || (options.held_out && options.held_out->part.empty());
+bool differ_by_part(const DatasetOptions& options, const std::string& part) {
+  return options.train_limit || (options.held_out && options.held_out->part != part);
 }
 
 const recipe::Options<DatasetOptions>& DatasetOptions::options() {

@@ -49,6 +49,8 @@ TEST_F(Domains, TrainingDoesNotSeeWhatTheTestPartAloneHas) {
   EXPECT_THAT(texts, ElementsAre("a", "c"));
   EXPECT_THAT(texts_of_row(test, 1), ElementsAre("c"));
   EXPECT_THAT(texts_of_row(load(set), 2), ElementsAre("e"));
+  // Whoever reads one part for another, as rows in front of rows do, asks by the part's name.
+  EXPECT_THAT(load(part_options(set, "test"), "train").lines, ElementsAre(3, 5, 6));
 }
 
 TEST_F(Domains, LimitsSubsetsAndGroupsAreOfTheRowsThatAreLeft) {
