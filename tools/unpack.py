@@ -3,11 +3,10 @@
 
     tools/unpack.py FOLDER OUT
 
-model.packed becomes model.safetensors, byte for byte what it was made of; everything else is
-copied. Needs numpy and zstandard, or instead of the latter the system's libzstd.
+model.packed becomes model.safetensors, byte for byte what it was made of; the rest is copied. It
+needs numpy and zstandard, or instead of the latter the system's libzstd.
 """
 
-import ctypes
 import ctypes.util
 import json
 import math
@@ -20,8 +19,8 @@ import numpy as np
 
 MAGIC = b"CMPRPACK"
 LARGEST_DIRECTORY = 100_000_000
-SIZES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1,
-         "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+SIZES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
+SIZES |= dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2"), 1)
 
 
 class Damaged(Exception):
@@ -41,8 +40,7 @@ def libzstd():
     library.ZSTD_getFrameContentSize.restype = ctypes.c_ulonglong
     library.ZSTD_getFrameContentSize.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
     library.ZSTD_decompress.restype = ctypes.c_size_t
-    library.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p,
-                                        ctypes.c_size_t]
+    library.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t] * 2
 
     def unpack(frame, size):
         claim = library.ZSTD_getFrameContentSize(frame, len(frame))
@@ -115,8 +113,7 @@ def unpack(packed):
     for entry, (coding, sizes, *block) in zip(tensors, directory["tensors"], strict=True):
         begin, total = entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0]
         size = SIZES[entry["dtype"]]
-        need(begin == end and total >= 0 and total == size * math.prod(entry["shape"]),
-             "a tensor's offsets do not hold its shape")
+        need(begin == end and total == size * math.prod(entry["shape"]), "offsets do not fit")
         end += total
         parts = []
         for whole, stored in sizes:
@@ -134,10 +131,8 @@ def main():
     source, target = map(pathlib.Path, sys.argv[1:])
     try:
         weights = unpack((source / "model.packed").read_bytes())
-    except OSError as error:
-        sys.exit(f"{source / 'model.packed'}: {error.strerror}")
-    except Damaged as error:
-        sys.exit(f"{source / 'model.packed'}: {error}")
+    except (Damaged, OSError) as error:
+        sys.exit(f"{source / 'model.packed'}: {getattr(error, 'strerror', None) or error}")
     except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         sys.exit(f"{source / 'model.packed'}: its directory is damaged ({error!r})")
     if target.exists():
