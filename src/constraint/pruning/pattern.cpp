@@ -139,7 +139,8 @@ Tensor mask_of_weights(const Tensor& kept, const nn::Pattern& pattern) {
   const int64_t rows = kept.size(0), columns = kept.size(1);
   return kept.view({rows, 1, columns, 1})
       .expand({rows, pattern.rows, columns, pattern.columns})
-      .reshape({rows * pattern.rows, columns * pattern.columns});
+      .reshape({rows * pattern.rows, columns * pattern.columns})
+      .contiguous();  // whole rows of blocks would be views of one
 }
 
 int64_t most_masked(int64_t units, const nn::Pattern& pattern) {
