@@ -15,13 +15,17 @@ namespace {
 
 constexpr uint64_t largest_index = uint64_t{1} << 30;  // bytes
 
-// Row numbers in rising order, each once.
-std::vector<int64_t> from_file(const std::string& file) {
+std::string numbers_of(const std::string& file) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(file, ignored))
     throw Error(ErrorKind::data, "there is no such file of row numbers", file,
                 "`subset.file` names a file of numbers, one a line");
-  const std::string text = read_file(file, largest_index);
+  return read_file(file, largest_index);
+}
+
+// Row numbers in rising order, each once.
+std::vector<int64_t> from_file(const std::string& file) {
+  const std::string text = numbers_of(file);
   Lines lines(text);
   std::vector<int64_t> rows;
   for (std::string_view line; lines.next(line);) {
@@ -130,7 +134,7 @@ std::unique_ptr<Reader> open_subset(Source& source, const DatasetOptions& option
 
 std::string subset_identity(const DatasetOptions& options) {
   const SubsetOptions& subset = *options.subset;
-  if (!subset.file.empty()) return "rows " + sha256(read_file(subset.file, largest_index));
+  if (!subset.file.empty()) return "rows " + sha256(numbers_of(subset.file));
   return str("drawn ", subset.fraction ? shortest(*subset.fraction) : "", " ",
              subset.per_class.value_or(0), " ", subset.seed);
 }

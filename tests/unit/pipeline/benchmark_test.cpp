@@ -64,10 +64,15 @@ TEST_F(Benchmarks, PlansSayRowsHeadsAndClasses) {
 
 // Years of STS have a test part alone: scored by the cosine of what the model says of each text.
 TEST_F(Benchmarks, SimilarityIsScoredWithoutTraining) {
+  const std::string model = (root_ / "sentences").string();
+  fs::copy(base(), model, fs::copy_options::recursive);
+  nn::Json config = nn::Json::parse(read_file(fs::path(model) / "config.json"));
+  config["architectures"] = {"BertModel"};
+  write_file(fs::path(model) / "config.json", config.dump());
   auto scored = [&](const std::string& name) {
     return "name: tiny\ndata:\n  d: {layout: " + name +
            ", task: similarity, folder: " COMPRESS_SOURCE_DIR "/tests/standins/" + name +
-           ", max_length: 12}\nstages:\n  - name: s\n    evaluate: {model: " + base() +
+           ", max_length: 12}\nstages:\n  - name: s\n    evaluate: {model: " + model +
            ", data: d}\n";
   };
   for (const char* name : {"sts/12", "sts/13", "sts/14", "sts/15", "sts/16", "sts/b"})
