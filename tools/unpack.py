@@ -133,8 +133,8 @@ def main():
         weights = unpack((source / "model.packed").read_bytes())
     except (Damaged, OSError) as error:
         sys.exit(f"{source / 'model.packed'}: {getattr(error, 'strerror', None) or error}")
-    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        sys.exit(f"{source / 'model.packed'}: its directory is damaged ({error!r})")
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        sys.exit(f"{source / 'model.packed'}: its directory is damaged ({e!r})")
     if target.exists():
         sys.exit(f"{target}: is there already; name a new folder")
     target.mkdir(parents=True)

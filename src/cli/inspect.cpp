@@ -10,8 +10,8 @@
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/cli/commands.h"
 #include "compress/export/export.h"
-#include "compress/nn/pattern.h"
 #include "compress/nn/packed.h"
+#include "compress/nn/pattern.h"
 
 namespace compress::cli {
 
