@@ -182,10 +182,15 @@ void refuse_groups_without_positive(const Split& split) {
 
 namespace {
 
+// All processes of a run read the same rows: the first one tells of them.
+bool tells() {
+  return log::prefix().empty() || log::prefix() == "[process 0] ";
+}
+
 // Warns where nearly all rows that a limit has left are of one class.
 void warn_of_one_class(const Split& split) {
   const size_t rows = split.classes.size();
-  if (rows < 20 || split.labels.size() < 2) return;
+  if (!tells() || rows < 20 || split.labels.size() < 2) return;
   std::vector<int64_t> counts(split.labels.size());
   for (const int32_t label : split.classes)
     if (label >= 0) ++counts[static_cast<size_t>(label)];
