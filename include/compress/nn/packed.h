@@ -91,6 +91,10 @@ class PackedWeight {
   void run_sparse(const Inputs& inputs, int64_t begin, int64_t end) const;
   void pack(const torch::Tensor& weight);
   void pack_bytes(const int8_t* values);
+  void sum_offsets(const int8_t* values);  // of products of bytes
+  // `rows` of the inputs from `first` on, with the panel whose first output is `column`: all but
+  // what is multiplied and the rows' scales.
+  panels::Task task_of(const Inputs& inputs, int64_t first, int64_t rows, int64_t column) const;
   void pack_words(const int8_t* values);
   bool pack_integers(const torch::Tensor& weight, const torch::Tensor& steps);
   void run(const Inputs& inputs, int64_t begin, int64_t end) const;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "compress/base/cpu.h"
 #include "products/panels.h"
@@ -178,19 +179,22 @@ bool PackedWeight::pack_integers(const Tensor& weight, const Tensor& steps) {
 void PackedWeight::pack_bytes(const int8_t* values) {
   const int64_t panel = rounded_up(in_, bytes_apart) * panels::width;
   values_ = torch::zeros({panels_, panel}, torch::kInt8);
-  offsets_ = torch::zeros({panels_ * panels::width}, torch::kInt32);
   auto* to = values_.mutable_data_ptr<int8_t>();
-  auto* offset = offsets_.mutable_data_ptr<int32_t>();
   for (int64_t row = 0; row < out_; ++row) {
     int8_t* base = to + row / panels::width * panel + row % panels::width * panels::quad;
-    int32_t sum = 0;
-    for (int64_t i = 0; i < in_; ++i) {
+    for (int64_t i = 0; i < in_; ++i)
       base[i / panels::quad * panels::quad * panels::width + i % panels::quad] =
           values[row * in_ + i];
-      sum += values[row * in_ + i];
-    }
-    offset[row] = (panels::zero_point + zero_) * sum;
   }
+  sum_offsets(values);
+}
+
+void PackedWeight::sum_offsets(const int8_t* values) {
+  offsets_ = torch::zeros({panels_ * panels::width}, torch::kInt32);
+  auto* offset = offsets_.mutable_data_ptr<int32_t>();
+  for (int64_t row = 0; row < out_; ++row)
+    offset[row] = (panels::zero_point + zero_) *
+                  std::accumulate(values + row * in_, values + (row + 1) * in_, int32_t{0});
 }
 
 void PackedWeight::pack_words(const int8_t* values) {
@@ -251,6 +255,20 @@ void PackedWeight::multiply_floats(panels::Task& task, int64_t panel,
   panels::multiply_bf16(task);
 }
 
+panels::Task PackedWeight::task_of(const Inputs& inputs, int64_t first, int64_t rows,
+                                   int64_t column) const {
+  panels::Task task;
+  task.rows = rows;
+  task.columns = std::min(panels::width, out_ - column);
+  task.bias = inputs.bias != nullptr ? inputs.bias + column : nullptr;
+  task.gelu = inputs.gelu;
+  task.y = inputs.y + first * out_ + column;
+  task.y_stride = out_;
+  if (integers()) task.scales = scales_.const_data_ptr<float>() + column;
+  if (form_ == Form::bytes) task.offsets = offsets_.const_data_ptr<int32_t>() + column;
+  return task;
+}
+
 // Items are (chunk of rows, panel), panels first. A chunk's rows are rounded once for its panels.
 void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
   if (sparse_ != nullptr) return run_sparse(inputs, begin, end);
@@ -265,8 +283,7 @@ void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
     const int64_t chunk = item / panels_, panel = item % panels_, column = panel * panels::width;
     const int64_t first = chunk * inputs.rows / chunks;
     const float* x = inputs.x + first * in_;
-    panels::Task task;
-    task.rows = (chunk + 1) * inputs.rows / chunks - first;
+    panels::Task task = task_of(inputs, first, (chunk + 1) * inputs.rows / chunks - first, column);
     if (integers != nullptr && ready != chunk) {
       round_rows(*integers, x, task.rows, in_, stride, work);
       if (form_ == Form::bytes)
@@ -277,22 +294,13 @@ void PackedWeight::run(const Inputs& inputs, int64_t begin, int64_t end) const {
         widen(work.integers, zero_, work.floats);
       ready = chunk;
     }
-    task.columns = std::min(panels::width, out_ - column);
-    task.bias = inputs.bias != nullptr ? inputs.bias + column : nullptr;
-    task.gelu = inputs.gelu;
-    task.y = inputs.y + first * out_ + column;
-    task.y_stride = out_;
     task.x_stride = integers != nullptr ? stride : in_;
-    if (integers != nullptr) {
-      task.row_scales = work.scales.data();
-      task.scales = scales_.const_data_ptr<float>() + column;
-    }
+    if (integers != nullptr) task.row_scales = work.scales.data();
     if (form_ == Form::bytes) {
       task.tiles = tiles.in_use();
       task.depth = rounded_up(in_, panels::quad) / panels::quad;
       task.x = work.integers.data();
       task.weight = values_.const_data_ptr<int8_t>() + panel * stride * panels::width;
-      task.offsets = offsets_.const_data_ptr<int32_t>() + column;
       panels::multiply_bytes(task);
     } else if (form_ == Form::words) {
       task.depth = stride / panels::couple;

@@ -95,6 +95,20 @@ const uint32_t* pack_rows(Kind kind, const IntegerRows* integers, int32_t zero, 
   return to;
 }
 
+// What `make` makes, where that is wanted of a matrix of which `filled` of `all` weights (blocks)
+// are not zero; else null.
+template <class Make>
+std::shared_ptr<const sparse::Matrix> without_zeros(Kind kind, Zeros zeros, int64_t filled,
+                                                    int64_t all, const Make& make) {
+  if (zeros == Zeros::multiplied || !sparse::available(kind)) return nullptr;
+  const bool always = zeros == Zeros::skipped;
+  const double most = most_density(kind);
+  if (!always && static_cast<double>(filled) > most * static_cast<double>(all)) return nullptr;
+  sparse::Matrix made = make();
+  if (!always && sparse::density(made) > most) return nullptr;
+  return std::make_shared<const sparse::Matrix>(std::move(made));
+}
+
 }  // namespace
 
 void PackedWeight::count_zeros(const Tensor& weight) {
@@ -104,37 +118,20 @@ void PackedWeight::count_zeros(const Tensor& weight) {
 }
 
 bool PackedWeight::pack_sparse(const Tensor& weight) {
-  if (zeros_ == Zeros::multiplied || !sparse::available(Kind::floats) || weight.numel() == 0)
-    return false;
-  const bool always = zeros_ == Zeros::skipped;
-  const double most = most_density(Kind::floats);
-  if (!always && static_cast<double>(filled_) > most * static_cast<double>(out_ * in_))
-    return false;
-  sparse::Matrix made = sparse::from_floats(weight.const_data_ptr<float>(), out_, in_);
-  if (!always && sparse::density(made) > most) return false;
-  sparse_ = std::make_shared<const sparse::Matrix>(std::move(made));
-  return true;
+  if (weight.numel() == 0) return false;
+  sparse_ = without_zeros(Kind::floats, zeros_, filled_, out_ * in_, [&] {
+    return sparse::from_floats(weight.const_data_ptr<float>(), out_, in_);
+  });
+  return sparse_ != nullptr;
 }
 
 bool PackedWeight::pack_sparse(const int8_t* values) {
   const Kind kind = form_ == Form::bytes ? Kind::bytes : Kind::words;
-  if (zeros_ == Zeros::multiplied || !sparse::available(kind) || in_ % sparse::block != 0)
-    return false;
-  const bool always = zeros_ == Zeros::skipped;
-  const double most = most_density(kind);
-  const int64_t blocks = out_ * in_ / sparse::block;
-  if (!always && static_cast<double>(filled_blocks_) > most * static_cast<double>(blocks))
-    return false;
-  sparse::Matrix made = sparse::from_integers(values, out_, in_, kind);
-  if (!always && sparse::density(made) > most) return false;
-  sparse_ = std::make_shared<const sparse::Matrix>(std::move(made));
-  if (kind == Kind::words) return true;
-  offsets_ = torch::zeros({panels_ * panels::width}, torch::kInt32);
-  auto* offset = offsets_.mutable_data_ptr<int32_t>();
-  for (int64_t row = 0; row < out_; ++row)
-    for (int64_t i = 0; i < in_; ++i)
-      offset[row] += (panels::zero_point + zero_) * values[row * in_ + i];
-  return true;
+  if (in_ % sparse::block != 0) return false;
+  sparse_ = without_zeros(kind, zeros_, filled_blocks_, out_ * in_ / sparse::block,
+                          [&] { return sparse::from_integers(values, out_, in_, kind); });
+  if (sparse_ != nullptr && kind == Kind::bytes) sum_offsets(values);
+  return sparse_ != nullptr;
 }
 
 // Items are those of run(), with other chunks.
@@ -149,23 +146,13 @@ void PackedWeight::run_sparse(const Inputs& inputs, int64_t begin, int64_t end) 
   for (int64_t item = begin; item < end; ++item) {
     const int64_t chunk = item / panels_, panel = item % panels_, column = panel * panels::width;
     const int64_t first = chunk * inputs.rows / chunks;
-    panels::Task task;
-    task.rows = (chunk + 1) * inputs.rows / chunks - first;
+    panels::Task task = task_of(inputs, first, (chunk + 1) * inputs.rows / chunks - first, column);
     if (ready != chunk) {
       x = pack_rows(kind, integers, zero_, inputs.x + first * in_, task.rows, in_, work);
       ready = chunk;
     }
     task.x = x;
-    task.columns = std::min(panels::width, out_ - column);
-    task.bias = inputs.bias != nullptr ? inputs.bias + column : nullptr;
-    task.gelu = inputs.gelu;
-    task.y = inputs.y + first * out_ + column;
-    task.y_stride = out_;
-    if (integers != nullptr) {
-      task.row_scales = work.scales.data();
-      task.scales = scales_.const_data_ptr<float>() + column;
-    }
-    if (kind == Kind::bytes) task.offsets = offsets_.const_data_ptr<int32_t>() + column;
+    if (integers != nullptr) task.row_scales = work.scales.data();
     sparse::multiply(*sparse_, panel, task, sums);
   }
 }

@@ -31,13 +31,24 @@ struct alignas(64) Shapes {
 };
 constexpr Shapes shapes;
 
-// 32 rows.
-COMPRESS_TARGET_TILES inline void sum_two(const uint8_t* x, int64_t x_stride, const int8_t* w,
-                                          int64_t steps, int32_t* sums) {
+COMPRESS_TARGET_TILES inline void clear_sums() {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
+}
+COMPRESS_TARGET_TILES inline void keep_sums(int32_t* sums) {
+  constexpr int64_t row = width * sizeof(int32_t);
+  _tile_stored(0, sums, row);
+  _tile_stored(1, sums + tile_rows, row);
+  _tile_stored(2, sums + tile_rows * width, row);
+  _tile_stored(3, sums + tile_rows * width + tile_rows, row);
+}
+
+// 32 rows.
+COMPRESS_TARGET_TILES inline void sum_two(const uint8_t* x, int64_t x_stride, const int8_t* w,
+                                          int64_t steps, int32_t* sums) {
+  clear_sums();
   for (int64_t s = 0; s < steps; ++s, x += tile_bytes, w += step) {
     _tile_loadd(6, w, panel_row);
     _tile_loadd(4, x, x_stride);
@@ -48,20 +59,13 @@ COMPRESS_TARGET_TILES inline void sum_two(const uint8_t* x, int64_t x_stride, co
     _tile_dpbusd(2, 5, 6);
     _tile_dpbusd(3, 5, 7);
   }
-  constexpr int64_t row = width * sizeof(int32_t);
-  _tile_stored(0, sums, row);
-  _tile_stored(1, sums + tile_rows, row);
-  _tile_stored(2, sums + tile_rows * width, row);
-  _tile_stored(3, sums + tile_rows * width + tile_rows, row);
+  keep_sums(sums);
 }
 
 // 16 rows; the sums of every other step apart, so that each product waits for fewer.
 COMPRESS_TARGET_TILES inline void sum_one(const uint8_t* x, int64_t x_stride, const int8_t* w,
                                           int64_t steps, int32_t* sums) {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
+  clear_sums();
   int64_t s = 0;
   for (; s + 2 <= steps; s += 2, x += 2 * tile_bytes, w += 2 * step) {
     _tile_loadd(4, x, x_stride);
@@ -82,11 +86,7 @@ COMPRESS_TARGET_TILES inline void sum_one(const uint8_t* x, int64_t x_stride, co
     _tile_dpbusd(0, 4, 6);
     _tile_dpbusd(1, 4, 7);
   }
-  constexpr int64_t row = width * sizeof(int32_t);
-  _tile_stored(0, sums, row);
-  _tile_stored(1, sums + tile_rows, row);
-  _tile_stored(2, sums + tile_rows * width, row);
-  _tile_stored(3, sums + tile_rows * width + tile_rows, row);
+  keep_sums(sums);
 }
 
 // The sums of `rows` rows, those of every other step added, become what task.y wants.

@@ -52,20 +52,49 @@ COMPRESS_INLINE void finish_rows(const Task& task, int64_t row, int64_t rows, co
   }
 }
 
-// What a tile of products of bytes leaves for finish_rows().
-template <int lanes, int rows, int vectors>
+// What a tile of products of integers leaves for finish_rows(); `shifted`: less the task's offsets.
+template <int lanes, int rows, int vectors, bool shifted>
 COMPRESS_INLINE void store_sums(const Task& task, int64_t column,
                                 const IntVec<lanes> (&sum)[rows][vectors], float* sums) {
 #pragma GCC unroll 4
   for (int v = 0; v < vectors; ++v) {
-    IntVec<lanes> offset;
-    std::memcpy(&offset, task.offsets + column + v * lanes, sizeof offset);
+    IntVec<lanes> offset = {};
+    if constexpr (shifted) std::memcpy(&offset, task.offsets + column + v * lanes, sizeof offset);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r)
       simd::store(sums + r * width + column + v * lanes,
                   __builtin_convertvector(sum[r][v] - offset, Vec<lanes>));
   }
 }
+
+// A tile of integers, of which those of 32 bits (two words, or four bytes) are multiplied at once:
+// Products::add(sum, value, weight) adds what they give in each lane.
+template <int lanes, class Input, class Products>
+struct IntegerTile {
+  template <int rows, int vectors>
+  COMPRESS_INLINE void run(const Task& task, int64_t row, int64_t column, float* sums) const {
+    using I = IntVec<lanes>;
+    constexpr int64_t together = sizeof(int32_t) / sizeof(Input);
+    const Input* x = static_cast<const Input*>(task.x) + row * task.x_stride;
+    const Input* w = static_cast<const Input*>(task.weight) + column * together;
+    I sum[rows][vectors] = {};
+    for (int64_t i = 0; i < task.depth; ++i) {
+      I weight[vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v)
+        std::memcpy(&weight[v], w + (i * width + v * lanes) * together, sizeof weight[v]);
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; ++r) {
+        int32_t some;
+        std::memcpy(&some, x + r * task.x_stride + i * together, sizeof some);
+        const I value = some - I{};
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) Products::add(sum[r][v], value, weight[v]);
+      }
+    }
+    store_sums<lanes, rows, vectors, sizeof(Input) == 1>(task, column, sum, sums);
+  }
+};
 
 // Rows in blocks of nearly equal size.
 struct Blocks {

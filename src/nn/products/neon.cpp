@@ -1,5 +1,5 @@
 // Products of bytes on aarch64, signed by signed. Never run on such a processor: tested under
-// emulation (tests/kernels).
+// emulation (tests/emulated).
 
 #include "products/bytes.h"
 
@@ -17,53 +17,32 @@ namespace {
 
 static_assert(zero_point == 0, "inputs are signed");
 
-// The sum over 4 inputs in each lane.
-struct DotProduct {
-  COMPRESS_TARGET_DOTPROD static inline int32x4_t add(int32x4_t sum, int8x16_t value,
-                                                      int8x16_t weight) {
-    return vdotq_s32(sum, value, weight);
+// sum[c] += the sum over 4 inputs.
+struct DotProducts {
+  COMPRESS_TARGET_DOTPROD static inline void add(IntVec<4>& sum, IntVec<4> value,
+                                                 IntVec<4> weight) {
+    sum = reinterpret_cast<IntVec<4>>(vdotq_s32(reinterpret_cast<int32x4_t>(sum),
+                                                reinterpret_cast<int8x16_t>(value),
+                                                reinterpret_cast<int8x16_t>(weight)));
   }
 };
-struct Neon {
+struct NeonProducts {
   // Products of two bytes fit into 16 bits, sums of two such need not: pairs are added in 32.
-  static inline int32x4_t add(int32x4_t sum, int8x16_t value, int8x16_t weight) {
-    const int16x8_t low = vmull_s8(vget_low_s8(value), vget_low_s8(weight));
-    const int16x8_t high = vmull_high_s8(value, weight);
-    return vaddq_s32(sum, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
-  }
-};
-
-template <class Quads>
-struct ByteTile {
-  template <int rows, int vectors>
-  COMPRESS_INLINE void run(const Task& task, int64_t row, int64_t column, float* sums) const {
-    const int8_t* x = static_cast<const int8_t*>(task.x) + row * task.x_stride;
-    const int8_t* w = static_cast<const int8_t*>(task.weight) + column * quad;
-    IntVec<4> sum[rows][vectors] = {};
-    for (int64_t i = 0; i < task.depth; ++i) {
-      int8x16_t weight[vectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) weight[v] = vld1q_s8(w + (i * width + v * 4) * quad);
-#pragma GCC unroll 16
-      for (int r = 0; r < rows; ++r) {
-        int32_t four;
-        std::memcpy(&four, x + r * task.x_stride + i * quad, sizeof four);
-        const int8x16_t value = vreinterpretq_s8_s32(vdupq_n_s32(four));
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; ++v) sum[r][v] = Quads::add(sum[r][v], value, weight[v]);
-      }
-    }
-    store_sums<4, rows, vectors>(task, column, sum, sums);
+  static inline void add(IntVec<4>& sum, IntVec<4> value, IntVec<4> weight) {
+    const auto x = reinterpret_cast<int8x16_t>(value), w = reinterpret_cast<int8x16_t>(weight);
+    const int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(w));
+    const int16x8_t high = vmull_high_s8(x, w);
+    sum += reinterpret_cast<IntVec<4>>(vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
   }
 };
 
 }  // namespace
 
 COMPRESS_TARGET_DOTPROD void bytes_by_dotprod(const Task& task) {
-  in_tiles<4>(task, ByteTile<DotProduct>());
+  in_tiles<4>(task, IntegerTile<4, int8_t, DotProducts>());
 }
 void bytes_by_neon(const Task& task) {
-  in_tiles<4>(task, ByteTile<Neon>());
+  in_tiles<4>(task, IntegerTile<4, int8_t, NeonProducts>());
 }
 
 }  // namespace compress::nn::panels

@@ -66,38 +66,6 @@ COMPRESS_INLINE void widen_inputs_body(const Pair* panel, int64_t depth, float* 
 }
 COMPRESS_KERNEL(widen_inputs, (const Pair* panel, int64_t depth, float* to), (panel, depth, to))
 
-#ifdef COMPRESS_X86
-
-template <int lanes, int rows, int vectors>
-COMPRESS_INLINE void word_tile(const Task& task, int64_t row, int64_t column, float* sums) {
-  using I = IntVec<lanes>;
-  const int16_t* x = static_cast<const int16_t*>(task.x) + row * task.x_stride;
-  const int16_t* w = static_cast<const int16_t*>(task.weight);
-  I sum[rows][vectors] = {};
-  for (int64_t i = 0; i < task.depth; ++i) {
-    I weight[vectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v)
-      std::memcpy(&weight[v], w + (i * width + column + v * lanes) * couple, sizeof weight[v]);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r) {
-      int32_t two;
-      std::memcpy(&two, x + r * task.x_stride + i * couple, sizeof two);
-      const I value = two - I{};
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) sum[r][v] += Couples<lanes>::multiply(value, weight[v]);
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v)
-      simd::store(sums + r * width + column + v * lanes,
-                  __builtin_convertvector(sum[r][v], Vec<lanes>));
-}
-
-#endif
-
 template <int lanes, class W>
 struct FloatTile {
   template <int rows, int vectors>
@@ -120,15 +88,14 @@ COMPRESS_KERNEL(in_pairs, (const Task& task), (task))
 #ifdef COMPRESS_X86
 
 template <int lanes>
-struct WordTile {
-  template <int rows, int vectors>
-  COMPRESS_INLINE void run(const Task& task, int64_t row, int64_t column, float* sums) const {
-    word_tile<lanes, rows, vectors>(task, row, column, sums);
+struct WordProducts {
+  COMPRESS_INLINE static void add(IntVec<lanes>& sum, IntVec<lanes> value, IntVec<lanes> weight) {
+    sum += Couples<lanes>::multiply(value, weight);
   }
 };
 template <int lanes>
 COMPRESS_INLINE void in_words_body(const Task& task) {
-  in_tiles<lanes>(task, WordTile<lanes>());
+  in_tiles<lanes>(task, IntegerTile<lanes, int16_t, WordProducts<lanes>>());
 }
 COMPRESS_KERNEL(in_words, (const Task& task), (task))
 

@@ -7,9 +7,6 @@
 #include "products/couples.h"
 #include "products/in_tiles.h"
 
-#define COMPRESS_TARGET_VNNI \
-  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")))
-
 namespace compress::nn::sparse {
 
 namespace {
@@ -159,9 +156,7 @@ struct Words {
   }
 };
 
-// As assembly, without a target of its own, so that it can be inlined: by AVX-512 VNNI, or by
-// AVX-VNNI, in whose encoding only the first 16 registers have names.
-enum class Encoding { avx512, avx };
+using panels::Encoding;
 template <int lanes, Encoding encoding>
 struct Quads {
   using Sum = IntVec<lanes>;
@@ -177,10 +172,7 @@ struct Quads {
     for (int v = 0; v < vectors; ++v) {
       Sum a;
       std::memcpy(&a, x + v * lanes, sizeof a);
-      if constexpr (encoding == Encoding::avx512)
-        asm("vpdpbusd %2, %1, %0" : "+v"(sum[v]) : "v"(a), "v"(value));
-      else
-        asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum[v]) : "x"(a), "x"(value));
+      panels::add_quads<encoding, lanes>(sum[v], a, value);
     }
   }
 };

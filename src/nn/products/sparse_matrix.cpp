@@ -8,8 +8,8 @@ namespace compress::nn::sparse {
 
 namespace {
 
-// The layout of a matrix whose entries are `together` inputs; `copy(output, first input, at)` puts
-// the values of one where they belong.
+// The layout of a matrix whose entries are `together` inputs. `copy` is called for one after the
+// other, with its values or null for one that pads.
 template <class T, class Copy>
 void lay_out(Matrix& matrix, const T* values, int64_t together, const Copy& copy) {
   const int64_t here = span(matrix.kind), entries = matrix.inputs / together;
