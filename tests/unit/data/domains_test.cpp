@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "compress/data/check_labels.h"
 #include "compress/data/passages.h"
 #include "compress/data/texts.h"
 #include "files/contents.h"
@@ -51,6 +52,19 @@ TEST_F(Domains, TrainingDoesNotSeeWhatTheTestPartAloneHas) {
   EXPECT_THAT(texts_of_row(load(set), 2), ElementsAre("e"));
   // Whoever reads one part for another, as rows in front of rows do, asks by the part's name.
   EXPECT_THAT(load(part_options(set, "test"), "train").lines, ElementsAre(3, 5, 6));
+}
+
+TEST_F(Domains, LabelsAreCheckedOfThePartsOwnRows) {
+  DatasetOptions set = reviews();
+  const std::vector<std::string> labels = {"no", "yes"};
+  set.test.file = write("books.tsv", "text\tdomain\tlabel\na\tbooks\tno\nb\tbooks\tmaybe\n");
+  EXPECT_NO_THROW(check_labels(set, "validation", labels));
+  try {
+    check_labels(set, "test", labels);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("maybe"));
+  }
 }
 
 TEST_F(Domains, LimitsSubsetsAndGroupsAreOfTheRowsThatAreLeft) {
