@@ -24,6 +24,7 @@ struct State {
   std::mutex mutex;
   Level level = Level::info;
   std::string prefix;
+  bool first = true;  // of the processes
   std::unique_ptr<spdlog::logger> file;
   bool status_shown = false;
   bool file_failed = false;
@@ -101,10 +102,11 @@ void set_level(Level level) {
   if (s.file) s.file->set_level(level == Level::debug ? spdlog::level::debug : spdlog::level::info);
 }
 
-void set_prefix(std::string prefix) {
+void set_process(int64_t rank) {
   State& s = state();
   std::lock_guard lock(s.mutex);
-  s.prefix = std::move(prefix);
+  s.prefix = str("[process ", rank, "] ");
+  s.first = rank == 0;
 }
 
 const std::string& prefix() {
@@ -150,6 +152,9 @@ void info(std::string_view line) {
 }
 void warn(std::string_view line) {
   write(Level::warning, line);
+}
+void warn_as_one(std::string_view line) {
+  if (state().first) warn(line);
 }
 void error(std::string_view line) {
   write(Level::error, line);

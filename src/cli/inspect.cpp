@@ -63,7 +63,8 @@ struct Inspection {
   std::vector<nn::NamedKernel> kernels;  // where they are asked for
 };
 
-void count_zeros(Inspection& found) {
+// `each`: the pattern of each matrix, too.
+void count_zeros(Inspection& found, bool each) {
   torch::NoGradGuard no_grad;
   found.pattern = nn::zeros_text(*found.model);
   const auto layers =
@@ -74,7 +75,7 @@ void count_zeros(Inspection& found) {
     const Count count{parameter.numel(),
                       parameter.numel() - parameter.latent.count_nonzero().item<int64_t>()};
     nn::ZeroPattern zeros;
-    if (parameter.is_matrix() && count.zeros > 0) zeros.add(parameter.latent);
+    if (each && parameter.is_matrix() && count.zeros > 0) zeros.add(parameter.latent);
     found.tensors.push_back({&parameter, count, zeros.text()});
     found.all.add(count);
     if (parameter.layer < 0) continue;
@@ -293,7 +294,7 @@ int inspect(const InspectFlags& flags) {
   found.scheme = loaded.scheme;
   const std::filesystem::path record = std::filesystem::path(flags.model) / "compress_run.json";
   if (std::filesystem::exists(record)) found.history = checkpoint::read_json(record);
-  count_zeros(found);
+  count_zeros(found, flags.tensors);
   list_files(found, flags.model);
   meet_tokenizer(found, flags.model);
   if (flags.kernels) {

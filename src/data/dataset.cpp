@@ -178,29 +178,20 @@ void refuse_groups_without_positive(const Split& split) {
               "without `bad_rows: refuse`, metrics that rank leave such groups out");
 }
 
-}  // namespace
-
-namespace {
-
-// All processes of a run read the same rows: the first one tells of them.
-bool tells() {
-  return log::prefix().empty() || log::prefix() == "[process 0] ";
-}
-
 // Warns where nearly all rows that a limit has left are of one class.
 void warn_of_one_class(const Split& split) {
   const size_t rows = split.classes.size();
-  if (!tells() || rows < 20 || split.labels.size() < 2) return;
+  if (rows < 20 || split.labels.size() < 2) return;
   std::vector<int64_t> counts(split.labels.size());
   for (const int32_t label : split.classes)
     if (label >= 0) ++counts[static_cast<size_t>(label)];
   const auto most = std::max_element(counts.begin(), counts.end());
   const double share = static_cast<double>(*most) / static_cast<double>(rows);
   if (share > 0.9)
-    log::warn(str(split.file.string(), ": ", fixed(100 * share, 1), "% of the first rows, which ",
-                  "the limit takes, are ",
-                  cited(split.labels[static_cast<size_t>(most - counts.begin())]),
-                  "; where the file is sorted by class, draw rows with `subset` instead"));
+    log::warn_as_one(str(split.file.string(), ": ", fixed(100 * share, 1),
+                         "% of the first rows, which ", "the limit takes, are ",
+                         cited(split.labels[static_cast<size_t>(most - counts.begin())]),
+                         "; where the file is sorted by class, draw rows with `subset` instead"));
 }
 
 }  // namespace

@@ -30,18 +30,24 @@ struct Pattern {
   }
   // "blocks of 1x4", "2 of 4", "single weights"
   std::string text() const;
+  // Behind a share or a number of weights: " in blocks of 1x4", ", 2 of 4", "".
+  std::string behind() const;
   bool operator==(const Pattern&) const = default;
 };
 
 inline constexpr const char* single_zeros = "single zeros";
 
+// Zeros that rounding to integers makes inside of blocks that are kept: at most so many of the
+// weights outside of zero blocks.
+inline constexpr double most_zeros_outside = 0.1;
+
 // Finds the pattern that the zeros of several matrices have in common. Single zeros inside of
-// blocks that are kept are let pass, since rounding to integers makes some: a block shape fits
-// where, of the weights outside of its zero blocks, at most a tenth is zero, and zero blocks hold
-// at least half of all zeros. The largest shape that fits is found, of those whose sides are powers
-// of two up to 64. Groups fit where each of 2, 4, 8 or 16 inputs has at most `kept` weights that
-// are not zero and there are at least 0.9 times as many as that allows; matrices with less than a
-// twentieth of zeros do not count there.
+// blocks that are kept are let pass: a block shape fits where, of the weights outside of its zero
+// blocks, at most `most_zeros_outside` are zero, and zero blocks hold at least half of all zeros.
+// The largest shape that fits is found, of those whose sides are powers of two up to 64. Groups fit
+// where each of 2, 4, 8 or 16 inputs has at most `kept` weights that are not zero and there are at
+// least 0.9 times as many as that allows; matrices with less than a twentieth of zeros do not count
+// there.
 class ZeroPattern {
  public:
   void add(const torch::Tensor& weight);  // [out, in], any type

@@ -32,7 +32,7 @@ int end(const std::exception_ptr& failure) {
 int with_processes(const std::function<int(parallel::Processes*)>& work) {
   const std::optional<parallel::Launch> launch = parallel::launch_from_environment();
   if (!launch) return work(nullptr);
-  log::set_prefix(str("[process ", launch->rank, "] "));
+  log::set_process(launch->rank);
   if (launch->rank != 0) log::set_level(log::Level::warning);
   divide_cores(*launch);
   std::unique_ptr<parallel::Processes> processes;

@@ -80,7 +80,7 @@ class KeepPattern final : public Constraint {
       keep = mask_of_weights(nn::kept_blocks(keep, pattern), pattern);
       const int64_t left = at::count_nonzero(keep).item<int64_t>();
       const int64_t outside = zeros - (keep.numel() - left);
-      if (static_cast<double>(outside) > most_outside * static_cast<double>(left))
+      if (static_cast<double>(outside) > nn::most_zeros_outside * static_cast<double>(left))
         refuse(mask, str("has ", with_commas(outside), " zeros outside of zero blocks"));
     }
     mask.set(keep);
@@ -98,10 +98,11 @@ class KeepPattern final : public Constraint {
     return static_cast<double>(masks_.zeros()) / static_cast<double>(masks_.count());
   }
   void recognise() {
+    if (options_.pattern) return;
     nn::ZeroPattern zeros;
     for (const Mask& mask : masks_.list())
       if (!mask.parameter->latent.is_meta()) zeros.add(mask.parameter->latent);
-    if (!options_.pattern && !zeros.found().single()) found_ = zeros.text();
+    if (!zeros.found().single()) found_ = zeros.text();
   }
   void check() const {
     if (masks_.zeros() == 0)
@@ -113,9 +114,6 @@ class KeepPattern final : public Constraint {
                       percent(options_.at_least->value)),
                   mark_.text(), "is this the pruned model?");
   }
-
-  // Rounding to integers makes a few zeros inside of blocks that are kept.
-  static constexpr double most_outside = 0.1;
 
   KeepPatternOptions options_;
   Masks masks_;

@@ -120,12 +120,8 @@ class Magnitude final : public Constraint {
     masks_.bind(targets, pattern);
   }
   std::vector<Match> matches() const override {
-    const nn::Pattern& pattern = masks_.pattern();
     return masks_.matches(str("pruned to ", percent(options_.final_sparsity()),
-                              pattern.blocks()   ? " in "
-                              : pattern.groups() ? ", "
-                                                 : "",
-                              pattern.single() ? "" : pattern.text(), " (", options_.scope, ")"));
+                              masks_.pattern().behind(), " (", options_.scope, ")"));
   }
   bool before_update(const Progress& progress) override;
   void after_update(const Progress&) override {

@@ -144,11 +144,7 @@ std::string Masks::report() const {
     high = std::max(high, part);
   }
   std::string line = str("sparsity ", fixed(100 * part_of(zeros(), count()), 2), "% of ",
-                         with_commas(count()), " weights",
-                         pattern_.blocks()   ? " in "
-                         : pattern_.groups() ? ", "
-                                             : "",
-                         pattern_.single() ? "" : pattern_.text(), " (tensors ",
+                         with_commas(count()), " weights", pattern_.behind(), " (tensors ",
                          fixed(100 * low, 1), "% to ", fixed(100 * high, 1), "%");
   std::string stack;
   for (const Layer& layer : layers()) {

@@ -160,10 +160,6 @@ bool is_pasted(const fs::path& piece) {
   return piece.native().find(" | ") != std::string::npos && !fs::exists(piece, failed);
 }
 
-}  // namespace
-
-namespace {
-
 // Maps what was written.
 std::shared_ptr<Contents> mapped(std::shared_ptr<Contents> contents, const fs::path& file) {
   if (contents->scratch->size() == 0)
@@ -257,7 +253,6 @@ bool is_pattern(const fs::path& file) {
 }  // namespace
 
 void Passing::to(const char* at) {
-  constexpr size_t piece = size_t{16} << 20;  // bytes; a multiple of the page size
   if (at == nullptr || at < bytes_.data() + passed_ + piece) return;
   const size_t end = static_cast<size_t>(at - bytes_.data()) / piece * piece;
   // Advice: where the system does not take it, only more memory counts as used.

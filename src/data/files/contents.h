@@ -30,10 +30,12 @@ class Scratch {
   uint64_t size_ = 0;
 };
 
-// Reading a mapped file once, from its front to its end: the memory of each 16 MB that were passed
-// is given back to the system. Views of them stay valid.
+// Reading a mapped file once, from its front to its end: the memory of each piece that was passed
+// is given back to the system. Views of it stay valid.
 class Passing {
  public:
+  static constexpr size_t piece = size_t{16} << 20;  // bytes; a multiple of the page size
+
   explicit Passing(std::string_view bytes) : bytes_(bytes) {}
   void to(const char* at);
   void again() { passed_ = 0; }  // from the front

@@ -95,7 +95,7 @@ std::string Source::examine_and_hash() {
 }
 
 void Source::examine(Sha256* hash) {
-  constexpr size_t piece = size_t{16} << 20;
+  constexpr size_t piece = Passing::piece;
   std::string_view all = bytes();
   if (is_utf16(all))
     throw Error(ErrorKind::data, "the data file is UTF-16", file_.string(), "convert it to UTF-8");

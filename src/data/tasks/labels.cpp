@@ -185,8 +185,7 @@ void every_row_skipped(const Source& source, int64_t rows) {
 
 void check_labels(const DatasetOptions& options, const std::string& part,
                   const std::vector<std::string>& labels) {
-  if (differ_by_part(options, part))
-    return check_labels(part_options(options, part), part, labels);
+  if (differ_by_part(options, part)) return check_labels(part_options(options, part), part, labels);
   const TaskKind& kind = kind_of(options);
   if (!kind.facts().class_names || !kind.facts().labelled || options.label.empty() ||
       !kind.label_columns(options).empty() || skips_bad_rows(options))

@@ -11,7 +11,7 @@ namespace compress::nn::panels {
 namespace {
 
 // From so many rows on, tiles of 16 rows are faster than AVX-512 VNNI, with 312 to 1536 inputs:
-// measured (docs/benchmarks.md). Ten rows take the same time.
+// measured (bench/sparse_kernels.cpp, dense, held to avx512 and to amx).
 constexpr int64_t rows_for_tiles = 12;
 
 }  // namespace

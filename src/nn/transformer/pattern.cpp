@@ -10,7 +10,7 @@ namespace compress::nn {
 namespace {
 
 constexpr int64_t largest_side = 64;
-constexpr double most_outside = 0.1, least_inside = 0.5, least_full = 0.9, least_zeros = 0.05;
+constexpr double least_inside = 0.5, least_full = 0.9, least_zeros = 0.05;
 
 std::vector<uint8_t> kept_of(const Tensor& weight) {
   const Tensor kept = (weight.detach() != 0).to(torch::kCPU).contiguous();
@@ -27,6 +27,10 @@ double share(int64_t part, int64_t whole) {
 std::string Pattern::text() const {
   if (groups()) return str(kept, " of ", of);
   return blocks() ? str("blocks of ", rows, "x", columns) : "single weights";
+}
+
+std::string Pattern::behind() const {
+  return single() ? "" : (groups() ? ", " : " in ") + text();
 }
 
 Tensor kept_blocks(const Tensor& weight, const Pattern& pattern) {
@@ -79,7 +83,7 @@ const ZeroPattern::Blocks* ZeroPattern::blocks() const {
   for (const Blocks& shape : shapes_) {
     const int64_t area = shape.rows * shape.columns;
     if (area == 1 || share(shape.inside, zeros_) < least_inside ||
-        share(zeros_ - shape.inside, weights_ - shape.inside) > most_outside)
+        share(zeros_ - shape.inside, weights_ - shape.inside) > most_zeros_outside)
       continue;
     if (best == nullptr || area > best->rows * best->columns) best = &shape;
   }

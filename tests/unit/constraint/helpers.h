@@ -98,4 +98,36 @@ inline torch::Tensor latent_gradient(nn::Model& model, nn::Parameter& parameter,
   return parameter.latent.grad().clone();
 }
 
+// A model of one matrix under a constraint for 40 updates, and one that goes on from its state
+// after 11 of them.
+struct ResumedRun {
+  ResumedRun(const std::string& text, std::vector<int64_t> sizes)
+      : shape(std::move(sizes)), a(pruner(text)), b(pruner(text)) {
+    torch::manual_seed(5);
+    p = &one.add(torch::randn(shape));
+    bind(*a, one);
+    for (int64_t step = 0; step < 11; ++step) update(*a, one, *p, step);
+    q = &two.add(p->latent.detach().clone());
+    bind(*b, two);
+    b->load_state(a->state());
+  }
+  void go_on() {
+    for (int64_t step = 11; step < 40; ++step) {
+      update(*a, one, *p, step);
+      update(*b, two, *q, step);
+    }
+  }
+  void update(Constraint& c, nn::Model& model, nn::Parameter& parameter, int64_t step) {
+    c.before_update(at_step(step));
+    torch::manual_seed(100 + static_cast<uint64_t>(step));
+    parameter.latent.detach().sub_(latent_gradient(model, parameter, torch::randn(shape)), 0.2);
+    c.after_update(at_step(0));
+  }
+
+  std::vector<int64_t> shape;
+  TinyModel one, two;
+  nn::Parameter *p = nullptr, *q = nullptr;
+  std::unique_ptr<Constraint> a, b;
+};
+
 }  // namespace compress::constraint

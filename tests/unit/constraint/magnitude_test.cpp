@@ -228,31 +228,13 @@ TEST(Magnitude, ResumedRunGoesOnAsTheOther) {
   for (const char* regrowth : {"true", "false"}) {
     std::string text =
         str("magnitude: {sparsity: 80%, end: 30 steps, every: 3 steps, regrowth: ", regrowth, "}");
-    TinyModel one, two;
-    torch::manual_seed(5);
-    nn::Parameter& p = one.add(torch::randn({31, 33}));
-    auto a = pruner(text);
-    bind(*a, one);
-    auto update = [&](Constraint& c, nn::Model& model, nn::Parameter& q, int64_t step) {
-      c.before_update(at_step(step));
-      torch::manual_seed(100 + static_cast<uint64_t>(step));
-      q.latent.detach().sub_(latent_gradient(model, q, torch::randn({31, 33})), 0.2);
-      c.after_update(at_step(0));
-    };
-    for (int64_t step = 0; step < 11; ++step) update(*a, one, p, step);
-    nn::Parameter& q = two.add(p.latent.detach().clone());
-    auto b = pruner(text);
-    bind(*b, two);
-    b->load_state(a->state());
-    EXPECT_TRUE(torch::equal(effective(one, p), effective(two, q)));
-    EXPECT_GT(zeros(effective(two, q)), 300);
-    for (int64_t step = 11; step < 40; ++step) {
-      update(*a, one, p, step);
-      update(*b, two, q, step);
-    }
-    EXPECT_TRUE(torch::equal(p.latent, q.latent)) << regrowth;
-    EXPECT_TRUE(torch::equal(effective(one, p), effective(two, q))) << regrowth;
-    EXPECT_EQ(a->report(), b->report());
+    ResumedRun run(text, {31, 33});
+    EXPECT_TRUE(torch::equal(effective(run.one, *run.p), effective(run.two, *run.q)));
+    EXPECT_GT(zeros(effective(run.two, *run.q)), 300);
+    run.go_on();
+    EXPECT_TRUE(torch::equal(run.p->latent, run.q->latent)) << regrowth;
+    EXPECT_TRUE(torch::equal(effective(run.one, *run.p), effective(run.two, *run.q))) << regrowth;
+    EXPECT_EQ(run.a->report(), run.b->report());
   }
 }
 

@@ -195,35 +195,17 @@ TEST(Pattern, ResumedRunGoesOnAsTheOther) {
     for (const char* regrowth : {"true", "false"}) {
       const std::string text = str("magnitude: {sparsity: 50%, end: 30 steps, every: 3 steps, ",
                                    "pattern: ", pattern, ", regrowth: ", regrowth, "}");
-      TinyModel one, two;
-      torch::manual_seed(5);
-      nn::Parameter& p = one.add(torch::randn({32, 36}));
-      auto a = pruner(text);
-      bind(*a, one);
-      auto update = [&](Constraint& c, nn::Model& model, nn::Parameter& q, int64_t step) {
-        c.before_update(at_step(step));
-        torch::manual_seed(100 + static_cast<uint64_t>(step));
-        q.latent.detach().sub_(latent_gradient(model, q, torch::randn({32, 36})), 0.2);
-        c.after_update(at_step(0));
-      };
-      for (int64_t step = 0; step < 11; ++step) update(*a, one, p, step);
-      nn::Parameter& q = two.add(p.latent.detach().clone());
-      auto b = pruner(text);
-      bind(*b, two);
-      b->load_state(a->state());
-      for (int64_t step = 11; step < 40; ++step) {
-        update(*a, one, p, step);
-        update(*b, two, q, step);
-      }
-      EXPECT_TRUE(torch::equal(effective(one, p), effective(two, q))) << text;
-      EXPECT_EQ(zeros(effective(one, p)), 576) << text;
-      EXPECT_EQ(a->report(), b->report());
+      ResumedRun run(text, {32, 36});
+      run.go_on();
+      EXPECT_TRUE(torch::equal(effective(run.one, *run.p), effective(run.two, *run.q))) << text;
+      EXPECT_EQ(zeros(effective(run.one, *run.p)), 576) << text;
+      EXPECT_EQ(run.a->report(), run.b->report());
       // Another pattern's state is refused.
       TinyModel other;
       other.add(torch::randn({32, 36}));
       auto c = pruner("magnitude: {sparsity: 50%, pattern: {block: [4, 4]}}");
       bind(*c, other);
-      EXPECT_THAT(error_of(ErrorKind::model, [&] { c->load_state(a->state()); }),
+      EXPECT_THAT(error_of(ErrorKind::model, [&] { c->load_state(run.a->state()); }),
                   HasSubstr("zeros outside of blocks of 4x4 in " + w));
     }
 }

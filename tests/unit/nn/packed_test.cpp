@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "compress/nn/model.h"
+#include "rounding.h"
 #include "support.h"
 
 namespace compress::nn {
@@ -12,39 +13,6 @@ namespace {
 
 using torch::Tensor;
 
-// Rounds each row by its largest magnitude over 127, or by a given step.
-class Rounding final : public InputTransform, private IntegerRows {
- public:
-  explicit Rounding(float step = 0) : step_(step) {}
-  Tensor apply(const Tensor& x, const RowInfo&) override {
-    Tensor scale = scales(x);
-    return x.div(scale).round().clamp(-128, 127) * scale;
-  }
-  bool shareable() const override { return true; }
-  const IntegerRows* integers() const override { return this; }
-  Tensor scales(const Tensor& x) const {
-    return step_ != 0 ? torch::full({x.size(0), 1}, step_) : x.abs().amax({1}, true) / 127;
-  }
-
- private:
-  void round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
-             float* scales_out) const override {
-    for (int64_t r = 0; r < rows; ++r) {
-      float most = 0;
-      for (int64_t i = 0; i < width; ++i) most = std::max(most, std::fabs(x[r * width + i]));
-      scales_out[r] = step_ != 0 ? step_ : most / 127;
-      for (int64_t i = 0; i < width; ++i)
-        values[r * stride + i] = static_cast<int8_t>(
-            std::clamp(std::nearbyint(x[r * width + i] / scales_out[r]), -128.0f, 127.0f));
-    }
-  }
-  float step_;
-};
-
-Tensor random(std::vector<int64_t> shape, uint64_t seed) {
-  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
-  return torch::empty(shape).normal_(0, 1, generator);
-}
 // int8 values as floats, the extremes among them.
 Tensor whole(int64_t rows, int64_t columns, uint64_t seed) {
   return (random({rows, columns}, seed) * 90).round_().clamp_(-128, 127);

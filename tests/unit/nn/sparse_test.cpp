@@ -7,6 +7,7 @@
 
 #include "compress/nn/model.h"
 #include "compress/nn/packed.h"
+#include "rounding.h"
 #include "support.h"
 
 namespace compress::nn {
@@ -14,35 +15,6 @@ namespace {
 
 using torch::Tensor;
 
-// Rounds each row by its largest magnitude over 127, or all by a given step and zero.
-class Rounding final : public InputTransform, private IntegerRows {
- public:
-  explicit Rounding(float step = 0, int32_t zero_point = 0) : step_(step), zero_(zero_point) {}
-  Tensor apply(const Tensor& x, const RowInfo&) override { return x; }
-  const IntegerRows* integers() const override { return this; }
-
- private:
-  void round(const float* x, int64_t rows, int64_t width, int8_t* values, int64_t stride,
-             float* scales) const override {
-    for (int64_t r = 0; r < rows; ++r) {
-      float most = 0;
-      for (int64_t i = 0; i < width; ++i) most = std::max(most, std::fabs(x[r * width + i]));
-      scales[r] = step_ != 0 ? step_ : most / 127;
-      for (int64_t i = 0; i < width; ++i)
-        values[r * stride + i] = static_cast<int8_t>(
-            std::clamp(std::nearbyint(x[r * width + i] / scales[r]) + static_cast<float>(zero_),
-                       -128.0f, 127.0f));
-    }
-  }
-  int32_t zero() const override { return zero_; }
-  float step_;
-  int32_t zero_;
-};
-
-Tensor random(std::vector<int64_t> shape, uint64_t seed) {
-  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
-  return torch::empty(shape).normal_(0, 1, generator);
-}
 // int8 values as floats, the extremes among them, of which `density` of all runs of `together` are
 // not 0; of a ragged one the first row is empty and the second full.
 Tensor pruned(int64_t rows, int64_t columns, double density, int64_t together, bool whole,
