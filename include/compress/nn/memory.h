@@ -27,11 +27,15 @@ void release_kept_memory();
 // Zeros [sizes] float32 on the CPU whose memory the system gives page by page, when a page is first
 // written: a table of which few rows are used takes little more than these. Reading takes none.
 torch::Tensor paged_zeros(at::IntArrayRef sizes);
+// The pages of `count` floats from `first` on are there to be written. Whoever reads a page of
+// paged_zeros() before writing it pays for two page faults, the second of which interrupts all other
+// threads: call this first, where a row is read and then written.
+void claim_pages(float* first, int64_t count);
 // All of it zeros again, its memory given back; `zeros` is paged_zeros()'s.
 void clear_pages(const torch::Tensor& zeros);
 // Rows `ids` (int64, any number of times each) of paged_zeros() [rows, width] are zeros again,
 // where no others were written. Their pages stay for what is written there next, which then waits
-// for no page fault, until 64 MiB of them were touched; then all are given back.
+// for no page fault, until a quarter of all (at least 64 MiB) was touched; then all are given back.
 void clear_rows(const torch::Tensor& zeros, at::ArrayRef<torch::Tensor> ids);
 
 }  // namespace compress::nn

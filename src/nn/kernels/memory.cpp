@@ -167,7 +167,9 @@ struct Written {
 };
 
 // Pages of rows that were cleared stay the process's up to this many bytes.
-constexpr size_t kept_pages = size_t{64} << 20;
+size_t kept_pages(const torch::Tensor& zeros) {
+  return std::max(size_t{64} << 20, zeros.nbytes() / 4);
+}
 
 }  // namespace
 
@@ -184,6 +186,17 @@ torch::Tensor paged_zeros(at::IntArrayRef sizes) {
   return torch::from_blob(
       static_cast<char*>(block) + front, sizes, [block, all](void*) { munmap(block, all); },
       torch::kFloat32);
+}
+
+void claim_pages(float* first, int64_t count) {
+  if (count <= 0) return;
+  // Adding nothing writes a page and keeps what other threads write there meanwhile.
+  const auto claim = [](float* at) {
+    __atomic_fetch_add(reinterpret_cast<uint32_t*>(at), 0u, __ATOMIC_RELAXED);
+  };
+  const auto page = static_cast<int64_t>(Written::page() / sizeof(float));
+  for (int64_t i = 0; i < count; i += page) claim(first + i);
+  claim(first + count - 1);
 }
 
 void clear_pages(const torch::Tensor& zeros) {
@@ -208,7 +221,7 @@ void clear_rows(const torch::Tensor& zeros, at::ArrayRef<torch::Tensor> rows) {
       written.add(first, bytes);
     }
   }
-  if (written.pages * Written::page() > kept_pages) clear_pages(zeros);
+  if (written.pages * Written::page() > kept_pages(zeros)) clear_pages(zeros);
 }
 
 }  // namespace compress::nn

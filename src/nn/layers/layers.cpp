@@ -73,9 +73,11 @@ void add_rows(Parameter& parameter, const Tensor& ids, const Tensor& rows) {
   const int64_t* id = ids.const_data_ptr<int64_t>();
   const float* from = rows.const_data_ptr<float>();
   float* to = gradient.mutable_data_ptr<float>();
+  const bool paged = gradient.is_same(parameter.gradient_buffer);
   for (int64_t t = 0; t < count; ++t) {
     float* target = to + id[t] * width;
     const float* source = from + t * width;
+    if (paged) claim_pages(target, width);
     for (int64_t i = 0; i < width; ++i) target[i] += source[i];
   }
 }

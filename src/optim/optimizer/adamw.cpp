@@ -288,6 +288,7 @@ class AdamW final : public Optimizer {
         const int64_t at = id[i] * width;
         if (std::all_of(g + at, g + at + width, [](float one) { return one == 0; })) continue;
         float* m = both + 2 * at;
+        nn::claim_pages(m, 2 * width);
         kernels::adam_update(constants, step, w + at, g + at, m, m + width, nullptr, width);
       }
     });

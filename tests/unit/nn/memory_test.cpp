@@ -1,6 +1,7 @@
 #include "compress/nn/memory.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -66,6 +67,35 @@ TEST(PagedZeros, TakeMemoryForRowsThatAreWritten) {
   EXPECT_LT(resident_bytes() - before, 64 << 20);
   clear_pages(table);
   EXPECT_EQ(table.index_select(0, rows).sum().item<float>(), 0);
+}
+
+int64_t page_faults() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt;
+}
+
+TEST(PagedZeros, ClaimedPagesAreFaultedOnceAndKeepWhatIsThere) {
+  const int64_t rows = 4096, width = sysconf(_SC_PAGESIZE) / 4;
+  auto faults = [&](bool claims) {
+    const torch::Tensor table = paged_zeros({rows, width});
+    float* first = table.mutable_data_ptr<float>();
+    const int64_t before = page_faults();
+    for (int64_t i = 0; i < rows; ++i) {
+      float* row = first + i * width;
+      if (claims) claim_pages(row, width);
+      // Read before it is written, and not known to the compiler.
+      volatile float* at = row + 7;
+      if (*at == 0) *at = 1;
+    }
+    const int64_t found = page_faults() - before;
+    claim_pages(first, rows * width);
+    EXPECT_EQ(table.sum().item<float>(), static_cast<float>(rows));
+    return found;
+  };
+  const int64_t without = faults(false);
+  if (without < rows) GTEST_SKIP() << "this system does not count page faults";
+  EXPECT_LT(faults(true), without - rows / 2);
 }
 
 // Rows of one update after another: their pages stay up to 64 MiB, then go all at once.
