@@ -9,8 +9,8 @@ namespace compress::data {
 namespace {
 
 // What a chunk holds at most: enough to keep many threads busy.
-constexpr size_t most_rows = size_t{1} << 15;
-constexpr size_t most_bytes = size_t{4} << 20;  // of text
+constexpr size_t most_rows = size_t{1} << 13;
+constexpr size_t most_bytes = size_t{1} << 20;  // of text
 
 Split without_rows(const Split& head) {
   Split split;
