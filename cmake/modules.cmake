@@ -2,11 +2,10 @@
 # (a change of one source then compiles that one alone); the preset `release` turns it on. Sources with names that others of
 # their module use too are compiled by themselves.
 option(COMPRESS_UNITY "Compile several sources of a module at once" OFF)
-file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/families/*.cpp" "${CMAKE_SOURCE_DIR}/src/nn/products/*.cpp" "${CMAKE_SOURCE_DIR}/src/nn/attachments/*.cpp" "${CMAKE_SOURCE_DIR}/src/text/*/*.cpp"
-  "${CMAKE_SOURCE_DIR}/src/storage/*.cpp" "${CMAKE_SOURCE_DIR}/src/storage/*/*.cpp" "${CMAKE_SOURCE_DIR}/src/surgery/*.cpp")
+file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/products/*.cpp")
 list(APPEND alone src/nn/layers/packed_sparse.cpp src/checkpoint/delta.cpp src/nn/kernels/noise.cpp src/data/files/delimited.cpp src/data/tasks/labels.cpp
   src/data/texts.cpp src/data/tokens/token_reader.cpp src/data/tokens/token_writer.cpp src/data/files/decompress.cpp src/data/files/contents.cpp
-  src/data/files/parquet.cpp src/data/files/subset.cpp src/data/files/templates.cpp src/data/layouts/super_glue.cpp src/data/layouts/made_rows.cpp src/eval/kept_lines.cpp
+  src/data/files/parquet.cpp src/text/regex/regex.cpp src/text/normalize/charsmap.cpp src/data/files/subset.cpp src/data/files/templates.cpp src/data/layouts/super_glue.cpp src/data/layouts/made_rows.cpp src/eval/kept_lines.cpp
   src/constraint/quantization/quantize.cpp src/constraint/quantization/quantization.cpp src/constraint/quantization/calibration.cpp src/constraint/quantization/ranges.cpp)
 set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 set_source_files_properties(src/data/files/decompress.cpp src/storage/packed/zstd.cpp PROPERTIES COMPILE_DEFINITIONS "${COMPRESS_DECOMPRESSOR_FLAGS}")

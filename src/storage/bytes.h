@@ -12,6 +12,8 @@
 
 namespace compress::storage {
 
+inline constexpr const char* damaged_hint = "the file is damaged or incomplete; fetch it again";
+
 // Error{model} for a container that is a pointer of Git LFS or a web page.
 inline void refuse_stand_in(std::string_view bytes, const std::string& file) {
   if (const std::string what = stand_in(bytes.substr(0, 256)); !what.empty())
@@ -33,7 +35,7 @@ class ByteReader {
     if (at_ > bytes_.size() || count > left())
       throw Error(ErrorKind::model,
                   str("ends at byte ", bytes_.size(), ", inside what starts at byte ", at_), file_,
-                  "the file is damaged or incomplete; fetch it again");
+                  damaged_hint);
     std::string_view taken = bytes_.substr(at_, count);
     at_ += count;
     return taken;

@@ -19,7 +19,8 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 // What load_tokenizer() builds from, laid out like tokenizer.json; of vocab.txt the model alone.
-json content_of(const fs::path& folder, const FolderConfig& config, const Tokenizer& tokenizer) {
+json tokenizer_content(const fs::path& folder, const FolderConfig& config,
+                       const Tokenizer& tokenizer) {
   auto there = [&](const char* name) {
     std::error_code ignored;
     return fs::exists(folder / name, ignored);
@@ -51,7 +52,7 @@ std::string text_under(const json& object, const char* key) {
 }
 
 // The name of a special token: a text, or an object with `content`.
-std::string name_of(const json& token) {
+std::string token_text(const json& token) {
   if (token.is_string()) return token.get<std::string>();
   return token.is_object() ? text_under(token, "content") : std::string();
 }
@@ -88,7 +89,7 @@ class Keeper {
   }
 
   void named_by(json content) {
-    for (const json& token : content.value("added_tokens", json::array())) keep(name_of(token));
+    for (const json& token : content.value("added_tokens", json::array())) keep(token_text(token));
     const json& model = content.at("model");
     keep(text_under(model, "unk_token"));
     if (model.contains("unk_id") && model["unk_id"].is_number_integer())
@@ -98,10 +99,10 @@ class Keeper {
 
   void named_by_config(const json& config) {
     for (const auto& [key, value] : config.items()) {
-      if (key.ends_with("_token")) keep(name_of(value));
+      if (key.ends_with("_token")) keep(token_text(value));
       if (key == "additional_special_tokens" || key == "extra_special_tokens" ||
           key == "added_tokens_decoder")
-        for (const json& token : value) keep(name_of(token));
+        for (const json& token : value) keep(token_text(token));
     }
     const SpecialIds& roles = tokenizer_.special_ids();
     for (int32_t id :
@@ -237,7 +238,7 @@ TrimModel read_trim_model(const json& content, const std::string& where) {
 TrimmedTokenizer trim_tokenizer(const fs::path& folder, const Tokenizer& tokenizer,
                                 const std::vector<bool>& wanted) {
   const FolderConfig config = read_folder_config(folder);
-  const json content = content_of(folder, config, tokenizer);
+  const json content = tokenizer_content(folder, config, tokenizer);
   TrimModel model = read_trim_model(content, folder.string());
   forget_doubles(model, tokenizer);
   Keeper keeper(tokenizer, model, wanted);

@@ -11,7 +11,7 @@ namespace compress::nn {
 
 namespace {
 
-HeadPlan plan_head(const ModelConfig& c) {
+HeadPlan bart_plan_head(const ModelConfig& c) {
   HeadPlan head;
   switch (c.head) {
     case HeadKind::classification:
@@ -30,7 +30,7 @@ HeadPlan plan_head(const ModelConfig& c) {
   }
 }
 
-Stack stack(const ModelConfig& c, const std::string& name, bool decoder) {
+Stack bart_stack(const ModelConfig& c, const std::string& name, bool decoder) {
   Stack s;
   s.layers = decoder ? c.decoder_layers : c.layers;
   s.heads = s.kv_heads = decoder ? c.decoder_heads : c.attention_heads;
@@ -52,19 +52,19 @@ Stack stack(const ModelConfig& c, const std::string& name, bool decoder) {
   return s;
 }
 
-Architecture plan(const ModelConfig& c) {
+Architecture bart_plan(const ModelConfig& c) {
   Architecture a;
   a.position_offset = 2;
   a.embedding_dropout = c.hidden_dropout;
   a.position_rows = c.max_positions + 2;
   if (c.scale_embedding) a.embedding_scale = std::sqrt(static_cast<double>(c.hidden_size));
-  a.encoder = stack(c, "encoder", false);
-  a.decoder = stack(c, "decoder", true);
-  a.head = plan_head(c);
+  a.encoder = bart_stack(c, "encoder", false);
+  a.decoder = bart_stack(c, "decoder", true);
+  a.head = bart_plan_head(c);
   return a;
 }
 
-void finish(ModelConfig& config, const Json& json) {
+void bart_finish(ModelConfig& config, const Json& json) {
   config.norm_eps = 1e-5;
   if (config.decoder_start_token_id < 0) config.decoder_start_token_id = 2;
   if (config.hidden_size % config.decoder_heads != 0)
@@ -128,8 +128,8 @@ Family bart_family() {
                  "is_causal"};
   f.ignored = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "encoder.version",
                "decoder.version"};
-  f.finish = finish;
-  f.architecture = plan;
+  f.finish = bart_finish;
+  f.architecture = bart_plan;
   return f;
 }
 

@@ -29,7 +29,7 @@ std::vector<ConfigKey> keys_of(int64_t pad) {
           {"tie_word_embeddings", &C::tied, true}};
 }
 
-void finish(ModelConfig& config, const Json& json) {
+void bert_finish(ModelConfig& config, const Json& json) {
   if (config.classifier_dropout < 0) config.classifier_dropout = config.hidden_dropout;
   auto kind = json.find("position_embedding_type");
   if (kind != json.end() && kind->is_string() && *kind != "absolute")
@@ -52,7 +52,7 @@ Family bert_kin(const char* type, const char* prefix, int64_t pad) {
   f.keys = keys_of(pad);
   f.ignored = {"embeddings.position_ids", "embeddings.token_type_ids"};
   f.also_read = {"position_embedding_type", "is_decoder", "add_cross_attention"};
-  f.finish = finish;
+  f.finish = bert_finish;
   return f;
 }
 
@@ -119,7 +119,7 @@ HeadPlan plan_head(const ModelConfig& c) {
   }
 }
 
-Architecture plan(const ModelConfig& c) {
+Architecture bert_plan(const ModelConfig& c) {
   Architecture a = bert_encoder(c);
   a.head = plan_head(c);
   return a;
@@ -143,7 +143,7 @@ Family bert_family() {
                {HeadKind::multiple_choice, "BertForMultipleChoice"},
                {HeadKind::masked_lm, "BertForMaskedLM"},
                {HeadKind::masked_lm, "BertForPreTraining", nullptr, {next_sentence}}};
-  f.architecture = plan;
+  f.architecture = bert_plan;
   return f;
 }
 

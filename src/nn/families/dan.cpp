@@ -26,7 +26,7 @@ constexpr int64_t most_layers = 64;
 int64_t dense_layers(const ModelConfig& config) {
   return config.raw.is_object() ? config.raw.value("num_dense_layers", int64_t{1}) : 1;
 }
-bool sums(const ModelConfig& config) {
+bool dan_sums(const ModelConfig& config) {
   return config.raw.is_object() && config.raw.value("reduction", std::string("mean")) == "sum";
 }
 
@@ -139,7 +139,7 @@ class Dan final : public Model {
     const Tensor rows = batch.slots.floor_divide(batch.longest);
     const Tensor sum = torch::zeros({batch.rows(), states.size(1)}, states.options())
                            .index_add(0, rows, states * kept);
-    if (sums(config_)) return seeds.training() ? sum / (1 - config_.embedding_dropout) : sum;
+    if (dan_sums(config_)) return seeds.training() ? sum / (1 - config_.embedding_dropout) : sum;
     const Tensor count =
         torch::zeros({batch.rows(), 1}, kept.options()).index_add(0, rows, kept).clamp_min(1);
     return sum / count;
@@ -151,7 +151,7 @@ class Dan final : public Model {
   std::vector<std::pair<std::string, Head>> more_;
 };
 
-Architecture plan(const ModelConfig& c) {
+Architecture dan_plan(const ModelConfig& c) {
   Architecture a;
   a.positions = Positions::none;
   a.encoder.word = table_name;
@@ -168,7 +168,7 @@ Architecture plan(const ModelConfig& c) {
   return a;
 }
 
-void finish(ModelConfig& config, const Json& json) {
+void dan_finish(ModelConfig& config, const Json& json) {
   auto refuse = [](const std::string& what) {
     throw Error(ErrorKind::model, "config.json: " + what);
   };
@@ -211,8 +211,8 @@ Family dan_family() {
             {"classifier_dropout", &C::classifier_dropout, 0.1},
             {"hidden_act", &C::activation, "relu"}};
   f.also_read = {"num_dense_layers", "reduction"};
-  f.finish = finish;
-  f.architecture = plan;
+  f.finish = dan_finish;
+  f.architecture = dan_plan;
   f.build = build_dan;
   f.body = body;
   return f;

@@ -6,7 +6,7 @@ namespace compress::nn {
 
 namespace {
 
-HeadPlan plan_head(const ModelConfig& c) {
+HeadPlan distilbert_plan_head(const ModelConfig& c) {
   HeadPlan head;
   switch (c.head) {
     case HeadKind::classification:
@@ -31,7 +31,7 @@ HeadPlan plan_head(const ModelConfig& c) {
   }
 }
 
-Architecture plan(const ModelConfig& c) {
+Architecture distilbert_plan(const ModelConfig& c) {
   Architecture a;
   a.position_rows = c.max_positions;
   a.embedding_dropout = c.hidden_dropout;
@@ -51,11 +51,11 @@ Architecture plan(const ModelConfig& c) {
   s.word = "embeddings.word_embeddings";
   s.position = "embeddings.position_embeddings";
   s.embedding_norm = "embeddings.LayerNorm";
-  a.head = plan_head(c);
+  a.head = distilbert_plan_head(c);
   return a;
 }
 
-void finish(ModelConfig& config, const Json&) {
+void distilbert_finish(ModelConfig& config, const Json&) {
   config.norm_eps = 1e-12;
 }
 
@@ -92,8 +92,8 @@ Family distilbert_family() {
                {"num_attention_heads", "n_heads"},
                {"num_hidden_layers", "n_layers"}};
   f.ignored = {"embeddings.position_ids"};
-  f.finish = finish;
-  f.architecture = plan;
+  f.finish = distilbert_finish;
+  f.architecture = distilbert_plan;
   return f;
 }
 

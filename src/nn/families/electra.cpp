@@ -26,7 +26,7 @@ std::string summary_activation(const ModelConfig& c) {
   return activation;
 }
 
-HeadPlan plan_head(const ModelConfig& c) {
+HeadPlan electra_plan_head(const ModelConfig& c) {
   HeadPlan head;
   switch (c.head) {
     case HeadKind::classification:
@@ -61,10 +61,10 @@ HeadPlan plan_head(const ModelConfig& c) {
   }
 }
 
-Architecture plan(const ModelConfig& c) {
+Architecture electra_plan(const ModelConfig& c) {
   Architecture a = bert_encoder(c);
   if (c.embedding_size != c.hidden_size) a.encoder.projection = "embeddings_project";
-  a.head = plan_head(c);
+  a.head = electra_plan_head(c);
   return a;
 }
 
@@ -86,7 +86,7 @@ Family electra_family() {
   f.keys.push_back({"summary_last_dropout", &ModelConfig::span_dropout, 0.1});
   for (const char* key : {"summary_type", "summary_use_proj", "summary_activation"})
     f.also_read.emplace_back(key);
-  f.architecture = plan;
+  f.architecture = electra_plan;
   return f;
 }
 

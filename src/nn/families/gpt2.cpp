@@ -7,7 +7,7 @@ namespace compress::nn {
 
 namespace {
 
-Architecture plan(const ModelConfig& c) {
+Architecture gpt2_plan(const ModelConfig& c) {
   Architecture a;
   a.pre_norm = true;
   a.position_rows = c.max_positions;
@@ -31,7 +31,7 @@ Architecture plan(const ModelConfig& c) {
   return a;
 }
 
-void finish(ModelConfig& config, const Json& json) {
+void gpt2_finish(ModelConfig& config, const Json& json) {
   if (config.intermediate_size == 0) config.intermediate_size = 4 * config.hidden_size;
   if (config.classifier_dropout < 0) config.classifier_dropout = config.hidden_dropout;
   if (json.contains("hidden_dropout") && !json.contains("classifier_dropout") &&
@@ -81,8 +81,8 @@ Family gpt2_family() {
   f.ignored = {"h.*.attn.bias", "h.*.attn.masked_bias"};
   f.transposed = {"h.*.attn.c_attn.weight", "h.*.attn.c_proj.weight", "h.*.mlp.c_fc.weight",
                   "h.*.mlp.c_proj.weight"};
-  f.finish = finish;
-  f.architecture = plan;
+  f.finish = gpt2_finish;
+  f.architecture = gpt2_plan;
   return f;
 }
 

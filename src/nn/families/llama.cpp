@@ -10,7 +10,7 @@ namespace compress::nn {
 
 namespace {
 
-Architecture plan(const ModelConfig& c) {
+Architecture llama_plan(const ModelConfig& c) {
   Architecture a;
   a.norm = NormKind::rms;
   a.pre_norm = true;
@@ -73,7 +73,7 @@ void read_rope(ModelConfig& config, const Json& json) {
   config.rope_scaling["rope_type"] = kind;
 }
 
-void finish(ModelConfig& config, const Json& json) {
+void llama_finish(ModelConfig& config, const Json& json) {
   read_rope(config, json);
   expect_switch(config, json, "is_causal", true);
   config.gated = true;
@@ -93,7 +93,7 @@ void finish(ModelConfig& config, const Json& json) {
   expect_switch(config, json, "use_sliding_window", false);
 }
 
-Family make(const char* type, const char* stem) {
+Family llama_make(const char* type, const char* stem) {
   using C = ModelConfig;
   Family f;
   f.model_type = type;
@@ -134,27 +134,27 @@ Family make(const char* type, const char* stem) {
          {"use_sliding_window", "sliding_window", "max_window_layers", "layer_types"})
       f.also_read.emplace_back(key);
   f.ignored = {"*.rotary_emb.inv_freq"};
-  f.finish = finish;
-  f.architecture = plan;
+  f.finish = llama_finish;
+  f.architecture = llama_plan;
   return f;
 }
 
 }  // namespace
 
 Family llama_family() {
-  return make("llama", "Llama");
+  return llama_make("llama", "Llama");
 }
 
 Family mistral_family() {
-  return make("mistral", "Mistral");
+  return llama_make("mistral", "Mistral");
 }
 
 Family qwen2_family() {
-  return make("qwen2", "Qwen2");
+  return llama_make("qwen2", "Qwen2");
 }
 
 Family qwen3_family() {
-  return make("qwen3", "Qwen3");
+  return llama_make("qwen3", "Qwen3");
 }
 
 }  // namespace compress::nn

@@ -8,7 +8,7 @@ namespace compress::nn {
 
 namespace {
 
-Architecture plan(const ModelConfig& c) {
+Architecture opt_plan(const ModelConfig& c) {
   Architecture a;
   a.pre_norm = true;
   a.position_offset = 2;
@@ -31,7 +31,7 @@ Architecture plan(const ModelConfig& c) {
   return a;
 }
 
-void finish(ModelConfig& config, const Json& json) {
+void opt_finish(ModelConfig& config, const Json& json) {
   config.norm_eps = 1e-5;
   auto width = json.find("word_embed_proj_dim");
   const bool narrow = width != json.end() && width->is_number_integer() &&
@@ -71,8 +71,8 @@ Family opt_family() {
             {"tie_word_embeddings", &C::tied, true}};
   f.also_read = {"word_embed_proj_dim",           "do_layer_norm_before",     "enable_bias",
                  "layer_norm_elementwise_affine", "_remove_final_layer_norm", "is_causal"};
-  f.finish = finish;
-  f.architecture = plan;
+  f.finish = opt_finish;
+  f.architecture = opt_plan;
   return f;
 }
 

@@ -8,7 +8,7 @@ namespace compress::nn {
 
 namespace {
 
-HeadPlan plan_head(const ModelConfig& c) {
+HeadPlan roberta_plan_head(const ModelConfig& c) {
   HeadPlan head;
   switch (c.head) {
     case HeadKind::none:
@@ -40,14 +40,14 @@ HeadPlan plan_head(const ModelConfig& c) {
   }
 }
 
-Architecture plan(const ModelConfig& c) {
+Architecture roberta_plan(const ModelConfig& c) {
   Architecture a = bert_encoder(c);
   a.position_offset = c.pad_token_id + 1;
-  a.head = plan_head(c);
+  a.head = roberta_plan_head(c);
   return a;
 }
 
-Family make(const char* type, const std::string& stem) {
+Family roberta_make(const char* type, const std::string& stem) {
   Family f = bert_kin(type, "roberta.", 1);
   f.head_tensors = {"classifier.", "lm_head.", "qa_outputs."};
   f.optional_tensors = {"pooler."};
@@ -57,18 +57,18 @@ Family make(const char* type, const std::string& stem) {
                                 {HeadKind::span, "ForQuestionAnswering"},
                                 {HeadKind::multiple_choice, "ForMultipleChoice"},
                                 {HeadKind::masked_lm, "ForMaskedLM"}});
-  f.architecture = plan;
+  f.architecture = roberta_plan;
   return f;
 }
 
 }  // namespace
 
 Family roberta_family() {
-  return make("roberta", "Roberta");
+  return roberta_make("roberta", "Roberta");
 }
 
 Family xlm_roberta_family() {
-  return make("xlm-roberta", "XLMRoberta");
+  return roberta_make("xlm-roberta", "XLMRoberta");
 }
 
 }  // namespace compress::nn

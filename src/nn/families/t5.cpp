@@ -12,7 +12,7 @@ namespace compress::nn {
 
 namespace {
 
-HeadPlan plan_head(const ModelConfig& c) {
+HeadPlan t5_plan_head(const ModelConfig& c) {
   HeadPlan head;
   switch (c.head) {
     case HeadKind::classification:
@@ -33,7 +33,7 @@ HeadPlan plan_head(const ModelConfig& c) {
   }
 }
 
-Stack stack(const ModelConfig& c, const std::string& name, bool decoder) {
+Stack t5_stack(const ModelConfig& c, const std::string& name, bool decoder) {
   Stack s;
   s.layers = decoder ? c.decoder_layers : c.layers;
   s.heads = s.kv_heads = c.attention_heads;
@@ -60,7 +60,7 @@ bool encoder_alone(HeadKind head) {
   return head == HeadKind::embedding || head == HeadKind::token_classification;
 }
 
-Architecture plan(const ModelConfig& c) {
+Architecture t5_plan(const ModelConfig& c) {
   Architecture a;
   a.norm = NormKind::rms;
   a.pre_norm = true;
@@ -69,14 +69,14 @@ Architecture plan(const ModelConfig& c) {
   a.attention_scale = 1;
   a.final_dropout = true;
   a.embedding_dropout = c.hidden_dropout;
-  a.encoder = stack(c, "encoder", false);
-  if (!encoder_alone(c.head)) a.decoder = stack(c, "decoder", true);
-  a.head = plan_head(c);
+  a.encoder = t5_stack(c, "encoder", false);
+  if (!encoder_alone(c.head)) a.decoder = t5_stack(c, "decoder", true);
+  a.head = t5_plan_head(c);
   return a;
 }
 
 // "relu", "gated-gelu" (which means the tanh form) or "gated-silu".
-void finish(ModelConfig& config, const Json& json) {
+void t5_finish(ModelConfig& config, const Json& json) {
   std::string unit = "relu";
   if (auto it = json.find("feed_forward_proj"); it != json.end() && it->is_string())
     unit = it->get<std::string>();
@@ -102,7 +102,7 @@ void finish(ModelConfig& config, const Json& json) {
   if (config.decoder_start_token_id < 0) config.decoder_start_token_id = config.pad_token_id;
 }
 
-void write(const ModelConfig& config, Json& json) {
+void t5_write(const ModelConfig& config, Json& json) {
   if (!config.tied) json["tie_word_embeddings"] = false;
   json["is_encoder_decoder"] = !encoder_alone(config.head);
 }
@@ -144,9 +144,9 @@ Family t5_family() {
                  "is_causal"};
   f.ignored = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
                "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"};
-  f.finish = finish;
-  f.write = write;
-  f.architecture = plan;
+  f.finish = t5_finish;
+  f.write = t5_write;
+  f.architecture = t5_plan;
   return f;
 }
 

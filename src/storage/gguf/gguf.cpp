@@ -16,8 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* damaged_hint = "the file is damaged or incomplete; fetch it again";
-constexpr uint32_t most_dimensions = 4;
+constexpr uint32_t most_gguf_dimensions = 4;
 constexpr uint64_t default_alignment = 32;
 
 struct Start {
@@ -62,7 +61,7 @@ Placed read_tensor(ByteReader& in, const std::string& file) {
   };
   if (!is_utf8(tensor.name)) refuse("its name is not UTF-8");
   auto dimensions = in.number<uint32_t>();
-  if (dimensions > most_dimensions) refuse(str("has ", dimensions, " dimensions"));
+  if (dimensions > most_gguf_dimensions) refuse(str("has ", dimensions, " dimensions"));
   int64_t elements = 1;
   for (uint32_t i = 0; i < dimensions; ++i) {
     auto size = in.number<uint64_t>();

@@ -17,7 +17,6 @@ static_assert(std::endian::native == std::endian::little, "files are mapped as t
 namespace {
 
 constexpr uint64_t longest_header = 100'000'000;
-constexpr const char* damaged_hint = "the file is damaged or incomplete; fetch it again";
 
 // The header's text; what follows it in the file is data.
 std::string_view header_text(std::string_view bytes, const std::string& file) {
@@ -76,7 +75,7 @@ Layout layout_of(std::string_view bytes, const std::string& file) {
 namespace {
 
 // The file that stands for the whole model.
-fs::path entry_file(const fs::path& path) {
+fs::path safetensors_entry(const fs::path& path) {
   std::error_code code;  // a path that cannot be looked at is reported when it is opened
   if (!fs::is_directory(path, code)) return path;
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"})
@@ -88,7 +87,7 @@ fs::path entry_file(const fs::path& path) {
 
 }  // namespace
 
-SafetensorsReader::SafetensorsReader(const fs::path& path) : TensorReader(entry_file(path)) {
+SafetensorsReader::SafetensorsReader(const fs::path& path) : TensorReader(safetensors_entry(path)) {
   if (ends_with(path_.string(), ".index.json")) {
     read_shards(".safetensors", [&](const fs::path& shard) { add_file(shard); });
   } else {

@@ -20,7 +20,6 @@ constexpr std::string_view zip_magic("PK\x03\x04");
 // What the older format begins with: 0x1950a86a20f9469cfc6c as a pickled integer of ten bytes.
 constexpr std::string_view legacy_magic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19");
 constexpr int64_t legacy_version = 1001;
-constexpr const char* damaged_hint = "the file is damaged or incomplete; fetch it again";
 
 using Kind = Value::Kind;
 
@@ -30,7 +29,7 @@ bool begins_legacy(std::string_view bytes) {
 }
 
 // The file that stands for the whole model.
-fs::path entry_file(const fs::path& path) {
+fs::path torch_entry(const fs::path& path) {
   std::error_code code;  // a path that cannot be looked at is reported when it is opened
   if (!fs::is_directory(path, code)) return path;
   for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"})
@@ -90,7 +89,7 @@ bool is_torch_file(const fs::path& path) {
   return starts_with(bytes, zip_magic) || begins_legacy(bytes) || ends_with(path.string(), ".bin");
 }
 
-TorchReader::TorchReader(const fs::path& path) : TensorReader(entry_file(path)) {
+TorchReader::TorchReader(const fs::path& path) : TensorReader(torch_entry(path)) {
   if (ends_with(path_.string(), ".index.json")) {
     read_shards(".bin", [&](const fs::path& shard) { add_file(shard); });
   } else {

@@ -20,7 +20,7 @@ std::unordered_map<std::string, int32_t> ids_of(const JsonView& vocab) {
   return ids;
 }
 
-json read_merges(const std::filesystem::path& path) {
+json merge_lines(const std::filesystem::path& path) {
   const std::string bytes = read_text(path);
   json out = json::array();
   Lines lines(bytes);
@@ -35,12 +35,12 @@ json read_merges(const std::filesystem::path& path) {
   return out;
 }
 
-std::string class_of(const JsonView& config, const json& vocab) {
+std::string tokenizer_class(const JsonView& config, const json& vocab) {
   const std::string name = tokenizer_class(config);
   return !name.empty() ? name : vocab.contains("<s>") ? "Roberta" : "GPT2";
 }
 
-struct Family {
+struct MergesFamily {
   json normalizer, pre_tokenizer, post_processor;
 };
 
@@ -56,7 +56,7 @@ void add_roles(AddedTokenList& tokens, const JsonView& config,
   tokens.add_additional(config);
 }
 
-Family roberta(const JsonView& config, AddedTokenList& tokens) {
+MergesFamily roberta(const JsonView& config, AddedTokenList& tokens) {
   add_roles(tokens, config,
             {{"bos", "<s>"},
              {"eos", "</s>"},
@@ -77,7 +77,7 @@ Family roberta(const JsonView& config, AddedTokenList& tokens) {
            {"add_prefix_space", prefix}}};
 }
 
-Family gpt2(const JsonView& config, AddedTokenList& tokens, bool qwen2) {
+MergesFamily gpt2(const JsonView& config, AddedTokenList& tokens, bool qwen2) {
   const char* end = "<|endoftext|>";
   if (qwen2)
     add_roles(tokens, config, {{"eos", end}, {"unk", end}, {"pad", end}});
@@ -105,8 +105,8 @@ json convert_vocab_and_merges(const std::filesystem::path& folder, const JsonVie
   json vocab = parse_json_file(vocab_path);
   if (vocab.empty()) throw Error(ErrorKind::model, "the vocabulary is empty", vocab_path.string());
   AddedTokenList tokens(ids_of({vocab, vocab_path.string(), ""}));
-  const std::string name = class_of(config, vocab);
-  Family family;
+  const std::string name = tokenizer_class(config, vocab);
+  MergesFamily family;
   if (name == "Roberta" || name == "Bart" || name == "Longformer" || name == "LED")
     family = roberta(config, tokens);
   else if (name == "GPT2" || name == "Qwen2")
@@ -116,7 +116,7 @@ json convert_vocab_and_merges(const std::filesystem::path& folder, const JsonVie
                 "tokenizer_class",
                 "supported here: GPT2Tokenizer, RobertaTokenizer, Qwen2Tokenizer; others with "
                 "tokenizer.json");
-  json model = {{"type", "BPE"}, {"merges", read_merges(folder / "merges.txt")}};
+  json model = {{"type", "BPE"}, {"merges", merge_lines(folder / "merges.txt")}};
   model["vocab"] = std::move(vocab);
   return file_json(family.normalizer, family.pre_tokenizer, family.post_processor,
                    byte_level_json(true, true, true), std::move(model), tokens.list());

@@ -38,9 +38,9 @@ Family family_of(const JsonView& config, const std::filesystem::path& file) {
 
 // Special tokens of the configuration by their role, then what the model itself calls control or
 // user defined symbols.
-void add_special(const JsonView& config, const Model& model,
-                 std::initializer_list<std::pair<const char*, const char*>> usual,
-                 AddedTokenList& tokens) {
+void add_special_pieces(const JsonView& config, const Model& model,
+                        std::initializer_list<std::pair<const char*, const char*>> usual,
+                        AddedTokenList& tokens) {
   tokens.add_decoder(config);
   for (const char* role : {"bos", "eos", "unk", "sep", "pad", "cls", "mask"}) {
     const char* name = "";
@@ -87,7 +87,7 @@ json convert_t5(const Model& model, const JsonView& config) {
   for (const Model::Piece& piece : model.pieces) vocabulary.add(piece.text, piece.score);
   for (int64_t i = extra - 1; i >= 0; --i) vocabulary.add(str("<extra_id_", i, ">"), 0);
   AddedTokenList tokens(vocabulary.tokens);
-  add_special(config, model, {{"eos", "</s>"}, {"unk", "<unk>"}, {"pad", "<pad>"}}, tokens);
+  add_special_pieces(config, model, {{"eos", "</s>"}, {"unk", "<unk>"}, {"pad", "<pad>"}}, tokens);
   for (int64_t i = 0; i < extra; ++i) tokens.add(str("<extra_id_", i, ">"), true);
   const std::string eos = special_token_name(config, "eos_token", "</s>");
   return file_json(charsmap_json(model), words_then_metaspace("always"),
@@ -108,15 +108,15 @@ json convert_xlm_roberta(const Model& model, const JsonView& config) {
     vocabulary.add(model.pieces[id].text, model.pieces[id].score);
   vocabulary.add(name("mask_token", "<mask>"), 0);
   AddedTokenList tokens(vocabulary.tokens);
-  add_special(config, model,
-              {{"bos", "<s>"},
-               {"eos", "</s>"},
-               {"unk", "<unk>"},
-               {"sep", "</s>"},
-               {"pad", "<pad>"},
-               {"cls", "<s>"},
-               {"mask", "<mask>"}},
-              tokens);
+  add_special_pieces(config, model,
+                     {{"bos", "<s>"},
+                      {"eos", "</s>"},
+                      {"unk", "<unk>"},
+                      {"sep", "</s>"},
+                      {"pad", "<pad>"},
+                      {"cls", "<s>"},
+                      {"mask", "<mask>"}},
+                     tokens);
   const std::string bos = vocabulary.tokens[0], eos = vocabulary.tokens[2];
   const char* scheme = config.boolean("add_prefix_space", true) ? "always" : "never";
   return file_json(charsmap_json(model), words_then_metaspace(scheme),
@@ -133,7 +133,7 @@ json convert_llama(const Model& model, const JsonView& config) {
   }
   for (const auto& [left, right] : merges_of_pieces(pieces, {})) merges.push_back({left, right});
   AddedTokenList tokens(pieces);
-  add_special(config, model, {{"bos", "<s>"}, {"eos", "</s>"}, {"unk", "<unk>"}}, tokens);
+  add_special_pieces(config, model, {{"bos", "<s>"}, {"eos", "</s>"}, {"unk", "<unk>"}}, tokens);
   const bool prefix = config.boolean("add_prefix_space", true);
   const char* scheme = !prefix ? "never" : config.boolean("legacy", false) ? "always" : "first";
   auto around = [&](const char* flag, const char* key, const char* usual) {

@@ -14,8 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t max_id = std::numeric_limits<int32_t>::max();
-
 // The component's type; "none" when it is absent or null.
 std::string type_of(const JsonView& file, const std::string& component) {
   return file.has(component) ? file.at(component).string("type") : "none";

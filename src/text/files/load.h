@@ -1,7 +1,9 @@
 #pragma once
 // Tokenizer files to tokenizers. Files are hostile: everything is checked here.
 
+#include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -14,6 +16,8 @@
 #include "tokenizers/wordpiece.h"
 
 namespace compress::text {
+
+inline constexpr int64_t max_id = std::numeric_limits<int32_t>::max();
 
 // Members of a JSON object with their types checked. `where` is the file, `path` the place in it.
 class JsonView {

@@ -12,7 +12,6 @@ namespace {
 using nlohmann::json;
 using Ids = std::unordered_map<std::string_view, int32_t>;
 
-constexpr int64_t max_id = std::numeric_limits<int32_t>::max();
 constexpr uint64_t most_gaps = 100'000;  // ids without a token, beyond four for each that has one
 
 // An object of token to id. Not every id needs a token.

@@ -26,7 +26,7 @@ Pattern read_pattern(const JsonView& view) {
   return {pattern.string(literal ? "String" : "Regex"), literal};
 }
 
-Regex compile(const JsonView& view, const Pattern& pattern) {
+Regex compiled(const JsonView& view, const Pattern& pattern) {
   try {
     return Regex(pattern.text, pattern.literal);
   } catch (const std::invalid_argument& e) {
@@ -77,7 +77,7 @@ void add_normalizer(const JsonView& view, int depth, NormalizerStages& out) {
   } else if (type == "Strip") {
     out.push_back(strip_stage(view.boolean("strip_left", true), view.boolean("strip_right", true)));
   } else if (type == "Replace") {
-    out.push_back(replace_stage(compile(view, read_pattern(view)), view.string("content")));
+    out.push_back(replace_stage(compiled(view, read_pattern(view)), view.string("content")));
   } else if (type == "Prepend") {
     out.push_back(prepend_stage(view.string("prepend")));
   } else if (type == "Nmt") {
@@ -111,7 +111,7 @@ std::unique_ptr<SplitStage> read_split(const JsonView& view) {
   const auto known = pattern.literal ? std::nullopt : known_pattern(pattern.text);
   if (known && behavior == (invert ? SplitBehavior::removed : SplitBehavior::isolated))
     return split_words_of(*known);
-  return split_at_regex(compile(view, pattern), behavior, invert);
+  return split_at_regex(compiled(view, pattern), behavior, invert);
 }
 
 PrependScheme read_scheme(const JsonView& view) {
@@ -191,7 +191,7 @@ void add_decoder(const JsonView& view, int depth, DecoderStages& out) {
   } else if (type == "BPEDecoder") {
     out.push_back(decode_suffix(view.string("suffix")));
   } else if (type == "Replace") {
-    out.push_back(decode_replace(compile(view, read_pattern(view)), view.string("content")));
+    out.push_back(decode_replace(compiled(view, read_pattern(view)), view.string("content")));
   } else if (type == "ByteFallback") {
     out.push_back(decode_byte_fallback());
   } else if (type == "Fuse") {

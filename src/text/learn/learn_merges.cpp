@@ -15,11 +15,11 @@ struct Pair {
 };
 
 // A pair in the queue with the count that it had when it was put there.
-struct Candidate {
+struct Merge {
   int64_t count;
   uint64_t key;
 };
-bool worse(const Candidate& a, const Candidate& b) {
+bool rarer(const Merge& a, const Merge& b) {
   return a.count != b.count ? a.count < b.count : a.key > b.key;
 }
 
@@ -33,14 +33,14 @@ class Learner {
       for (size_t i = 1; i < symbols.size(); ++i) add(symbols[i - 1], symbols[i], word, 1);
     }
     for (const auto& [key, pair] : pairs_) queue_.push_back({pair.count, key});
-    std::make_heap(queue_.begin(), queue_.end(), worse);
+    std::make_heap(queue_.begin(), queue_.end(), rarer);
   }
 
   std::vector<LearntMerge> run(size_t size, int64_t min_frequency) {
     std::vector<LearntMerge> merges;
     while (tokens_.size() < size && !queue_.empty()) {
-      std::pop_heap(queue_.begin(), queue_.end(), worse);
-      const Candidate best = queue_.back();
+      std::pop_heap(queue_.begin(), queue_.end(), rarer);
+      const Merge best = queue_.back();
       queue_.pop_back();
       const int64_t count = pairs_[best.key].count;
       if (count != best.count) {  // it changed since: back to its place
@@ -65,7 +65,7 @@ class Learner {
 
   void push(uint64_t key) {
     queue_.push_back({pairs_[key].count, key});
-    std::push_heap(queue_.begin(), queue_.end(), worse);
+    std::push_heap(queue_.begin(), queue_.end(), rarer);
   }
 
   // The id of the joined token, which may have come from another pair before.
@@ -116,7 +116,7 @@ class Learner {
   size_t prefix_;
   std::unordered_map<std::string, int32_t> ids_;
   std::unordered_map<uint64_t, Pair> pairs_;
-  std::vector<Candidate> queue_;
+  std::vector<Merge> queue_;
   std::vector<uint64_t> fresh_;  // pairs that the last merge made
 };
 

@@ -17,7 +17,7 @@ constexpr std::string_view spaces =
 // What \w has besides outside a class: numbers of Latin-1.
 constexpr std::string_view latin_numbers = R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
 // Alphabetic characters that are neither letters nor marks nor numbers.
-constexpr std::string_view word_extra =
+constexpr std::string_view word_class =
     R"(\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
 constexpr int deepest = 100;
 
@@ -246,7 +246,7 @@ class Translator {
 
   std::string word_members() const {
     return category("L") + category("M") + category("Nd") + category("Nl") + category("Pc") +
-           std::string(word_extra);
+           std::string(word_class);
   }
 
   // Ranges of a category that PCRE2 does not know.

@@ -8,7 +8,7 @@
 namespace compress::text {
 namespace {
 
-const char* name_of(Truncation truncation) {
+const char* truncation_name(Truncation truncation) {
   return truncation == Truncation::only_first ? "only_first" : "only_second";
 }
 
@@ -33,7 +33,7 @@ void only_one(Truncation truncation, int64_t excess, int64_t* target) {
   }
   throw Error(
       ErrorKind::data,
-      str("truncation ", name_of(truncation), " cannot bring the text down to max_length: ",
+      str("truncation ", truncation_name(truncation), " cannot bring the text down to max_length: ",
           target == nullptr ? "there is no second text" : "the text that may be cut is too short"),
       "", "use longest_first or a larger max_length");
 }

@@ -45,7 +45,7 @@ void mark_second_places(std::string& all) {
   }
 }
 
-std::string all_properties() {
+std::string mapped_properties() {
   std::string all(code_point_count, '\0');
   for (char32_t c = 0; c < code_point_count; ++c) {
     uint8_t bits = properties_of(c);
@@ -75,7 +75,7 @@ std::string all_properties() {
 
 }  // namespace
 
-CharTable::CharTable() : BlockTable(all_properties()) {}
+CharTable::CharTable() : BlockTable(mapped_properties()) {}
 
 const CharTable& CharTable::get() {
   static const CharTable table;
