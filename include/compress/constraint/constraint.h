@@ -34,6 +34,9 @@ class Constraint : public roles::Part {
   // The pattern of zeros no longer changes once this many updates are done (0: fixed from the
   // start).
   virtual int64_t pattern_fixed_from() const { return 0; }
+  // It holds zeros that the model has when the stage begins: one without any is no use. Told by
+  // plans, whose weights have no values. All constraints may leave zeros.
+  virtual bool needs_zeros() const { return false; }
   // Makes the constraint part of the latent weights (masked entries exactly 0), for saving a
   // stage's model.
   virtual void finish() {}

@@ -55,6 +55,7 @@ class KeepPattern final : public Constraint {
     return masks_.matches(masks_.pattern().single() ? "zeros kept where they are"
                                                     : "zeros kept, " + masks_.pattern().text());
   }
+  bool needs_zeros() const override { return true; }
   void after_update(const Progress&) override { masks_.apply_to_latents(); }
   nn::TensorMap state() const override { return masks_.state(); }
   void load_state(const nn::TensorMap& state) override { masks_.load_state(state); }
@@ -130,7 +131,8 @@ void add_keep_pattern(PruningRegistry& registry) {
           "Zafrir et al. 2021, arXiv 2111.05754 (pattern lock for transfer)",
           "Fixed from the start. A weight of a dense layer that is exactly 0 is kept at 0 too. "
           "Before the first update, a model without any zero, or with fewer than `at_least`, is "
-          "refused; a plan knows it of models with new weights. Which pattern the zeros have is "
+          "refused; a plan knows it of models with new weights, and of dense ones that no stage "
+          "pruned or quantised. Which pattern the zeros have is "
           "told. With `pattern` it must be that one; a tenth of the weights inside of blocks that "
           "stay may be zero, and those move again. With quantization the mask comes first, so "
           "zeros "

@@ -5,6 +5,7 @@
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/checkpoint/delta.h"
+#include "compress/checkpoint/dense.h"
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/data/check_labels.h"
 #include "compress/nn/architecture.h"
@@ -45,6 +46,7 @@ void plan_stages(Planning& planning) {
     planning.line(str("\n## ", stage.name));
     with_place(stage.mark.text(), [&] { kind_of(stage)->plan(planning); });
   }
+  check_expectations(planning.recipe().options, planning.promises());
 }
 
 }  // namespace
@@ -65,7 +67,24 @@ void Planning::leave_model(const std::string& stage, const std::string& from, nn
   roots_[stage] = tokenizer_folder(from);
   if (tells_) warn_of_gaps(stage, state.config);
   if (open) open_.insert(stage);
+  if (zeros_.contains(from)) zeros_.insert(stage);
   states_[stage] = std::move(state);
+}
+
+bool Planning::is_dense(const std::string& model) {
+  if (zeros_.contains(model)) return false;
+  const std::string folder = tokenizer_folder(model);  // the first one of all that it was made of
+  auto it = dense_.find(folder);
+  if (it == dense_.end()) it = dense_.emplace(folder, checkpoint::is_dense(folder)).first;
+  return it->second;
+}
+
+void Planning::warn(const recipe::Mark& mark, const std::string& what, const std::string& hint) {
+  const std::string text = str(mark.text(), ": ", what, " (", hint, ")");
+  if (tells_)
+    line("warning       " + text);
+  else
+    log::warn_as_one(text);
 }
 
 void Planning::warn_of_gaps(const std::string& stage, const nn::ModelConfig& config) {

@@ -10,6 +10,7 @@
 #include "compress/pipeline/recipe.h"
 #include "compress/text/tokenizer.h"
 #include "compress/train/train.h"
+#include "recipe/promises.h"
 
 namespace compress::pipeline {
 
@@ -23,6 +24,9 @@ class Planning {
   // Adds a line to the plan.
   void line(const std::string& text) { text_ += text + "\n"; }
   const std::string& text() const { return text_; }
+  // What a recipe says without effect, or to another one than it seems: a line of the plan, or of
+  // the log where nobody reads that.
+  void warn(const recipe::Mark& mark, const std::string& what, const std::string& hint);
 
   // A model by the name that the recipe gives it: tensors of zeros that nobody wrote to.
   nn::ModelState& model(const std::string& name);
@@ -33,6 +37,11 @@ class Planning {
   void leave_model(const std::string& stage, const std::string& from, nn::ModelState state,
                    bool open);
   bool is_open(const std::string& model) const { return open_.contains(model); }
+  // A stage whose model may have zeros where the one that it was made of has none.
+  void leave_zeros(const std::string& stage) { zeros_.insert(stage); }
+  // Whether a model is known to have no zero in its matrices: no stage that it comes from leaves
+  // some, and the folder where it began has none, which is then read.
+  bool is_dense(const std::string& model);
   // What a stage trains beside its model; none of a stage that is open.
   void leave_helpers(const std::string& stage, train::HelperShapes shapes) {
     helpers_[stage] = std::move(shapes);
@@ -45,6 +54,10 @@ class Planning {
   int64_t rows(const std::string& dataset, const std::string& part);
   void leave_rows(const std::string& stage, int64_t rows) { made_rows_[stage] = rows; }
 
+  // What a stage's result will have: without this, neither scores nor numbers that are known.
+  void promise(const std::string& stage, Promise promise) { promises_[stage] = std::move(promise); }
+  const Promises& promises() const { return promises_; }
+
  private:
   void warn_of_gaps(const std::string& stage, const nn::ModelConfig& config);
 
@@ -56,7 +69,9 @@ class Planning {
   std::map<std::string, int64_t> made_rows_;  // by stage
   std::map<std::string, std::vector<std::string>> labels_;
   std::map<std::string, int64_t> counted_;
-  std::set<std::string> open_;
+  std::set<std::string> open_, zeros_;
+  std::map<std::string, bool> dense_;  // by folder
+  Promises promises_;
   std::map<std::string, train::HelperShapes> helpers_;
   std::map<std::string, std::unique_ptr<text::Tokenizer>> tokenizers_;
 };

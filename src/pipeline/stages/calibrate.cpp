@@ -120,6 +120,10 @@ class CalibrateStage : public StageKind {
                                                   : "twice"));
     if (const int64_t bytes = calibration.moment_bytes(); bytes > 0)
       planning.line(str("memory        ", human_bytes(bytes), " of second moments of inputs"));
+    const data::DatasetOptions& data = planning.recipe().dataset(options_.data);
+    planning.promise(stage_.name,
+                     promised_scores(data, reported_metrics(options_.metrics, state.config, data)));
+    planning.leave_zeros(stage_.name);  // small weights are rounded to 0
     planning.leave_model(stage_.name, options_.model, std::move(state),
                          planning.is_open(options_.model));
   }

@@ -70,6 +70,11 @@ class EvaluateStage : public StageKind {
 
   void plan(Planning& planning) const override {
     planning.line(str("evaluate ", options_.model, " on ", options_.data));
+    const data::DatasetOptions& data = planning.recipe().dataset(options_.data);
+    const nn::ModelConfig scored =
+        nn::with_head(planning.model(options_.model).config, options_.head);
+    planning.promise(stage_.name,
+                     promised_scores(data, reported_metrics(options_.metrics, scored, data)));
   }
 
   StageResult run(Bench& bench) const override {

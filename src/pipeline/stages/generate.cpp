@@ -167,6 +167,7 @@ class GenerateStage : public StageKind {
                                            planning.model(options_.model).config, nullptr);
     const int64_t prompts = options_.data.empty() ? 1 : planning.rows(options_.data, options_.part);
     check_count(how, prompts);
+    warn_of_unused(how, planning);
     const int64_t rows = options_.count.value_or(prompts) * how.sequences;
     planning.line(str("generate with ", options_.model, " behind ",
                       options_.data.empty() ? "a prompt" : options_.data.name));
@@ -211,6 +212,28 @@ class GenerateStage : public StageKind {
         str("count is ", *options_.count, " for ", prompts, prompts == 1 ? " prompt" : " prompts",
             ", which have the same answer each time"),
         options_.mark.text(), "set `sample: true`, or leave `count` out");
+  }
+
+  // Options of a way of decoding that is not taken.
+  void warn_of_unused(const generate::Options& how, Planning& planning) const {
+    const auto& o = options_;
+    using Given = std::pair<const char*, bool>;
+    auto warn = [&](std::initializer_list<Given> given, const char* what, const char* hint) {
+      std::vector<std::string> names;
+      for (const auto& [name, is_given] : given)
+        if (is_given) names.emplace_back(name);
+      if (!names.empty()) planning.warn(o.mark, join(names, ", ") + what, hint);
+    };
+    if (!how.sample)
+      warn({{"temperature", o.temperature.has_value()},
+            {"top_k", o.top_k.has_value()},
+            {"top_p", o.top_p.has_value()},
+            {"min_p", o.min_p.has_value()}},
+           " without effect: no token is drawn", "set `sample: true`");
+    if (how.num_beams == 1)
+      warn({{"length_penalty", o.length_penalty.has_value()},
+            {"early_stopping", !o.early_stopping.empty()}},
+           " without effect: there is one beam", "set `num_beams`");
   }
 
   Prompt encoded(Asked& asked, const generate::Options& how, const std::string& text,

@@ -180,6 +180,7 @@ class MeasureStage : public StageKind {
     const nn::ModelConfig& config = planning.model(options_.model).config;
     planning.line(str("measure ", options_.what, " of ", options_.model, " on ", options_.data,
                       " (", options_.part, ")"));
+    planning.promise(stage_.name, {.metrics = {}, .numbers = number_shapes(planning, config)});
     if (losses() || sets() || counts()) return;
     const nn::Architecture stacks = nn::architecture(config);
     if (options_.token == "first" && stacks.encoder.layers == 0 && stacks.decoder.layers > 0)
@@ -214,6 +215,25 @@ class MeasureStage : public StageKind {
   bool losses() const { return options_.what == "token_losses"; }
   bool sets() const { return options_.what == augment::hard_tokens; }
   bool counts() const { return options_.what == augment::token_counts; }
+
+  // numbers.json with zeros; nothing where the number of layers is not known yet.
+  std::optional<nn::Json> number_shapes(Planning& planning, const nn::ModelConfig& config) const {
+    nn::Json numbers = {{"tokens", 0}, {"rows", 0}};
+    auto add = [&](std::initializer_list<const char*> names) {
+      for (const char* name : names) numbers[name] = 0;
+    };
+    if (losses()) add({"loss", "perplexity"});
+    if (sets()) add({"hard", "share"});
+    if (counts()) add({"seen"});
+    if (losses() || sets() || counts()) return numbers;
+    if (planning.is_open(options_.model)) return std::nullopt;
+    numbers["layers"] =
+        std::vector<double>(static_cast<size_t>(std::max<int64_t>(1, config.layers)));
+    const data::DatasetOptions& data = planning.recipe().dataset(options_.data);
+    if (data::task_of(data) == data::Task::sequence_to_sequence && config.decoder_layers > 0)
+      numbers["decoder_layers"] = std::vector<double>(static_cast<size_t>(config.decoder_layers));
+    return numbers;
+  }
 
   nn::Json measure_counts(Bench& bench, Asked& asked, const data::Split& split,
                           StageResult& result) const {

@@ -64,4 +64,18 @@ void score_model(Bench& bench, exports::LoadedModel& model, const ScoreOptions& 
   if (!result.test.empty()) log::info(bench.name() + "  test: " + metrics_line(result.test));
 }
 
+std::vector<std::string> reported_metrics(const std::vector<recipe::MetricReference>& named,
+                                          const nn::ModelConfig& scored,
+                                          const data::DatasetOptions& data) {
+  return named.empty() ? eval::default_metrics(scored, data::metrics_of(data), data::task_of(data))
+                       : recipe::names_of(named);
+}
+
+Promise promised_scores(const data::DatasetOptions& data, const std::vector<std::string>& metrics) {
+  Promise promise;
+  if (!data.validation.empty()) promise.metrics["validation"] = metrics;
+  if (!data.test.empty()) promise.metrics["test"] = metrics;
+  return promise;
+}
+
 }  // namespace compress::pipeline

@@ -7,6 +7,7 @@
 #include "compress/export/export.h"
 #include "compress/generate/texts.h"
 #include "compress/nn/parameter.h"
+#include "recipe/promises.h"
 #include "stage.h"
 
 namespace compress::pipeline {
@@ -24,5 +25,13 @@ struct ScoreOptions {
 // Fills the result's scores, and tells them.
 void score_model(Bench& bench, exports::LoadedModel& model, const ScoreOptions& options,
                  StageResult& result);
+
+// Metrics that are reported of a model of the scored configuration: those that are named, else
+// those of the data set or the task.
+std::vector<std::string> reported_metrics(const std::vector<recipe::MetricReference>& named,
+                                          const nn::ModelConfig& scored,
+                                          const data::DatasetOptions& data);
+// That score_model() will fill in these.
+Promise promised_scores(const data::DatasetOptions& data, const std::vector<std::string>& metrics);
 
 }  // namespace compress::pipeline

@@ -22,20 +22,6 @@ namespace {
 
 constexpr const char* train_name = "train";
 
-// Reported metrics, with the selecting one among them.
-std::vector<std::string> metric_list(const train::EvaluationOptions& options,
-                                     const nn::ModelConfig& config,
-                                     const data::DatasetOptions& data) {
-  std::vector<std::string> names =
-      options.metrics.empty()
-          ? eval::default_metrics(config, data::metrics_of(data), data::task_of(data))
-          : recipe::names_of(options.metrics);
-  const std::string& select = options.select;
-  if (!select.empty() && std::find(names.begin(), names.end(), select) == names.end())
-    names.push_back(select);
-  return names;
-}
-
 // Where a stage's options say of each teacher that is a model of its own how it is used.
 std::vector<KeyPath> teacher_paths(const train::TrainOptions& options) {
   std::vector<KeyPath> paths = {{"teacher"}};
@@ -86,6 +72,16 @@ void complete(train::Job& job, const Bench& bench) {
 }
 
 }  // namespace
+
+std::vector<std::string> metric_list(const train::EvaluationOptions& options,
+                                     const nn::ModelConfig& scored,
+                                     const data::DatasetOptions& data) {
+  std::vector<std::string> names = reported_metrics(options.metrics, scored, data);
+  const std::string& select = options.select;
+  if (!select.empty() && std::find(names.begin(), names.end(), select) == names.end())
+    names.push_back(select);
+  return names;
+}
 
 std::vector<std::vector<std::string>> TrainStage::indifferent() const {
   std::vector<std::vector<std::string>> keys = {

@@ -8,6 +8,12 @@ namespace compress::pipeline {
 
 struct Known;  // configs.h
 
+// Metrics that a training stage reports of a model of the scored configuration, the selecting one
+// among them.
+std::vector<std::string> metric_list(const train::EvaluationOptions& options,
+                                     const nn::ModelConfig& scored,
+                                     const data::DatasetOptions& data);
+
 class TrainStage : public StageKind {
  public:
   using StageKind::StageKind;

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <deque>
 #include <numeric>
+#include <set>
 
+#include "compress/base/error.h"
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
@@ -16,6 +18,7 @@
 #include "materials/workbench.h"
 #include "materials/workshop.h"
 #include "recipe/planning.h"
+#include "stages/score.h"
 #include "stages/train.h"
 
 namespace compress::pipeline {
@@ -52,6 +55,15 @@ std::string measured_by(const recipe::Component& component) {
   return {};
 }
 
+// Whether edits only moved and removed tensors: what was known of their values then holds.
+bool are_among(const nn::TensorMap& after, const nn::TensorMap& before) {
+  std::set<const void*> known;
+  for (const auto& [name, tensor] : before) known.insert(tensor.unsafeGetTensorImpl());
+  return std::all_of(after.begin(), after.end(), [&](const auto& named) {
+    return named.second.dim() != 2 || known.contains(named.second.unsafeGetTensorImpl());
+  });
+}
+
 // One stage on shapes.
 class TrainPlan {
  public:
@@ -70,9 +82,12 @@ class TrainPlan {
         [this](const std::string& name) { return planning_.model(name); },
         [this](const std::string& name) { return planning_.tokenizer_folder(name); },
         options_.model.from);
+    const nn::TensorMap before = state.tensors;
     surgery::apply(edited_.surgery, state, workshop);
+    leave_zeros(are_among(state.tensors, before));
     heads_ = prepare_head(state, edited_, data_, labels_);
     student_ = nn::build(state, 0);
+    promise_scores();
     if (open)
       tell_open();
     else
@@ -105,6 +120,25 @@ class TrainPlan {
     return open;
   }
 
+  // What edits put in may be zeros; masks and rounding leave some.
+  void leave_zeros(bool moved) {
+    began_known_ = moved;
+    if (!moved || !options_.pruning.empty() || options_.quantization)
+      planning_.leave_zeros(stage_.name);
+  }
+
+  void promise_scores() {
+    const nn::ModelConfig scored = nn::with_head(student_->config(), options_.evaluate.head);
+    planning_.promise(stage_.name,
+                      promised_scores(data_, metric_list(options_.evaluate, scored, data_)));
+    static const train::EvaluationOptions usual;
+    const train::EvaluationOptions& how = options_.evaluate;
+    if (data_.validation.empty() && (how.every != usual.every || how.before))
+      planning_.warn(options_.data.mark,
+                     "`evaluate` says when the validation part is scored, and there is none",
+                     "name the data set's `validation`");
+  }
+
   void tell_open() {
     planning_.line(
         "open          the shapes of this stage's models depend on it: its methods are "
@@ -125,6 +159,8 @@ class TrainPlan {
           {name, &teachers_.back().model->config(), nullptr, options->reads(), nullptr});
     }
     const train::Binding binding(job_);
+    check_zeros(binding);
+    warn_of_rate(binding);
     check_marks(options_.data, planning_.recipe(), binding);
     if (options_.helpers && !planning_.is_open(*options_.helpers)) {
       train::check_helpers(options_, planning_.helpers(*options_.helpers), binding);
@@ -135,6 +171,33 @@ class TrainPlan {
       if (teacher.options->cache)
         teacher.kept = wanted_answers(*teacher.options, teacher.name, binding).text();
     if (planning_.tells()) tell(train::plan(job_, binding));
+  }
+
+  // Zeros that are held must have been left by an earlier stage, or be in the folder.
+  void check_zeros(const train::Binding& binding) const {
+    const recipe::ModelReference& from = options_.model.from;
+    for (const auto& constraint : binding.roles().constraints)
+      if (constraint->needs_zeros() && began_known_ && planning_.is_dense(from))
+        throw Error(
+            ErrorKind::recipe,
+            str("'", constraint->name(), "' needs a model with zeros, and '", from, "' has none",
+                planning_.recipe().stage(from) == nullptr
+                    ? ""
+                    : ": no stage that it comes from left any"),
+            constraint->mark().text(), "start from a pruned model, or prune before");
+  }
+
+  void warn_of_rate(const train::Binding& binding) const {
+    const optim::Schedule& schedule = *binding.roles().schedule;
+    double highest = 0;
+    Progress at = Progress::begin(binding.scene().length);
+    for (; highest < 1 - 1e-9 && at.step < at.total_steps; ++at.step)
+      highest = std::max(highest, schedule.factor(at));
+    if (highest < 1 - 1e-9)
+      planning_.warn(schedule.mark(),
+                     str("the learning rate comes to ", fixed(100 * highest, 1),
+                         "% of its base in the stage's ", with_commas(at.total_steps), " updates"),
+                     "is the warm-up longer than the stage?");
   }
 
   // Tells a mixture. Its sources' rows are counted without being read.
@@ -246,6 +309,7 @@ class TrainPlan {
   const data::DatasetOptions& data_;
   Planning& planning_;
   train::ModelOptions edited_;  // without surgery that cannot be done yet
+  bool began_known_ = true;     // the matrices that training begins with are those of its source
   std::vector<std::string> labels_;
   struct Teacher {
     std::string name;

@@ -416,6 +416,21 @@ TEST_F(Stages, WhatCannotBeWrittenIsRefusedBeforeAnythingRuns) {
   EXPECT_FALSE(fs::exists(root_ / "run"));
 }
 
+TEST_F(Stages, OptionsOfAWayThatIsNotTakenAreToldOf) {
+  const std::string model = writer();
+  auto planned = [&](const std::string& options) {
+    return plan_text(load(
+        text(a_stage("g", "generate", "model: " + model + ", prompt: good" + options), texts())));
+  };
+  EXPECT_THAT(planned(", top_k: 5, temperature: 0.7"),
+              testing::AllOf(HasSubstr("warning       "), HasSubstr("recipe.yaml:"),
+                             HasSubstr("temperature, top_k without effect: no token is drawn")));
+  EXPECT_THAT(planned(", length_penalty: 2"), HasSubstr("length_penalty without effect"));
+  EXPECT_THAT(planned(", top_k: 5, sample: true"), testing::Not(HasSubstr("without effect")));
+  EXPECT_THAT(planned(", length_penalty: 2, num_beams: 2"),
+              testing::Not(HasSubstr("without effect")));
+}
+
 // Updates with this rate move no float32 number.
 constexpr const char* still = ", optimizer: {adamw: {lr: 1e-30, weight_decay: 0}}";
 
