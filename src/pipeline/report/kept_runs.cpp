@@ -155,6 +155,7 @@ std::vector<KeptRun> read_kept_runs(const fs::path& file) {
   std::vector<KeptRun> runs;
   std::error_code ignored;
   if (!fs::exists(file, ignored)) return runs;
+  std::map<std::pair<std::string, int64_t>, int64_t> lines;  // of recipe and seed
   int64_t line = 0;
   for (const std::string& text : split(read_file(file), '\n')) {
     ++line;
@@ -165,6 +166,12 @@ std::vector<KeptRun> read_kept_runs(const fs::path& file) {
       throw Error(ErrorKind::data, str("this is no kept run: ", error.what()),
                   str(file.string(), ":", line), "remove the line and run its recipe again");
     }
+    const KeptRun& run = runs.back();
+    const auto [known, fresh] = lines.try_emplace({run.recipe, run.seed}, line);
+    if (!fresh)
+      throw Error(ErrorKind::data,
+                  str(run.recipe, " with seed ", run.seed, " is in line ", known->second, " too"),
+                  str(file.string(), ":", line), "a run counts once: remove one of the two lines");
   }
   return runs;
 }

@@ -33,7 +33,8 @@ std::string recipe_hash(const std::filesystem::path& recipe);
 KeptRun keep_run(const std::filesystem::path& recipe, const RunResult& result,
                  const std::filesystem::path& folder);
 
-// The runs of a file, none where there is none. Error{data} naming the line that is no such run.
+// The runs of a file, none where there is none. Error{data} naming the line that is no such run, or
+// that has the recipe and seed of one before it.
 std::vector<KeptRun> read_kept_runs(const std::filesystem::path& file);
 // Puts a run in the place of the one of its recipe and seed, or behind all. Error{disk}.
 void put_kept_run(const std::filesystem::path& file, const KeptRun& run);

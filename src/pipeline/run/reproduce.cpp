@@ -110,7 +110,10 @@ std::vector<Expectation> reproduce(const ReproduceOptions& options) {
   if (options.seeds.empty()) throw Error(ErrorKind::recipe, "no seeds were given", "--seeds");
   std::vector<Expectation> expectations;
   std::exception_ptr first_failure;
-  for (const System& system : systems_in(options.places)) {
+  const std::vector<System> systems = systems_in(options.places);
+  for (const System& system : systems)  // a file that cannot be added to is told before hours
+    read_kept_runs(results_file(options, system.name));
+  for (const System& system : systems) {
     for (const fs::path& recipe : system.recipes) {
       const bool named =
           std::find(options.places.begin(), options.places.end(), recipe) != options.places.end();

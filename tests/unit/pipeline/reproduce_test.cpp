@@ -4,6 +4,8 @@
 
 #include <gmock/gmock.h>
 
+#include <functional>
+
 #include "compress/base/error.h"
 #include "report/claims.h"
 #include "report/kept_runs.h"
@@ -197,6 +199,24 @@ TEST_F(Reproduce, ARecipeThatFailsDoesNotHinderTheOthers) {
   add("quick/b", 1);
   EXPECT_THROW(reproduce(options_), Error);
   EXPECT_EQ(read_kept_runs(root_ / "docs/results/sys.jsonl").size(), 2U);
+}
+
+// A run that stands twice would count twice, in the means and in the tests.
+TEST_F(Reproduce, RefusesARunThatStandsTwice) {
+  add("quick/a", 1, above);
+  reproduce(options_);
+  const fs::path file = root_ / "docs/results/sys.jsonl";
+  const std::string kept = read_file(file);
+  const std::string first = kept.substr(0, kept.find('\n') + 1);
+  write_file(file, kept + "\n" + first);
+  for (const auto& call : {std::function<void()>([&] { write_result_tables(options_, false); }),
+                           std::function<void()>([&] { write_result_tables(options_, true); }),
+                           std::function<void()>([&] { reproduce(options_); })})
+    EXPECT_THAT(tiny::error_of(ErrorKind::data, call),
+                testing::AllOf(HasSubstr("sys/quick/a.yaml with seed 1 is in line 1 too"),
+                               HasSubstr("sys.jsonl:4"), HasSubstr("remove one of the two")));
+  EXPECT_EQ(read_file(file), kept + "\n" + first);
+  EXPECT_THAT(page("results.md"), Not(HasSubstr("seeds")));
 }
 
 TEST_F(Reproduce, RefusesWhatIsNoKeptRunByItsLine) {
