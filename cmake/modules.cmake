@@ -20,7 +20,7 @@ set(COMPRESS_COVERAGE "" CACHE STRING "Modules whose objects count the lines tha
 function(compress_module name)
   cmake_parse_arguments(M "TORCH" "" "DEPENDS;LIBRARIES;TESTED_WITH" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${name}/*.cpp"
-    "${CMAKE_SOURCE_DIR}/src/${name}/*/*.cpp")
+    "${CMAKE_SOURCE_DIR}/src/${name}/*/*.cpp" "${CMAKE_SOURCE_DIR}/src/${name}/*/*/*.cpp")
   list(FILTER sources EXCLUDE REGEX "/(main|plugin)\\.cpp$")
   list(TRANSFORM M_DEPENDS PREPEND compress_)
   list(TRANSFORM M_TESTED_WITH PREPEND compress_)

@@ -1,7 +1,8 @@
 #include "materials/workbench.h"
 
+#include <algorithm>
+
 #include "compress/base/error.h"
-#include "compress/base/files.h"
 #include "compress/base/hash.h"
 #include "compress/base/log.h"
 #include "compress/base/place.h"
@@ -9,41 +10,16 @@
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/checkpoint/vocabulary.h"
 #include "compress/data/classes.h"
-#include "compress/data/task.h"
-#include "compress/data/views.h"
 #include "compress/eval/evaluate.h"
-#include "compress/export/export.h"
-#include "compress/generate/texts.h"
 #include "compress/nn/memory.h"
 #include "compress/surgery/surgery.h"
+#include "materials/heads.h"
 #include "materials/mixture.h"
 #include "materials/workshop.h"
 #include "report/waterfall.h"
 #include "stage.h"
 
 namespace compress::pipeline {
-
-namespace {
-
-// The head that a task asks for; none = any.
-nn::HeadKind head_of(const data::DatasetOptions& data) {
-  const std::string head = data::facts_of(data).head;
-  return head.empty() ? nn::HeadKind::none : nn::parse_head(head);
-}
-
-exports::LoadedModel load_teacher(const std::filesystem::path& folder,
-                                  const nn::ModelConfig& student, TeacherCheck check) {
-  exports::LoadedModel loaded = exports::load(folder);
-  if (check == TeacherCheck::score || loaded.model->config().head != nn::HeadKind::none)
-    return loaded;
-  nn::ModelState state = loaded.model->state();
-  nn::set_head(state, student.head, student.labels);
-  exports::LoadedModel fresh;
-  fresh.model = nn::build(state, 0);
-  return fresh;
-}
-
-}  // namespace
 
 std::string content_hash(const std::filesystem::path& folder) {
   if (std::filesystem::is_regular_file(folder)) return sha256_file(folder);
@@ -60,97 +36,6 @@ std::string content_hash(const std::filesystem::path& folder) {
   for (const std::filesystem::path& file : files)
     hash.update(file.lexically_relative(folder).string() + " " + sha256_file(file) + "\n");
   return hash.hex();
-}
-
-namespace {
-
-// A head that no task trains is neither trained as something else nor replaced without being asked.
-void check_trained(const nn::ModelConfig& source, nn::HeadKind wanted,
-                   const train::ModelOptions& options) {
-  if (options.head.empty() && nn::class_of(wanted) == nn::HeadKind::classification)
-    eval::check_task(source, options.from);
-}
-
-}  // namespace
-
-bool scores_teacher(const nn::ModelConfig& teacher, const data::DatasetOptions& data,
-                    const std::vector<std::string>& labels) {
-  if (data.validation.empty() || teacher.head == nn::HeadKind::none ||
-      teacher.head != head_of(data))
-    return false;
-  return !nn::has_classes(teacher.head) || data::match_classes(labels, teacher.labels);
-}
-
-void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer& teacher,
-                           const std::string& name, const recipe::Mark& mark) {
-  if (student.hash() != teacher.hash()) refuse_teacher(name, mark);
-}
-
-void refuse_teacher(const std::string& name, const recipe::Mark& mark) {
-  throw Error(ErrorKind::recipe,
-              str("the teacher '", name, "' has another tokenizer than the student"), mark.text(),
-              "teacher and student must read the same tokens, or the teacher its own: set "
-              "`tokenizer: own` on it");
-}
-
-namespace {
-
-// The heads that a recipe lists, with the data's classes where they have no others.
-std::vector<std::string> prepare_more_heads(nn::ModelState& state,
-                                            const train::ModelOptions& options,
-                                            const std::vector<std::string>& labels) {
-  std::vector<nn::HeadSpec> specs;
-  for (const recipe::Named<train::HeadOptions>& named : options.heads) {
-    if (!nn::is_name_part(named.name))
-      throw Error(ErrorKind::recipe, "a head cannot be called '" + named.name + "'",
-                  named.mark.text(), "letters, digits, '_' and '-', at most 64 of them");
-    nn::HeadSpec spec{.name = named.name,
-                      .kind = nn::parse_head(named.value.kind),
-                      .labels = named.value.labels,
-                      .layers = named.value.layers};
-    const bool is_there = state.config.find_head(spec.name) != nullptr;
-    if (spec.labels.empty() && nn::has_classes(spec.kind) && (!is_there || !labels.empty()))
-      spec.labels = labels;
-    specs.push_back(std::move(spec));
-  }
-  const recipe::Mark& mark = options.heads.front().mark;
-  return with_place(mark.text(), [&] { return nn::set_more_heads(state, std::move(specs)); });
-}
-
-}  // namespace
-
-std::vector<std::string> prepare_head(nn::ModelState& state, const train::ModelOptions& options,
-                                      const data::DatasetOptions& data,
-                                      const std::vector<std::string>& labels) {
-  nn::HeadKind wanted = options.head.empty() ? head_of(data) : nn::parse_head(options.head);
-  if (wanted == nn::HeadKind::none && options.head.empty()) wanted = state.config.head;
-  if (wanted == nn::HeadKind::masked_lm && data::reads_on(data::task_of(data)))
-    throw Error(ErrorKind::recipe,
-                "a masked LM that sees the whole row would learn to copy the next token",
-                options.mark.text(),
-                "set `task: unlabelled` on the data set and `augment: {masking: {}}` on the stage");
-  check_trained(state.config, wanted, options);
-  for (const recipe::Component& edit : options.surgery)
-    if (surgery::traits(edit).embedding_head && wanted != nn::HeadKind::embedding)
-      throw Error(ErrorKind::recipe, edit.name() + " needs a model with the embedding head",
-                  edit.mark.text(), "add head: embedding to the model");
-  std::vector<std::string> classes = nn::has_classes(wanted) ? labels : std::vector<std::string>{};
-  // Texts without labels leave a trained head its own classes.
-  if (classes.empty() && wanted == state.config.head) classes = state.config.labels;
-  if (classes.empty() && nn::has_classes(wanted))
-    throw Error(
-        ErrorKind::recipe,
-        str("the head '", nn::head_name(wanted), "' needs class names, and the data set has none"),
-        options.mark.text(), "start from a model that has this head");
-  std::vector<std::string> notes;
-  auto note = [&](std::string text) {
-    if (!text.empty()) notes.push_back(std::move(text));
-  };
-  with_place(options.mark.text(),
-             [&] { note(nn::set_head(state, wanted, std::move(classes), options.pooling)); });
-  if (!options.heads.empty())
-    for (std::string& text : prepare_more_heads(state, options, labels)) note(std::move(text));
-  return notes;
 }
 
 Workbench::Workbench(const Recipe& recipe, Folder folder, Identity identity,
@@ -294,91 +179,6 @@ void Workbench::check_vocabulary(const StageOptions& stage, const Prepared& prep
        {std::pair{"validation", &data.validation}, {"test", &data.test}})
     if (!origin->empty())
       eval::check_rows(split(name, part, prepared.source), config, job.tokenizer);
-}
-
-void Workbench::load_teachers(const StageOptions& stage, TeacherCheck check, Prepared& prepared) {
-  const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
-  train::Job& job = prepared.job;
-  const nn::ModelConfig& student = prepared.student->config();
-  for (const auto& [name, how] : model_teachers(options)) {
-    Taught taught{.name = name, .options = how, .tokenizer = prepared.source};
-    const std::filesystem::path from = folder_(how->from);
-    const data::Split* rows = job.data;
-    if (how->own_tokens()) {
-      taught.tokenizer = from;
-      rows = &training_split(options.data, from);
-      with_place(how->mark.text(), [&] { data::require_same_rows(*job.data, *rows); });
-      if (student.head == nn::HeadKind::token_classification)
-        with_place(how->mark.text(), [&] { data::require_same_labels(*job.data, *rows); });
-    } else {
-      require_one_tokenizer(*job.tokenizer, tokenizer(from), how->from, how->from.mark);
-    }
-    exports::LoadedModel loaded = load_teacher(from, student, check);
-    taught.quantization = std::move(loaded.quantization);
-    taught.model = std::move(loaded.model);
-    eval::check_rows(*rows, taught.model->config(), &tokenizer(taught.tokenizer));
-    taught.model->to(job.device);
-    taught.config = std::make_shared<const nn::ModelConfig>(taught.model->config());
-    job.given.push_back(
-        {name, taught.config.get(), nullptr, how->reads(), how->own_tokens() ? rows : nullptr});
-    prepared.teachers.push_back(std::move(taught));
-  }
-}
-
-void Workbench::freeze_teachers(const StageOptions& stage, TeacherCheck check, Prepared& prepared) {
-  const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
-  const train::Job& job = prepared.job;
-  for (size_t i = 0; i < prepared.teachers.size(); ++i) {
-    Taught& taught = prepared.teachers[i];
-    const train::TeacherOptions& how = *taught.options;
-    if (check == TeacherCheck::score) score_teacher(taught, stage, prepared);
-    const bool logits = prepared.binding->needs().teachers.at(taught.name).logits;
-    taught.teacher = teacher::frozen(std::move(taught.model), prepared.student->config(), logits,
-                                     job.precision, how.from.mark, job.tokenizer->vocabulary_size(),
-                                     {.dropout = how.drops(), .own_tokens = how.own_tokens()});
-    taught.teacher->called(taught.name, how.mark);
-    if (how.remember && !how.drops()) remember(options, prepared, taught);
-    prepared.job.given[i].teacher = taught.teacher.get();
-  }
-}
-
-// The teacher is scored before anything is trained: a wrong one (not fine-tuned, labels in another
-// order) shows here.
-void Workbench::score_teacher(const Taught& taught, const StageOptions& stage, Prepared& prepared) {
-  const train::TrainOptions& options = stage.kind.as<train::TrainOptions>();
-  const train::TeacherOptions& asked = *taught.options;
-  const nn::ModelConfig& config = taught.model->config();
-  const data::DatasetOptions& data = recipe_.dataset(options.data);
-  if (!scores_teacher(config, data, prepared.job.data->labels)) return;
-  eval::EvaluateOptions how;
-  how.precision = prepared.job.precision;
-  how.batch = 64;
-  how.stop = stop_;
-  how.processes = processes_;
-  how.tokenizer = &tokenizer(taught.tokenizer);
-  how.progress = stage.name + "  teacher";
-  std::string select = !asked.metric.empty() ? asked.metric : options.evaluate.select;
-  how.metrics = select.empty()
-                    ? eval::default_metrics(config, data::metrics_of(data), data::task_of(data))
-                    : std::vector<std::string>{select};
-  if (eval::need_texts(how.metrics, config))
-    how.write = generate::writer(taught.tokenizer, config, *how.tokenizer, how.precision,
-                                 data.max_target_length);
-  eval::Evaluation found =
-      eval::evaluate(*taught.model, split(options.data, "validation", taught.tokenizer), how);
-  const Metric& metric = found.metrics.front();
-  prepared.teacher_scores.push_back(str("teacher '", asked.from, "' on validation: ", title(metric),
-                                        " ", fixed(metric.value, 4), "  n ", metric.n));
-  log::info(str(stage.name, "  ", prepared.teacher_scores.back()));
-  if (!asked.floor) return;
-  bool good =
-      higher_is_better(metric.name) ? metric.value >= *asked.floor : metric.value <= *asked.floor;
-  if (!good)
-    throw Error(
-        ErrorKind::recipe,
-        str("the teacher '", asked.from, "' scores ", title(metric), " ", fixed(metric.value, 4),
-            " on validation, and the recipe's floor is ", shortest(*asked.floor)),
-        asked.floor->mark.text(), "train the teacher on this task first, or check its labels");
 }
 
 }  // namespace compress::pipeline

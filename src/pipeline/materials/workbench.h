@@ -83,10 +83,12 @@ class Workbench {
 
  private:
   void check_vocabulary(const StageOptions& stage, const Prepared& prepared);
+  // Those that are models of their own (teachers.cpp).
   void load_teachers(const StageOptions& stage, TeacherCheck check, Prepared& prepared);
   void freeze_teachers(const StageOptions& stage, TeacherCheck check, Prepared& prepared);
   void score_teacher(const Taught& taught, const StageOptions& stage, Prepared& prepared);
-  // Replaces a teacher by its answers where a row's are the same in every epoch (remember.cpp).
+  // Replaces a teacher by its answers where a row's are the same in every epoch
+  // (teacher_answers.cpp).
   void remember(const train::TrainOptions& options, Prepared& prepared, Taught& taught);
   nn::Json cache_key(const train::TrainOptions& options, const Prepared& prepared,
                      const Taught& taught);
@@ -102,16 +104,6 @@ class Workbench {
   std::map<std::string, std::shared_ptr<const teacher::Answers>> remembered_;
 };
 
-// Gives the model that a stage trains, after its edits, the head that the task asks for. Returns
-// what became of the head, as nn::set_head(). A configuration without tensors will do.
-std::vector<std::string> prepare_head(nn::ModelState& state, const train::ModelOptions& options,
-                                      const data::DatasetOptions& data,
-                                      const std::vector<std::string>& labels);
-
-// Whether a teacher is scored on the validation part before it teaches: where its head is the
-// task's, and its classes are the data's (`labels`).
-bool scores_teacher(const nn::ModelConfig& teacher, const data::DatasetOptions& data,
-                    const std::vector<std::string>& labels);
 // Error{recipe} at `mark` unless both read the same tokens.
 void require_one_tokenizer(const text::Tokenizer& student, const text::Tokenizer& teacher,
                            const std::string& name, const recipe::Mark& mark);

@@ -9,11 +9,11 @@
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/data/texts.h"
+#include "materials/asking.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
 #include "stages/annotated.h"
-#include "stages/asking.h"
 #include "stages/kinds.h"
 
 namespace compress::pipeline {

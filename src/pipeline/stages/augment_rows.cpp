@@ -12,12 +12,12 @@
 #include "compress/base/work_line.h"
 #include "compress/data/texts.h"
 #include "compress/nn/architecture.h"
+#include "materials/asking.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
-#include "stages/asking.h"
 #include "stages/kinds.h"
-#include "stages/word_candidates.h"
+#include "stages/words/word_candidates.h"
 
 namespace compress::pipeline {
 

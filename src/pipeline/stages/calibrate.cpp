@@ -14,14 +14,14 @@
 #include "compress/constraint/calibration.h"
 #include "compress/eval/evaluate.h"
 #include "compress/train/train.h"
+#include "materials/asking.h"
+#include "materials/score.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
 #include "report/waterfall.h"
 #include "run/record.h"
-#include "stages/asking.h"
 #include "stages/kinds.h"
-#include "stages/score.h"
 
 namespace compress::pipeline {
 

@@ -7,12 +7,12 @@
 #include "compress/base/place.h"
 #include "compress/base/strings.h"
 #include "compress/eval/evaluate.h"
+#include "materials/score.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
 #include "run/record.h"
 #include "stages/kinds.h"
-#include "stages/score.h"
 
 namespace compress::pipeline {
 

@@ -12,10 +12,10 @@
 #include "compress/base/work_line.h"
 #include "compress/data/texts.h"
 #include "compress/generate/texts.h"
+#include "materials/asking.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
-#include "stages/asking.h"
 #include "stages/kinds.h"
 
 namespace compress::pipeline {

@@ -9,12 +9,12 @@
 #include "compress/eval/evaluate.h"
 #include "compress/export/export.h"
 #include "compress/generate/texts.h"
+#include "materials/score.h"
 #include "materials/workbench.h"
 #include "report/waterfall.h"
 #include "run/description.h"
 #include "run/record.h"
 #include "stages/kinds.h"
-#include "stages/score.h"
 
 namespace compress::pipeline {
 

@@ -14,6 +14,7 @@
 #include "compress/data/compose.h"
 #include "compress/objective/objective.h"
 #include "compress/surgery/surgery.h"
+#include "materials/heads.h"
 #include "materials/mixture.h"
 #include "materials/workbench.h"
 #include "recipe/configs.h"

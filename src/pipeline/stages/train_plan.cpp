@@ -14,11 +14,12 @@
 #include "compress/nn/architecture.h"
 #include "compress/surgery/surgery.h"
 #include "compress/teacher/teacher.h"
+#include "materials/heads.h"
 #include "materials/mixture.h"
+#include "materials/score.h"
 #include "materials/workbench.h"
 #include "materials/workshop.h"
 #include "recipe/planning.h"
-#include "stages/score.h"
 #include "stages/train.h"
 
 namespace compress::pipeline {

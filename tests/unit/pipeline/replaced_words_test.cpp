@@ -1,6 +1,6 @@
 // Rows with replaced words: their arithmetic by hand, and a stage on a tiny model.
 
-#include "../../../src/pipeline/stages/replaced_words.h"
+#include "../../../src/pipeline/stages/words/replaced_words.h"
 
 #include <gmock/gmock.h>
 

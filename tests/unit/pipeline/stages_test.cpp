@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "../../../src/pipeline/stages/annotated.h"
-#include "../../../src/pipeline/stages/measure.h"
+#include "../../../src/pipeline/stages/measure/arithmetic.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/generate/texts.h"
 #include "compress/storage/safetensors.h"

@@ -1,4 +1,4 @@
-#include "stages/replaced_words.h"
+#include "stages/words/replaced_words.h"
 
 #include <algorithm>
 #include <charconv>

@@ -1,4 +1,4 @@
-#include "stages/asking.h"
+#include "materials/asking.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,5 +1,5 @@
 #pragma once
-// The arithmetic of the kind of stage that measures, apart from its running.
+// The arithmetic of measurements, apart from their running.
 
 #include "compress/data/torch.h"
 

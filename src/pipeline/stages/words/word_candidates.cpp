@@ -1,4 +1,4 @@
-#include "stages/word_candidates.h"
+#include "stages/words/word_candidates.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "stages/score.h"
+#include "materials/score.h"
 
 #include "compress/base/log.h"
 #include "compress/base/strings.h"

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "stages/asking.h"
-#include "stages/replaced_words.h"
+#include "materials/asking.h"
+#include "stages/words/replaced_words.h"
 
 namespace compress::pipeline {
 
