@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <thread>
+#include <type_traits>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
@@ -222,6 +223,23 @@ Passages read_passages(const Split& split, const PassageSource& from,
   return passages;
 }
 
+// What `take` makes of each row's record, in a file that is read again with these columns. The rows
+// of a split are those of its file without the ones that were left out.
+template <class Take>
+auto read_again(const Split& split, std::vector<Column> columns, const Take& take) {
+  Source source(split.file);
+  auto reader = open_reader(source, split.passages->options, std::move(columns));
+  std::vector<std::invoke_result_t<Take, const Record&>> rows;
+  Record record;
+  while (static_cast<int64_t>(rows.size()) < split.rows() && reader->next(record)) {
+    if (record.line == split.lines[rows.size()] && record.problem.empty())
+      rows.push_back(take(record));
+    source.forget();
+  }
+  check_same(split, *split.passages, static_cast<int64_t>(rows.size()) == split.rows());
+  return rows;
+}
+
 }  // namespace
 
 const Passages& passages_of(const Split& split, const text::Tokenizer& tokenizer) {
@@ -237,47 +255,30 @@ bool has_candidates(const Split& split) {
 }
 
 std::vector<std::string> candidates_of(const Split& split) {
-  const PassageSource& from = *split.passages;
-  Source source(split.file);
-  std::vector<Column> columns = layout_of(from.options).columns;
-  const std::string& name = from.options.candidate;
-  const auto known = std::ranges::find(columns, name, &Column::name);
+  const DatasetOptions& options = split.passages->options;
+  std::vector<Column> columns = layout_of(options).columns;
+  const auto known = std::ranges::find(columns, options.candidate, &Column::name);
   const auto at = static_cast<size_t>(known - columns.begin());
-  if (known == columns.end()) columns.push_back({name, false});
-  auto reader = open_reader(source, from.options, std::move(columns));
-  std::vector<std::string> candidates;
-  Record record;
-  while (static_cast<int64_t>(candidates.size()) < split.rows() && reader->next(record)) {
-    if (record.line == split.lines[candidates.size()] && record.problem.empty())
-      candidates.emplace_back(record.cells[at]);
-    source.forget();
-  }
-  check_same(split, from, static_cast<int64_t>(candidates.size()) == split.rows());
-  return candidates;
+  if (known == columns.end()) columns.push_back({options.candidate, false});
+  return read_again(split, std::move(columns),
+                    [at](const Record& record) { return std::string(record.cells[at]); });
 }
 
 std::vector<std::vector<std::string>> references_of(const Split& split) {
   if (!split.passages)
     throw Error(ErrorKind::internal, "the references of a split that was not read from a file");
-  const PassageSource& from = *split.passages;
-  Source source(split.file);
-  auto reader = open_reader(source, from.options, layout_of(from.options).columns);
-  const size_t further = layout_of(from.options).references;
-  std::vector<std::vector<std::string>> references;
-  Record record;
-  // The rows of the split are those of the file without the ones that were left out.
-  while (static_cast<int64_t>(references.size()) < split.rows() && reader->next(record)) {
-    if (record.line != split.lines[references.size()] || !record.problem.empty()) continue;
-    std::vector<std::string>& accepted = references.emplace_back();
+  const DatasetOptions& options = split.passages->options;
+  const Layout layout = layout_of(options);
+  return read_again(split, layout.columns, [&](const Record& record) {
+    std::vector<std::string> accepted;
     auto accept = [&](std::string_view cell) {
       for (const std::string_view text : list_items(cell)) accepted.emplace_back(text);
     };
     accept(record.cells[1]);
-    for (size_t i = 0; i < from.options.references.size(); ++i) accept(record.cells[further + i]);
-    source.forget();
-  }
-  check_same(split, from, static_cast<int64_t>(references.size()) == split.rows());
-  return references;
+    for (size_t i = 0; i < options.references.size(); ++i)
+      accept(record.cells[layout.references + i]);
+    return accepted;
+  });
 }
 
 }  // namespace compress::data
