@@ -135,6 +135,9 @@ INSTANTIATE_TEST_SUITE_P(
         "for: 12 steps\nobjectives: [soft_labels: {}]\npruning: {magnitude: {begin: 2 steps, end: "
         "8 "
         "steps, every: 3 steps, pattern: {n: 2, of: 4}}}\n",
+        // Zeros that are there already, and a rate along half a cosine.
+        "# thinned\nfor: 12 steps\nobjectives: [soft_labels: {}, labels: {}]\nschedule: {cosine: "
+        "{warmup: 2 steps}}\npruning: {keep_pattern: {}}\naccumulate: 2\n",
         // Prune Once for All: a strict threshold a tensor, a rate that is put back, and Q8BERT's
         // scheme, whose ranges of weights, inputs and outputs go on.
         "for: 12 steps\nobjectives: [soft_labels: {temperature: 2}]\nschedule: {rewound_linear: "

@@ -102,10 +102,22 @@ inline nn::ModelState several_labels() {
   return state;
 }
 
+// A comment in a stage's text: half of the weights of its layers' matrices are zeros.
+inline constexpr const char* thinned = "# thinned\n";
+
+inline nn::ModelState half_zeros() {
+  nn::ModelState state = nn::tiny_bert(nn::HeadKind::classification);
+  for (auto& [name, tensor] : state.tensors)
+    if (name.starts_with("encoder.") && tensor.dim() == 2)
+      tensor = tensor.masked_fill(tensor.abs() < tensor.abs().median(), 0);
+  return state;
+}
+
 // What a stage trains and learns from.
 inline nn::ModelState model_for(const std::string& yaml) {
   if (yaml.find(averaged) != std::string::npos) return nn::tiny_dan(nn::HeadKind::classification);
   if (yaml.find(sets) != std::string::npos) return several_labels();
+  if (yaml.find(thinned) != std::string::npos) return half_zeros();
   return yaml.find("head: row") != std::string::npos ? several_heads()
                                                      : nn::tiny_bert(nn::HeadKind::classification);
 }
