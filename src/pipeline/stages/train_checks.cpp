@@ -24,7 +24,8 @@ namespace compress::pipeline {
 
 namespace {
 
-// Every term finds its teacher, and every teacher is read.
+// Every term finds its teacher, and every teacher is read. Terms are made here to be asked that
+// alone, while the recipe is read: they are bound when shapes are known.
 void check_use_of_teachers(const train::TrainOptions& options, recipe::Problems& problems) {
   const std::vector<std::string> names = train::teacher_names(options);
   std::set<std::string> used;
