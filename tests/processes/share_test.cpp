@@ -95,7 +95,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "{block: [1, 4]}}}\n",
                     "objectives: [soft_labels: {}]\n"
                     "pruning: {magnitude: {end: 60%, every: 2 steps, pattern: {n: 2, of: 4}}}\n",
-                    "# thinned\nobjectives: [soft_labels: {}, labels: {}]\nschedule: {cosine: "
+                    "# zeros\nobjectives: [soft_labels: {}, labels: {}]\nschedule: {cosine: "
                     "{warmup: 2 steps}}\npruning: {keep_pattern: {}}\n",
                     "objectives: [labels: {}]\naveraging: {swa: {start: 0%, every: 2 steps, lr: "
                     "0.05, start_weights: true}}\n",

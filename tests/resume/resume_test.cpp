@@ -136,7 +136,7 @@ INSTANTIATE_TEST_SUITE_P(
         "8 "
         "steps, every: 3 steps, pattern: {n: 2, of: 4}}}\n",
         // Zeros that are there already, and a rate along half a cosine.
-        "# thinned\nfor: 12 steps\nobjectives: [soft_labels: {}, labels: {}]\nschedule: {cosine: "
+        "# zeros\nfor: 12 steps\nobjectives: [soft_labels: {}, labels: {}]\nschedule: {cosine: "
         "{warmup: 2 steps}}\npruning: {keep_pattern: {}}\naccumulate: 2\n",
         // Prune Once for All: a strict threshold a tensor, a rate that is put back, and Q8BERT's
         // scheme, whose ranges of weights, inputs and outputs go on.

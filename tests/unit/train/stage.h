@@ -103,7 +103,7 @@ inline nn::ModelState several_labels() {
 }
 
 // A comment in a stage's text: half of the weights of its layers' matrices are zeros.
-inline constexpr const char* thinned = "# thinned\n";
+inline constexpr const char* with_zeros = "# zeros\n";
 
 inline nn::ModelState half_zeros() {
   nn::ModelState state = nn::tiny_bert(nn::HeadKind::classification);
@@ -117,7 +117,7 @@ inline nn::ModelState half_zeros() {
 inline nn::ModelState model_for(const std::string& yaml) {
   if (yaml.find(averaged) != std::string::npos) return nn::tiny_dan(nn::HeadKind::classification);
   if (yaml.find(sets) != std::string::npos) return several_labels();
-  if (yaml.find(thinned) != std::string::npos) return half_zeros();
+  if (yaml.find(with_zeros) != std::string::npos) return half_zeros();
   return yaml.find("head: row") != std::string::npos ? several_heads()
                                                      : nn::tiny_bert(nn::HeadKind::classification);
 }
