@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/eval/metric.h"
