@@ -178,7 +178,8 @@ class TrainPlan {
   void check_zeros(const train::Binding& binding) const {
     const recipe::ModelReference& from = options_.model.from;
     for (const auto& constraint : binding.roles().constraints)
-      if (constraint->needs_zeros() && began_known_ && planning_.is_dense(from))
+      if (constraint->needs_zeros() && began_known_ && !holds_new_zeros(*constraint) &&
+          planning_.is_dense(from))
         throw Error(
             ErrorKind::recipe,
             str("'", constraint->name(), "' needs a model with zeros, and '", from, "' has none",
@@ -186,6 +187,15 @@ class TrainPlan {
                     ? ""
                     : ": no stage that it comes from left any"),
             constraint->mark().text(), "start from a pruned model, or prune before");
+  }
+
+  // Weights that the stage makes itself have values in a plan, too.
+  bool holds_new_zeros(const constraint::Constraint& constraint) const {
+    const std::vector<constraint::Match> held = constraint.matches();
+    return std::any_of(held.begin(), held.end(), [&](const constraint::Match& match) {
+      const torch::Tensor& values = student_->params().find(match.tensor)->latent;
+      return !values.is_meta() && at::count_nonzero(values).item<int64_t>() < values.numel();
+    });
   }
 
   void warn_of_rate(const train::Binding& binding) const {

@@ -91,11 +91,11 @@ TEST_F(Mistakes, APartThatNobodyScores) {
 TEST_F(Mistakes, ANumberThatNobodyLeaves) {
   EXPECT_THAT(refused(expecting(measure("m"), "stage: m, number: layers.77, at_least: 0")),
               AllOf(HasSubstr("stage 'm' leaves no number 'layers.77'"),
-                    HasSubstr("its numbers: layers.0 to layers.1, rows, tokens"),
+                    HasSubstr("its numbers: layers.0 to layers.1, tokens, rows"),
                     HasSubstr("recipe.yaml:5:")));
   EXPECT_THAT(refused(expecting(measure("m", ", what: token_counts"),
                                 "stage: m, number: layers.0, at_least: 0")),
-              HasSubstr("its numbers: rows, seen, tokens"));
+              HasSubstr("its numbers: tokens, seen, rows"));
   // All at once.
   EXPECT_THAT(refused(text(measure("m"),
                            "expect:\n  - {stage: m, number: loss, at_least: 0}\n"
@@ -136,7 +136,11 @@ TEST_F(Mistakes, ZerosThatNobodyLeft) {
   EXPECT_NO_THROW(planned(dense + pruned + stage("d", "p", 1) + stage("c", "d", 1, kept())));
   EXPECT_NO_THROW(planned(dense + stage("q", "b", 1, ", quantization: {weights: int8}") +
                           stage("c", "q", 1, kept())));
-  EXPECT_NO_THROW(planned(stage("c", "{from: " + base() + ", lora: {rank: 2}}", 1, kept())));
+  EXPECT_NO_THROW(planned(
+      stage("c", "{from: " + base() + ", initialise: {intermediate_size: 12}}", 1, kept())));
+  const std::string lora = "{from: " + base() + ", lora: {rank: 2}}";
+  EXPECT_NO_THROW(planned(stage("c", lora, 1, kept("{targets: [attachment]}"))));
+  EXPECT_THAT(refused(text(stage("c", lora, 1, kept()))), HasSubstr("has none"));
   // A stage beside the pruned one.
   EXPECT_THAT(refused(text(dense + pruned + stage("c", "b", 1, kept()))), HasSubstr("'b'"));
 }
