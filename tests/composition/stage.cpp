@@ -140,9 +140,15 @@ pipeline::Prepared prepare(pipeline::Workbench& bench, const pipeline::Recipe& r
   return prepared;
 }
 
+// In memory where there is a place: what is written for each pair is forced to the disk otherwise.
+fs::path room() {
+  const fs::path memory = "/dev/shm";
+  return ::access(memory.c_str(), W_OK) == 0 ? memory : fs::temp_directory_path();
+}
+
 }  // namespace
 
-Ground::Ground() : root_(fs::temp_directory_path() / str("compress-composition-", ::getpid())) {
+Ground::Ground() : root_(room() / str("compress-composition-", ::getpid())) {
   fs::remove_all(root_);
   fs::create_directories(root_);
   write_model(root_ / "base", "classification");
