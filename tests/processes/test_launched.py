@@ -35,7 +35,10 @@ data:
 stages:
   - name: teacher
     train:
-      model: {from: models/all-MiniLM-L6-v2, drop_layers: {strategy: top, keep: 2}}
+      model:
+        from: models/all-MiniLM-L6-v2
+        drop_layers: {strategy: top, keep: 2}
+        trim_vocabulary: {data: reviews}
       data: reviews
       for: 2 steps
       precision: float32
@@ -59,8 +62,34 @@ stages:
 """
 
 
+TEXTS = """\
+  texts:
+    train: data/movies/dev.tsv
+    text: sentence
+    task: language_model
+    max_length: 16
+    limit: 7
+"""
+
+
+# Two layers of a model that writes.
+WRITER = f"""\
+name: writer
+data:
+{TEXTS}
+stages:
+  - name: writer
+    train:
+      model: {{from: models/SmolLM2-135M-Instruct, drop_layers: {{strategy: top, keep: 2}}}}
+      data: texts
+      for: 1 step
+      precision: float32
+      optimizer: {{sgd: {{lr: 1e-12}}}}
+"""
+
+
 # Stages that ask a model about rows.
-ASKING = """\
+ASKING = f"""\
 name: asking
 data:
   reviews:
@@ -70,28 +99,26 @@ data:
     label: label
     limit: 21
     max_length: 24
-  texts:
-    train: data/movies/dev.tsv
-    text: sentence
-    task: language_model
-    max_length: 16
-    limit: 7
+{TEXTS}
 stages:
   - name: teacher
     train:
-      model: {from: models/all-MiniLM-L6-v2, drop_layers: {strategy: top, keep: 2}}
+      model:
+        from: models/all-MiniLM-L6-v2
+        drop_layers: {{strategy: top, keep: 2}}
+        trim_vocabulary: {{data: reviews}}
       data: reviews
       for: 2 steps
       precision: float32
   - name: layers
-    measure: {model: teacher, data: reviews, token: all}
+    measure: {{model: teacher, data: reviews, token: all}}
   - name: losses
-    measure: {model: models/SmolLM2-135M-Instruct, data: texts, part: train, what: token_losses}
+    measure: {{model: WRITER, data: texts, part: train, what: token_losses}}
   - name: label
-    annotate: {model: teacher, data: reviews, batch: 4}
+    annotate: {{model: teacher, data: reviews, batch: 4}}
   - name: write
     generate:
-      model: models/SmolLM2-135M-Instruct
+      model: WRITER
       prompt: The film
       count: 5
       sample: true
@@ -176,8 +203,13 @@ class Launched(unittest.TestCase):
             numpy.testing.assert_allclose(logs[0], logs[1], rtol=1e-3)
 
     def test_stages_that_ask_share_their_rows(self):
+        made = self.folder / "writer.yaml"
+        made.write_text(WRITER)
+        ((code, _, err),) = outcome(launch(1, "run", made, "--out", self.folder / "writer"))
+        self.assertEqual(code, 0, err)
         file = self.folder / "asking.yaml"
-        file.write_text(ASKING)
+        writer = self.folder / "writer/stages/writer/model"
+        file.write_text(ASKING.replace("WRITER", str(writer)))
         numbers, losses, rows = [], [], []
         for world in (1, 2, 3):
             out = self.folder / f"asking-{world}"
