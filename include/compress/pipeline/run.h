@@ -45,6 +45,7 @@ struct StageResult {
   std::vector<Metric> validation, test;
   nn::Census census;
   int64_t tables = 0;      // numbers of the embeddings among the census's
+  std::string pattern;     // of the zeros in its layers' matrices (nn::zeros_text())
   ModelSize begun;         // of the model that it trained, before its edits; 0: it trained none
   int64_t bytes = 0;       // of the weights on disk
   bool quantized = false;  // its matrices or what they read
@@ -52,6 +53,9 @@ struct StageResult {
   nn::Json numbers;        // what numbers.json says, null without one
   std::vector<exports::Report> exports;
   std::vector<std::string> notes;
+
+  // Takes the census of a model, the size of its tables and the pattern of its zeros.
+  void count(const nn::Model& model);
 };
 
 struct Expectation {

@@ -18,6 +18,22 @@ std::vector<uint8_t> kept_of(const Tensor& weight) {
   return {from, from + kept.numel()};
 }
 
+// The most that any of the groups of `of` values, a power of two, keeps.
+int64_t most_kept(const std::vector<uint8_t>& kept, int64_t of) {
+  std::vector<uint8_t> sums(kept.size() / 2), next(kept.size() / 4);
+  const uint8_t* from = kept.data();
+  size_t count = kept.size();
+  for (int64_t joined = 1; joined < of; joined *= 2) {
+    uint8_t* __restrict to = from == sums.data() ? next.data() : sums.data();
+    count /= 2;
+    for (size_t i = 0; i < count; ++i) to[i] = static_cast<uint8_t>(from[2 * i] + from[2 * i + 1]);
+    from = to;
+  }
+  uint8_t most = 0;
+  for (size_t i = 0; i < count; ++i) most = std::max(most, from[i]);
+  return most;
+}
+
 double share(int64_t part, int64_t whole) {
   return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0;
 }
@@ -44,22 +60,19 @@ Tensor kept_blocks(const Tensor& weight, const Pattern& pattern) {
 }
 
 void ZeroPattern::add(const Tensor& weight) {
-  std::vector<uint8_t> kept = kept_of(weight);
-  const int64_t rows = weight.size(0), columns = weight.size(1);
-  const auto count = static_cast<int64_t>(kept.size());
-  const int64_t zeros = std::count(kept.begin(), kept.end(), uint8_t{0});
+  const int64_t rows = weight.size(0), columns = weight.size(1), count = weight.numel();
+  const int64_t zeros = count - weight.detach().count_nonzero().item<int64_t>();
   weights_ += count;
   zeros_ += zeros;
   if (zeros == 0) return;
+  std::vector<uint8_t> kept = kept_of(weight);
   if (share(zeros, count) >= least_zeros)
     for (Groups& group : groups_) {
       group.possible = group.possible && columns % group.of == 0;
       if (!group.possible) continue;
       group.kept += count - zeros;
       group.weights += count;
-      for (auto it = kept.begin(); it != kept.end(); it += group.of)
-        group.most =
-            std::max(group.most, static_cast<int64_t>(std::count(it, it + group.of, uint8_t{1})));
+      group.most = std::max(group.most, most_kept(kept, group.of));
     }
   std::vector<Blocks> here;
   for (const BlockCount& block : count_zero_blocks(kept, rows, columns, largest_side))

@@ -4,6 +4,9 @@
 
 #include <cmath>
 
+#include "compress/nn/pattern.h"
+#include "report/waterfall.h"
+
 namespace compress::pipeline {
 
 namespace {
@@ -33,6 +36,12 @@ std::vector<Metric> metrics_from(const nn::Json& list) {
 
 }  // namespace
 
+void StageResult::count(const nn::Model& model) {
+  census = nn::census(model);
+  tables = size_of(model).tables;
+  pattern = census.encoder_linear_zeros > 0 ? nn::zeros_text(model) : "";
+}
+
 nn::Json to_json(const StageResult& r) {
   nn::Json json = {{"name", r.name},
                    {"kind", r.kind},
@@ -55,6 +64,7 @@ nn::Json to_json(const StageResult& r) {
                    {"exports", nn::Json::array()}};
   if (r.begun.parameters > 0)
     json["begun"] = {{"parameters", r.begun.parameters}, {"tables", r.begun.tables}};
+  if (!r.pattern.empty()) json["zero_pattern"] = r.pattern;
   if (!r.embeddings.empty()) json["embeddings"] = r.embeddings;
   if (!r.numbers.is_null()) json["numbers"] = r.numbers;
   for (const exports::Report& e : r.exports)
@@ -106,6 +116,7 @@ StageResult stage_from_json(const nn::Json& json) {
   r.census = {json.at("parameters"), json.at("zeros"), json.at("encoder_linear"),
               json.at("encoder_linear_zeros")};
   r.tables = json.value("tables", int64_t{0});
+  r.pattern = json.value("zero_pattern", "");
   if (json.contains("begun"))
     r.begun = {json["begun"].at("parameters"), json["begun"].at("tables")};
   r.bytes = json.at("bytes");

@@ -1,6 +1,7 @@
 // What a run says at its end: result.md and the table on the terminal.
 
 #include "compress/base/strings.h"
+#include "compress/nn/pattern.h"
 #include "compress/pipeline/run.h"
 #include "report/waterfall.h"
 
@@ -18,13 +19,22 @@ std::string first_metric(const std::vector<Metric>& metrics) {
   return metrics.empty() ? "-" : title(metrics.front()) + " " + fixed(metrics.front().value, 4);
 }
 
+// "80.00%", "80.00%, blocks of 1x4": what rounding leaves beside a pattern is left to inspect, and
+// zeros in none are nothing to tell.
+std::string sparsity_text(const StageResult& stage) {
+  const std::string part = percent(stage.census.encoder_linear_zeros, stage.census.encoder_linear);
+  const std::string& pattern = stage.pattern;
+  return pattern.empty() || pattern == nn::single_zeros
+             ? part
+             : part + ", " + pattern.substr(0, pattern.find(','));
+}
+
 Table stage_table(const std::vector<StageResult>& stages) {
   Table table({"stage", "validation", "test", "parameters", "sparsity of encoder matrices",
                "of all", "weights on disk", "time"});
   for (const StageResult& stage : stages) {
     table.row({stage.name, first_metric(stage.validation), first_metric(stage.test),
-               with_commas(stage.census.parameters),
-               percent(stage.census.encoder_linear_zeros, stage.census.encoder_linear),
+               with_commas(stage.census.parameters), sparsity_text(stage),
                percent(stage.census.zeros, stage.census.parameters),
                human_bytes(static_cast<double>(stage.bytes)),
                human_seconds(stage.seconds) + (stage.skipped ? " (earlier run)" : "")});

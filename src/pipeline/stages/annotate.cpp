@@ -108,7 +108,7 @@ class AnnotateStage : public StageKind {
     const auto begin = std::chrono::steady_clock::now();
     Asked asked(bench, options_);
     StageResult result;
-    result.census = nn::census(asked.model());
+    result.count(asked.model());
     const data::Split& split = bench.work.split(options_.data, options_.part, asked.folder());
     const RowRange mine = share_of(split.rows(), bench.processes);
     const Tensor said = answers(asked, split, mine);

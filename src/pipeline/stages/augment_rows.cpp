@@ -154,7 +154,7 @@ class AugmentRowsStage : public StageKind {
     const auto begin = std::chrono::steady_clock::now();
     Asked asked(bench, options_);
     StageResult result;
-    result.census = nn::census(asked.model());
+    result.count(asked.model());
     const data::Split& split = bench.work.split(options_.data, options_.part, asked.folder());
     const data::DatasetOptions& data = bench.recipe.dataset(options_.data);
     Candidates candidates(asked, {options_.candidates, options_.stop_words, options_.vectors.name,

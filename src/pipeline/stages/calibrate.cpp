@@ -19,7 +19,6 @@
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
-#include "report/waterfall.h"
 #include "run/record.h"
 #include "stages/kinds.h"
 
@@ -135,9 +134,8 @@ class CalibrateStage : public StageKind {
     if (!loaded.scheme.is_null()) refuse_quantised();
     StageResult result;
     const nn::Json scheme = calibrate(bench, *loaded.model, source, result);
-    result.census = nn::census(*loaded.model);
-    result.tables = size_of(*loaded.model).tables;
-    result.quantized = true;
+    result.count(*loaded.model);
+      result.quantized = true;
     exports::LoadedModel finished = exports::with_scheme(std::move(loaded.model), scheme);
     score_model(bench, finished,
                 {options_.data, "", recipe::names_of(options_.metrics), nn::Precision::float32,

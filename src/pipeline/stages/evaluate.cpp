@@ -82,7 +82,7 @@ class EvaluateStage : public StageKind {
     const std::filesystem::path folder = bench.work.folder(options_.model);
     exports::LoadedModel loaded = exports::load(folder);
     StageResult result;
-    result.census = nn::census(*loaded.model);
+    result.count(*loaded.model);
     const exports::Quantised integers = exports::quantised_in(loaded.scheme);
     result.quantized = integers.weights || integers.activations;
     result.embeddings = exports::embeddings_text(loaded.scheme);

@@ -12,7 +12,6 @@
 #include "materials/workbench.h"
 #include "recipe/configs.h"
 #include "recipe/planning.h"
-#include "report/waterfall.h"
 #include "stages/kinds.h"
 
 namespace compress::pipeline {
@@ -108,9 +107,8 @@ class ExportStage : public StageKind {
     const std::filesystem::path folder = bench.work.folder(options_.model);
     exports::LoadedModel loaded = exports::load(folder);
     StageResult result;
-    result.census = nn::census(*loaded.model);
-    result.tables = size_of(*loaded.model).tables;
-    const exports::Quantised integers = exports::quantised_in(loaded.scheme);
+    result.count(*loaded.model);
+      const exports::Quantised integers = exports::quantised_in(loaded.scheme);
     result.quantized = integers.weights || integers.activations;
     result.embeddings = exports::embeddings_text(loaded.scheme);
     const data::Split* check = split_of(bench, folder);

@@ -180,7 +180,7 @@ class GenerateStage : public StageKind {
     const auto begin = std::chrono::steady_clock::now();
     Asked asked(bench, options_);
     StageResult result;
-    result.census = nn::census(asked.model());
+    result.count(asked.model());
     std::vector<std::string> stop;
     generate::Options how = decoding(options_, asked.folder(), asked.config(), &stop);
     how.stop = generate::stops_at(stop, asked.tokenizer());

@@ -90,7 +90,7 @@ class MeasureStage : public StageKind {
     const auto begin = std::chrono::steady_clock::now();
     Asked asked(bench, options_);
     StageResult result;
-    result.census = nn::census(asked.model());
+    result.count(asked.model());
     const data::Split& split = bench.work.split(options_.data, options_.part, asked.folder());
     const std::unique_ptr<Measurement> what = measurement(options_);
     result.numbers = what->take(bench, asked, split, result);

@@ -11,7 +11,6 @@
 #include "compress/generate/texts.h"
 #include "materials/score.h"
 #include "materials/workbench.h"
-#include "report/waterfall.h"
 #include "run/description.h"
 #include "run/record.h"
 #include "stages/kinds.h"
@@ -151,8 +150,7 @@ StageResult TrainStage::run(Bench& bench) const {
   const exports::Quantised integers = exports::quantised_in(trained.scheme);
   result.quantized = integers.weights || integers.activations;
   result.embeddings = exports::embeddings_text(trained.scheme);
-  result.census = nn::census(*prepared.student);
-  result.tables = size_of(*prepared.student).tables;
+  result.count(*prepared.student);
   result.begun = prepared.begun;
   for (const std::string& edit : prepared.student->history()) result.notes.push_back(edit);
   exports::LoadedModel finished = exports::with_scheme(std::move(prepared.student), trained.scheme);

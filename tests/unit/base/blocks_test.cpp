@@ -30,6 +30,19 @@ TEST(Blocks, ZeroOnesOfEachShapeThatDividesTheMatrix) {
   EXPECT_EQ(zero_of(counts, 1, 4), -1);
 }
 
+// Beyond what is counted in one go, with a rest.
+TEST(Blocks, OfALargeMatrix) {
+  constexpr int64_t rows = 258, columns = 66;
+  std::vector<uint8_t> kept(rows * columns, 1);
+  for (int64_t row = 0; row < rows; row += 2)  // one block of 2 x 2 in each pair of rows
+    for (int64_t i : {0, 1}) kept[(row + i) * columns + 64] = kept[(row + i) * columns + 65] = 0;
+  const std::vector<BlockCount> counts = count_zero_blocks(kept, rows, columns, 64);
+  EXPECT_EQ(zero_of(counts, 1, 1), 2 * rows);
+  EXPECT_EQ(zero_of(counts, 1, 2), rows);
+  EXPECT_EQ(zero_of(counts, 2, 2), rows / 2);
+  EXPECT_EQ(counts.size(), 4u);
+}
+
 TEST(Blocks, EmptyAndOddMatrices) {
   std::vector<uint8_t> none;
   EXPECT_EQ(count_zero_blocks(none, 0, 4, 64).front().zero, 0);

@@ -6,6 +6,7 @@
 
 #include "compress/base/files.h"
 #include "compress/eval/kept.h"
+#include "compress/nn/pattern.h"
 #include "report/result.h"
 #include "report/waterfall.h"
 #include "run/description.h"
@@ -30,6 +31,7 @@ StageResult trained(const std::string& name, double validation, double test) {
   result.validation = {{"accuracy", validation, 8, ""}};
   result.test = {{"accuracy", test, 10, ""}, {"f1", 0.5, 10, "a note"}};
   result.census = {1000, 250, 800, 200};
+  result.pattern = "blocks of 1x4, 1.20% of zeros outside of them";
   result.bytes = 4000;
   result.notes = {"something happened"};
   return result;
@@ -190,6 +192,7 @@ TEST(Records, ComeBackAsTheyWere) {
   EXPECT_EQ(record_json(back).dump(), record_json(result).dump());
   EXPECT_TRUE(std::isnan(back.validation.at(1).value));
   EXPECT_EQ(back.files.at(0).bytes, 12U);
+  EXPECT_EQ(back.pattern, result.pattern);
   EXPECT_EQ(back.made_from.at("earlier"), "cd");
   EXPECT_EQ(back.exports.at(0).reread.value, 0.5);
   EXPECT_EQ(back.numbers, result.numbers);
@@ -203,6 +206,7 @@ TEST(Tables, TellStagesExportsAndSizes) {
   run.seed = 13;
   StageResult last = trained("int8", 0.5, 0.5), out;
   last.census = {900, 500, 400, 200};  // half the encoder's weights, half of them zeros
+  last.pattern = nn::single_zeros;
   last.quantized = true;
   last.skipped = true;
   out.name = "out";
@@ -214,7 +218,8 @@ TEST(Tables, TellStagesExportsAndSizes) {
   run.expectations = judge({bound}, run.stages);
   EXPECT_TRUE(run.held());
   const std::string text = result_text(run);
-  EXPECT_THAT(text, HasSubstr("25.00%"));  // 200 of 800
+  EXPECT_THAT(text, HasSubstr("25.00%, blocks of 1x4  "));  // 200 of 800
+  EXPECT_THAT(text, HasSubstr("50.00%  "));                 // in no pattern
   EXPECT_THAT(text, HasSubstr("1 min 1 s (earlier run)"));
   EXPECT_THAT(text, HasSubstr("teacher to int8: 2.0x fewer, 2.0x sparser, 4x narrower: 16.0x"));
   EXPECT_THAT(text, HasSubstr("huggingface 2.0 kB (2.0x)"));
