@@ -131,7 +131,7 @@ def judge(results):
     here = instructions()
     held = os.environ.get("COMPRESS_CPU", "") in ("avx2", "plain")
     if held and "avx512f" in pathlib.Path("/proc/cpuinfo").read_text():
-        print("not measured: int8 to the peers' int8 on AVX2: onnxruntime, OpenVINO and CTranslate2 "
+        print("not measured: int8 to the peers' int8 on AVX2: onnxruntime, OpenVINO, CTranslate2 "
               "take AVX-512 where it is, whatever COMPRESS_CPU says (on a processor without it)")
         sizes = ()
     else:

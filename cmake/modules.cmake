@@ -3,7 +3,7 @@
 # their module use too are compiled by themselves.
 option(COMPRESS_UNITY "Compile several sources of a module at once" OFF)
 file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/products/*.cpp")
-list(APPEND alone src/nn/layers/packed_sparse.cpp src/checkpoint/delta.cpp src/nn/kernels/noise.cpp src/data/files/delimited.cpp src/data/tasks/labels.cpp
+list(APPEND alone src/nn/layers/packed_sparse.cpp src/nn/kernels/attention_columns.cpp src/checkpoint/delta.cpp src/nn/kernels/noise.cpp src/data/files/delimited.cpp src/data/tasks/labels.cpp
   src/data/texts.cpp src/data/tokens/token_reader.cpp src/data/tokens/token_writer.cpp src/data/files/decompress.cpp src/data/files/contents.cpp
   src/data/files/parquet.cpp src/text/regex/regex.cpp src/text/normalize/charsmap.cpp src/data/files/subset.cpp src/data/files/templates.cpp src/data/layouts/super_glue.cpp src/data/layouts/made_rows.cpp src/eval/kept_lines.cpp
   src/constraint/quantization/quantize.cpp src/constraint/quantization/quantization.cpp src/constraint/quantization/calibration.cpp src/constraint/quantization/ranges.cpp)

@@ -65,6 +65,31 @@ inline float steps(float v) {
   return (clamped(v) + rounder) - rounder;
 }
 
+// Whether divided() is a division for all of a row whose largest magnitude is `most`: scale,
+// inverse and what is left of a quotient that matters are normal numbers, and no quotient is too
+// large to be rounded. False for NaN.
+inline bool divides(float most, float scale) {
+  constexpr float least = 0x1p-100f, largest_scale = 0x1p100f, largest_quotient = 0x1p20f;
+  return scale >= least && scale <= largest_scale && most < scale * largest_quotient;
+}
+// x / scale to the bit, by `inverse` = 1 / scale: what is left of x behind a quotient corrects it,
+// once to less than a unit of the last place, then as a division rounds (Markstein 1990, IBM J.
+// Res. Dev. 34). An instruction that divides takes longer than all of this.
+COMPRESS_INLINE float divided(float x, float scale, float inverse) {
+  float q = x * inverse;
+  q = __builtin_fmaf(__builtin_fmaf(-q, scale, x), inverse, q);
+  return __builtin_fmaf(__builtin_fmaf(-q, scale, x), inverse, q);
+}
+
+// The last byte of a float near `rounder` is the integer. Clamped as bits, which order like values.
+COMPRESS_INLINE int8_t rounded_byte(float v) {
+  constexpr int32_t zero = 0x4B400000;  // of `rounder`
+  int32_t bits = std::bit_cast<int32_t>(v + rounder);
+  bits = bits < zero + 127 ? bits : zero + 127;
+  bits = bits > zero - 128 ? bits : zero - 128;
+  return static_cast<int8_t>(bits);
+}
+
 // Magnitudes order like their bit patterns, and NaN comes out above all.
 template <class T>
 COMPRESS_INLINE float largest(const T* x, int64_t count) {
@@ -236,6 +261,15 @@ COMPRESS_INLINE void quantize_rows_body(const float* in, int64_t rows, int64_t w
     float scale = own == 0 ? std::numeric_limits<float>::epsilon() : own;
     if (fixed.scale != 0) scale = most != most ? most : fixed.scale;
     scales[r] = scale;
+    if constexpr (lanes > 4) {  // sets with fused multiply-adds
+      if (divides(most, scale)) {
+        const float inverse = 1.0f / scale;
+#pragma GCC ivdep
+        for (int64_t i = 0; i < width; ++i)
+          q[i] = rounded_byte(divided(x[i], scale, inverse) + zero);
+        continue;
+      }
+    }
 #pragma GCC ivdep
     for (int64_t i = 0; i < width; ++i)  // the last byte of the sum is the integer
       q[i] = static_cast<int8_t>(std::bit_cast<int32_t>(clamped(x[i] / scale + zero) + rounder));

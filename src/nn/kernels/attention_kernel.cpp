@@ -1,6 +1,7 @@
 #include "kernels/attention_kernel.h"
 
 #include "kernels/attention_softmax.h"
+#include "kernels/transpose.h"
 
 namespace compress::nn::kernel {
 
@@ -21,57 +22,6 @@ COMPRESS_INLINE void load_rows(const T* from, int64_t stride, int64_t rows, int6
     for (int64_t d = 0; d < width; ++d) to[i * ld + d] = simd::to_float(from[i * stride + d]);
     for (int64_t d = width; d < ld; ++d) to[i * ld + d] = 0;
   }
-}
-using Eight = simd::Vec<8>;
-using IntEight = simd::IntVec<8>;
-
-// 8 x 8 values in place: blocks of 1, 2 and 4 change places.
-COMPRESS_INLINE void transpose_eight(Eight* v) {
-  constexpr IntEight ones[] = {{0, 8, 2, 10, 4, 12, 6, 14}, {1, 9, 3, 11, 5, 13, 7, 15}};
-  constexpr IntEight twos[] = {{0, 1, 8, 9, 4, 5, 12, 13}, {2, 3, 10, 11, 6, 7, 14, 15}};
-  constexpr IntEight fours[] = {{0, 1, 2, 3, 8, 9, 10, 11}, {4, 5, 6, 7, 12, 13, 14, 15}};
-#pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    const Eight a = v[i], b = v[i + 1];
-    v[i] = __builtin_shuffle(a, b, ones[0]);
-    v[i + 1] = __builtin_shuffle(a, b, ones[1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const int at = i + i / 2 * 2;
-    const Eight a = v[at], b = v[at + 2];
-    v[at] = __builtin_shuffle(a, b, twos[0]);
-    v[at + 2] = __builtin_shuffle(a, b, twos[1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const Eight a = v[i], b = v[i + 4];
-    v[i] = __builtin_shuffle(a, b, fours[0]);
-    v[i + 4] = __builtin_shuffle(a, b, fours[1]);
-  }
-}
-// Transposed: to[d][i] for d < ld, columns beyond the rows are zero; `ld` and `columns` are
-// multiples of 16. Shuffles are of registers of 8 where there are such.
-template <int lanes>
-COMPRESS_INLINE void transpose(const float* from, int64_t ld, int64_t rows, int64_t columns,
-                               float* to) {
-  if constexpr (lanes < 8) {
-    for (int64_t i = 0; i < columns; ++i)
-      for (int64_t d = 0; d < ld; ++d) to[d * columns + i] = i < rows ? from[i * ld + d] : 0;
-    return;
-  }
-  for (int64_t i = 0; i < columns; i += 8)
-    for (int64_t d = 0; d < ld; d += 8) {
-      Eight v[8];
-      for (int64_t r = 0; r < 8; ++r) {
-        if (i + r < rows)
-          std::memcpy(&v[r], from + (i + r) * ld + d, sizeof v[r]);
-        else
-          v[r] = Eight{};
-      }
-      transpose_eight(v);
-      for (int64_t r = 0; r < 8; ++r) std::memcpy(to + (d + r) * columns + i, &v[r], sizeof v[r]);
-    }
 }
 template <class T>
 COMPRESS_INLINE void store_rows(const float* from, int64_t ld, int64_t rows, int64_t width, T* to,
@@ -142,7 +92,7 @@ COMPRESS_INLINE void run_forward_body(const Task& task, const Inputs<T>& in, T* 
   float* queries = turned + width * columns;  // [most, width], later the output
   float* scores = queries + most * width;     // [most, columns]
   load_rows(in.k, in.kv_stride, task.keys, task.width, width, rows);
-  transpose<lanes>(rows, width, task.keys, columns, turned);
+  simd::transpose<lanes>(rows, width, task.keys, width, columns, turned);
   load_rows(in.v, in.kv_stride, task.keys, task.width, width, rows);
   for (int64_t head = 0; head < task.group; ++head)
     for (int64_t first = 0; first < task.queries; first += most) {
@@ -199,9 +149,9 @@ COMPRESS_INLINE void run_backward_body(const Task& task, const Inputs<T>& in,
   float* scores = result + most * width;  // [most, columns] probabilities
   float* d_scores = scores + most * columns;
   load_rows(in.v, in.kv_stride, n, task.width, width, keys);
-  transpose<lanes>(keys, width, n, columns, turned_values);
+  simd::transpose<lanes>(keys, width, n, width, columns, turned_values);
   load_rows(in.k, in.kv_stride, n, task.width, width, keys);
-  transpose<lanes>(keys, width, n, columns, turned_keys);
+  simd::transpose<lanes>(keys, width, n, width, columns, turned_keys);
   // Blocks add to what earlier ones left; the first one need not where it sees all keys.
   const Span first_seen = visible(task, 0, std::min(most, task.queries));
   const bool fresh = first_seen.begin == 0 && first_seen.end == n && task.queries > 0;
@@ -256,6 +206,7 @@ COMPRESS_ATTENTION(BFloat16)
 }  // namespace
 
 int64_t forward_floats(const Task& task) {
+  if (sees_all(task)) return columns_floats(task);
   const int64_t columns = padded(task.keys), width = padded(task.width), most = block_rows(task);
   return task.keys * width + width * columns + most * (width + columns);
 }
@@ -266,11 +217,17 @@ int64_t backward_floats(const Task& task) {
 
 void forward(const Task& task, const Inputs<float>& in, float* out, int64_t out_stride,
              float* memory) {
-  run_forward(task, in, out, out_stride, block_rows(task), memory);
+  if (sees_all(task))
+    in_columns(task, in, out, out_stride, memory);
+  else
+    run_forward(task, in, out, out_stride, block_rows(task), memory);
 }
 void forward(const Task& task, const Inputs<BFloat16>& in, BFloat16* out, int64_t out_stride,
              float* memory) {
-  run_forward(task, in, out, out_stride, block_rows(task), memory);
+  if (sees_all(task))
+    in_columns(task, in, out, out_stride, memory);
+  else
+    run_forward(task, in, out, out_stride, block_rows(task), memory);
 }
 void backward(const Task& task, const Inputs<float>& in, const Gradients<float>& gradients,
               float* memory) {

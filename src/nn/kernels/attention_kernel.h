@@ -54,6 +54,15 @@ void backward(const Task& task, const Inputs<float>& in, const Gradients<float>&
 void backward(const Task& task, const Inputs<c10::BFloat16>& in,
               const Gradients<c10::BFloat16>& gradients, float* memory);
 
+// What forward() does, to the bit, where every query sees all keys and nothing is added or drawn:
+// queries lie side by side in registers, so that no sum of softmax runs across one.
+bool sees_all(const Task& task);
+int64_t columns_floats(const Task& task);
+void in_columns(const Task& task, const Inputs<float>& in, float* out, int64_t out_stride,
+                float* memory);
+void in_columns(const Task& task, const Inputs<c10::BFloat16>& in, c10::BFloat16* out,
+                int64_t out_stride, float* memory);
+
 // The same as forward() for few queries and many keys, which are read once where they lie. Without
 // dropout; `width` is a multiple of 16.
 void step(const Task& task, const Inputs<float>& in, float* out, int64_t out_stride, float* memory);

@@ -3,7 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include "compress/nn/layers.h"
-#include "kernels/elements.h"
+#include "kernels/norm_forward.h"
 
 namespace compress::nn {
 
@@ -11,77 +11,6 @@ namespace {
 
 using c10::BFloat16;
 using torch::Tensor;
-
-// What all rows have in common.
-struct NormTask {
-  int64_t width;
-  float eps;
-  uint32_t threshold;  // of dropout; 0 = none
-  float keep_scale;
-  uint64_t seed;
-  // The number of row r among those that the draws count: first_row + (places ? places[r] : r).
-  int64_t first_row;
-  const int64_t* places;
-  bool rms;  // no mean
-};
-
-// factor[j] = 0 or keep_scale for the elements of row `row`; the same draws as dropout().
-COMPRESS_INLINE void draw(const NormTask& task, int64_t row, float* factor) {
-  constexpr int64_t chunk = 64;
-  const int64_t place = task.places == nullptr ? row : task.places[row];
-  const auto first = static_cast<uint64_t>((task.first_row + place) * task.width / 4);
-  uint16_t random[chunk];
-  for (int64_t at = 0; at < task.width; at += chunk) {
-    simd::random_lanes<chunk>(task.seed, first + static_cast<uint64_t>(at / 4), random);
-    const int64_t count = std::min(chunk, task.width - at);
-    for (int64_t i = 0; i < count; ++i)
-      factor[at + i] = random[i] >= task.threshold ? task.keep_scale : 0.0f;
-  }
-}
-
-template <int lanes>
-COMPRESS_INLINE float total(const float* x, int64_t count) {
-  using V = simd::Vec<lanes>;
-  V sums{};
-  int64_t j = 0;
-  for (; j + lanes <= count; j += lanes) sums += simd::load<V>(x + j);
-  float sum = simd::sum(sums);
-  for (; j < count; ++j) sum += x[j];
-  return sum;
-}
-
-// `sum` keeps residual + dropout(x) as it was stored, so that backward sees what forward saw;
-// without a residual it is x itself and is not written. `work` holds two rows of floats.
-template <int lanes, class T>
-COMPRESS_INLINE void forward_row(const NormTask& task, int64_t row, const T* x, const T* residual,
-                                 const float* gain, const float* bias, T* sum, T* y, float* stats,
-                                 float* work) {
-  const int64_t n = task.width;
-  float* value = work;
-  float* other = work + n;
-  if (residual == nullptr) {
-    for (int64_t j = 0; j < n; ++j) value[j] = simd::to_float(x[j]);
-  } else {
-    if (task.threshold > 0) {
-      draw(task, row, other);
-      for (int64_t j = 0; j < n; ++j)
-        value[j] = simd::to_float(x[j]) * other[j] + simd::to_float(residual[j]);
-    } else {
-      for (int64_t j = 0; j < n; ++j) value[j] = simd::to_float(x[j]) + simd::to_float(residual[j]);
-    }
-    for (int64_t j = 0; j < n; ++j) simd::from_float(value[j], sum[j]);
-    for (int64_t j = 0; j < n; ++j) value[j] = simd::to_float(sum[j]);
-  }
-  const float mean = task.rms ? 0.0f : total<lanes>(value, n) / static_cast<float>(n);
-  for (int64_t j = 0; j < n; ++j) {
-    value[j] -= mean;
-    other[j] = value[j] * value[j];
-  }
-  const float inverse = 1.0f / std::sqrt(total<lanes>(other, n) / static_cast<float>(n) + task.eps);
-  for (int64_t j = 0; j < n; ++j) simd::from_float(value[j] * inverse * gain[j] + bias[j], y[j]);
-  stats[0] = mean;
-  stats[1] = inverse;
-}
 
 // d_gain and d_bias [width] collect over rows. `d_sum` is null or a gradient of the sum besides
 // that through the norm. `work` holds three rows of floats.
@@ -113,14 +42,7 @@ COMPRESS_INLINE void backward_row(const NormTask& task, int64_t row, const T* dy
   for (int64_t j = 0; j < n; ++j) simd::from_float(scaled[j] * third[j], dx[j]);
 }
 
-// Where a batch's rows lie; `residual` (with `sum`) and `d_sum` may be null.
-template <class T>
-struct ForwardRows {
-  const T *x, *residual;
-  const float *gain, *bias;
-  T *sum, *y;
-  float* stats;
-};
+// `d_sum` may be null.
 template <class T>
 struct BackwardRows {
   const T *dy, *sum, *d_sum;
@@ -135,6 +57,10 @@ COMPRESS_INLINE const T* from_row(const T* base, int64_t offset) {
 template <int lanes, class T>
 COMPRESS_INLINE void forward_rows_body(const NormTask& task, int64_t begin, int64_t end,
                                        const ForwardRows<T>& rows, float* work) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (task.threshold == 0 && task.width % lanes == 0)
+      return forward_plain_rows<lanes>(task, begin, end, rows);
+  }
   for (int64_t r = begin; r < end; ++r) {
     const int64_t at = r * task.width;
     forward_row<lanes>(task, r, rows.x + at, from_row(rows.residual, at), rows.gain, rows.bias,

@@ -21,6 +21,7 @@ constexpr int64_t bytes_apart = panels::quad * panels::stride_quads;  // multipl
 constexpr int64_t rows_that_stay = 96;   // in a core's cache while panels pass
 constexpr int64_t rows_that_widen = 12;  // up to so many, a kernel widens bf16 as it goes
 constexpr int64_t task_work = 1 << 19;   // multiplications that are worth another thread (float32)
+constexpr int64_t rows_of_weights = 12;  // as many take as long as reading the weights does
 
 int64_t panels_of(int64_t outputs) {
   return (outputs + panels::width - 1) / panels::width;
@@ -333,7 +334,7 @@ Tensor PackedWeight::multiply(const Tensor& given, const RowInfo& rows, const Te
                       bias.defined() ? bias.const_data_ptr<float>() : nullptr, gelu,
                       y.mutable_data_ptr<float>()};
   const int64_t some = rows_a_chunk(), chunks = (inputs.rows + some - 1) / some;
-  const int64_t item = std::min(inputs.rows, some) * filled_in_a_panel();
+  const int64_t item = std::clamp(inputs.rows, rows_of_weights, some) * filled_in_a_panel();
   const int64_t worth = form_ == Form::bytes ? 4 * task_work : task_work;
   at::parallel_for(0, chunks * panels_, std::max<int64_t>(1, worth / std::max<int64_t>(1, item)),
                    [&](int64_t begin, int64_t end) { run(inputs, begin, end); });

@@ -21,7 +21,7 @@ Tensor inputs() {
 
 // What `transform` gives as integers, multiplied out.
 Tensor multiplied_out(const nn::InputTransform& transform, const Tensor& x) {
-  const int64_t stride = 40;
+  const int64_t stride = x.size(1) + 3;
   Tensor q = torch::full({x.size(0), stride}, 77, torch::kInt8), scales = torch::empty({x.size(0)});
   const nn::IntegerRows* integers = transform.integers();
   integers->round(x.const_data_ptr<float>(), x.size(0), x.size(1), q.mutable_data_ptr<int8_t>(),
@@ -63,6 +63,32 @@ TEST(IntegerInputs, TimesTheirScalesAreTheFakeQuantisedOnes) {
   affine.p.input->apply(x.clamp_min(-1), {true, -1});
   EXPECT_LT(affine.p.input->integers()->zero(), -100);  // hardly anything is negative
   EXPECT_TRUE(torch::equal(multiplied_out(*affine.p.input, x), affine.p.input->apply(x, {})));
+}
+
+// Quotients on and beside the middle between integers, of scales that are hard to divide by, and
+// rows whose scale or quotients are beyond what is divided by multiplying.
+TEST(IntegerInputs, AreRoundedAsADivisionRounds) {
+  torch::manual_seed(6);
+  constexpr int64_t rows = 300, width = 1024;
+  const Tensor middles = (torch::randint(-127, 127, {rows, width}) + 0.5f) / 127.5f;
+  const Tensor beside = 1 + torch::randint(-3, 4, {rows, width}) * 0x1p-24f;
+  Tensor x = middles * beside * (1 + torch::rand({rows, 1}));
+  x.select(1, 0).fill_(2);
+  x.select(1, 1).fill_(-2);
+  x[0] *= 0x1p-110f;
+  x[1] *= 0x1p-120f;
+  x[2] *= 0x1p120f;
+  Held token("{}");
+  token.start();
+  EXPECT_TRUE(torch::equal(multiplied_out(*token.p.input, x), token.p.input->apply(x, {})));
+  for (const char* text :
+       {"{activation_scale: static}", "{activations: uint8, activation_scale: static}"}) {
+    Held fixed(text);
+    fixed.start();
+    fixed.p.input->apply(torch::rand({4, width}) * 1.7f - 0.4f, {true, -1});
+    EXPECT_TRUE(torch::equal(multiplied_out(*fixed.p.input, x), fixed.p.input->apply(x, {})))
+        << text;
+  }
 }
 
 TEST(IntegerInputs, WhatIsNotANumberIsNotHidden) {

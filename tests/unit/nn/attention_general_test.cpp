@@ -363,6 +363,43 @@ TEST(General, DoesNotDependOnTheNumberOfThreads) {
     EXPECT_TRUE(torch::equal(one[i].grad(), many[i].grad())) << i;
 }
 
+// A window that leaves nothing out keeps the scores in rows.
+TEST(General, ScoresInColumnsGiveTheSameBits) {
+  for (int64_t width : {16, 32, 64})
+    for (int64_t kv_heads : {1, 4}) {
+      Case c{"",
+             one_after_the_other({1, 2, 7, 8, 9, 15, 16, 17, 22, 31, 33, 48, 95, 97, 130}),
+             {},
+             shape_of(4, width, kv_heads, false)};
+      AttentionShape rows = c.shape;
+      rows.window = 1000;
+      const Values given = random_values(c);
+      for (auto type : {torch::kFloat32, torch::kBFloat16}) {
+        torch::NoGradGuard no_grad;
+        const Values values = given.to(type);
+        Call call(c, values);
+        DropoutSeeds seeds(5, false);
+        EXPECT_TRUE(
+            torch::equal(attention(call.input, c.shape, seeds), attention(call.input, rows, seeds)))
+            << width << " " << kv_heads << " " << type;
+      }
+    }
+}
+
+// Keys and values of their own, more and fewer than queries.
+TEST(General, ScoresInColumnsOfOtherKeys) {
+  Case c{"", one_after_the_other({5, 40, 20}), one_after_the_other({50, 3, 20}),
+         shape_of(2, 32, 2, false)};
+  AttentionShape rows = c.shape;
+  rows.window = 1000;
+  const Values values = random_values(c).to(torch::kFloat32);
+  torch::NoGradGuard no_grad;
+  Call call(c, values);
+  DropoutSeeds seeds(5, false);
+  EXPECT_TRUE(
+      torch::equal(attention(call.input, c.shape, seeds), attention(call.input, rows, seeds)));
+}
+
 TEST(General, RowsThatDoNotFitAreErrors) {
   Case c{"", one_after_the_other({3}), one_after_the_other({4}), shape_of(2, 8, 1, true)};
   const Values values = random_values(c);

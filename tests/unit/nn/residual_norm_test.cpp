@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "compress/nn/layers.h"
+#include "kernels/norm_forward.h"
 #include "support.h"
 
 namespace compress::nn {
@@ -86,6 +87,55 @@ TEST(ResidualNorm, Bf16IsAsGoodAsItsParts) {
   EXPECT_LE(error(whole.dx, truth.dx), 1.05 * error(parts.dx, truth.dx));
   EXPECT_LE(error(whole.d_residual, truth.d_residual),
             1.05 * error(parts.d_residual, truth.d_residual));
+}
+
+template <int lanes>
+COMPRESS_INLINE void row_by_row_body(const NormTask& task, int64_t count,
+                                     const ForwardRows<float>& rows, float* work) {
+  for (int64_t r = 0; r < count; ++r) {
+    const int64_t at = r * task.width;
+    forward_row<lanes>(task, r, rows.x + at,
+                       rows.residual != nullptr ? rows.residual + at : nullptr, rows.gain,
+                       rows.bias, rows.sum + at, rows.y + at, rows.stats + 2 * r, work);
+  }
+}
+COMPRESS_KERNEL(row_by_row,
+                (const NormTask& task, int64_t count, const ForwardRows<float>& rows, float* work),
+                (task, count, rows, work))
+template <int lanes>
+COMPRESS_INLINE void together_body(const NormTask& task, int64_t count,
+                                   const ForwardRows<float>& rows) {
+  forward_plain_rows<lanes>(task, 0, count, rows);
+}
+COMPRESS_KERNEL(together, (const NormTask& task, int64_t count, const ForwardRows<float>& rows),
+                (task, count, rows))
+
+TEST(ResidualNorm, SeveralRowsAtOnceGiveTheSameBits) {
+  constexpr int64_t rows = 7;
+  for (int64_t width : {16, 64, 384})
+    for (bool rms : {false, true}) {
+      const Inputs in(rows, width, torch::kFloat32);
+      const NormTask task{width, 1e-5f, 0, 1, 0, 0, nullptr, rms};
+      std::vector<Tensor> y, sum, stats;
+      std::vector<float> work(static_cast<size_t>(2 * width));
+      for (int which : {0, 1}) {
+        y.push_back(torch::empty_like(in.x));
+        sum.push_back(torch::empty_like(in.x));
+        stats.push_back(torch::empty({rows, 2}));
+        const ForwardRows<float> of{
+            in.x.const_data_ptr<float>(),          in.residual.const_data_ptr<float>(),
+            in.gain.const_data_ptr<float>(),       in.bias.const_data_ptr<float>(),
+            sum.back().mutable_data_ptr<float>(),  y.back().mutable_data_ptr<float>(),
+            stats.back().mutable_data_ptr<float>()};
+        if (which == 0)
+          row_by_row(task, rows, of, work.data());
+        else
+          together(task, rows, of);
+      }
+      EXPECT_TRUE(torch::equal(y[0], y[1])) << width << " " << rms;
+      EXPECT_TRUE(torch::equal(sum[0], sum[1])) << width << " " << rms;
+      EXPECT_TRUE(torch::equal(stats[0], stats[1])) << width << " " << rms;
+    }
 }
 
 TEST(ResidualNorm, DoesNotDependOnTheNumberOfThreads) {
