@@ -135,7 +135,7 @@ class CalibrateStage : public StageKind {
     StageResult result;
     const nn::Json scheme = calibrate(bench, *loaded.model, source, result);
     result.count(*loaded.model);
-      result.quantized = true;
+    result.quantized = true;
     exports::LoadedModel finished = exports::with_scheme(std::move(loaded.model), scheme);
     score_model(bench, finished,
                 {options_.data, "", recipe::names_of(options_.metrics), nn::Precision::float32,

@@ -108,7 +108,7 @@ class ExportStage : public StageKind {
     exports::LoadedModel loaded = exports::load(folder);
     StageResult result;
     result.count(*loaded.model);
-      const exports::Quantised integers = exports::quantised_in(loaded.scheme);
+    const exports::Quantised integers = exports::quantised_in(loaded.scheme);
     result.quantized = integers.weights || integers.activations;
     result.embeddings = exports::embeddings_text(loaded.scheme);
     const data::Split* check = split_of(bench, folder);
