@@ -56,6 +56,7 @@ def inference(options):
     models = {path.parents[1].name.removeprefix("release-"): path.parent
               for name in ("huggingface", "compressed-tensors")
               for path in sorted(exports.glob(f"release-*/{name}/config.json"))}
+    models = {name: path for name, path in models.items() if name in options.only.split(",")}
     for cpu in ("avx2", ""):
         for threads in sorted({1, os.cpu_count()}):
             limits = {"OMP_NUM_THREADS": str(threads)} | ({"COMPRESS_CPU": cpu} if cpu else {})
@@ -80,6 +81,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--inference", help="folder of bench/inference.py's models")
+    parser.add_argument("--only", default="teacher,student,int8,sparse", help="of these models")
     parser.add_argument("--rows", type=int, default=256)
     options = parser.parse_args()
     if options.inference:
