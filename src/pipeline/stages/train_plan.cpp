@@ -56,15 +56,6 @@ std::string measured_by(const recipe::Component& component) {
   return {};
 }
 
-// Whether edits only moved and removed tensors: what was known of their values then holds.
-bool are_among(const nn::TensorMap& after, const nn::TensorMap& before) {
-  std::set<const void*> known;
-  for (const auto& [name, tensor] : before) known.insert(tensor.unsafeGetTensorImpl());
-  return std::all_of(after.begin(), after.end(), [&](const auto& named) {
-    return named.second.dim() != 2 || known.contains(named.second.unsafeGetTensorImpl());
-  });
-}
-
 // One stage on shapes.
 class TrainPlan {
  public:
@@ -85,7 +76,7 @@ class TrainPlan {
         options_.model.from);
     const nn::TensorMap before = state.tensors;
     surgery::apply(edited_.surgery, state, workshop);
-    leave_zeros(are_among(state.tensors, before));
+    leave_zeros(before, state.tensors);
     heads_ = prepare_head(state, edited_, data_, labels_);
     student_ = nn::build(state, 0);
     promise_scores();
@@ -121,9 +112,17 @@ class TrainPlan {
     return open;
   }
 
-  // What edits put in may be zeros; masks and rounding leave some.
-  void leave_zeros(bool moved) {
-    began_known_ = moved;
+  // What edits only moved is known as well as before; what they put in may be zeros. Masks and
+  // rounding leave some.
+  void leave_zeros(const nn::TensorMap& before, const nn::TensorMap& after) {
+    std::set<const void*> old;
+    for (const auto& [name, tensor] : before) old.insert(tensor.unsafeGetTensorImpl());
+    bool moved = true;
+    for (const auto& [name, tensor] : after)
+      if (old.contains(tensor.unsafeGetTensorImpl()))
+        began_.insert(name);
+      else
+        moved = moved && tensor.dim() != 2;
     if (!moved || !options_.pruning.empty() || options_.quantization)
       planning_.leave_zeros(stage_.name);
   }
@@ -178,8 +177,7 @@ class TrainPlan {
   void check_zeros(const train::Binding& binding) const {
     const recipe::ModelReference& from = options_.model.from;
     for (const auto& constraint : binding.roles().constraints)
-      if (constraint->needs_zeros() && began_known_ && !holds_new_zeros(*constraint) &&
-          planning_.is_dense(from))
+      if (constraint->needs_zeros() && !holds_new_zeros(*constraint) && planning_.is_dense(from))
         throw Error(
             ErrorKind::recipe,
             str("'", constraint->name(), "' needs a model with zeros, and '", from, "' has none",
@@ -189,12 +187,13 @@ class TrainPlan {
             constraint->mark().text(), "start from a pruned model, or prune before");
   }
 
-  // Weights that the stage makes itself have values in a plan, too.
+  // Weights that the stage makes itself may be zeros where a plan has no values of them.
   bool holds_new_zeros(const constraint::Constraint& constraint) const {
     const std::vector<constraint::Match> held = constraint.matches();
     return std::any_of(held.begin(), held.end(), [&](const constraint::Match& match) {
+      if (began_.contains(match.tensor)) return false;
       const torch::Tensor& values = student_->params().find(match.tensor)->latent;
-      return !values.is_meta() && at::count_nonzero(values).item<int64_t>() < values.numel();
+      return values.is_meta() || at::count_nonzero(values).item<int64_t>() < values.numel();
     });
   }
 
@@ -319,8 +318,8 @@ class TrainPlan {
   const train::TrainOptions& options_;
   const data::DatasetOptions& data_;
   Planning& planning_;
-  train::ModelOptions edited_;  // without surgery that cannot be done yet
-  bool began_known_ = true;     // the matrices that training begins with are those of its source
+  train::ModelOptions edited_;   // without surgery that cannot be done yet
+  std::set<std::string> began_;  // tensors that training begins with as the source has them
   std::vector<std::string> labels_;
   struct Teacher {
     std::string name;

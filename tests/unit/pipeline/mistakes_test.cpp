@@ -136,8 +136,10 @@ TEST_F(Mistakes, ZerosThatNobodyLeft) {
   EXPECT_NO_THROW(planned(dense + pruned + stage("d", "p", 1) + stage("c", "d", 1, kept())));
   EXPECT_NO_THROW(planned(dense + stage("q", "b", 1, ", quantization: {weights: int8}") +
                           stage("c", "q", 1, kept())));
-  EXPECT_NO_THROW(planned(
-      stage("c", "{from: " + base() + ", initialise: {intermediate_size: 12}}", 1, kept())));
+  // New weights have values in a plan.
+  EXPECT_THAT(refused(text(stage("c", "{from: " + base() + ", initialise: {intermediate_size: 12}}",
+                                 1, kept()))),
+              HasSubstr("nothing to keep"));
   const std::string lora = "{from: " + base() + ", lora: {rank: 2}}";
   EXPECT_NO_THROW(planned(stage("c", lora, 1, kept("{targets: [attachment]}"))));
   EXPECT_THAT(refused(text(stage("c", lora, 1, kept()))), HasSubstr("has none"));
