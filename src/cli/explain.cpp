@@ -12,7 +12,7 @@ namespace compress::cli {
 namespace {
 
 struct ExplainFlags {
-  std::string component;
+  std::vector<std::string> components;
   bool markdown_all = false, markdown_recipe = false;
 };
 
@@ -43,6 +43,12 @@ std::string explain_one(const std::string& name) {
   return text;
 }
 
+std::string explain_each(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : "\n") + explain_one(name);
+  return text;
+}
+
 }  // namespace
 
 void add_explain(CLI::App& app, Action& action) {
@@ -50,16 +56,16 @@ void add_explain(CLI::App& app, Action& action) {
   CLI::App* sub = app.add_subcommand(
       "explain",
       "Tells what a component or a section of a recipe does: equation, options, defaults");
-  sub->add_option("COMPONENT", flags->component, "Its name; default: a table of all");
+  sub->add_option("COMPONENT", flags->components, "Names; default: a table of all");
   sub->add_flag("--markdown-all", flags->markdown_all, "Prints docs/methods.md");
   sub->add_flag("--markdown-recipe", flags->markdown_recipe, "Prints docs/recipe.md");
   sub->footer("Example: compress explain soft_labels");
   sub->callback([flags, &action] {
     action = [flags] {
-      print(flags->markdown_all        ? pipeline::methods_document()
-            : flags->markdown_recipe   ? pipeline::recipe_document()
-            : flags->component.empty() ? overview()
-                                       : explain_one(flags->component));
+      print(flags->markdown_all         ? pipeline::methods_document()
+            : flags->markdown_recipe    ? pipeline::recipe_document()
+            : flags->components.empty() ? overview()
+                                        : explain_each(flags->components));
       return 0;
     };
   });

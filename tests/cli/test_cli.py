@@ -284,10 +284,12 @@ class Information(Recipes):
         document = self.succeeds("explain", "--markdown-all")
         names = re.findall(r"^### `(.+)`$", document, re.MULTILINE)
         self.assertIn("soft_labels", names)
+        self.assertTrue(self.succeeds("explain", names[0]).startswith(names[0] + " ("))
+        text = self.succeeds("explain", *names)
         for name in names:
             with self.subTest(name):
                 self.assertIn(f" {name} ", overview)
-                self.assertTrue(self.succeeds("explain", name).startswith(name + " ("))
+                self.assertRegex(text, rf"(?m)^{re.escape(name)} \(")
 
     def test_methods_document_is_current(self):
         kept = pathlib.Path("docs/methods.md").read_text()
@@ -341,6 +343,10 @@ class Information(Recipes):
         self.assertEqual(done.returncode, 8, done.stderr)
 
 
+# Of the vocabulary the words that the rows have: a model of a few megabytes.
+SMALL = RECIPE.replace("keep: 2}}", "keep: 2}, trim_vocabulary: {data: reviews}}")
+
+
 class RealModel(Recipes):
     def test_inspect(self):
         text = self.succeeds("inspect", MODEL)
@@ -391,7 +397,7 @@ class Runs(Recipes):
         cls.shared = pathlib.Path(tempfile.mkdtemp(prefix="compress_cli_run_"))
         cls.addClassCleanup(shutil.rmtree, cls.shared, ignore_errors=True)
         cls.file = cls.shared / "recipe.yaml"
-        cls.file.write_text(RECIPE)
+        cls.file.write_text(SMALL)
         cls.done = command("run", cls.file, "--out", cls.shared / "whole")
         cls.model = cls.shared / "whole/stages/teacher/model"
 
@@ -411,7 +417,7 @@ class Runs(Recipes):
         self.assertEqual((quiet.returncode, quiet.stderr), (0, ""))
 
     def test_missed_expectation(self):
-        file = self.write(RECIPE + """\
+        file = self.write(SMALL + """\
 expect:
   - {stage: teacher, metric: accuracy, at_least: 2}
 """)
@@ -443,11 +449,13 @@ expect:
                          "resuming changed the weights")
 
     def test_a_teacher_and_the_student_before_training_are_in_the_result(self):
-        text = RECIPE.replace("      data: reviews\n", """\
+        text = SMALL.replace("      data: reviews\n", """\
       teacher: {from: %s}
       objectives: [soft_labels: {temperature: 2}]
       data: reviews
 """ % self.model).replace("for: 120 steps", "for: 2 steps").replace(
+            "keep: 2}, trim_vocabulary: {data: reviews}}", "keep: 1}}").replace(
+            "model: {from: models/all-MiniLM-L6-v2", f"model: {{from: {self.model}").replace(
             "evaluate: {", "evaluate: {before: true, ")
         out = self.folder / "taught"
         done = command("run", self.write(text), "--out", out)
