@@ -93,6 +93,44 @@ void add_normalizer(const JsonView& view, int depth, NormalizerStages& out) {
   }
 }
 
+// The stages of a sequence, and of sequences in it.
+void add_stages(const JsonView& view, const char* list, std::vector<JsonView>& out) {
+  if (view.string("type") != "Sequence") return out.push_back(view);
+  for (const JsonView& item : view.at(list).items()) add_stages(item, list, out);
+}
+
+// Whether a stage puts in front of texts what comes from none of their characters.
+bool comes_from_nowhere(const JsonView& view) {
+  const std::string type = view.string("type");
+  if (type == "Prepend") return view.string("prepend").empty();
+  if (type != "Replace" || view.string("content").empty()) return false;
+  const Regex pattern = compile(view, read_pattern(view));
+  for (char c = ' '; c <= '~'; ++c)
+    if (pattern.matches_nothing_before({&c, 1})) return true;
+  return pattern.matches_nothing_before("\u00e9") || pattern.matches_nothing_before("\u4e2d");
+}
+
+// The reference library ends in a panic, or writes characters twice, where a text is edited further
+// behind such a stage: no model is made with such a file.
+void check_insertions(const JsonView& file) {
+  std::vector<JsonView> stages;
+  add_stages(file.at("normalizer"), "normalizers", stages);
+  const size_t normalizers = stages.size();
+  if (file.has("pre_tokenizer")) add_stages(file.at("pre_tokenizer"), "pretokenizers", stages);
+  const JsonView* first = nullptr;
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const std::string type = stages[i].string("type");
+    const bool edits =
+        i < normalizers ? type != "Prepend" && type != "Replace" : type == "ByteLevel";
+    if (first != nullptr && edits)
+      first->fail(str("this puts in front of a text what comes from none of its characters, and '",
+                      type, "' follows, which the reference library cannot do"),
+                  first->has("pattern") ? "pattern" : "prepend",
+                  "remove it, or put it behind the others");
+    if (first == nullptr && i < normalizers && comes_from_nowhere(stages[i])) first = &stages[i];
+  }
+}
+
 SplitBehavior read_behavior(const JsonView& view) {
   const std::string name = view.has("behavior") ? view.string("behavior") : "Isolated";
   if (name == "Removed") return SplitBehavior::removed;
@@ -220,7 +258,9 @@ NormalizerOptions read_bert_normalizer(const JsonView& view) {
 
 NormalizerStages read_normalizer(const JsonView& file) {
   NormalizerStages out;
-  if (file.has("normalizer")) add_normalizer(file.at("normalizer"), 0, out);
+  if (!file.has("normalizer")) return out;
+  add_normalizer(file.at("normalizer"), 0, out);
+  check_insertions(file);
   return out;
 }
 

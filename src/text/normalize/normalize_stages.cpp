@@ -171,7 +171,13 @@ class PrependStage final : public NormalizerStage {
  public:
   explicit PrependStage(std::string content) : content_(std::move(content)) {}
   void apply(NormalizerState& state) const override {
-    if (state.text.text.empty() || content_.empty()) return;
+    if (state.text.text.empty()) return;
+    if (content_.empty()) {  // the library writes the first character anew, from nowhere
+      const size_t length = char_length(state.text.text, 0);
+      std::fill_n(state.text.begin.begin(), state.offsets ? length : 0, state.origin);
+      std::fill_n(state.text.end.begin(), state.offsets ? length : 0, state.origin);
+      return;
+    }
     state.text.text.insert(0, content_);
     if (!state.offsets) return;
     state.text.begin.insert(state.text.begin.begin(), content_.size(), state.text.begin[0]);

@@ -141,4 +141,10 @@ void Regex::find_all(std::string_view text, std::vector<Match>& out) const {
   if (done < size) out.push_back({done, size, false});
 }
 
+bool Regex::matches_nothing_before(std::string_view text) const {
+  std::vector<Match> matches;
+  find_all(text, matches);
+  return !matches.empty() && matches[0].matched && matches[0].end == 0;
+}
+
 }  // namespace compress::text

@@ -33,6 +33,8 @@ class Regex {
   // Appends the matches in `text` (well-formed UTF-8) and the stretches between them, from left to
   // right. Throws Error{data} when matching takes too many steps.
   void find_all(std::string_view text, std::vector<Match>& out) const;
+  // Whether nothing at all matches in front of `text`, which is not empty.
+  bool matches_nothing_before(std::string_view text) const;
 
  private:
   struct Code;

@@ -70,6 +70,39 @@ std::vector<ByteRange> ranges(std::initializer_list<std::pair<uint32_t, uint32_t
   return out;
 }
 
+// What `tokenizers` 0.23 gives, or where it ends in a panic, a refusal.
+TEST_F(GeneralTest, NormalizersThatInsertInFrontOfEverything) {
+  json file = bpe();
+  const auto replace = [](const char* pattern, const char* content) -> json {
+    return {{"type", "Replace"}, {"pattern", {{"Regex", pattern}}}, {"content", content}};
+  };
+  const json nothing = {{"type", "Prepend"}, {"prepend", ""}};
+  EncodeOptions offsets;
+  offsets.offsets = true;
+  file["normalizer"] = nothing;
+  EXPECT_EQ(load(file)->encode("sug", offsets).offsets, ranges({{0, 0}, {1, 3}}));
+  file["normalizer"] = replace("", "s");
+  const Encoding between = load(file)->encode("ug", offsets);
+  EXPECT_EQ(between.ids, (Ids{4, 2, 4, 3, 4}));
+  EXPECT_EQ(between.offsets, ranges({{0, 0}, {0, 1}, {0, 1}, {1, 2}, {1, 2}}));
+  for (const json& first :
+       {nothing, replace("", "s"), replace("^", "s"), replace("x*", "s"), replace("(?=u)", "s")}) {
+    for (const char* next : {"NFC", "Lowercase", "Strip", "StripAccents", "Nmt", "ByteLevel"}) {
+      file["normalizer"] = {{"type", "Sequence"}, {"normalizers", {first, {{"type", next}}}}};
+      EXPECT_THAT(refusal(file), HasSubstr(std::string("'") + next + "' follows"));
+    }
+    file["normalizer"] = first;
+    file["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+    EXPECT_THAT(refusal(file), HasSubstr("'ByteLevel' follows"));
+    file.erase("pre_tokenizer");
+  }
+  // What follows a character, or removes, is usual.
+  for (const json& first : {replace("(?<=u)", "s"), replace("^", ""), replace("u+", "s")}) {
+    file["normalizer"] = {{"type", "Sequence"}, {"normalizers", {first, {{"type", "NFC"}}}}};
+    EXPECT_EQ(refusal(file), "accepted");
+  }
+}
+
 TEST_F(GeneralTest, BpeJoinsTheBestRankedPairFirst) {
   auto tokenizer = load(bpe());
   EXPECT_EQ(tokenizer->encode("hug").ids, (Ids{6}));
