@@ -10,8 +10,11 @@ std::string_view without_mark(std::string_view text) {
   return text;
 }
 
-bool is_utf16(std::string_view bytes) {
-  return bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF");
+std::string_view wide_encoding(std::string_view bytes) {
+  using namespace std::literals;
+  if (bytes.starts_with("\xFF\xFE\0\0"sv) || bytes.starts_with("\0\0\xFE\xFF"sv)) return "UTF-32";
+  if (bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF")) return "UTF-16";
+  return {};
 }
 
 char line_end(std::string_view text) {

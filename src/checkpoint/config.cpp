@@ -2,6 +2,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
+#include "compress/base/library_message.h"
 #include "compress/base/lines.h"
 #include "compress/base/log.h"
 #include "compress/base/stand_in.h"
@@ -20,13 +21,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* adapter_file = "adapter_config.json";  // PEFT's
-
-// "[json.exception.parse_error.101] parse error at line 3, column 5: ..." without its own prefix.
-std::string parse_message(const nlohmann::json::exception& error) {
-  std::string text = error.what();
-  size_t end = text.find("] ");
-  return "is not valid JSON: " + (end == std::string::npos ? text : text.substr(end + 2));
-}
 
 nn::HeadKind head_kind(const std::string& name) {
   try {
@@ -97,13 +91,16 @@ nn::Json read_json(const fs::path& file, uint64_t limit) {
     throw Error(ErrorKind::model, "the file is missing", file.string(), "check the path");
   try {
     const std::string text = read_file(file, limit);
-    if (is_utf16(text))
-      throw Error(ErrorKind::model, "the file is UTF-16", file.string(), "convert it to UTF-8");
+    if (const std::string_view encoding = wide_encoding(text); !encoding.empty())
+      throw Error(ErrorKind::model, str("the file is ", encoding), file.string(), as_utf8);
+    if (const FileKind kind = binary_kind(std::string_view(text).substr(0, 512)))
+      throw Error(ErrorKind::model, str("the file is ", kind.what), file.string(), kind.remedy);
     if (const std::string what = stand_in(text); !what.empty())
       throw Error(ErrorKind::model, "the file is " + what, file.string(), fetch_again);
     return nn::Json::parse(text);
   } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorKind::model, parse_message(error), file.string());
+    throw Error(ErrorKind::model, "is not valid JSON: " + library_message(error.what()),
+                file.string());
   }
 }
 
@@ -192,7 +189,8 @@ ConfigFile parse_config(const nn::Json& json, const std::string& place) {
     throw Error(error.kind(), error.message(), error.where().empty() ? place : error.where(),
                 error.hint());
   } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorKind::model, str("config.json has a value of the wrong type: ", error.what()),
+    throw Error(ErrorKind::model,
+                "config.json has a value of the wrong type: " + library_message(error.what()),
                 place);
   }
   return file;

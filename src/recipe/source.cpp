@@ -2,6 +2,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/lines.h"
+#include "compress/base/stand_in.h"
 #include "compress/base/strings.h"
 #include "compress/base/utf8.h"
 #include "internal.h"
@@ -80,8 +81,10 @@ void check_text(std::string_view text, const std::string& name) {
                 str("the recipe has ", human_bytes(static_cast<double>(text.size())),
                     ", the limit is ", human_bytes(static_cast<double>(max_bytes))),
                 name, "is this really a recipe?");
-  if (is_utf16(text))
-    throw Error(ErrorKind::recipe, "the recipe is UTF-16", name, "save the file as UTF-8");
+  if (const std::string_view encoding = wide_encoding(text); !encoding.empty())
+    throw Error(ErrorKind::recipe, str("the recipe is ", encoding), name, "save the file as UTF-8");
+  if (const FileKind kind = foreign_kind(text.substr(0, 512)))
+    throw Error(ErrorKind::recipe, str("the recipe is ", kind.what), name, kind.remedy);
   Checker(text, name).run();
 }
 

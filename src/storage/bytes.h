@@ -20,6 +20,13 @@ inline void refuse_stand_in(std::string_view bytes, const std::string& file) {
     throw Error(ErrorKind::model, "is " + what, file, fetch_again);
 }
 
+// The same, and for archives, pickles and other kinds of files.
+inline void refuse_foreign(std::string_view bytes, const std::string& file) {
+  refuse_stand_in(bytes, file);
+  if (const FileKind kind = binary_kind(bytes.substr(0, 512)))
+    throw Error(ErrorKind::model, str("is ", kind.what), file, kind.remedy);
+}
+
 // Walks over bytes; what would pass their end throws Error{model} with `file` as its place.
 class ByteReader {
  public:

@@ -4,6 +4,7 @@ errors that name the line. COMPRESS_BIN names the program.
 Run from the repository root: .venv/bin/python -m unittest tests/cli/test_lines.py
 """
 
+import bz2
 import json
 import pathlib
 import subprocess
@@ -122,6 +123,10 @@ class Lines(unittest.TestCase):
         self.fails(3, f"the text is UTF-16\n  at: {file}\n", *encode, file)
         self.fails(3, "the text is UTF-16\n  at: standard input\n", *encode,
                    data=file.read_bytes())
+        file = self.write("t.txt", "hello\n".encode("utf-32"))
+        self.fails(3, f"the text is UTF-32\n  at: {file}\n", *encode, file)
+        file = self.write("t.txt", bz2.compress(b"hello\n"))
+        self.fails(3, "hint: decompress it first: bunzip2 FILE", *encode, file)
         file = self.write("t.txt", b"a\nb\0c\n")
         self.fails(3, f"a NUL byte in the text\n  at: {file}:2\n", *encode, file)
         file = self.write("t.txt", b"a\rb\rcaf\xe9\r")

@@ -12,8 +12,10 @@ namespace compress {
 
 // `text` without a byte order mark at its beginning.
 std::string_view without_mark(std::string_view text);
-// Whether the bytes begin with the byte order mark of UTF-16 (or UTF-32).
-bool is_utf16(std::string_view bytes);
+// "UTF-16" or "UTF-32" where the bytes begin with its byte order mark; else "".
+std::string_view wide_encoding(std::string_view bytes);
+// What to do about it.
+inline constexpr const char* as_utf8 = "convert it to UTF-8";
 // The character that ends the lines of `text`: LF, or CR.
 char line_end(std::string_view text);
 // Cuts the first line and its end off `left`, which is not empty and whose lines end with `end`.

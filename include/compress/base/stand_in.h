@@ -1,5 +1,6 @@
 #pragma once
-// Files that are not what their name says because fetching them went wrong.
+// Files that are not what their name says: because fetching them went wrong, or because they are of
+// a kind that is not read here.
 
 #include <string>
 #include <string_view>
@@ -11,5 +12,18 @@ namespace compress {
 std::string stand_in(std::string_view start);
 // What to do about it.
 inline constexpr const char* fetch_again = "fetch it again; of Git LFS: git lfs pull";
+
+// What a file is that is no text, and what makes one of it.
+struct FileKind {
+  const char* what = nullptr;  // "a bzip2 file"; null: the bytes are of no kind that is known
+  const char* remedy = nullptr;
+  explicit operator bool() const { return what != nullptr; }
+};
+
+// By the first bytes (512 are enough): archives, compressed files, tables, pickles and the like.
+// Text in UTF-8 is of none of these kinds.
+FileKind binary_kind(std::string_view start);
+// The same, and pointers of Git LFS.
+FileKind foreign_kind(std::string_view start);
 
 }  // namespace compress

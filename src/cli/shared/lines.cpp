@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "compress/base/error.h"
+#include "compress/base/stand_in.h"
 #include "compress/base/strings.h"
 #include "compress/base/utf8.h"
 
@@ -49,8 +50,10 @@ bool LineReader::read(std::string& line) {
 
 bool LineReader::begin(std::string& line) {
   if (!std::getline(input(), whole_)) return false;
-  if (is_utf16(whole_))
-    throw Error(ErrorKind::data, "the text is UTF-16", name(), "convert it to UTF-8");
+  if (const std::string_view encoding = wide_encoding(whole_); !encoding.empty())
+    throw Error(ErrorKind::data, str("the text is ", encoding), name(), as_utf8);
+  if (const FileKind kind = foreign_kind(std::string_view(whole_).substr(0, 512)))
+    throw Error(ErrorKind::data, str("the text is ", kind.what), name(), kind.remedy);
   // Where a LF follows, what was read is one line, whatever else it holds.
   if (!input().eof()) whole_ += '\n';
   lines_.emplace(whole_);

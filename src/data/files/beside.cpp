@@ -50,8 +50,7 @@ void paste(const std::string& piece, Scratch& out) {
       continue;
     }
     column.contents = read_one(name);
-    if (is_utf16(column.contents->bytes()))
-      throw Error(ErrorKind::data, "the data file is UTF-16", name, "convert it to UTF-8");
+    refuse_foreign(column.contents->bytes(), name);
     column.left = without_mark(column.contents->bytes());
     column.end = line_end(column.left);
   }

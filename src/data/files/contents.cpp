@@ -14,6 +14,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/lines.h"
+#include "compress/base/stand_in.h"
 #include "compress/base/strings.h"
 #include "files/fingerprint.h"
 
@@ -29,6 +30,13 @@ constexpr const char* standard_input = "-";
 
 void refuse_parquet(const fs::path& file) {
   throw Error(ErrorKind::data, "this program reads no Parquet", file.string(), parquet_hint);
+}
+
+void refuse_foreign(std::string_view bytes, const fs::path& file) {
+  if (const std::string_view encoding = wide_encoding(bytes); !encoding.empty())
+    throw Error(ErrorKind::data, str("the data file is ", encoding), file.string(), as_utf8);
+  if (const FileKind kind = foreign_kind(bytes.substr(0, 512)))
+    throw Error(ErrorKind::data, str("the data file is ", kind.what), file.string(), kind.remedy);
 }
 
 namespace {
@@ -175,6 +183,7 @@ std::shared_ptr<Contents> in_lines(std::shared_ptr<Contents> contents, const fs:
   lines->scratch = std::make_unique<Scratch>();
   parquet_rows(contents->scratch ? contents->scratch->path() : file.string(), file,
                *lines->scratch);
+  lines->of_parquet = true;
   return mapped(lines, file);
 }
 
@@ -217,8 +226,7 @@ std::shared_ptr<Contents> join(const std::vector<fs::path>& files, std::vector<P
   int64_t lines = 0;
   for (const fs::path& file : files) {
     const std::shared_ptr<const Contents> one = read_one(file);
-    if (is_utf16(one->bytes()))
-      throw Error(ErrorKind::data, "the data file is UTF-16", file.string(), "convert it to UTF-8");
+    refuse_foreign(one->bytes(), file);
     const std::string_view text = without_mark(one->bytes());
     if (end == 0) end = line_end(text);
     if (line_end(text) != end && text.find(end == '\n' ? '\r' : '\n') != std::string_view::npos)

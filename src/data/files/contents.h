@@ -49,6 +49,7 @@ struct Contents {
   std::unique_ptr<Scratch> scratch;  // null: a plain file
   std::unique_ptr<MappedFile> map;
   std::vector<size_t> starts;  // where the second file begins, and those behind it
+  bool of_parquet = false;     // JSON lines made of a Parquet file's rows
   std::string_view bytes() const { return {map->data(), map->size()}; }
 };
 
@@ -67,6 +68,10 @@ std::shared_ptr<const Contents> open_contents(const std::filesystem::path& file)
 // beside each other, as cells of tab-separated rows, or "=text", a text that each row has.
 std::vector<std::string> pieces_of(const std::string& name);
 std::vector<std::string> beside(const std::string& piece);
+
+// Error{data} at `file` where the bytes are no text: UTF-16 or UTF-32, an archive, a table, a
+// pickle, a pointer of Git LFS, with what makes text of it.
+void refuse_foreign(std::string_view bytes, const std::filesystem::path& file);
 
 // Whether this program has the library that reads Parquet, and whether a file is such one.
 bool reads_parquet();

@@ -249,6 +249,7 @@ class Delimited final : public Reader {
     for (const RawCell& cell : cells_)
       names.emplace_back(trim(cell.doubled ? source_.keep(unescape(cell.text)) : cell.text));
     width_ = names.size();
+    while (spare_ + 1 < width_ && names[width_ - spare_ - 1].empty()) ++spare_;
     for (const Column& column : columns) wanted_.push_back(find(column, names, record.line));
   }
 
@@ -268,6 +269,9 @@ class Delimited final : public Reader {
                     [](const std::string& name) { return name.find('\r') != name.npos; }))
       throw Error(ErrorKind::data, "the header holds carriage returns", source_.place(line),
                   "they end lines only in a file without line feeds: give all lines one end");
+    if (const std::string hint = other_form(names); !hint.empty())
+      throw Error(ErrorKind::data, str("no column ", cited(column.name), " in the header"),
+                  source_.place(line), hint);
     std::string near = nearest(column.name, names);
     std::vector<std::string> shown;
     for (size_t i = 0; i < names.size() && i < 20; ++i) shown.push_back(cited(names[i]));
@@ -277,6 +281,25 @@ class Delimited final : public Reader {
                     ? str("the columns are ", join(shown, ", "), names.size() > 20 ? ", ..." : "",
                           "; `header: false` if the file has no header")
                     : str("did you mean ", cited(near), "?"));
+  }
+
+  // What to do where the header is that of a file of another form.
+  std::string other_form(const std::vector<std::string>& names) const {
+    if (lower_ascii(names[0]).starts_with("sep="))
+      return "remove the first line, which tells spreadsheets what separates the cells";
+    const auto quoted = [](const std::string& name) {
+      return name.size() > 2 && name.front() == '"' && name.back() == '"';
+    };
+    if (!quoting_ && std::all_of(names.begin(), names.end(), quoted))
+      return "its names stand in quotes: set `quoting: true`, or save it as CSV";
+    if (names.size() > 1) return {};
+    for (const char other : {'\t', ',', ';', '|'})
+      if (other != separator_ && names[0].find(other) != std::string::npos)
+        return str(
+            "its cells are separated by ", other == '\t' ? "tabs" : str("'", other, "'"),
+            ": save it with ",
+            separator_ == ',' ? "commas, or with tabs as tsv" : "tabs, or with commas as csv");
+    return {};
   }
 
   // A column's number from 0, or from -1, the last one, down.
@@ -322,8 +345,11 @@ class Delimited final : public Reader {
     while (used > width_ && cells_[used - 1].text.empty())
       --used;  // separators at the end do no harm
     if (used == width_) return;
+    const size_t least =
+        wanted_.empty() ? 0 : 1 + *std::max_element(wanted_.begin(), wanted_.end());
+    // Columns without a name at the header's end need not be there.
+    if (used < width_ && used + spare_ >= width_ && cells_.size() >= least) return;
     if (any_width()) {
-      const size_t least = 1 + *std::max_element(wanted_.begin(), wanted_.end());
       if (cells_.size() >= least) return;
       record.problem =
           str("a short row: ", used, " cells, and column ", least - 1, " is asked for");
@@ -339,6 +365,7 @@ class Delimited final : public Reader {
   char separator_;
   bool quoting_, header_, ragged_;
   size_t width_ = 0;              // cells a row, 0 = not known yet
+  size_t spare_ = 0;              // columns without a name at the header's end
   std::string_view head_;         // the first row
   size_t file_ = 0;               // files behind the first one that have begun
   std::vector<int64_t> numbers_;  // of the wanted columns, until the first row is known

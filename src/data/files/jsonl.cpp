@@ -16,6 +16,16 @@ namespace {
 
 using Json = nlohmann::json;
 
+// What to do about a line, by the text that the parser read last.
+std::string json_hint(std::string_view read) {
+  if (read.find_first_of("NI") != read.npos && read.find('"') == read.npos)
+    return "JSON has no NaN and no Infinity: write null, or leave the key out";
+  if (read.ends_with('\'')) return "texts of JSON stand in double quotes";
+  if (lower_ascii(read).find("\\ud") != read.npos)
+    return "\\ud800 to \\udfff are halves of characters: a pair of them, or none";
+  return {};
+}
+
 // Receives the events of one line's parse (nlohmann's SAX interface). A method that returns false
 // ends the parse.
 class Picker {
@@ -68,6 +78,7 @@ class Picker {
     return true;
   }
   bool start_array(size_t) {
+    if (depth_ == 0) record_->hint = "rows of one list are made lines by `jq -c '.[]' FILE`";
     if (listing_) return problem(name() + " has a list in its list");
     if (wanted_ != none && columns_[wanted_].kind != CellKind::one) {
       listing_ = true;
@@ -109,7 +120,8 @@ class Picker {
     if (keys_.size() < 100) keys_.push_back(path_);
     return true;
   }
-  bool parse_error(size_t position, const std::string&, const Json::exception&) {
+  bool parse_error(size_t position, const std::string& read, const Json::exception&) {
+    record_->hint = json_hint(read);
     return problem(str("not valid JSON at byte ", position));
   }
 

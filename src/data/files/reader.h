@@ -49,6 +49,7 @@ class Source {
   explicit Source(const std::filesystem::path& file, Examine examine = Examine::now);
   const std::filesystem::path& file() const { return file_; }
   std::string_view bytes() const { return contents_->bytes(); }  // the whole file
+  bool of_parquet() const { return contents_->of_parquet; }      // JSON lines made of its rows
   // Of several files, where the second and those behind it begin.
   const std::vector<size_t>& starts() const { return contents_->starts; }
   std::string_view text() const;  // without byte order mark

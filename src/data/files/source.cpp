@@ -1,9 +1,12 @@
 #include <algorithm>
+#include <cstring>
+#include <fstream>
 #include <system_error>
 
 #include "compress/base/error.h"
 #include "compress/base/lines.h"
 #include "compress/base/log.h"
+#include "compress/base/stand_in.h"
 #include "compress/base/strings.h"
 #include "files/reader.h"
 #include "files/subset.h"
@@ -28,6 +31,24 @@ std::optional<Format> format_by_extension(const fs::path& file) {
   return std::nullopt;
 }
 
+namespace {
+
+// Error{data} for a folder, and for a file whose first bytes say that it is no text.
+void refuse_other_files(const fs::path& file) {
+  std::error_code failed;
+  if (fs::is_directory(file, failed))
+    throw Error(ErrorKind::data, "this is a folder, not a data file", file.string(),
+                "name the files in it: \"*\" stands for any characters of their names");
+  if (!fs::is_regular_file(file, failed)) return;
+  std::string start(512, '\0');
+  std::ifstream in(file, std::ios::binary);
+  in.read(start.data(), static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<size_t>(in.gcount()));
+  if (packed_as(start) == Packed::no) refuse_foreign(start, file);
+}
+
+}  // namespace
+
 Format format_of(const DatasetOptions& options, const fs::path& file) {
   if (options.format == "tsv") return Format::tsv;
   if (options.format == "csv") return Format::csv;
@@ -40,6 +61,7 @@ Format format_of(const DatasetOptions& options, const fs::path& file) {
     throw Error(ErrorKind::recipe, str("unknown data format ", cited(options.format)),
                 file.string(), "the formats are tsv, csv, jsonl, conll, squad and text");
   if (auto format = format_by_extension(file)) return *format;
+  refuse_other_files(file);
   throw Error(ErrorKind::recipe, "the file's extension does not tell its format", file.string(),
               "add `format: tsv`, `csv`, `jsonl`, `conll`, `squad` or `text` to the data set");
 }
@@ -68,6 +90,14 @@ std::string cited(std::string_view text) {
   std::string shown(text.substr(0, end));
   for (char& c : shown)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  // What cannot be seen is spelled.
+  constexpr std::pair<const char*, const char*> unseen[] = {
+      {"\u00a0", "\\u00A0"}, {"\u200b", "\\u200B"}, {"\u200c", "\\u200C"}, {"\u200d", "\\u200D"},
+      {"\u200e", "\\u200E"}, {"\u200f", "\\u200F"}, {"\u2028", "\\u2028"}, {"\u2029", "\\u2029"},
+      {"\u3000", "\\u3000"}, {"\ufeff", "\\uFEFF"}};
+  for (const auto& [bytes, spelled] : unseen)
+    for (size_t at = 0; (at = shown.find(bytes, at)) != std::string::npos;)
+      shown.replace(at, std::strlen(bytes), spelled);
   return "\"" + shown + (end < text.size() ? "...\"" : "\"");
 }
 
@@ -97,8 +127,7 @@ std::string Source::examine_and_hash() {
 void Source::examine(Sha256* hash) {
   constexpr size_t piece = Passing::piece;
   std::string_view all = bytes();
-  if (is_utf16(all))
-    throw Error(ErrorKind::data, "the data file is UTF-16", file_.string(), "convert it to UTF-8");
+  refuse_foreign(all, file_);
   for (size_t begin = 0; begin < all.size(); begin += piece) {
     std::string_view part = all.substr(begin, piece);
     if (size_t at = part.find('\0'); at != std::string_view::npos) {
@@ -123,19 +152,38 @@ std::string Source::place(int64_t line) const {
 
 namespace {
 
+// Error{data} for a web page where lines are due. A row that is a whole page, or has further cells,
+// is a row.
+void refuse_page(const Source& source, char separator) {
+  if (stand_in(source.text().substr(0, 256)).empty()) return;
+  std::string_view left = source.text();
+  const std::string_view first = take_line(left, line_end(left));
+  const bool whole = trim(first).ends_with("</html>") && !trim(left).empty();
+  if (whole || (separator != '\0' && first.find(separator) != std::string_view::npos)) return;
+  throw Error(ErrorKind::data, "the data file is a web page", source.file().string(), fetch_again);
+}
+
+void refuse_rows_of_parquet(const Source& source) {
+  if (!source.of_parquet()) return;
+  throw Error(ErrorKind::data, "the data file is a Parquet file", source.file().string(),
+              "name it *.parquet, or set `format: parquet`");
+}
+
 std::unique_ptr<Reader> open_plain(Source& source, const DatasetOptions& options,
                                    std::vector<Column> columns) {
   Format format = format_of(options, source.file());
+  const bool csv = format == Format::csv;
+  if (format != Format::text) refuse_page(source, csv ? ',' : format == Format::tsv ? '\t' : '\0');
   if (format == Format::jsonl || format == Format::parquet) {
     const PublishedLayout* layout = find_layout(options.layout);
     if (layout == nullptr || !layout->makes_rows()) return open_jsonl(source, std::move(columns));
     return open_made_rows(source, layout->rows != nullptr ? layout->rows : layout->rows_of(options),
                           std::move(columns));
   }
+  refuse_rows_of_parquet(source);
   if (format == Format::conll) return open_conll(source, std::move(columns));
   if (format == Format::squad) return open_squad(source);
   if (format == Format::text) return open_plain(source, columns);
-  bool csv = format == Format::csv;
   return open_delimited(source, csv ? ',' : '\t', options.quoting.value_or(csv), options.header,
                         std::move(columns), options.ragged);
 }

@@ -148,7 +148,7 @@ void dequantize(const GgufTensor& tensor, std::span<float> out, uint64_t first_r
 
 GgufReader::GgufReader(const fs::path& path) : map_(path), file_(path.string()) {
   std::string_view bytes(map_.data(), map_.size());
-  refuse_stand_in(bytes, file_);
+  if (!bytes.starts_with("GGUF")) refuse_foreign(bytes, file_);
   ByteReader in(bytes, file_);
   Start start = read_start(in, file_);
   version_ = start.version;

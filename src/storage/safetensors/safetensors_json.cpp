@@ -51,6 +51,14 @@ class StrictSax : public nlohmann::json_sax<json> {
   const std::string& file_;
 };
 
+// Types that safetensors has besides.
+bool is_other_dtype(std::string_view name) {
+  for (const char* other : {"U64", "U32", "U16", "C64", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ",
+                            "F6_E2M3", "F6_E3M2", "F4"})
+    if (name == other) return true;
+  return false;
+}
+
 class HeaderSax : public StrictSax {
  public:
   using StrictSax::StrictSax;
@@ -73,6 +81,12 @@ class HeaderSax : public StrictSax {
     return true;
   }
 
+  bool null() override {
+    if (where_ != Where::top || name_ != "__metadata__") return StrictSax::null();
+    if (std::exchange(metadata_seen_, true)) refuse("has __metadata__ twice");
+    return true;
+  }
+
   bool key(string_t& text) override {
     (where_ == Where::top ? name_ : field_) = std::move(text);
     return true;
@@ -85,6 +99,10 @@ class HeaderSax : public StrictSax {
     } else if (where_ == Where::tensor && field_ == "dtype") {
       if (dtype_) refuse("has dtype twice");
       dtype_ = dtype_from_name(text);
+      if (!dtype_ && is_other_dtype(text))
+        throw Error(ErrorKind::model, "the tensor has the dtype " + text + ", which is not read",
+                    place(),
+                    "F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U8 and BOOL are");
       if (!dtype_) refuse("has the unknown dtype " + shown_name(text));
     } else {
       refuse("holds a text in a wrong place");

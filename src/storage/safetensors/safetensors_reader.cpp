@@ -24,6 +24,12 @@ std::string_view header_text(std::string_view bytes, const std::string& file) {
     throw Error(ErrorKind::model, "is too short for a safetensors file", file, damaged_hint);
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), 8);
+  const std::string_view start = bytes.substr(0, 60);
+  if (length > longest_header && std::all_of(start.begin(), start.end(), [](char c) {
+        return (c >= ' ' && c <= '~') || c == '\n' || c == '\r' || c == '\t';
+      }))
+    throw Error(ErrorKind::model, "is a text that begins with " + shown_name(start), file,
+                "such a text is often what a server says in place of the file; fetch it again");
   if (length > longest_header)
     throw Error(ErrorKind::model,
                 str("its header claims ", length, " bytes, over the format's 100 MB"), file,
@@ -99,8 +105,10 @@ SafetensorsReader::SafetensorsReader(const fs::path& path) : TensorReader(safete
 void SafetensorsReader::add_file(const fs::path& file) {
   maps_.push_back(std::make_unique<MappedFile>(file));
   const MappedFile& map = *maps_.back();
-  refuse_stand_in({map.data(), map.size()}, file.string());
-  Layout layout = layout_of({map.data(), map.size()}, file.string());
+  const std::string_view bytes(map.data(), map.size());
+  // The length before the header may look like any other file's first bytes.
+  if (bytes.size() < 9 || bytes[8] != '{') refuse_foreign(bytes, file.string());
+  Layout layout = layout_of(bytes, file.string());
   tensors_.reserve(tensors_.size() + layout.entries.size());
   for (HeaderEntry& entry : layout.entries)
     tensors_.push_back({std::move(entry.info.name), entry.info.dtype, std::move(entry.info.shape),

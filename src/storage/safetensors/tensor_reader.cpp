@@ -30,6 +30,10 @@ void TensorReader::read_shards(std::string_view suffix,
   std::map<std::string, size_t> first;  // shard -> its first tensor in tensors_
   for (const std::string& shard : shards) {
     first[shard] = tensors_.size();
+    std::error_code failed;
+    if (!fs::exists(path_.parent_path() / shard, failed))
+      throw Error(ErrorKind::model, "the shard " + shown_name(shard) + " is not there",
+                  path_.string(), "the index names it; fetch it as well");
     add_file(path_.parent_path() / shard);
   }
   sort_names();

@@ -108,6 +108,7 @@ void TorchReader::add_file(const fs::path& path) {
   } else if (begins_legacy(bytes)) {
     add_legacy(bytes, file);
   } else {
+    refuse_foreign(bytes, file);
     throw Error(ErrorKind::model, "is no file of torch.save", file,
                 "fetch it again; if Python reads it, convert it to safetensors there");
   }

@@ -5,6 +5,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
+#include "compress/base/library_message.h"
 #include "compress/base/lines.h"
 #include "compress/base/stand_in.h"
 #include "compress/base/strings.h"
@@ -77,8 +78,10 @@ std::vector<JsonView> JsonView::items() const {
 
 std::string read_text(const std::filesystem::path& path) {
   std::string bytes = read_file(path, file_limit);
-  if (is_utf16(bytes))
-    throw Error(ErrorKind::model, "the file is UTF-16", path.string(), "convert it to UTF-8");
+  if (const std::string_view encoding = wide_encoding(bytes); !encoding.empty())
+    throw Error(ErrorKind::model, str("the file is ", encoding), path.string(), as_utf8);
+  if (const FileKind kind = binary_kind(std::string_view(bytes).substr(0, 512)))
+    throw Error(ErrorKind::model, str("the file is ", kind.what), path.string(), kind.remedy);
   if (const std::string what = stand_in(bytes); !what.empty())
     throw Error(ErrorKind::model, "the file is " + what, path.string(), fetch_again);
   return bytes;
@@ -92,7 +95,8 @@ json parse_json_file(const std::filesystem::path& path) {
       throw Error(ErrorKind::model, "the file does not hold a JSON object", path.string());
     return value;
   } catch (const json::exception& e) {
-    throw Error(ErrorKind::model, str("the file is not valid JSON: ", e.what()), path.string());
+    throw Error(ErrorKind::model, str("the file is not valid JSON: ", library_message(e.what())),
+                path.string());
   }
 }
 

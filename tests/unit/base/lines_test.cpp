@@ -53,12 +53,18 @@ TEST(Lines, AByteOrderMarkIsNoText) {
               ElementsAre("a",
                           "\xEF\xBB\xBF"
                           "b"));
-  EXPECT_TRUE(
-      is_utf16("\xFF\xFE"
-               "a"));
-  EXPECT_TRUE(is_utf16("\xFE\xFF"));
-  EXPECT_FALSE(is_utf16("\xEF\xBB\xBF"));
-  EXPECT_FALSE(is_utf16(""));
+}
+
+TEST(Lines, MarksOfWiderEncodings) {
+  using namespace std::literals;
+  EXPECT_EQ(wide_encoding("\xFF\xFE"
+                          "a\0"sv),
+            "UTF-16");
+  EXPECT_EQ(wide_encoding("\xFE\xFF"), "UTF-16");
+  EXPECT_EQ(wide_encoding("\xFF\xFE\0\0a\0\0\0"sv), "UTF-32");
+  EXPECT_EQ(wide_encoding("\0\0\xFE\xFF"sv), "UTF-32");
+  for (const std::string_view text : {"\xEF\xBB\xBF"sv, ""sv, "\0\0"sv, "\xFF"sv})
+    EXPECT_EQ(wide_encoding(text), "");
 }
 
 TEST(Utf8, FirstByteThatIsNot) {

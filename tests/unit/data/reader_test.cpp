@@ -209,6 +209,65 @@ TEST_F(Reader, NulBytesAndUtf16) {
   EXPECT_THAT(load_error(texts("a.tsv", std::string_view("text\na\nb\0c\n", 11))),
               HasSubstr("a.tsv:3: a NUL byte"));
   EXPECT_THAT(load_error(texts("b.tsv", std::string_view("\xFF\xFEt\0", 4))), HasSubstr("UTF-16"));
+  EXPECT_THAT(load_error(texts("b.tsv", std::string_view("\xFF\xFE\0\0t\0\0\0", 8))),
+              HasSubstr("UTF-32"));
+}
+
+TEST_F(Reader, HeadersOfOtherForms) {
+  const auto told = [&](const char* name, const std::string& content, const char* hint) {
+    EXPECT_THAT(load_error(texts(name, content)), AllOf(HasSubstr("no column"), HasSubstr(hint)));
+  };
+  told("a.csv", "x;text\n1;a\n", "separated by ';': save it with commas");
+  told("a.csv", "x\ttext\n1\ta\n", "separated by tabs");
+  told("a.tsv", "x,text\n1,a\n", "separated by ','");
+  told("a.csv", "sep=,\nx,text\n1,a\n", "remove the first line");
+  told("a.tsv", "\"x\"\t\"text\"\n1\ta\n", "`quoting: true`");
+  // Separators behind the header do no harm, as behind rows.
+  expect_texts(texts("b.tsv", "text\tx\t\na\t1\nb\t2\t\nc\t3\tmore\n"), {"a", "b", "c"});
+  EXPECT_THAT(load_error(texts("b.tsv", "text\tx\t\na\n")), HasSubstr("a short row: 1 of 3"));
+}
+
+TEST_F(Reader, HintsAboutLinesOfJson) {
+  const auto told = [&](const std::string& line, const char* hint) {
+    EXPECT_THAT(load_error(texts("a.jsonl", line + "\n")), HasSubstr(hint)) << line;
+  };
+  told(R"({"text": "a", "x": NaN})", "no NaN and no Infinity");
+  told(R"({"text": "a", "x": -Infinity})", "no NaN and no Infinity");
+  told("{'text': 'a'}", "double quotes");
+  told(R"({"text": "a \ud800 b"})", "halves of characters");
+  told(R"([{"text": "a"}])", "jq -c '.[]'");
+}
+
+TEST_F(Reader, WhatCannotBeSeenIsSpelled) {
+  EXPECT_EQ(cited("a\u00a0b\u200b"), "\"a\\u00A0b\\u200B\"");
+  EXPECT_EQ(cited("a\tb \u00e9"), "\"a?b \u00e9\"");
+}
+
+TEST_F(Reader, FilesOfOtherKindsAreNamed) {
+  const std::string bzip("BZh91AY&SY\x94\x11", 12);
+  for (const char* name : {"a.tsv", "a.csv", "a.jsonl", "a.conll"}) {
+    EXPECT_THAT(load_error(texts(name, bzip)),
+                AllOf(HasSubstr("the data file is a bzip2 file"), HasSubstr("bunzip2 FILE")));
+    EXPECT_THAT(
+        load_error(texts(name, "version https://git-lfs.github.com/spec/v1\noid sha256:1\n")),
+        AllOf(HasSubstr("a pointer of Git LFS"), HasSubstr("git lfs pull")));
+    EXPECT_THAT(load_error(texts(name, "<!DOCTYPE html>\n<html><body>404</body></html>\n")),
+                HasSubstr("the data file is a web page"));
+  }
+  // The name does not tell the format, the bytes do.
+  DatasetOptions options = texts("a.tsv", "text\na\n");
+  options.train = write("a.tsv.bz2", bzip);
+  EXPECT_THAT(load_error(options), HasSubstr("bunzip2 FILE"));
+  options.train = write("a.xlsx", std::string("PK\3\4", 4) + std::string(22, '\0') +
+                                      std::string("\x0B\0\0\0", 4) + "xl/book.xml");
+  EXPECT_THAT(load_error(options), AllOf(HasSubstr("an Office file"), HasSubstr("as CSV")));
+  options.train = folder_.string();
+  EXPECT_THAT(load_error(options), HasSubstr("this is a folder, not a data file"));
+  // Rows that are pages are rows.
+  options = texts("p.tsv", "<html><p>a</html>\tx\n<html>b</html>\ty\n");
+  options.header = false;
+  options.text = "0";
+  expect_texts(options, {"<html><p>a</html>", "<html>b</html>"});
 }
 
 TEST_F(Reader, RowsAboveTheLimitOfLength) {

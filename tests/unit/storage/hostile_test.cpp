@@ -174,7 +174,7 @@ const Case bad_indexes[] = {
      "no .safetensors file of its own"},
     {"dots", R"({"weight_map":{"t":".."}})", "no .safetensors file of its own folder"},
     {"other_file", R"({"weight_map":{"t":"passwd"}})", "no .safetensors file of its own folder"},
-    {"no_shard", R"({"weight_map":{"t":"gone.safetensors"}})", "No such file"},
+    {"no_shard", R"({"weight_map":{"t":"gone.safetensors"}})", "'gone.safetensors' is not there"},
     {"lacks", R"({"weight_map":{"t":"ok.safetensors","u":"ok.safetensors"}})",
      "'u' in ok.safetensors"},
     {"wrong_shard",
