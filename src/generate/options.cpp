@@ -67,6 +67,12 @@ void check_ranges(const Options& o, const Judge& judge) {
   judge.require(
       std::none_of(o.banned.begin(), o.banned.end(), [](const Tokens& t) { return t.empty(); }),
       {"bad_words_ids"}, "bad_words_ids has a sequence without tokens");
+  judge.require(std::none_of(o.banned.begin(), o.banned.end(),
+                             [](const Tokens& t) {
+                               return std::any_of(t.begin(), t.end(),
+                                                  [](int64_t i) { return i < 0; });
+                             }),
+                {"bad_words_ids"}, "bad_words_ids has a negative id");
 }
 
 void check(const Options& o, const Judge& judge) {

@@ -1,6 +1,8 @@
 // SQuAD's files: articles, their passages, questions and answers.
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
@@ -18,8 +20,16 @@ class Squad final : public Reader {
   explicit Squad(Source& source) : Reader(source) {
     if (invalid_utf8(left_) != std::string_view::npos)
       refuse("it is not valid UTF-8", "convert the file to UTF-8");
-    file_ = Json::parse(left_, nullptr, /*allow_exceptions=*/false);
-    if (file_.is_discarded()) refuse("it is not valid JSON", "for one object a line use jsonl");
+    try {
+      file_ = Json::parse(left_);
+    } catch (const Json::parse_error& error) {
+      const size_t at = std::min(error.byte, left_.size());
+      refuse(
+          str("it is not valid JSON at line ",
+              1 + std::count(left_.begin(), left_.begin() + static_cast<std::ptrdiff_t>(at), end_),
+              ", byte ", error.byte),
+          "for one object a line use jsonl");
+    }
     if (!file_.is_object() || !list(file_, "data")) refuse("it has no list \"data\"");
     left_ = {};
   }
@@ -61,6 +71,19 @@ class Squad final : public Reader {
     return found == object.end() ? nullptr : found->get_ptr<const std::string*>();
   }
 
+  // Questions without an id are called by their number.
+  std::string id_of(const Json& question) const {
+    const auto found = question.find("id");
+    if (found == question.end() || found->is_null()) return str(count_);
+    return found->is_string() ? found->get<std::string>() : found->dump();
+  }
+
+  static bool is_place(const Json& answer) {
+    const auto found = answer.find("answer_start");
+    if (found == answer.end() || !found->is_number_integer()) return false;
+    return !found->is_number_unsigned() || found->get<uint64_t>() <= uint64_t{INT64_MAX};
+  }
+
   void read(const Json& passage, const Json& question, Record& record) {
     const std::string* asked = text(question, "question");
     const std::string* context = text(passage, "context");
@@ -69,11 +92,16 @@ class Squad final : public Reader {
       return;
     }
     std::string texts, places;
+    if (question.contains("answers") && !question["answers"].is_null() &&
+        !question["answers"].is_array()) {
+      record.problem = str("question ", count_, " has \"answers\" that are no list");
+      record.hint = "an answer is {\"text\": ..., \"answer_start\": ...}";
+      return;
+    }
     if (const Json* answers = list(question, "answers")) {
       for (const Json& answer : *answers) {
         const std::string* given = text(answer, "text");
-        if (given == nullptr || !answer.contains("answer_start") ||
-            !answer["answer_start"].is_number_integer()) {
+        if (given == nullptr || !is_place(answer)) {
           record.problem = str("question ", count_, " has an answer without text or answer_start");
           return;
         }
@@ -89,15 +117,22 @@ class Squad final : public Reader {
         places += str(answer["answer_start"].get<int64_t>());
       }
     }
-    const std::string* id = text(question, "id");
-    for (const std::string& cell :
-         {*asked, *context, texts, places, id != nullptr ? *id : str(count_)})
+    const std::string id = id_of(question);
+    const auto [before, is_new] = ids_.emplace(id, count_);
+    if (!is_new) {  // the files of answers have one a question
+      record.problem = str("question ", count_, " has the id ", cited(id), ", as question ",
+                           before->second, " has");
+      record.hint = "`bad_rows: skip` keeps the first of them";
+      return;
+    }
+    for (const std::string& cell : {*asked, *context, texts, places, id})
       record.cells.push_back(source_.keep(cell));
   }
 
   Json file_;
   size_t article_ = 0, passage_ = 0, question_ = 0;
   int64_t count_ = 0;
+  std::unordered_map<std::string, int64_t> ids_;  // the question that has one
 };
 
 }  // namespace

@@ -65,14 +65,16 @@ RowMaker by_template(std::string key, Relations templates) {
 // {"relation": "P19", "template": "[X] was born in [Y] .", ...} a line.
 RowMaker trex_rows(const DatasetOptions& options) {
   const std::filesystem::path file = std::filesystem::path(options.folder) / "relations.jsonl";
-  std::ifstream input(file);
-  if (!input)
+  std::error_code failed;
+  if (!std::filesystem::is_regular_file(file, failed))
     throw Error(ErrorKind::data, "the templates of the relations cannot be read", file.string(),
                 "LAMA's data folder has relations.jsonl");
+  const std::string text = read_file(file);
+  refuse_foreign(text, file);
   Relations templates;
-  int64_t number = 0;
-  for (std::string line; std::getline(input, line);) {
-    ++number;
+  Lines lines(text);
+  for (std::string_view line; lines.next(line);) {
+    const int64_t number = lines.number();
     if (trim(line).empty()) continue;
     const Json object = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     try {

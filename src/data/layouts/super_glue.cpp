@@ -125,21 +125,29 @@ std::string without_markup(std::string text) {
   return out;
 }
 
+// An index as text. The ids that are made of three of them have "-" between these.
+std::string index_of(const Json& object) {
+  const std::string index = at(object, "idx").dump();
+  if (index.find('-') != std::string::npos)
+    throw RowProblem{str("idx is ", index, ", and a whole number from 0 is due"), {}};
+  return index;
+}
+
 // A row for each answer; those of one question are a group.
 std::vector<NamedCells> multirc_rows(const Json& object) {
   const Json& passage = at(object, "passage");
   const std::string text = without_markup(text_at(passage, "text"));
-  const std::string number = at(object, "idx").dump();
+  const std::string number = index_of(object);
   std::vector<NamedCells> rows;
   for (const Json& question : list_at(passage, "questions")) {
     const std::string asked = text_at(question, "question");
-    const std::string group = number + "-" + at(question, "idx").dump();
+    const std::string group = number + "-" + index_of(question);
     for (const Json& answer : list_at(question, "answers")) {
       NamedCells cells = {{"passage", text},
                           {"question", asked},
                           {"answer", text_at(answer, "text")},
                           {"group", group},
-                          {"id", group + "-" + at(answer, "idx").dump()}};
+                          {"id", group + "-" + index_of(answer)}};
       add_common(answer, cells);
       rows.push_back(std::move(cells));
     }

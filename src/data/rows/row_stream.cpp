@@ -263,10 +263,13 @@ void RowStream::raise() const {
   } else {
     unusable_.raise(source_, rows_);
   }
+  const Format format = format_of(options_, source_.file());
+  const bool delimited = format == Format::tsv || format == Format::csv;
   if (rows_ == 0)
-    throw Error(
-        ErrorKind::data, "the data file has no rows", source_.file().string(),
-        header_ ? "its first row was read as the header; `header: false` if it is data" : "");
+    throw Error(ErrorKind::data, "the data file has no rows", source_.file().string(),
+                delimited && header_
+                    ? "its first row was read as the header; `header: false` if it is data"
+                    : "");
   if (!skips_bad_) empty_.raise(source_, rows_);
   if (rows_ == dropped_)
     throw Error(ErrorKind::data, str("none of ", with_commas(rows_), " rows has a text"),

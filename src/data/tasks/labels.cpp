@@ -238,7 +238,10 @@ std::string ClassIndex::unknown(std::string_view label) const {
 std::string ClassIndex::hint(std::string_view label) const {
   std::vector<std::string> shown;
   for (size_t i = 0; i < names_.size() && i < 10; ++i) shown.push_back(cited(names_[i]));
+  // What tables with gaps make of whole numbers.
+  const bool decimal = label.ends_with(".0") && find(label.substr(0, label.size() - 2)) >= 0;
   return str("the classes are ", join(shown, ", "), names_.size() > 10 ? ", ..." : "",
+             decimal ? str("; write ", label, " as ", label.substr(0, label.size() - 2)) : "",
              is_unlabelled_mark(label)
                  ? str("; `skip_labels: [", cited(label), "]` leaves out rows without a class")
                  : "");

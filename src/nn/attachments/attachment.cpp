@@ -4,6 +4,7 @@
 
 #include "attachments/fitting.h"
 #include "compress/base/error.h"
+#include "compress/base/library_message.h"
 #include "compress/base/strings.h"
 
 namespace compress::nn {
@@ -64,8 +65,9 @@ std::vector<std::unique_ptr<Plugs>> fit_attachments(const ModelState& state,
     try {
       made.push_back(kind_of(spec).make(spec, fitting));
     } catch (const Json::exception& error) {
-      throw Error(ErrorKind::model, spec.kind + " '" + spec.name +
-                                        "' has an option of the wrong type: " + error.what());
+      throw Error(ErrorKind::model,
+                  spec.kind + " '" + spec.name +
+                      "' has an option of the wrong type: " + library_message(error.what()));
     }
   }
   return made;

@@ -11,6 +11,7 @@
 #include "compress/base/error.h"
 #include "compress/base/files.h"
 #include "compress/base/hash.h"
+#include "compress/base/library_message.h"
 #include "compress/base/strings.h"
 #include "compress/eval/metric.h"
 #include "stage.h"
@@ -163,7 +164,7 @@ std::vector<KeptRun> read_kept_runs(const fs::path& file) {
     try {
       runs.push_back(from_json(Json::parse(text)));
     } catch (const std::exception& error) {  // nlohmann's, or a size that does not fit
-      throw Error(ErrorKind::data, str("this is no kept run: ", error.what()),
+      throw Error(ErrorKind::data, "this is no kept run: " + library_message(error.what()),
                   str(file.string(), ":", line), "remove the line and run its recipe again");
     }
     const KeptRun& run = runs.back();

@@ -1,8 +1,10 @@
 #include "run/finished.h"
 
 #include "compress/base/error.h"
+#include "compress/base/library_message.h"
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
+#include "compress/pipeline/run.h"
 #include "report/result.h"
 
 namespace compress::pipeline {
@@ -23,6 +25,27 @@ const StageResult& Finished::stage(const std::string& name) const {
               "its stages: " + join(names, ", "));
 }
 
+namespace {
+
+constexpr const char* write_again =
+    "run its recipe again: finished stages are skipped, the result is written anew";
+
+// An object that names the seed.
+nn::Json read_result(const fs::path& file) {
+  nn::Json json;
+  try {
+    json = checkpoint::read_json(file);
+  } catch (const Error& error) {
+    throw Error(ErrorKind::data, "the result of a run " + error.message(), file.string(),
+                write_again);
+  }
+  if (!json.is_object() || !json.value("seed", nn::Json()).is_number_integer())
+    throw Error(ErrorKind::data, "the result names no seed", file.string(), write_again);
+  return json;
+}
+
+}  // namespace
+
 std::map<int64_t, Finished> finished_runs(const fs::path& folder) {
   std::vector<fs::path> places;
   std::error_code ignored;
@@ -37,15 +60,18 @@ std::map<int64_t, Finished> finished_runs(const fs::path& folder) {
       throw Error(ErrorKind::recipe, "this is no folder of a finished run", place.string(),
                   "name a folder that `compress run` wrote to its end");
     const fs::path file = place / "result.json";
-    const nn::Json json = checkpoint::read_json(file);
-    if (!json.is_object() || !json.value("seed", nn::Json()).is_number_integer())
-      throw Error(ErrorKind::data, "the result names no seed", file.string());
+    const nn::Json json = read_result(file);
     Finished run{place, {}};
     try {
       for (const nn::Json& stage : json.at("stages")) run.stages.push_back(stage_from_json(stage));
     } catch (const nn::Json::exception& error) {
-      throw Error(ErrorKind::data, str("this is no result of a run: ", error.what()),
-                  file.string());
+      const nn::Json by = json.value("program", nn::Json());
+      throw Error(
+          ErrorKind::data, "this is no result of a run: " + library_message(error.what()),
+          file.string(),
+          by.is_string() && by != program_version()
+              ? str("it was written by ", by.get<std::string>(), ", this is ", program_version())
+              : write_again);
     }
     found[json["seed"].get<int64_t>()] = std::move(run);
   }

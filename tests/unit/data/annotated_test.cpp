@@ -255,6 +255,56 @@ TEST_F(Annotated, SquadFiles) {
     options.train = write("s.json", bad);
     EXPECT_THAT(refused(options), HasSubstr("not in SQuAD's format")) << bad;
   }
+  options.train = write("s.json", "{\"data\":\n [\n {]}");
+  EXPECT_THAT(refused(options), HasSubstr("not valid JSON at line 3, byte 14"));
+}
+
+TEST_F(Annotated, SquadFilesWithoutQuestions) {
+  auto options = questions("");
+  options.format = "squad";
+  options.train = write("s.json", R"({"data": []})");
+  const std::string told = refused(options);
+  EXPECT_THAT(told, HasSubstr("the data file has no rows"));
+  EXPECT_THAT(told, testing::Not(HasSubstr("header")));
+}
+
+TEST_F(Annotated, QuestionsOfOneIdWouldLoseAnAnswer) {
+  auto options = questions("");
+  options.format = "squad";
+  options.train = write("s.json", R"({"data": [{"paragraphs": [{"context": "aa bb", "qas": [
+      {"id": "1", "question": "q", "answers": []}, {"id": "1", "question": "q r"},
+      {"id": "2", "question": "q"}]}]}]})");
+  EXPECT_THAT(refused(options), HasSubstr("question 2 has the id \"1\", as question 1 has"));
+  options.bad_rows = "skip";
+  EXPECT_EQ(pieces(options).rows(), 2);
+  options.train = write("s.json", R"({"data": [{"paragraphs": [{"context": "aa bb", "qas": [
+      {"id": 7, "question": "q", "answers": []}, {"question": "q"}]}]}]})");
+  const Split numbered = pieces(options);
+  EXPECT_EQ(passages_of(numbered, Pieces()).examples[0].id, "7");
+  EXPECT_EQ(passages_of(numbered, Pieces()).examples[1].id, "2");
+}
+
+TEST_F(Annotated, AnswersOfSquadFilesThatAreNone) {
+  auto options = questions("");
+  options.format = "squad";
+  const auto told = [&](const std::string& answers) {
+    options.train = write("s.json", R"({"data": [{"paragraphs": [{"context": "\u00e4a bb", "qas": [
+      {"id": "1", "question": "q", "answers": )" +
+                                        answers + "}]}]}]}");
+    return refused(options);
+  };
+  // As `datasets` keeps them: without this they would count as a question without answer.
+  EXPECT_THAT(told(R"({"text": ["bb"], "answer_start": [3]})"),
+              HasSubstr("question 1 has \"answers\" that are no list"));
+  EXPECT_THAT(told(R"(["bb"])"), HasSubstr("has an answer without text or answer_start"));
+  EXPECT_THAT(told(R"([{"text": "bb", "answer_start": 3.0}])"), HasSubstr("answer_start"));
+  EXPECT_THAT(told(R"([{"text": "bb", "answer_start": -1}])"), HasSubstr("not a number from 0"));
+  EXPECT_THAT(told(R"([{"text": "bb", "answer_start": 18446744073709551615}])"),
+              HasSubstr("answer_start"));
+  // In bytes, and beyond the passage.
+  EXPECT_THAT(told(R"([{"text": "bb", "answer_start": 4}])"),
+              AllOf(HasSubstr("at character 4"), HasSubstr("characters, not bytes")));
+  EXPECT_THAT(told(R"([{"text": "bb", "answer_start": 99}])"), HasSubstr("at character 99"));
 }
 
 // ARC has keys 1 to 4 beside A to D: never the choice of that number by accident.

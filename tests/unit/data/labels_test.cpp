@@ -77,6 +77,13 @@ TEST_F(Labels, OtherSplitsUseTheTrainingFilesNames) {
   EXPECT_THAT(load(options, "validation").classes, ElementsAre(1));
 }
 
+TEST_F(Labels, NumbersAsTablesWithGapsWriteThem) {
+  auto options = dataset("a.tsv", "text\tlabel\na\t1.0\nb\t0.0\n");
+  options.labels = {"0", "1"};
+  EXPECT_THAT(load_error(options), AllOf(HasSubstr("label \"1.0\" is none of the 2 classes"),
+                                         HasSubstr("write 1.0 as 1")));
+}
+
 TEST_F(Labels, LimitDoesNotHideClasses) {
   auto options = dataset("a.tsv", "text\tlabel\na\t0\nb\t1\nc\t2\n");
   options.limit = 1;

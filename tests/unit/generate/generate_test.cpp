@@ -504,9 +504,9 @@ TEST_F(OptionsOfAFolder, WrongValuesAreTheModels) {
         R"({"early_stopping": 3, "num_beams": 2})", R"({"top_p": 2, "do_sample": true})",
         R"({"num_beams": 1.5})", R"({"num_beams": 0})", R"({"max_length": 0})",
         R"({"max_new_tokens": 18446744073709551615})", R"({"bad_words_ids": [[]]})",
-        R"({"repetition_penalty": 0})", R"({"do_sample": true, "num_beams": 4})",
-        R"({"do_sample": true, "temperature": 0})", R"({"num_return_sequences": 2})",
-        R"({"stop_strings": [""]})"})
+        R"({"bad_words_ids": [[-1]]})", R"({"repetition_penalty": 0})",
+        R"({"do_sample": true, "num_beams": 4})", R"({"do_sample": true, "temperature": 0})",
+        R"({"num_return_sequences": 2})", R"({"stop_strings": [""]})"})
     message_of([&] { resolve(read(text)); }, ErrorKind::model);
 }
 

@@ -108,6 +108,31 @@ TEST(ProblemType, IsWrittenAsItWasRead) {
   }
 }
 
+TEST(ClassNames, AreWhatId2labelSays) {
+  // Numbers are names, too.
+  EXPECT_EQ(read(bert({{"id2label", Json::parse(R"({"0": 3, "1": -1, "2": "x"})")}})).labels,
+            (std::vector<std::string>{"3", "-1", "x"}));
+  const std::pair<const char*, const char*> refused[] = {
+      {R"({"0": "a", "2": "b"})", R"(must map 0 to 1 to names: it has 2 of them, and the id "2")"},
+      {R"({"0": "a", "00": "b"})", R"(the id "00")"},
+      {R"({"0": "a", "x": "b"})", R"(the id "x")"},
+      {R"({"0": "a", "1": null})", "id2label maps 1 to null"},
+      {R"({"0": "a", "1": ["b"]})", R"(id2label maps 1 to ["b"])"},
+      {R"({"0": "a", "1": "b", "2": "a"})", R"(id2label calls 0 and 2 both "a")"},
+      {R"(["a", "b"])", "id2label must map numbers to names"}};
+  for (const auto& [names, told] : refused)
+    EXPECT_THAT(refusal(bert({{"id2label", Json::parse(names)}})), HasSubstr(told)) << names;
+  const Json names = {{"0", "a"}, {"1", "b"}};
+  const auto told = [&](const Json& ids) {
+    return remarks(bert({{"id2label", names}, {"label2id", ids}}));
+  };
+  EXPECT_THAT(told({{"a", 0}, {"b", 1}}), IsEmpty());
+  EXPECT_THAT(told({{"a", "0"}, {"b", "1"}}), IsEmpty());
+  for (const char* ids : {R"({"a": 1, "b": 0})", R"({"a": 0})", R"({"a": 0, "c": 1})", "[]"})
+    EXPECT_THAT(told(Json::parse(ids)), testing::ElementsAre(HasSubstr("label2id does not count")))
+        << ids;
+}
+
 TEST(ConfigKeys, OfHeadsThatWerePrunedAreRefused) {
   EXPECT_THAT(refusal(bert({{"pruned_heads", {{"0", {1}}}}})),
               HasSubstr("pruned_heads {\"0\":[1]} is not supported"));

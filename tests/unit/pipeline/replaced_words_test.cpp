@@ -108,6 +108,16 @@ TEST_F(Vectors, AreReadAsGloveWritesThem) {
   EXPECT_EQ(words.size(), 3);
   EXPECT_NEAR(words.find("the")[0].item<double>(), 1, 1e-6);
   EXPECT_EQ(read("a 1\nb 1\nc 1\n", 2).size(), 2);
+  EXPECT_TRUE(read("\xEF\xBB\xBFthe 1 0\n").find("the").defined());
+}
+
+TEST_F(Vectors, MayHaveTheFirstLineOfWord2vec) {
+  const NearWords words = read("2 3\nthe 1 0 0\nfilm 0 1 0\n");
+  EXPECT_EQ(words.size(), 2);
+  EXPECT_FALSE(words.find("2").defined());
+  EXPECT_NEAR(words.find("film")[1].item<double>(), 1, 1e-6);
+  EXPECT_THAT(refused("2 3\nthe 1 0\n"), HasSubstr("2 numbers, but the first line has 3"));
+  EXPECT_THAT(refused("2 3\n"), HasSubstr("no vectors"));
 }
 
 TEST_F(Vectors, OfAnotherFormAreRefused) {
@@ -119,6 +129,7 @@ TEST_F(Vectors, OfAnotherFormAreRefused) {
   EXPECT_THAT(refused("the\n"), HasSubstr("no numbers behind the word"));
   EXPECT_THAT(refused("\xFF 1\n"), HasSubstr("not valid UTF-8"));
   EXPECT_THAT(refused(""), HasSubstr("no vectors"));
+  EXPECT_THAT(refused(std::string("\xFF\xFEt\0", 4)), HasSubstr("UTF-16"));
 }
 
 class AugmentRows : public Folder {

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "compress/base/error.h"
+#include "compress/base/lines.h"
 #include "compress/base/strings.h"
 #include "compress/base/utf8.h"
 #include "compress/text/python.h"
@@ -119,6 +120,21 @@ std::vector<std::string> NearWords::nearest(const torch::Tensor& vector, const s
   return list;
 }
 
+namespace {
+
+bool parse_whole(const std::string& text, size_t& value) {
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return failed == std::errc() && end == text.data() + text.size() && value > 0;
+}
+
+// The first line of word2vec's and fastText's text files.
+bool is_count_and_width(const std::vector<std::string>& cells) {
+  size_t count = 0, width = 0;
+  return cells.size() == 2 && parse_whole(cells[0], count) && parse_whole(cells[1], width);
+}
+
+}  // namespace
+
 NearWords read_vectors(const std::filesystem::path& path, int64_t most) {
   std::ifstream file(path);
   int64_t line = 0;
@@ -131,10 +147,18 @@ NearWords read_vectors(const std::filesystem::path& path, int64_t most) {
   std::set<std::string> seen;
   size_t width = 0;
   for (std::string text; line < most && std::getline(file, text);) {
-    ++line;
+    if (++line == 1) {
+      if (const std::string_view encoding = wide_encoding(text); !encoding.empty())
+        refuse(str("the vectors are ", encoding));
+      text = without_mark(text);
+    }
     if (invalid_utf8(text) != std::string_view::npos) refuse("not valid UTF-8");
     const std::vector<std::string> cells = split(trim(text), ' ');
     if (cells.size() < 2) refuse("no numbers behind the word");
+    if (line == 1 && is_count_and_width(cells)) {
+      parse_whole(cells[1], width);
+      continue;
+    }
     if (width == 0) width = cells.size() - 1;
     if (width > widest) refuse(str(width, " numbers behind a word"));
     if (cells.size() - 1 > width) continue;  // several words with one vector, as in glove.840B
