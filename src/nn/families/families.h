@@ -40,6 +40,12 @@ HeadPlan decoder_head(const ModelConfig& config, const char* tokens);
 // The classes of a family whose names begin with `stem`.
 std::vector<HeadClass> classes_of(const std::string& stem, std::vector<HeadClass> endings);
 
+// Class names in order of their ids, of id2label or num_labels. Error{model} where a name or an id
+// is there twice, or an id is missing.
+std::vector<std::string> labels_of(const Json& json);
+// Whether label2id says otherwise than id2label.
+bool label2id_differs(const Json& json);
+
 // Keys of config.json that the family does not read, other than those that say nothing about what a
 // model computes.
 std::vector<std::string> unread_keys(const Family& family, const Json& json);
