@@ -18,7 +18,10 @@ using Json = nlohmann::json;
 
 // What to do about a line, by the text that the parser read last.
 std::string json_hint(std::string_view read) {
-  if (read.find_first_of("NI") != read.npos && read.find('"') == read.npos)
+  const std::string_view before = trim(read.substr(0, read.find_last_of("NI-")));
+  const std::string_view value = trim(before.substr(0, before.find_last_not_of('-') + 1));
+  if ((read.ends_with('N') || read.ends_with('I')) &&
+      (value.empty() || value.find_last_of(":,[") == value.size() - 1))
     return "JSON has no NaN and no Infinity: write null, or leave the key out";
   if (read.ends_with('\'')) return "texts of JSON stand in double quotes";
   if (lower_ascii(read).find("\\ud") != read.npos)

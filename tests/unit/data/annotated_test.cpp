@@ -256,7 +256,7 @@ TEST_F(Annotated, SquadFiles) {
     EXPECT_THAT(refused(options), HasSubstr("not in SQuAD's format")) << bad;
   }
   options.train = write("s.json", "{\"data\":\n [\n {]}");
-  EXPECT_THAT(refused(options), HasSubstr("not valid JSON at line 3, byte 14"));
+  EXPECT_THAT(refused(options), HasSubstr("not valid JSON at line 3, byte 15"));
 }
 
 TEST_F(Annotated, SquadFilesWithoutQuestions) {

@@ -1,4 +1,5 @@
 #include "compress/data/texts.h"
+#include "files/reader.h"
 #include "support.h"
 
 namespace compress::data {
