@@ -54,30 +54,6 @@ void read_field(const ConfigKey& key, std::string& field, const Json* value) {
   field = value != nullptr ? value->get<std::string>() : std::get<const char*>(key.fallback);
 }
 
-// Class names in order of their ids.
-std::vector<std::string> labels_of(const Json& json) {
-  const Json* names = present(json, "id2label");
-  if (names == nullptr || !names->is_object()) {
-    const Json* count = present(json, "num_labels");
-    const int64_t n = count != nullptr && count->is_number_integer() ? count->get<int64_t>() : 2;
-    if (n < 1 || n > 1'000'000) refuse(str("num_labels of ", n, " is out of range"));
-    std::vector<std::string> labels;
-    for (int64_t i = 0; i < n; ++i) labels.push_back(str("LABEL_", i));
-    return labels;
-  }
-  std::vector<std::string> labels(names->size());
-  for (const auto& [id, name] : names->items()) {
-    size_t index = 0;
-    bool digits =
-        !id.empty() && id.size() < 8 && id.find_first_not_of("0123456789") == std::string::npos;
-    if (digits) index = std::stoul(id);
-    if (!digits || index >= labels.size() || !name.is_string())
-      refuse("id2label must map 0 .. n-1 to names");
-    labels[index] = name.get<std::string>();
-  }
-  return labels;
-}
-
 // What a model of sequences does with its outputs.
 HeadKind problem_of(const Json& json) {
   const Json* problem = present(json, "problem_type");
@@ -95,6 +71,7 @@ HeadKind problem_of(const Json& json) {
 // The name of the model's class; empty where the file has none.
 std::string class_name(const Json& json) {
   const Json* names = present(json, "architectures");
+  if (names != nullptr && names->is_string()) return names->get<std::string>();
   return names != nullptr && names->is_array() && !names->empty() && names->front().is_string()
              ? names->front().get<std::string>()
              : "";
@@ -230,6 +207,8 @@ std::vector<std::string> Family::remarks(const Json& json) const {
   if (count != nullptr && names != nullptr && names->is_object() && *count != names->size())
     found.push_back(str("num_labels ", count->dump(), " does not count; id2label has ",
                         names->size(), " names"));
+  if (label2id_differs(json))
+    found.push_back("label2id does not count; id2label names other classes or another order");
   return found;
 }
 
