@@ -104,7 +104,7 @@ bool comes_from_nowhere(const JsonView& view) {
   const std::string type = view.string("type");
   if (type == "Prepend") return view.string("prepend").empty();
   if (type != "Replace" || view.string("content").empty()) return false;
-  const Regex pattern = compile(view, read_pattern(view));
+  const Regex pattern = compiled(view, read_pattern(view));
   for (char c = ' '; c <= '~'; ++c)
     if (pattern.matches_nothing_before({&c, 1})) return true;
   return pattern.matches_nothing_before("\u00e9") || pattern.matches_nothing_before("\u4e2d");
