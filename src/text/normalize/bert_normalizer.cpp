@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <mutex>
 
 #include "unicode/unicode.h"
 
@@ -41,26 +43,41 @@ void order(std::vector<Item>& items) {
 
 }  // namespace
 
-Normalizer::Normalizer(const NormalizerOptions& options) : options_(options) {
+Normalizer::Normalizer(const NormalizerOptions& options) : options_(options), tables_(tables()) {}
+
+const Normalizer::Tables& Normalizer::tables() const {
+  static std::mutex mutex;
+  static std::array<std::unique_ptr<const Tables>, 16> all;
+  const size_t place = size_t{options_.clean_text} | size_t{options_.handle_chinese_chars} << 1 |
+                       size_t{options_.strip_accents} << 2 | size_t{options_.lowercase} << 3;
+  const std::lock_guard lock(mutex);
+  if (all[place] == nullptr) all[place] = std::make_unique<const Tables>(make_tables());
+  return *all[place];
+}
+
+Normalizer::Tables Normalizer::make_tables() const {
+  Tables made;
   std::map<std::vector<uint32_t>, uint16_t> seen;
   std::vector<uint32_t> block(block_size);
   for (char32_t first = 0; first < code_point_count; first += block_size) {
-    for (size_t i = 0; i < block_size; ++i) block[i] = action_of(first + static_cast<char32_t>(i));
+    for (size_t i = 0; i < block_size; ++i)
+      block[i] = action_of(first + static_cast<char32_t>(i), made.pool);
     auto [entry, added] = seen.emplace(block, static_cast<uint16_t>(seen.size()));
-    if (added) blocks_.insert(blocks_.end(), block.begin(), block.end());
-    index_.push_back(entry->second);
+    if (added) made.blocks.insert(made.blocks.end(), block.begin(), block.end());
+    made.index.push_back(entry->second);
   }
   for (uint32_t c = 0; c < 128; ++c) {
-    uint32_t entry = blocks_[c];  // block 0 is stored first
+    uint32_t entry = made.blocks[c];  // block 0 is stored first
     Action action = static_cast<Action>(entry & 7);
-    ascii_[c] = static_cast<uint8_t>(action == drop      ? dropped
-                                     : action == space   ? ' '
-                                     : action == replace ? pool_[(entry >> 3) + 1]
-                                                         : c);
+    made.ascii[c] = static_cast<uint8_t>(action == drop      ? dropped
+                                         : action == space   ? ' '
+                                         : action == replace ? made.pool[(entry >> 3) + 1]
+                                                             : c);
   }
+  return made;
 }
 
-uint32_t Normalizer::action_of(char32_t c) {
+uint32_t Normalizer::action_of(char32_t c, std::string& pool) const {
   const PropertyTable& table = PropertyTable::get();
   uint8_t properties = table[c];
   if (properties == 0 && c >= no_case_from) return copy;  // most code points
@@ -88,9 +105,9 @@ uint32_t Normalizer::action_of(char32_t c) {
   if (chinese) bytes.push_back(' ');
   for (char32_t p : result) append_utf8(bytes, p);
   if (chinese) bytes.push_back(' ');
-  uint32_t place = static_cast<uint32_t>(pool_.size());
-  pool_.push_back(static_cast<char>(bytes.size()));
-  pool_ += bytes;
+  uint32_t place = static_cast<uint32_t>(pool.size());
+  pool.push_back(static_cast<char>(bytes.size()));
+  pool += bytes;
   return place << 3 | replace;
 }
 
@@ -119,7 +136,7 @@ bool Normalizer::normalize_fast(std::string_view text, uint32_t base, Normalized
   while (at < size) {
     uint8_t byte = static_cast<uint8_t>(text[at]);
     if (byte < 0x80) {
-      uint8_t result = ascii_[byte];
+      uint8_t result = tables_.ascii[byte];
       if (result != dropped) {
         out.text.push_back(static_cast<char>(result));
         range(1, 1);
@@ -128,7 +145,7 @@ bool Normalizer::normalize_fast(std::string_view text, uint32_t base, Normalized
       continue;
     }
     auto [c, length] = decode_utf8(text.substr(at));
-    uint32_t entry = blocks_[size_t{index_[c >> 8]} << 8 | (c & 0xFF)];
+    uint32_t entry = tables_.blocks[size_t{tables_.index[c >> 8]} << 8 | (c & 0xFF)];
     size_t before = out.text.size();
     switch (static_cast<Action>(entry & 7)) {
       case copy:
@@ -145,7 +162,8 @@ bool Normalizer::normalize_fast(std::string_view text, uint32_t base, Normalized
         out.text.push_back(' ');
         break;
       case replace:
-        out.text.append(pool_, (entry >> 3) + 1, static_cast<uint8_t>(pool_[entry >> 3]));
+        out.text.append(tables_.pool, (entry >> 3) + 1,
+                        static_cast<uint8_t>(tables_.pool[entry >> 3]));
         break;
       case reorder:
         return false;

@@ -31,19 +31,26 @@ class Normalizer {
   // What happens to a code point by itself.
   enum Action : uint32_t { copy, drop, space, surround, replace, reorder };
 
-  uint32_t action_of(char32_t c);
+  struct Tables {
+    // ASCII to its result; 0xFF for dropped.
+    std::array<uint8_t, 128> ascii;
+    // Action in the low 3 bits; for `replace` above them the place in `pool` of a length byte and
+    // the replacement. Blocks of 256 code points, equal blocks stored once.
+    std::vector<uint32_t> blocks;
+    std::vector<uint16_t> index;
+    std::string pool;
+  };
+
+  // Those of equal options are made once a process: there are a million code points to look at.
+  const Tables& tables() const;
+  Tables make_tables() const;
+  uint32_t action_of(char32_t c, std::string& pool) const;
   template <bool with_offsets>
   bool normalize_fast(std::string_view text, uint32_t base, Normalized& out) const;
   void normalize_exact(std::string_view text, uint32_t base, bool offsets, Normalized& out) const;
 
   NormalizerOptions options_;
-  // ASCII to its result; 0xFF for dropped.
-  std::array<uint8_t, 128> ascii_;
-  // Action in the low 3 bits; for `replace` above them the place in pool_ of a length byte and the
-  // replacement. Blocks of 256 code points, equal blocks stored once.
-  std::vector<uint32_t> blocks_;
-  std::vector<uint16_t> index_;
-  std::string pool_;
+  const Tables& tables_;
 };
 
 }  // namespace compress::text
