@@ -6,6 +6,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/nn/memory.h"
 
 namespace compress::nn {
 
