@@ -28,8 +28,8 @@ void release_kept_memory();
 // written: a table of which few rows are used takes little more than these. Reading takes none.
 torch::Tensor paged_zeros(at::IntArrayRef sizes);
 // The pages of `count` floats from `first` on are there to be written. Whoever reads a page of
-// paged_zeros() before writing it pays for two page faults, the second of which interrupts all other
-// threads: call this first, where a row is read and then written.
+// paged_zeros() before writing it pays for two page faults, the second of which interrupts all
+// other threads: call this first, where a row is read and then written.
 void claim_pages(float* first, int64_t count);
 // All of it zeros again, its memory given back; `zeros` is paged_zeros()'s.
 void clear_pages(const torch::Tensor& zeros);

@@ -1,5 +1,5 @@
-#include "compress/data/texts.h"
 #include "files/reader.h"
+#include "compress/data/texts.h"
 #include "support.h"
 
 namespace compress::data {
