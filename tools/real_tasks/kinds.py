@@ -161,22 +161,23 @@ def rating(sources: Sources, part: str) -> dict:
                       for each in sources.rated()[0][part]], part)
 
 
-def wordings(sources: Sources) -> dict:
-    """Senses with two short definitions, in parts; neither is near-equal to one of a part above."""
+def wordings(sources: Sources, most: int) -> dict:
+    """Senses with two definitions of at most `most` words, in parts; neither is near-equal to one of
+    a part above."""
     def make():
         parts = {part: [each for each in senses if len(each.definitions) > 1
-                        and all(short(text, 10) for text in each.definitions[:2])
+                        and all(short(text, most) for text in each.definitions[:2])
                         and plain(each.definitions[0]) != plain(each.definitions[1])]
                  for part, senses in sources.senses()[0].items()}
         return apart(parts, lambda each: each.definitions[:2])
-    return sources.once("wordings", make)
+    return sources.once(f"wordings {most}", make)
 
 
 def similar(sources: Sources, part: str) -> dict:
     """Each first definition is in one pair of each label, and so is each second one; the wrong one
     is that of the next sense of the same kind or topic."""
     pairs, triplets = [], []
-    for ring in rings(wordings(sources)[part], "similar"):
+    for ring in rings(wordings(sources, 12)[part], "similar"):
         for sense, other in zip(ring, ring[1:] + ring[:1]):
             wrong = other.definitions[1]
             if other is sense or plain(wrong) in map(plain, sense.definitions[:2]):
@@ -238,7 +239,7 @@ def fours(items: list, names: typing.Callable) -> typing.Iterator:
 
 def spans(sources: Sources, part: str) -> dict:
     paragraphs = []
-    for ring in rings(wordings(sources)[part], "spans"):
+    for ring in rings(wordings(sources, 10)[part], "spans"):
         for group, absent in fours(ring, lambda each: each.words):
             name = group[0].id
             if not any(absent.words[0] in each.words for each in group):
