@@ -162,8 +162,8 @@ def rating(sources: Sources, part: str) -> dict:
 
 
 def wordings(sources: Sources, most: int) -> dict:
-    """Senses with two definitions of at most `most` words, in parts; neither is near-equal to one of
-    a part above."""
+    """Senses with two definitions of at most `most` words, in parts; neither is near-equal to one
+    of a part above."""
     def make():
         parts = {part: [each for each in senses if len(each.definitions) > 1
                         and all(short(text, most) for text in each.definitions[:2])
