@@ -4,6 +4,8 @@
 #include <cctype>
 #include <cstdint>
 
+#include "compress/base/lines.h"
+
 namespace compress {
 
 namespace {
@@ -18,11 +20,16 @@ bool begins(std::string_view text, std::string_view lower) {
                     });
 }
 
+constexpr const char* lfs_pointer = "a pointer of Git LFS, not the file that it stands for";
+
+bool is_lfs_pointer(std::string_view start) {
+  return start.starts_with("version https://git-lfs.github.com/spec/");
+}
+
 }  // namespace
 
 std::string stand_in(std::string_view start) {
-  if (start.starts_with("version https://git-lfs.github.com/spec/"))
-    return "a pointer of Git LFS, not the file that it stands for";
+  if (is_lfs_pointer(start)) return lfs_pointer;
   if (begins(start, "<!doctype html") || begins(start, "<html")) return "a web page";
   return {};
 }
@@ -90,7 +97,8 @@ FileKind zip_kind(std::string_view start) {
 
 }  // namespace
 
-FileKind binary_kind(std::string_view start) {
+FileKind binary_kind(std::string_view bytes) {
+  const std::string_view start = bytes.substr(0, 512);
   for (const Magic& magic : magics)
     if (start.starts_with(magic.bytes)) return magic.kind;
   // "BZh", a level, and the first block's mark, or that of the end.
@@ -105,10 +113,15 @@ FileKind binary_kind(std::string_view start) {
   return {};
 }
 
-FileKind foreign_kind(std::string_view start) {
-  if (start.starts_with("version https://git-lfs.github.com/spec/"))
-    return {"a pointer of Git LFS, not the file that it stands for", fetch_again};
-  return binary_kind(start);
+FileKind not_text(std::string_view bytes) {
+  if (const std::string_view encoding = wide_encoding(bytes); !encoding.empty())
+    return {encoding.data(), as_utf8};  // a literal
+  return binary_kind(bytes);
+}
+
+FileKind foreign_kind(std::string_view bytes) {
+  if (is_lfs_pointer(bytes)) return {lfs_pointer, fetch_again};
+  return not_text(bytes);
 }
 
 }  // namespace compress

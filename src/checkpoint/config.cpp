@@ -91,9 +91,7 @@ nn::Json read_json(const fs::path& file, uint64_t limit) {
     throw Error(ErrorKind::model, "the file is missing", file.string(), "check the path");
   try {
     const std::string text = read_file(file, limit);
-    if (const std::string_view encoding = wide_encoding(text); !encoding.empty())
-      throw Error(ErrorKind::model, str("the file is ", encoding), file.string(), as_utf8);
-    if (const FileKind kind = binary_kind(std::string_view(text).substr(0, 512)))
+    if (const FileKind kind = not_text(text))
       throw Error(ErrorKind::model, str("the file is ", kind.what), file.string(), kind.remedy);
     if (const std::string what = stand_in(text); !what.empty())
       throw Error(ErrorKind::model, "the file is " + what, file.string(), fetch_again);

@@ -83,7 +83,7 @@ void check_text(std::string_view text, const std::string& name) {
                 name, "is this really a recipe?");
   if (const std::string_view encoding = wide_encoding(text); !encoding.empty())
     throw Error(ErrorKind::recipe, str("the recipe is ", encoding), name, "save the file as UTF-8");
-  if (const FileKind kind = foreign_kind(text.substr(0, 512)))
+  if (const FileKind kind = foreign_kind(text))
     throw Error(ErrorKind::recipe, str("the recipe is ", kind.what), name, kind.remedy);
   Checker(text, name).run();
 }

@@ -23,7 +23,7 @@ inline void refuse_stand_in(std::string_view bytes, const std::string& file) {
 // The same, and for archives, pickles and other kinds of files.
 inline void refuse_foreign(std::string_view bytes, const std::string& file) {
   refuse_stand_in(bytes, file);
-  if (const FileKind kind = binary_kind(bytes.substr(0, 512)))
+  if (const FileKind kind = binary_kind(bytes))
     throw Error(ErrorKind::model, str("is ", kind.what), file, kind.remedy);
 }
 

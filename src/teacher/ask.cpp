@@ -8,6 +8,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
+#include "compress/data/batches.h"
 
 namespace compress::teacher {
 
@@ -16,7 +17,7 @@ namespace {
 using torch::Tensor;
 
 constexpr int64_t range_tokens = 16384;  // bounds the memory of a piece
-constexpr size_t batch_rows = 64;
+constexpr int64_t batch_rows = 64;
 constexpr int64_t vocabulary_tokens = 2048;  // a batch whose logits are as wide as the vocabulary
 
 data::Batch packed(const Questions& questions, std::span<const int64_t> rows) {
@@ -25,28 +26,8 @@ data::Batch packed(const Questions& questions, std::span<const int64_t> rows) {
 
 // The range's rows in batches, the longest first.
 std::vector<std::vector<int64_t>> batches_of(const Questions& questions, Range range) {
-  const data::Split& split = *questions.split;
-  std::vector<int64_t> rows(static_cast<size_t>(range.end - range.begin));
-  std::iota(rows.begin(), rows.end(), range.begin);
-  std::vector<int64_t> lengths;
-  for (int64_t row : rows) lengths.push_back(data::packed_length(split, row));
-  auto length = [&](int64_t row) { return lengths[static_cast<size_t>(row - range.begin)]; };
-  std::stable_sort(rows.begin(), rows.end(),
-                   [&](int64_t a, int64_t b) { return length(a) > length(b); });
-  const int64_t most = questions.wanted.top_k > 0 ? vocabulary_tokens : range_tokens;
-  std::vector<std::vector<int64_t>> batches;
-  int64_t tokens = 0;
-  for (int64_t row : rows) {
-    const bool full =
-        !batches.empty() && (batches.back().size() == batch_rows || tokens + length(row) > most);
-    if (batches.empty() || full) {
-      batches.emplace_back();
-      tokens = 0;
-    }
-    batches.back().push_back(row);
-    tokens += length(row);
-  }
-  return batches;
+  return data::batches_by_length(*questions.split, range.begin, range.end, batch_rows,
+                                 questions.wanted.top_k > 0 ? vocabulary_tokens : range_tokens);
 }
 
 // Predicted positions of each row of a batch on the CPU.

@@ -51,12 +51,6 @@ std::string text_under(const json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-// The name of a special token: a text, or an object with `content`.
-std::string token_text(const json& token) {
-  if (token.is_string()) return token.get<std::string>();
-  return token.is_object() ? text_under(token, "content") : std::string();
-}
-
 // One character, where the word begins, goes on or ends, or one byte that is written as <0x41>.
 bool is_single(std::string_view token, const TrimModel& model) {
   const bool byte = token.size() == 6 && token.starts_with("<0x") && token.back() == '>' &&

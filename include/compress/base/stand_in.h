@@ -20,10 +20,12 @@ struct FileKind {
   explicit operator bool() const { return what != nullptr; }
 };
 
-// By the first bytes (512 are enough): archives, compressed files, tables, pickles and the like.
+// By the first bytes (512 are looked at): archives, compressed files, tables, pickles and the like.
 // Text in UTF-8 is of none of these kinds.
-FileKind binary_kind(std::string_view start);
+FileKind binary_kind(std::string_view bytes);
+// The same, and text in UTF-16 or UTF-32: where text in UTF-8 is due.
+FileKind not_text(std::string_view bytes);
 // The same, and pointers of Git LFS.
-FileKind foreign_kind(std::string_view start);
+FileKind foreign_kind(std::string_view bytes);
 
 }  // namespace compress

@@ -50,9 +50,7 @@ bool LineReader::read(std::string& line) {
 
 bool LineReader::begin(std::string& line) {
   if (!std::getline(input(), whole_)) return false;
-  if (const std::string_view encoding = wide_encoding(whole_); !encoding.empty())
-    throw Error(ErrorKind::data, str("the text is ", encoding), name(), as_utf8);
-  if (const FileKind kind = foreign_kind(std::string_view(whole_).substr(0, 512)))
+  if (const FileKind kind = foreign_kind(whole_))
     throw Error(ErrorKind::data, str("the text is ", kind.what), name(), kind.remedy);
   // Where a LF follows, what was read is one line, whatever else it holds.
   if (!input().eof()) whole_ += '\n';

@@ -33,9 +33,7 @@ void refuse_parquet(const fs::path& file) {
 }
 
 void refuse_foreign(std::string_view bytes, const fs::path& file) {
-  if (const std::string_view encoding = wide_encoding(bytes); !encoding.empty())
-    throw Error(ErrorKind::data, str("the data file is ", encoding), file.string(), as_utf8);
-  if (const FileKind kind = foreign_kind(bytes.substr(0, 512)))
+  if (const FileKind kind = foreign_kind(bytes))
     throw Error(ErrorKind::data, str("the data file is ", kind.what), file.string(), kind.remedy);
 }
 

@@ -27,6 +27,8 @@ enum class Format { tsv, csv, jsonl, conll, squad, text, parquet };
 std::optional<Format> format_by_extension(const std::filesystem::path& file);
 // As the options say, else by the extension. Error{recipe} when neither tells.
 Format format_of(const DatasetOptions& options, const std::filesystem::path& file);
+// Error{data} for a folder, and for a file whose first bytes say that it is no text.
+void refuse_other_files(const std::filesystem::path& file);
 // The path of a split. Error{recipe} when the options name none, Error{internal} for another split
 // name.
 std::filesystem::path split_file(const DatasetOptions& options, const std::string& name);

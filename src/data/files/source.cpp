@@ -31,9 +31,6 @@ std::optional<Format> format_by_extension(const fs::path& file) {
   return std::nullopt;
 }
 
-namespace {
-
-// Error{data} for a folder, and for a file whose first bytes say that it is no text.
 void refuse_other_files(const fs::path& file) {
   std::error_code failed;
   if (fs::is_directory(file, failed))
@@ -46,8 +43,6 @@ void refuse_other_files(const fs::path& file) {
   start.resize(static_cast<size_t>(in.gcount()));
   if (packed_as(start) == Packed::no) refuse_foreign(start, file);
 }
-
-}  // namespace
 
 Format format_of(const DatasetOptions& options, const fs::path& file) {
   if (options.format == "tsv") return Format::tsv;

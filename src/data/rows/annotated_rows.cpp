@@ -24,18 +24,18 @@ namespace {
 void in_threads(size_t count, int threads, const std::function<void(size_t)>& work) {
   const size_t wanted = threads > 0 ? static_cast<size_t>(threads)
                                     : std::max(1u, std::thread::hardware_concurrency());
-  const size_t parts = std::clamp<size_t>(count / 64, 1, wanted);
-  std::vector<std::exception_ptr> failures(parts);
+  const size_t shares = std::clamp<size_t>(count / 64, 1, wanted);
+  std::vector<std::exception_ptr> failures(shares);
   auto run = [&](size_t part) {
     try {
-      for (size_t i = count * part / parts; i < count * (part + 1) / parts; ++i) work(i);
+      for (size_t i = count * part / shares; i < count * (part + 1) / shares; ++i) work(i);
     } catch (...) {
       failures[part] = std::current_exception();
     }
   };
   {
     std::vector<std::jthread> pool;
-    for (size_t part = 1; part < parts; ++part) pool.emplace_back(run, part);
+    for (size_t part = 1; part < shares; ++part) pool.emplace_back(run, part);
     run(0);
   }
   for (const std::exception_ptr& failure : failures)

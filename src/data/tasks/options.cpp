@@ -30,11 +30,7 @@ void check_files(const DatasetOptions& o, const Mark& mark, Problems& problems) 
                  "add `layout`, or name the files");
   for (const auto& [part, origin] : parts_of(o))
     if (o.format.empty() && !origin->file.empty() && !format_by_extension(origin->file)) {
-      try {
-        format_of(o, origin->file);
-      } catch (const Error& error) {  // the file itself tells more: a folder, an archive
-        if (error.kind() == ErrorKind::data) throw;
-      }
+      refuse_other_files(origin->file);
       problems.add(mark, str("the extension of ", origin->file, " does not tell its format"),
                    "add `format: tsv`, `csv`, `jsonl`, `conll`, `squad` or `text`");
       break;

@@ -4,22 +4,13 @@
 #include <algorithm>
 #include <map>
 
-#include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "families/families.h"
+#include "families/json.h"
 
 namespace compress::nn {
 
 namespace {
-
-[[noreturn]] void wrong_names(const std::string& what) {
-  throw Error(ErrorKind::model, "config.json: " + what);
-}
-
-const Json* stated(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found == json.end() || found->is_null() ? nullptr : &*found;
-}
 
 // Who wrote the file and how, how text is generated (generate/options.h reads that), what the
 // outputs of a Python call are, what a first version of a family had.
@@ -101,15 +92,15 @@ std::vector<std::string> unread_keys(const Family& family, const Json& json) {
 }
 
 std::vector<std::string> labels_of(const Json& json) {
-  const Json* names = stated(json, "id2label");
+  const Json* names = present(json, "id2label");
   if (names != nullptr && !names->is_object())
-    wrong_names(str("id2label must map numbers to names, not be ", names->type_name()));
+    refuse_config(str("id2label must map numbers to names, not be ", names->type_name()));
   if (names == nullptr) {
-    const Json* count = stated(json, "num_labels");
+    const Json* count = present(json, "num_labels");
     if (count != nullptr && !count->is_number_integer())
-      wrong_names(str("num_labels must be a whole number, not ", count->dump()));
+      refuse_config(str("num_labels must be a whole number, not ", count->dump()));
     const int64_t n = count != nullptr ? count->get<int64_t>() : 2;
-    if (n < 1 || n > 1'000'000) wrong_names(str("num_labels of ", n, " is out of range"));
+    if (n < 1 || n > 1'000'000) refuse_config(str("num_labels of ", n, " is out of range"));
     std::vector<std::string> labels;
     for (int64_t i = 0; i < n; ++i) labels.push_back(str("LABEL_", i));
     return labels;
@@ -122,23 +113,23 @@ std::vector<std::string> labels_of(const Json& json) {
         !id.empty() && id.size() < 8 && id.find_first_not_of("0123456789") == std::string::npos;
     if (digits) index = std::stoul(id);
     if (!digits || index >= labels.size() || std::to_string(index) != id)
-      wrong_names(str("id2label must map 0 to ", labels.size() - 1, " to names: it has ",
-                      labels.size(), " of them, and the id ", Json(id).dump()));
+      refuse_config(str("id2label must map 0 to ", labels.size() - 1, " to names: it has ",
+                        labels.size(), " of them, and the id ", Json(id).dump()));
     // Numbers as names are those of the data.
     if (!name.is_string() && !name.is_number_integer())
-      wrong_names(str("id2label maps ", id, " to ", name.dump(), ", and a name is due"));
+      refuse_config(str("id2label maps ", id, " to ", name.dump(), ", and a name is due"));
     labels[index] = name.is_string() ? name.get<std::string>() : name.dump();
     const auto [first, is_new] = ids.emplace(labels[index], id);
     if (!is_new)
-      wrong_names(str("id2label calls ", first->second, " and ", id, " both ",
-                      Json(labels[index]).dump(), ", and classes are matched by name"));
+      refuse_config(str("id2label calls ", first->second, " and ", id, " both ",
+                        Json(labels[index]).dump(), ", and classes are matched by name"));
   }
   return labels;
 }
 
 bool label2id_differs(const Json& json) {
-  const Json* names = stated(json, "id2label");
-  const Json* ids = stated(json, "label2id");
+  const Json* names = present(json, "id2label");
+  const Json* ids = present(json, "label2id");
   if (names == nullptr || ids == nullptr || !names->is_object()) return false;
   if (!ids->is_object() || ids->size() != names->size()) return true;
   for (const auto& [id, name] : names->items()) {

@@ -5,6 +5,8 @@
 
 namespace compress::nn {
 
+// Error{model}: config.json is wrong in `what`.
+[[noreturn]] void refuse_config(const std::string& what);
 // A key that is there and not null; null for another.
 const Json* present(const Json& json, const char* key);
 

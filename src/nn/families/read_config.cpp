@@ -14,10 +14,6 @@ namespace compress::nn {
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw Error(ErrorKind::model, "config.json: " + what);
-}
-
 constexpr int64_t largest_size = int64_t{1} << 31;
 
 void read_field(const ConfigKey& key, int64_t& field, const Json* value) {
@@ -28,29 +24,31 @@ void read_field(const ConfigKey& key, int64_t& field, const Json* value) {
     field = std::get<int64_t>(key.fallback);
     return;
   }
-  if (!value->is_number_integer()) refuse(str("'", key.name, "' must be a whole number"));
+  if (!value->is_number_integer()) refuse_config(str("'", key.name, "' must be a whole number"));
   field = value->get<int64_t>();
   if ((size && field <= 0) || field < -1 || field > largest_size)
-    refuse(str(key.name, " of ", field, " is out of range"));
+    refuse_config(str(key.name, " of ", field, " is out of range"));
 }
 
 void read_field(const ConfigKey& key, double& field, const Json* value) {
-  if (value != nullptr && !value->is_number()) refuse(str("'", key.name, "' must be a number"));
+  if (value != nullptr && !value->is_number())
+    refuse_config(str("'", key.name, "' must be a number"));
   field = value != nullptr ? value->get<double>() : std::get<double>(key.fallback);
-  if (!std::isfinite(field)) refuse(str("'", key.name, "' is not finite"));
+  if (!std::isfinite(field)) refuse_config(str("'", key.name, "' is not finite"));
   const bool share = std::string_view(key.name).find("drop") != std::string_view::npos;
   if (value != nullptr && share && !(field >= 0 && field < 1))
-    refuse(str(key.name, " of ", field, " is no probability below 1"));
+    refuse_config(str(key.name, " of ", field, " is no probability below 1"));
 }
 
 void read_field(const ConfigKey& key, bool& field, const Json* value) {
   if (value != nullptr && !value->is_boolean())
-    refuse(str("'", key.name, "' must be true or false"));
+    refuse_config(str("'", key.name, "' must be true or false"));
   field = value != nullptr ? value->get<bool>() : std::get<bool>(key.fallback);
 }
 
 void read_field(const ConfigKey& key, std::string& field, const Json* value) {
-  if (value != nullptr && !value->is_string()) refuse(str("'", key.name, "' must be a text"));
+  if (value != nullptr && !value->is_string())
+    refuse_config(str("'", key.name, "' must be a text"));
   field = value != nullptr ? value->get<std::string>() : std::get<const char*>(key.fallback);
 }
 
@@ -62,9 +60,10 @@ HeadKind problem_of(const Json& json) {
   if (*problem == "regression") return HeadKind::regression;
   if (*problem == "multi_label_classification") return HeadKind::multi_label;
   if (*problem != "single_label_classification")
-    refuse("problem_type " + problem->dump() +
-           " is none of regression, single_label_classification, multi_label_classification");
-  if (one) refuse("problem_type \"single_label_classification\" needs more than one label");
+    refuse_config(
+        "problem_type " + problem->dump() +
+        " is none of regression, single_label_classification, multi_label_classification");
+  if (one) refuse_config("problem_type \"single_label_classification\" needs more than one label");
   return HeadKind::classification;
 }
 
@@ -91,7 +90,7 @@ int64_t token_id(const Json& json, const char* key) {
   const Json* value = present(json, key);
   if (value == nullptr) return -1;
   if (value->is_array() && value->size() == 1) value = &value->front();
-  if (!value->is_number_integer()) refuse(str("'", key, "' must be a token's number"));
+  if (!value->is_number_integer()) refuse_config(str("'", key, "' must be a token's number"));
   return value->get<int64_t>();
 }
 
@@ -104,7 +103,7 @@ void read_tokens(ModelConfig& config, const Json& json) {
   if (end->is_number_integer()) config.eos_token_ids = {end->get<int64_t>()};
   if (!end->is_array()) return;
   for (const Json& id : *end) {
-    if (!id.is_number_integer()) refuse("'eos_token_id' must be numbers of tokens");
+    if (!id.is_number_integer()) refuse_config("'eos_token_id' must be numbers of tokens");
     config.eos_token_ids.push_back(id.get<int64_t>());
   }
 }
@@ -116,8 +115,8 @@ Json resolved(const Family& family, const Json& json) {
     const Json* other = present(json, alias.name);
     if (other == nullptr) continue;
     if (const Json* own = present(json, alias.key); own != nullptr && *own != *other)
-      refuse(str(alias.name, " ", other->dump(), " and ", alias.key, " ", own->dump(),
-                 " are two names of one thing and must agree"));
+      refuse_config(str(alias.name, " ", other->dump(), " and ", alias.key, " ", own->dump(),
+                        " are two names of one thing and must agree"));
     result[alias.key] = *other;
   }
   return result;
@@ -135,7 +134,7 @@ void refuse_unsupported(const Json& json) {
                 {}, "give the pruned heads back as zeros, or use the model before its pruning");
   for (const char* key : {"per_layer_config", "compression_config"})
     if (const Json* value = present(json, key); value != nullptr && !value->empty())
-      refuse(str(key, " is not supported"));
+      refuse_config(str(key, " is not supported"));
 }
 
 // An activation that layers do not have would show in the first forward pass alone.
@@ -151,6 +150,10 @@ void check_activation(const Family& family, const ModelConfig& config) {
 
 }  // namespace
 
+void refuse_config(const std::string& what) {
+  throw Error(ErrorKind::model, "config.json: " + what);
+}
+
 const Json* present(const Json& json, const char* key) {
   auto it = json.find(key);
   return it == json.end() || it->is_null() ? nullptr : &*it;
@@ -161,13 +164,13 @@ void complete(ModelConfig& config) {
   if (config.embedding_size == 0) config.embedding_size = config.hidden_size;
   if (config.attention_heads > 0 && config.head_width == 0) {
     if (config.hidden_size % config.attention_heads != 0)
-      refuse(str("hidden_size ", config.hidden_size, " does not divide by ", config.attention_heads,
-                 " attention heads"));
+      refuse_config(str("hidden_size ", config.hidden_size, " does not divide by ",
+                        config.attention_heads, " attention heads"));
     config.head_width = config.hidden_size / config.attention_heads;
   }
   if (config.kv_heads > 0 && config.attention_heads % config.kv_heads != 0)
-    refuse(str(config.attention_heads, " attention heads do not divide by ", config.kv_heads,
-               " heads of keys and values"));
+    refuse_config(str(config.attention_heads, " attention heads do not divide by ", config.kv_heads,
+                      " heads of keys and values"));
 }
 
 ModelConfig Family::read_config(const Json& given) const {
@@ -185,8 +188,8 @@ ModelConfig Family::read_config(const Json& given) const {
   if (finish != nullptr) finish(config, json);
   check_activation(*this, config);
   if (config.encoder_decoder() && config.decoder_start_token_id >= config.vocab_size)
-    refuse(str("decoder_start_token_id ", config.decoder_start_token_id,
-               " is no token of a vocab_size of ", config.vocab_size));
+    refuse_config(str("decoder_start_token_id ", config.decoder_start_token_id,
+                      " is no token of a vocab_size of ", config.vocab_size));
   complete(config);
   return config;
 }

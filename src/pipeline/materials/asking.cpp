@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 
 #include "compress/base/error.h"
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
 #include "compress/base/work_line.h"
 #include "compress/checkpoint/vocabulary.h"
+#include "compress/data/batches.h"
 #include "compress/eval/evaluate.h"
 #include "compress/train/train.h"
 #include "materials/workbench.h"
@@ -19,30 +19,6 @@ namespace {
 
 // Logits over a vocabulary stay small enough, and so do states.
 constexpr int64_t most_tokens_written = 2048, most_tokens_read = 16384;
-
-std::vector<std::vector<int64_t>> batches_in(const data::Split& split, RowRange range,
-                                             int64_t most_rows, int64_t most_tokens) {
-  std::vector<int64_t> rows(static_cast<size_t>(range.size()));
-  std::iota(rows.begin(), rows.end(), range.begin);
-  std::vector<int64_t> lengths;
-  for (int64_t row : rows) lengths.push_back(data::packed_length(split, row));
-  auto length = [&](int64_t row) { return lengths[static_cast<size_t>(row - range.begin)]; };
-  std::stable_sort(rows.begin(), rows.end(),
-                   [&](int64_t a, int64_t b) { return length(a) > length(b); });
-  std::vector<std::vector<int64_t>> batches;
-  int64_t tokens = 0;
-  for (int64_t row : rows) {
-    const bool full = batches.empty() || tokens + length(row) > most_tokens ||
-                      static_cast<int64_t>(batches.back().size()) == most_rows;
-    if (full) {
-      batches.emplace_back();
-      tokens = 0;
-    }
-    batches.back().push_back(row);
-    tokens += length(row);
-  }
-  return batches;
-}
 
 }  // namespace
 
@@ -93,7 +69,8 @@ void Asked::each(const data::Split& split, RowRange range, const nn::Capture& ca
   const nn::Pass pass{false, 0, precision_};
   int64_t done = 0;
   const int64_t most = nn::predicts_tokens(config().head) ? most_tokens_written : most_tokens_read;
-  for (const std::vector<int64_t>& rows : batches_in(split, range, options_.batch, most)) {
+  for (const std::vector<int64_t>& rows :
+       data::batches_by_length(split, range.begin, range.end, options_.batch, most)) {
     check_stop();
     const data::Batch batch = data::pack(split, rows).to(model().device());
     // Rows of one token have nothing that a language model predicts.

@@ -10,6 +10,13 @@ namespace compress::text {
 
 using nlohmann::json;
 
+const UsualNames& usual_names_of_roberta() {
+  static const UsualNames names = {{"bos", "<s>"},    {"eos", "</s>"},  {"unk", "<unk>"},
+                                   {"sep", "</s>"},   {"pad", "<pad>"}, {"cls", "<s>"},
+                                   {"mask", "<mask>"}};
+  return names;
+}
+
 AddedTokenList::AddedTokenList(const std::vector<std::string>& vocabulary)
     : next_(static_cast<int32_t>(vocabulary.size())) {
   for (size_t id = 0; id < vocabulary.size(); ++id) ids_[vocabulary[id]] = static_cast<int32_t>(id);
@@ -45,6 +52,15 @@ void AddedTokenList::add_decoder(const JsonView& config) {
     add(token);
     if (const int32_t given = find(token.content); given != id)
       item.fail(str("token '", token.content, "' says id ", id, " but has id ", given));
+  }
+}
+
+void AddedTokenList::add_roles(const JsonView& config, const UsualNames& usual) {
+  for (const char* role : {"bos", "eos", "unk", "sep", "pad", "cls", "mask"}) {
+    const char* name = "";
+    for (const auto& [key, value] : usual)
+      if (std::string_view(key) == role) name = value;
+    add(config, std::string(role) + "_token", name);
   }
 }
 

@@ -4,11 +4,16 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "files/load.h"
 
 namespace compress::text {
+
+// Special tokens by role, as a class calls them where nothing else is said.
+using UsualNames = std::vector<std::pair<const char*, const char*>>;
+const UsualNames& usual_names_of_roberta();  // and of XLM-R
 
 // The entries of "added_tokens" for a vocabulary without any.
 class AddedTokenList {
@@ -22,6 +27,9 @@ class AddedTokenList {
   void add(const std::string& content, bool special);
   // The same for a value of tokenizer_config.json: a string or an object with flags.
   void add(const JsonView& config, const std::string& key, const std::string& absent);
+  // The special tokens of the roles bos, eos, unk, sep, pad, cls and mask: as tokenizer_config.json
+  // calls them, else as `usual` does, by role; none where neither does.
+  void add_roles(const JsonView& config, const UsualNames& usual);
   // added_tokens_decoder of tokenizer_config.json, by id.
   void add_decoder(const JsonView& config);
   // additional_special_tokens and extra_special_tokens of tokenizer_config.json.

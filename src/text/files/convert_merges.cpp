@@ -44,27 +44,14 @@ struct MergesFamily {
   json normalizer, pre_tokenizer, post_processor;
 };
 
-void add_roles(AddedTokenList& tokens, const JsonView& config,
-               std::initializer_list<std::pair<const char*, const char*>> usual) {
+void add_roles(AddedTokenList& tokens, const JsonView& config, const UsualNames& usual) {
   tokens.add_decoder(config);
-  for (const char* role : {"bos", "eos", "unk", "sep", "pad", "cls", "mask"}) {
-    const char* name = "";
-    for (const auto& [key, value] : usual)
-      if (std::string_view(key) == role) name = value;
-    tokens.add(config, std::string(role) + "_token", name);
-  }
+  tokens.add_roles(config, usual);
   tokens.add_additional(config);
 }
 
 MergesFamily roberta(const JsonView& config, AddedTokenList& tokens) {
-  add_roles(tokens, config,
-            {{"bos", "<s>"},
-             {"eos", "</s>"},
-             {"unk", "<unk>"},
-             {"sep", "</s>"},
-             {"pad", "<pad>"},
-             {"cls", "<s>"},
-             {"mask", "<mask>"}});
+  add_roles(tokens, config, usual_names_of_roberta());
   const bool prefix = config.boolean("add_prefix_space", false);
   const std::string sep = special_token_name(config, "sep_token", "</s>");
   const std::string cls = special_token_name(config, "cls_token", "<s>");

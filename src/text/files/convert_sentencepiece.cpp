@@ -38,16 +38,10 @@ Family family_of(const JsonView& config, const std::filesystem::path& file) {
 
 // Special tokens of the configuration by their role, then what the model itself calls control or
 // user defined symbols.
-void add_special_pieces(const JsonView& config, const Model& model,
-                        std::initializer_list<std::pair<const char*, const char*>> usual,
+void add_special_pieces(const JsonView& config, const Model& model, const UsualNames& usual,
                         AddedTokenList& tokens) {
   tokens.add_decoder(config);
-  for (const char* role : {"bos", "eos", "unk", "sep", "pad", "cls", "mask"}) {
-    const char* name = "";
-    for (const auto& [key, value] : usual)
-      if (std::string_view(key) == role) name = value;
-    tokens.add(config, std::string(role) + "_token", name);
-  }
+  tokens.add_roles(config, usual);
   for (const Model::Piece& piece : model.pieces)
     if (piece.type == Model::control || piece.type == Model::user_defined)
       if (tokens.find(piece.text) >= 0) tokens.add(piece.text, piece.type == Model::control);
@@ -108,15 +102,7 @@ json convert_xlm_roberta(const Model& model, const JsonView& config) {
     vocabulary.add(model.pieces[id].text, model.pieces[id].score);
   vocabulary.add(name("mask_token", "<mask>"), 0);
   AddedTokenList tokens(vocabulary.tokens);
-  add_special_pieces(config, model,
-                     {{"bos", "<s>"},
-                      {"eos", "</s>"},
-                      {"unk", "<unk>"},
-                      {"sep", "</s>"},
-                      {"pad", "<pad>"},
-                      {"cls", "<s>"},
-                      {"mask", "<mask>"}},
-                     tokens);
+  add_special_pieces(config, model, usual_names_of_roberta(), tokens);
   const std::string bos = vocabulary.tokens[0], eos = vocabulary.tokens[2];
   const char* scheme = config.boolean("add_prefix_space", true) ? "always" : "never";
   return file_json(charsmap_json(model), words_then_metaspace(scheme),

@@ -16,31 +16,20 @@ constexpr const char* roles[] = {"bos_token", "eos_token", "unk_token", "sep_tok
                                  "pad_token", "cls_token", "mask_token"};
 constexpr const char* lists[] = {"additional_special_tokens", "extra_special_tokens"};
 
-// The content of a string or of an object with flags; "" for anything else.
-std::string text_of(const json& token) {
-  const json* text = &token;
-  if (token.is_object()) {
-    const auto found = token.find("content");
-    if (found == token.end()) return {};
-    text = &*found;
-  }
-  return text->is_string() ? text->get<std::string>() : std::string();
-}
-
 std::set<std::string> special_names(const json& config) {
   std::set<std::string> names;
   for (const char* role : roles)
-    if (config.contains(role)) names.insert(text_of(config[role]));
+    if (config.contains(role)) names.insert(token_text(config[role]));
   for (const char* list : lists)
     if (config.contains(list) && config[list].is_array())
-      for (const json& token : config[list]) names.insert(text_of(token));
+      for (const json& token : config[list]) names.insert(token_text(token));
   return names;
 }
 
 // Whether `token` stands among the entries of added_tokens_decoder.
 bool has_entry(const json& decoder, const std::string& token) {
   return decoder.is_object() && std::any_of(decoder.begin(), decoder.end(), [&](const json& entry) {
-           return text_of(entry) == token;
+           return token_text(entry) == token;
          });
 }
 
@@ -56,8 +45,8 @@ void warn_of_unread(const json& config, const json& added, const json& map,
                     " has not: the latter counts, as in transformers"));
   for (const char* role : roles) {
     if (!map.contains(role)) continue;
-    const std::string theirs = text_of(map[role]);
-    const std::string ours = config.contains(role) ? text_of(config[role]) : std::string();
+    const std::string theirs = token_text(map[role]);
+    const std::string ours = config.contains(role) ? token_text(config[role]) : std::string();
     if (theirs != ours)
       log::warn(str((folder / "special_tokens_map.json").string(), " says ", role, " '", theirs,
                     "' and ", file, " says ", ours.empty() ? "nothing" : str("'", ours, "'"),
@@ -85,13 +74,23 @@ json decoder_of(const json& added, const json& config, const std::string& where)
   for (const auto& [token, unused] : added.items()) {
     const std::string id = std::to_string(view.integer(token, 0, INT32_MAX));
     if (decoder.contains(id))
-      view.fail(str("tokens '", text_of(decoder[id]), "' and '", token, "' both have id ", id));
+      view.fail(str("tokens '", token_text(decoder[id]), "' and '", token, "' both have id ", id));
     decoder[id] = {{"content", token}, {"special", special.contains(token)}};
   }
   return decoder;
 }
 
 }  // namespace
+
+std::string token_text(const json& token) {
+  const json* text = &token;
+  if (token.is_object()) {
+    const auto found = token.find("content");
+    if (found == token.end()) return {};
+    text = &*found;
+  }
+  return text->is_string() ? text->get<std::string>() : std::string();
+}
 
 FolderConfig read_folder_config(const fs::path& folder) {
   FolderConfig config;

@@ -17,6 +17,10 @@ struct FolderConfig {
   JsonView view() const { return {values, where, ""}; }
 };
 
+// The text of a special token: a string, or an object with `content` and flags; "" for anything
+// else.
+std::string token_text(const nlohmann::json& token);
+
 // tokenizer_config.json. Where it has no added_tokens_decoder, as before transformers 4.34, the
 // tokens of added_tokens.json become one, and what special_tokens_map.json says goes before the
 // rest; where it has one, those two files are not read, and a warning names what they alone say.

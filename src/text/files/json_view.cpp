@@ -78,9 +78,7 @@ std::vector<JsonView> JsonView::items() const {
 
 std::string read_text(const std::filesystem::path& path) {
   std::string bytes = read_file(path, file_limit);
-  if (const std::string_view encoding = wide_encoding(bytes); !encoding.empty())
-    throw Error(ErrorKind::model, str("the file is ", encoding), path.string(), as_utf8);
-  if (const FileKind kind = binary_kind(std::string_view(bytes).substr(0, 512)))
+  if (const FileKind kind = not_text(bytes))
     throw Error(ErrorKind::model, str("the file is ", kind.what), path.string(), kind.remedy);
   if (const std::string what = stand_in(bytes); !what.empty())
     throw Error(ErrorKind::model, "the file is " + what, path.string(), fetch_again);

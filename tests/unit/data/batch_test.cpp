@@ -1,3 +1,4 @@
+#include "compress/data/batches.h"
 #include "support.h"
 
 namespace compress::data {
@@ -187,6 +188,19 @@ TEST(BatchTo, KeepsEverything) {
   EXPECT_TRUE(meta.token_ids.is_meta() && meta.slots.is_meta() &&
               meta.targets.distribution.is_meta());
   EXPECT_EQ(meta.row_offsets, batch.row_offsets);
+}
+
+TEST(BatchesByLength, TheLongestComeFirstWithinBothLimits) {
+  const Split split = three_rows();  // 3, 1 and 4 tokens
+  EXPECT_THAT(batches_by_length(split, 0, 3, 64, 100), ElementsAre(ElementsAre(2, 0, 1)));
+  EXPECT_THAT(batches_by_length(split, 0, 3, 64, 4),
+              ElementsAre(ElementsAre(2), ElementsAre(0, 1)));
+  EXPECT_THAT(batches_by_length(split, 0, 3, 64, 2),
+              ElementsAre(ElementsAre(2), ElementsAre(0), ElementsAre(1)));
+  EXPECT_THAT(batches_by_length(split, 0, 3, 2, 100),
+              ElementsAre(ElementsAre(2, 0), ElementsAre(1)));
+  EXPECT_THAT(batches_by_length(split, 1, 3, 64, 100), ElementsAre(ElementsAre(2, 1)));
+  EXPECT_TRUE(batches_by_length(split, 3, 3, 64, 100).empty());
 }
 
 }  // namespace

@@ -127,10 +127,13 @@ bool parse_whole(const std::string& text, size_t& value) {
   return failed == std::errc() && end == text.data() + text.size() && value > 0;
 }
 
-// The first line of word2vec's and fastText's text files.
-bool is_count_and_width(const std::vector<std::string>& cells) {
+// The numbers behind a word where the cells are the first line of word2vec's and fastText's text
+// files; else 0.
+size_t width_told(const std::vector<std::string>& cells) {
   size_t count = 0, width = 0;
-  return cells.size() == 2 && parse_whole(cells[0], count) && parse_whole(cells[1], width);
+  const bool told =
+      cells.size() == 2 && parse_whole(cells[0], count) && parse_whole(cells[1], width);
+  return told ? width : 0;
 }
 
 }  // namespace
@@ -155,10 +158,7 @@ NearWords read_vectors(const std::filesystem::path& path, int64_t most) {
     if (invalid_utf8(text) != std::string_view::npos) refuse("not valid UTF-8");
     const std::vector<std::string> cells = split(trim(text), ' ');
     if (cells.size() < 2) refuse("no numbers behind the word");
-    if (line == 1 && is_count_and_width(cells)) {
-      parse_whole(cells[1], width);
-      continue;
-    }
+    if (line == 1 && (width = width_told(cells)) > 0) continue;
     if (width == 0) width = cells.size() - 1;
     if (width > widest) refuse(str(width, " numbers behind a word"));
     if (cells.size() - 1 > width) continue;  // several words with one vector, as in glove.840B

@@ -68,10 +68,9 @@ class NearWords {
 
 // Reads vectors as GloVe's text files have them: a word and its numbers a line, between spaces.
 // word2vec's and fastText's begin with a line of two numbers, how many words and how many numbers a
-// word. Of
-// a word that comes again the first counts, and lines with more cells than the first one are left
-// out (several words with one vector); at most `most` lines are read. Error{data} with the line:
-// fewer numbers than the first one has, one that is not finite, no UTF-8, no line at all.
+// word. Of a word that comes again the first counts, and lines with more cells than the first one
+// are left out (several words with one vector); at most `most` lines are read. Error{data} with the
+// line: fewer numbers than the first one has, one that is not finite, no UTF-8, no line at all.
 NearWords read_vectors(const std::filesystem::path& file, int64_t most);
 
 }  // namespace compress::pipeline
