@@ -48,7 +48,7 @@ if(EXISTS "${COMPRESS_TORCH_DIR}/lib/libtorch_cuda.so" AND EXISTS "${COMPRESS_TO
   target_link_libraries(compress_libtorch INTERFACE torch_cuda c10_cuda)
 endif()
 function(compress_cuda_sources)
-  set_source_files_properties(${ARGN} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   if(COMPRESS_CUDA)
     set_source_files_properties(${ARGN} PROPERTIES COMPILE_DEFINITIONS "COMPRESS_CUDA;USE_C10D_NCCL"
       COMPILE_OPTIONS "-isystem;${cuda_include};-isystem;${nccl_include}")

@@ -19,7 +19,7 @@ namespace {
 
 constexpr const char* record_name = "delta.json";
 constexpr const char* weights_name = "delta.safetensors";
-constexpr const char* version = "1";
+constexpr const char* delta_version = "1";
 
 // The base's tensors by canonical name.
 Folder open_base(const fs::path& base, const nn::ModelConfig& config) {
@@ -33,7 +33,7 @@ Folder open_base(const fs::path& base, const nn::ModelConfig& config) {
   return folder;
 }
 
-Tensor values_of(const Source& source) {
+Tensor values_in(const Source& source) {
   const Tensor stored = view(*source.values).to(torch::kFloat32);
   return source.transposed ? stored.t() : stored;
 }
@@ -49,7 +49,7 @@ void add(Sha256& hash, const std::string& name, const storage::TensorView& store
 nn::Json record_of(const fs::path& folder) {
   nn::Json record = read_json(folder / record_name);
   const std::string place = (folder / record_name).string();
-  if (!record.is_object() || record.value("version", nn::Json()) != version)
+  if (!record.is_object() || record.value("version", nn::Json()) != delta_version)
     throw Error(ErrorKind::model, "is no delta that this program reads", place);
   if (!record.value("base", nn::Json()).is_array() ||
       !record.value("base_sha256", nn::Json()).is_string())
@@ -117,7 +117,7 @@ DeltaReport write_delta(const nn::Model& model, const fs::path& base, const fs::
     const auto source = theirs.weights.find(name);
     const bool same = source != theirs.weights.end() &&
                       source->second.shape() == parameter->latent.sizes().vec() &&
-                      torch::equal(values_of(source->second), parameter->effective.detach().cpu());
+                      torch::equal(values_in(source->second), parameter->effective.detach().cpu());
     if (same)
       add(hash, name, *source->second.values);
     else
@@ -135,7 +135,7 @@ DeltaReport write_delta(const nn::Model& model, const fs::path& base, const fs::
   writer.commit();
   const fs::path whole = fs::absolute(base).lexically_normal();
   const nn::Json record = {
-      {"version", version},
+      {"version", delta_version},
       {"base",
        {whole.lexically_relative(fs::absolute(place).lexically_normal()).string(), whole.string()}},
       {"base_sha256", hash.hex()},

@@ -8,13 +8,13 @@ namespace compress::checkpoint {
 namespace {
 
 constexpr const char* mark = "compress_state";  // metadata key that tells these files from models
-constexpr const char* version = "1";
+constexpr const char* state_version = "1";
 constexpr std::string_view text_prefix = "text/";
 
 std::map<std::string, std::string> texts_of(const storage::SafetensorsReader& reader,
                                             const std::filesystem::path& file) {
   auto found = reader.metadata().find(mark);
-  if (found == reader.metadata().end() || found->second != version)
+  if (found == reader.metadata().end() || found->second != state_version)
     throw Error(ErrorKind::model, "is not a run state of this version of the program",
                 file.string(), "remove the run folder to start again");
   std::map<std::string, std::string> texts;
@@ -26,7 +26,7 @@ std::map<std::string, std::string> texts_of(const storage::SafetensorsReader& re
 }  // namespace
 
 void save_state(const RunState& state, const std::filesystem::path& file) {
-  std::map<std::string, std::string> metadata = {{mark, version}};
+  std::map<std::string, std::string> metadata = {{mark, state_version}};
   for (const auto& [name, text] : state.texts) metadata[std::string(text_prefix) + name] = text;
   std::vector<storage::TensorInfo> infos;
   for (const auto& [name, tensor] : state.tensors) {

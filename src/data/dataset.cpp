@@ -26,7 +26,7 @@ namespace compress::data {
 namespace {
 
 template <class T>
-void join(Array<T> Split::*member, const std::vector<Split>& parts, Split& split) {
+void join_arrays(Array<T> Split::*member, const std::vector<Split>& parts, Split& split) {
   size_t total = 0;
   for (const Split& part : parts) total += (part.*member).size();
   (split.*member).edit().reserve(total);
@@ -45,16 +45,16 @@ void load_into_memory(Source& source, const DatasetOptions& options,
   split.blank_lines = rows.blank_lines();
   split.empty_rows = rows.empty_rows();
   split.skipped = rows.skipped();
-  join(&Split::ids, parts, split);
-  join(&Split::first_lengths, parts, split);
-  join(&Split::classes, parts, split);
-  join(&Split::token_classes, parts, split);
-  join(&Split::spans, parts, split);
-  join(&Split::values, parts, split);
-  join(&Split::soft, parts, split);
-  join(&Split::lines, parts, split);
-  join(&Split::weights, parts, split);
-  join(&Split::groups, parts, split);
+  join_arrays(&Split::ids, parts, split);
+  join_arrays(&Split::first_lengths, parts, split);
+  join_arrays(&Split::classes, parts, split);
+  join_arrays(&Split::token_classes, parts, split);
+  join_arrays(&Split::spans, parts, split);
+  join_arrays(&Split::values, parts, split);
+  join_arrays(&Split::soft, parts, split);
+  join_arrays(&Split::lines, parts, split);
+  join_arrays(&Split::weights, parts, split);
+  join_arrays(&Split::groups, parts, split);
   std::vector<int64_t>& offsets = split.offsets.edit();
   offsets.reserve(static_cast<size_t>(count) + 1);
   offsets.push_back(0);

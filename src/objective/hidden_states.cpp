@@ -87,8 +87,8 @@ class HiddenStates final : public Objective {
     for (size_t i = 0; i < pairs_.size(); ++i) {
       const Pair& pair = pairs_[i];
       const Projection& projection = projections_[projections_.size() > 1 ? i : 0];
-      losses.add(distance(projection(state(signals.student, pair.student, pair.decoder)),
-                          state(*signals.teacher, pair.teacher, pair.decoder).to(torch::kFloat)),
+      losses.add(distance(projection(state_of(signals.student, pair.student, pair.decoder)),
+                          state_of(*signals.teacher, pair.teacher, pair.decoder).to(torch::kFloat)),
                  pair.decoder ? Unit::predicted : Unit::tokens);
     }
     return losses;
@@ -101,7 +101,7 @@ class HiddenStates final : public Objective {
   }
 
  private:
-  static const torch::Tensor& state(const nn::Outputs& outputs, int64_t index, bool decoder) {
+  static const torch::Tensor& state_of(const nn::Outputs& outputs, int64_t index, bool decoder) {
     return (decoder ? outputs.decoder_hidden : outputs.hidden).at(static_cast<size_t>(index));
   }
 

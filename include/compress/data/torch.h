@@ -1,9 +1,11 @@
 #pragma once
-// The parts of LibTorch that this program uses: tensors, operators, autograd. <torch/torch.h> would
-// add the module, optimizer and data-loader API, which doubles the time to compile every file.
+// The parts of LibTorch that this program uses: tensors, operators, autograd functions. What else
+// <torch/torch.h>, <torch/autograd.h> and <torch/utils.h> bring (modules, optimizers, the profiler)
+// triples the time to compile every file: its templates are made in each.
 
-#include <torch/autograd.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/cuda.h>
 #include <torch/types.h>
-#include <torch/utils.h>
 #include <torch/version.h>

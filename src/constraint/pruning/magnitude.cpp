@@ -62,7 +62,8 @@ void check_sparsity(const MagnitudeOptions& o, const recipe::Mark& mark,
                  "leave `sparsity` out");
 }
 
-void check(const MagnitudeOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
+void check_magnitude(const MagnitudeOptions& o, const recipe::Mark& mark,
+                     recipe::Problems& problems) {
   check_sparsity(o, mark, problems);
   if (o.begin.unit == o.end.unit && o.begin.value > o.end.value && o.schedule != "constant")
     problems.add(mark,
@@ -102,7 +103,7 @@ const recipe::Options<MagnitudeOptions>& MagnitudeOptions::options() {
           .field("exclude", &M::exclude, "globs over tensor names")
           .field("regrowth", &M::regrowth,
                  "masked weights keep their value and may return at a later step")
-          .check(check)
+          .check(check_magnitude)
           .shorthand("sparsity");
   return description;
 }

@@ -17,9 +17,10 @@ namespace {
 
 using torch::Tensor;
 
-constexpr int64_t bins = 2048;
+constexpr int64_t histogram_bins = 2048;
 
-void check(const CalibrationOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
+void check_calibration(const CalibrationOptions& o, const recipe::Mark& mark,
+                       recipe::Problems& problems) {
   if (o.weights == "none" && o.activations == "none" && o.embeddings == "none")
     problems.add(mark, "neither weights nor activations would be quantised",
                  "set one of them to int8");
@@ -71,7 +72,7 @@ const recipe::Options<CalibrationOptions>& CalibrationOptions::options() {
                  "roles, groups of roles or globs over tensor names; a task head only by name")
           .field("exclude", &C::exclude, "globs over tensor names")
           .mark(&C::mark)
-          .check(check);
+          .check(check_calibration);
   return description;
 }
 
@@ -95,7 +96,7 @@ class Calibration::Watch final : public nn::InputTransform {
         moments_ = moments_.defined() ? moments_.add_(more) : more;
       }
     } else if (spreads_ && most() > 0) {
-      const Tensor more = torch::histc(magnitude, bins, 0, most()).to(torch::kFloat64);
+      const Tensor more = torch::histc(magnitude, histogram_bins, 0, most()).to(torch::kFloat64);
       counts_ = counts_.defined() ? counts_.add_(more) : more;
     }
     return input;

@@ -12,7 +12,8 @@ namespace compress::constraint {
 
 namespace {
 
-void check(const QuantizationOptions& o, const recipe::Mark& mark, recipe::Problems& problems) {
+void check_quantization(const QuantizationOptions& o, const recipe::Mark& mark,
+                        recipe::Problems& problems) {
   if (o.weights == "none" && o.activations == "none" && o.outputs == "none" &&
       o.embeddings == "none")
     problems.add(mark, "neither weights nor activations would be quantised",
@@ -71,7 +72,7 @@ const recipe::Options<QuantizationOptions>& QuantizationOptions::options() {
                  "outputs: roles, or globs over tensor names, of targets whose outputs are not "
                  "rounded")
           .mark(&Q::mark)
-          .check(check);
+          .check(check_quantization);
   return description;
 }
 

@@ -14,7 +14,7 @@ torch::Tensor scale_from(const torch::Tensor& most, double half_steps) {
   return scale.masked_fill_(scale == 0, std::numeric_limits<float>::epsilon());
 }
 
-bool on_fast_path(const torch::Tensor& weight) {
+bool in_one_pass(const torch::Tensor& weight) {
   return weight.is_cpu() && weight.is_contiguous() && weight.scalar_type() == torch::kFloat32;
 }
 
@@ -31,7 +31,7 @@ torch::Tensor fake_quantize_weight(torch::Tensor& weight, Granularity granularit
   torch::NoGradGuard no_grad;
   if (weight.numel() == 0) return {};
   // The same arithmetic through tensor operations, for devices other than the CPU.
-  if (!on_fast_path(weight))
+  if (!in_one_pass(weight))
     return fake_quantize_weight(weight, scale_of_largest(largest_magnitudes(weight, granularity)));
   float* x = weight.mutable_data_ptr<float>();
   if (granularity == Granularity::channel) {

@@ -217,7 +217,8 @@ std::shared_ptr<Contents> read_one(const fs::path& file) {
 
 namespace {
 
-std::shared_ptr<Contents> join(const std::vector<fs::path>& files, std::vector<Piece>& pieces) {
+std::shared_ptr<Contents> joined_files(const std::vector<fs::path>& files,
+                                       std::vector<Piece>& pieces) {
   auto whole = std::make_shared<Contents>();
   whole->scratch = std::make_unique<Scratch>();
   char end = 0;
@@ -350,7 +351,7 @@ std::shared_ptr<const Contents> open_contents(const fs::path& file) {
   if (known.contents && known.stamps == stamps) return known.contents;
   known.pieces.clear();
   known.contents = pieces.size() == 1 ? std::shared_ptr<const Contents>(read_one(pieces[0]))
-                                      : join(pieces, known.pieces);
+                                      : joined_files(pieces, known.pieces);
   known.stamps = std::move(stamps);
   return known.contents;
 }

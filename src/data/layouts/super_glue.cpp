@@ -212,23 +212,23 @@ std::string multirc_answers(const std::vector<std::string>& ids,
     if (!line.is_null()) text += line.dump() + "\n";
   };
   for (size_t row = 0; row < ids.size(); ++row) {
-    const std::vector<std::string> parts = split(ids[row], '-');
-    if (line.is_null() || parts[0] != passage) {
+    const std::vector<std::string> numbers = split(ids[row], '-');
+    if (line.is_null() || numbers[0] != passage) {
       finish();
-      line = {{"idx", number_of(parts[0])}};
+      line = {{"idx", number_of(numbers[0])}};
       line["passage"]["questions"] = Ordered::array();
       question.clear();
     }
     Ordered& questions = line["passage"]["questions"];
-    if (parts[0] != passage || parts[1] != question || questions.empty()) {
-      Ordered asked = {{"idx", number_of(parts[1])}};
+    if (numbers[0] != passage || numbers[1] != question || questions.empty()) {
+      Ordered asked = {{"idx", number_of(numbers[1])}};
       asked["answers"] = Ordered::array();
       questions.push_back(std::move(asked));
     }
-    passage = parts[0];
-    question = parts[1];
+    passage = numbers[0];
+    question = numbers[1];
     questions.back()["answers"].push_back(
-        {{"idx", number_of(parts[2])}, {"label", number_of(predictions[row])}});
+        {{"idx", number_of(numbers[2])}, {"label", number_of(predictions[row])}});
   }
   finish();
   return text;

@@ -2,12 +2,14 @@
 // A data file as a stream of tokenised rows.
 
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "compress/text/batch.h"
+#include "files/reader.h"
 #include "rows/documents.h"
 #include "tasks/task.h"
 

@@ -11,7 +11,7 @@ namespace compress::data {
 
 namespace {
 
-constexpr const char* needs = "name the column of the word that stands in the gap";
+constexpr const char* word_needs = "name the column of the word that stands in the gap";
 
 class Cloze final : public TaskKind {
  public:
@@ -28,11 +28,11 @@ class Cloze final : public TaskKind {
   }
 
   void check(const DatasetOptions& options, TaskRules& rules) const override {
-    rules.need(!options.target.empty(), facts().name, "target", needs);
+    rules.need(!options.target.empty(), facts().name, "target", word_needs);
   }
 
   void add_columns(const DatasetOptions& options, Layout& layout) const override {
-    require_target(options, facts(), needs);
+    require_target(options, facts(), word_needs);
     layout.target = true;
     layout.columns.push_back({options.target, true});
   }

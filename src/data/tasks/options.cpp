@@ -118,7 +118,7 @@ void check_row_columns(const DatasetOptions& o, const Mark& mark, Problems& prob
   }
 }
 
-void check_labels(const DatasetOptions& o, const Mark& mark, Problems& problems) {
+void check_label_options(const DatasetOptions& o, const Mark& mark, Problems& problems) {
   const TaskFacts& task = facts_of(o);
   const bool classes = task.task == Task::classification || task.several, labelled = task.labelled;
   if (!labelled && !o.label.empty())
@@ -366,7 +366,7 @@ const recipe::Options<DatasetOptions>& DatasetOptions::options() {
           .check(check_files)
           .check(check_columns)
           .check(check_row_columns)
-          .check(check_labels)
+          .check(check_label_options)
           .check(check_task);
   return description;
 }

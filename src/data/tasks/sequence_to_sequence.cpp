@@ -8,7 +8,7 @@ namespace compress::data {
 
 namespace {
 
-constexpr const char* needs = "name the column of the text to be written";
+constexpr const char* text_needs = "name the column of the text to be written";
 
 class SequenceToSequence final : public TaskKind {
  public:
@@ -29,11 +29,11 @@ class SequenceToSequence final : public TaskKind {
   }
 
   void check(const DatasetOptions& options, TaskRules& rules) const override {
-    rules.need(!options.target.empty(), facts().name, "target", needs);
+    rules.need(!options.target.empty(), facts().name, "target", text_needs);
   }
 
   void add_columns(const DatasetOptions& options, Layout& layout) const override {
-    require_target(options, facts(), needs);
+    require_target(options, facts(), text_needs);
     add_target(options, layout);
   }
 

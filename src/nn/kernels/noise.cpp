@@ -11,8 +11,8 @@ namespace {
 
 // Two elements share a counter, whose 64 bits give two numbers of 24: for the normal law a radius
 // and an angle (Box and Muller 1958), whose sine and cosine are independent.
-constexpr float part = 0x1.0p-24f;
-constexpr auto turn = static_cast<float>(2 * M_PI);
+constexpr float draw_step = 0x1.0p-24f;
+constexpr auto full_turn = static_cast<float>(2 * M_PI);
 
 float high(uint64_t bits) {
   return static_cast<float>(bits >> 40);
@@ -22,9 +22,9 @@ float low(uint64_t bits) {
 }
 
 float drawn(Law law, uint64_t bits, bool second) {
-  if (law == Law::uniform) return (second ? low(bits) : high(bits)) * part;
-  const float radius = std::sqrt(-2 * std::log((high(bits) + 0.5f) * part));
-  const float angle = turn * (low(bits) * part);
+  if (law == Law::uniform) return (second ? low(bits) : high(bits)) * draw_step;
+  const float radius = std::sqrt(-2 * std::log((high(bits) + 0.5f) * draw_step));
+  const float angle = full_turn * (low(bits) * draw_step);
   return radius * (second ? std::sin(angle) : std::cos(angle));
 }
 

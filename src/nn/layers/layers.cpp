@@ -4,6 +4,7 @@
 
 #include "compress/base/error.h"
 #include "compress/base/random.h"
+#include "compress/nn/device.h"
 #include "compress/nn/memory.h"
 #include "compress/nn/packed.h"
 

@@ -10,20 +10,19 @@ namespace compress::nn {
 
 namespace {
 
-using sparse::Kind;
 using torch::Tensor;
 
 // Up to this part of weights (blocks) that are multiplied, leaving out the others is faster at
 // every number of rows that was measured (bench/sparse_kernels.cpp, 12 to 640 rows, four shapes):
 // the least density of those at which both took the same time. A table rather than a measurement
 // at each start, so that a model is computed in the same way in every run.
-double most_density(Kind kind) {
+double most_density(sparse::Kind kind) {
   const cpu::Set floats = cpu::float_set();
   const bool wide = floats == cpu::Set::avx512, plain = floats == cpu::Set::plain;
   switch (kind) {
-    case Kind::floats:
+    case sparse::Kind::floats:
       return plain ? 0.45 : wide ? 0.25 : 0.35;
-    case Kind::words:
+    case sparse::Kind::words:
       return plain ? 0.5 : wide ? 0.35 : 0.4;
     default:  // dense tiles multiply eight times as much an instruction
       return cpu::set() == cpu::Set::amx ? 0.05 : 0.25;
@@ -66,7 +65,7 @@ class Memory {
 };
 
 // What a thread needs, grown as needed.
-struct Workspace {
+struct SparseWorkspace {
   std::vector<int8_t> integers;
   std::vector<int16_t> words;
   std::vector<float> scales;
@@ -74,17 +73,17 @@ struct Workspace {
 };
 
 // Rows of x, quantised where the matrix is, as its kernel reads them.
-const uint32_t* pack_rows(Kind kind, const IntegerRows* integers, int32_t zero, const float* x,
-                          int64_t rows, int64_t inputs, Workspace& work) {
+const uint32_t* pack_rows(sparse::Kind kind, const IntegerRows* integers, int32_t zero,
+                          const float* x, int64_t rows, int64_t inputs, SparseWorkspace& work) {
   uint32_t* to = work.packed.room(sparse::packed_size(kind, inputs, rows));
-  if (kind == Kind::floats) {
+  if (kind == sparse::Kind::floats) {
     sparse::pack_floats(x, rows, inputs, inputs, to);
     return to;
   }
   work.integers.resize(static_cast<size_t>(rows * inputs));
   work.scales.resize(static_cast<size_t>(rows));
   integers->round(x, rows, inputs, work.integers.data(), inputs, work.scales.data());
-  if (kind == Kind::bytes) {
+  if (kind == sparse::Kind::bytes) {
     sparse::pack_bytes(work.integers.data(), rows, inputs, inputs, to);
     return to;
   }
@@ -98,7 +97,7 @@ const uint32_t* pack_rows(Kind kind, const IntegerRows* integers, int32_t zero, 
 // What `make` makes, where that is wanted of a matrix of which `filled` of `all` weights (blocks)
 // are not zero; else null.
 template <class Make>
-std::shared_ptr<const sparse::Matrix> without_zeros(Kind kind, Zeros zeros, int64_t filled,
+std::shared_ptr<const sparse::Matrix> without_zeros(sparse::Kind kind, Zeros zeros, int64_t filled,
                                                     int64_t all, const Make& make) {
   if (zeros == Zeros::multiplied || !sparse::available(kind)) return nullptr;
   const bool always = zeros == Zeros::skipped;
@@ -119,25 +118,25 @@ void PackedWeight::count_zeros(const Tensor& weight) {
 
 bool PackedWeight::pack_sparse(const Tensor& weight) {
   if (weight.numel() == 0) return false;
-  sparse_ = without_zeros(Kind::floats, zeros_, filled_, out_ * in_, [&] {
+  sparse_ = without_zeros(sparse::Kind::floats, zeros_, filled_, out_ * in_, [&] {
     return sparse::from_floats(weight.const_data_ptr<float>(), out_, in_);
   });
   return sparse_ != nullptr;
 }
 
 bool PackedWeight::pack_sparse(const int8_t* values) {
-  const Kind kind = form_ == Form::bytes ? Kind::bytes : Kind::words;
+  const sparse::Kind kind = form_ == Form::bytes ? sparse::Kind::bytes : sparse::Kind::words;
   if (in_ % sparse::block != 0) return false;
   sparse_ = without_zeros(kind, zeros_, filled_blocks_, out_ * in_ / sparse::block,
                           [&] { return sparse::from_integers(values, out_, in_, kind); });
-  if (sparse_ != nullptr && kind == Kind::bytes) sum_offsets(values);
+  if (sparse_ != nullptr && kind == sparse::Kind::bytes) sum_offsets(values);
   return sparse_ != nullptr;
 }
 
 // Items are those of run(), with other chunks.
 void PackedWeight::run_sparse(const Inputs& inputs, int64_t begin, int64_t end) const {
-  thread_local Workspace work;
-  const Kind kind = sparse_->kind;
+  thread_local SparseWorkspace work;
+  const sparse::Kind kind = sparse_->kind;
   const int64_t some = rows_a_chunk(), chunks = (inputs.rows + some - 1) / some;
   const IntegerRows* integers = this->integers() ? input_->integers() : nullptr;
   uint32_t* sums = work.sums.room(2 * panels::width * some);

@@ -106,17 +106,17 @@ utf8proc_int32_t stand_in(char32_t c) {
 }
 
 // How far a cluster has come on the way of rule GB9c.
-enum class Conjunct { none, consonant, linked };
+enum class Conjunct { absent, consonant, linked };
 
 Conjunct after(Conjunct before, char32_t c) {
-  if (c < extend) return Conjunct::none;
+  if (c < extend) return Conjunct::absent;
   if (range_of(consonants, c) != nullptr) return Conjunct::consonant;
-  if (before == Conjunct::none) return before;
+  if (before == Conjunct::absent) return before;
   if (std::binary_search(std::begin(linkers), std::end(linkers), c)) return Conjunct::linked;
   constexpr char32_t non_joiner = 0x200C;
   const auto kind = utf8proc_get_property(stand_in(c))->boundclass;
   const bool extends = kind == UTF8PROC_BOUNDCLASS_EXTEND || kind == UTF8PROC_BOUNDCLASS_ZWJ;
-  return extends && c != non_joiner ? before : Conjunct::none;
+  return extends && c != non_joiner ? before : Conjunct::absent;
 }
 
 // Bytes of the grapheme cluster at the front of `text`, which is not empty.
@@ -124,7 +124,7 @@ size_t cluster_length(std::string_view text) {
   Decoded d = decode_utf8(text);
   size_t length = d.length;
   utf8proc_int32_t state = 0;
-  Conjunct conjunct = after(Conjunct::none, d.code_point);
+  Conjunct conjunct = after(Conjunct::absent, d.code_point);
   while (length < text.size()) {
     const Decoded next = decode_utf8(text.substr(length));
     const Conjunct longer = after(conjunct, next.code_point);

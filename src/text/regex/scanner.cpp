@@ -8,13 +8,13 @@
 namespace compress::text {
 namespace {
 
-enum Kind : uint8_t { other, letter, number, space };
+enum Kind : uint8_t { symbol, letter, number, space };
 
 Kind kind_of(char32_t c) {
   const uint8_t bits = CharTable::get()[c];
   if (bits & CharProperty::letter) return letter;
   if (bits & CharProperty::number) return number;
-  return is_white_space(c) ? space : other;
+  return is_white_space(c) ? space : symbol;
 }
 
 std::array<Kind, 128> ascii_kinds() {
@@ -50,9 +50,9 @@ class Scanner {
     if (here.kind != number && !line_end && next.kind == letter && here.end < size_)
       return run(next.end, letter);
     if (here.kind == number) return numbers(at, digits);
-    if (here.kind == other) return line_ends(run(here.end, other));
-    if (text_[at] == ' ' && here.end < size_ && next.kind == other)
-      return line_ends(run(next.end, other));
+    if (here.kind == symbol) return line_ends(run(here.end, symbol));
+    if (text_[at] == ' ' && here.end < size_ && next.kind == symbol)
+      return line_ends(run(next.end, symbol));
     const uint32_t end = run(at, space);
     for (uint32_t last = end; last > at; --last)
       if (is_line_end(last - 1)) return last;

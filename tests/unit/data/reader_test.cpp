@@ -10,7 +10,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-class Reader : public DataTest {
+class Readers : public DataTest {
  protected:
   std::string load_error(const DatasetOptions& options) {
     return error_of(ErrorKind::data, [&] { load(options); });
@@ -24,19 +24,19 @@ class Reader : public DataTest {
   }
 };
 
-TEST_F(Reader, TsvTakesQuoteSignsAsTheyAre) {
+TEST_F(Readers, TsvTakesQuoteSignsAsTheyAre) {
   expect_texts(texts("a.tsv", "text\tx\n\"open quote\t1\nsay \"\"hi\"\"\t2\n"),
                {"\"open quote", "say \"\"hi\"\""});
 }
 
-TEST_F(Reader, TsvWithQuoting) {
+TEST_F(Readers, TsvWithQuoting) {
   auto options = texts("a.tsv", "text\tx\n\"tab\there\"\t1\n");
   EXPECT_THAT(load_error(options), HasSubstr("too many cells: 3 of 2"));
   options.quoting = true;
   expect_texts(options, {"tab\there"});
 }
 
-TEST_F(Reader, CsvQuotesEnclose) {
+TEST_F(Readers, CsvQuotesEnclose) {
   expect_texts(texts("a.csv",
                      "x,text\n"
                      "1,\"comma, \"\"quoted\"\" word\"\n"
@@ -47,27 +47,27 @@ TEST_F(Reader, CsvQuotesEnclose) {
                {"comma, \"quoted\" word", "two\nlines\r\nthree", "a \"loose\" quote", "\""});
 }
 
-TEST_F(Reader, CsvWithoutQuoting) {
+TEST_F(Readers, CsvWithoutQuoting) {
   auto options = texts("a.csv", "x,text\n1,\"a\"\n");
   options.quoting = false;
   expect_texts(options, {"\"a\""});
 }
 
-TEST_F(Reader, LinesOfRecordsAfterEmbeddedLineBreaks) {
+TEST_F(Readers, LinesOfRecordsAfterEmbeddedLineBreaks) {
   Split split = load(texts("a.csv", "text\n\"a\nb\"\n\n\"c\"\nd"));
   EXPECT_THAT(split.lines, ElementsAre(2, 5, 6));
   EXPECT_EQ(split.blank_lines, 1);
   EXPECT_EQ(split.place(2), path("a.csv") + ":6");
 }
 
-TEST_F(Reader, LineEndsByteOrderMarkAndMissingLastNewline) {
+TEST_F(Readers, LineEndsByteOrderMarkAndMissingLastNewline) {
   expect_texts(texts("a.tsv", "\xEF\xBB\xBFtext\tx\r\na b\t1\r\nc\t2"), {"a b", "c"});
   expect_texts(texts("b.tsv", "x\ttext\r\n1\ta b\r\n2\tc"), {"a b", "c"});
   expect_texts(texts("c.jsonl", "\xEF\xBB\xBF{\"text\": \"a\"}\r\n{\"text\": \"b\"}"), {"a", "b"});
   expect_texts(texts("d.csv", "x,text\r\n1,\"a\"\r\n2,"), {"a"});
 }
 
-TEST_F(Reader, BlankLinesAreSkippedAndCounted) {
+TEST_F(Readers, BlankLinesAreSkippedAndCounted) {
   Split split = load(texts("a.tsv", "\n \r\ntext\n\na\n\r\n  \nb\n\n"));
   EXPECT_THAT(split.lines, ElementsAre(5, 8));
   EXPECT_EQ(split.blank_lines, 5);
@@ -75,7 +75,7 @@ TEST_F(Reader, BlankLinesAreSkippedAndCounted) {
   EXPECT_EQ(load(texts("a.jsonl", "{\"text\":\"a\"}\n \t\n\n{\"text\":\"b\"}\n")).blank_lines, 2);
 }
 
-TEST_F(Reader, ColumnsByNumber) {
+TEST_F(Readers, ColumnsByNumber) {
   auto options = texts("a.tsv", "p\tq\na\tb\n");
   options.text = "1";
   expect_texts(options, {"b"});
@@ -86,7 +86,7 @@ TEST_F(Reader, ColumnsByNumber) {
   expect_texts(named, {"b"});
 }
 
-TEST_F(Reader, ColumnsThatAreNotThere) {
+TEST_F(Readers, ColumnsThatAreNotThere) {
   auto options = texts("a.tsv", "id\tsentence\n1\ta\n");
   options.text = "sentance";
   EXPECT_THAT(load_error(options), AllOf(HasSubstr("a.tsv:1: no column \"sentance\""),
@@ -101,7 +101,7 @@ TEST_F(Reader, ColumnsThatAreNotThere) {
   EXPECT_THAT(load_error(options), HasSubstr("column \"text\" twice"));
 }
 
-TEST_F(Reader, JsonLines) {
+TEST_F(Readers, JsonLines) {
   expect_texts(
       texts("a.jsonl",
             "{\"text\": \"a \\\"b\\\" \\u00e9\\n\", \"more\": {\"text\": [1, {\"text\": 2}]}}\n"
@@ -109,7 +109,7 @@ TEST_F(Reader, JsonLines) {
       {"a \"b\" \xC3\xA9\n", "c"});
 }
 
-TEST_F(Reader, JsonKeysOfInnerObjectsAreNamedWithDots) {
+TEST_F(Readers, JsonKeysOfInnerObjectsAreNamedWithDots) {
   DatasetOptions inner =
       texts("a.jsonl",
             "{\"text\": \"x\", \"body\": {\"text\": \"a\", \"more\": {\"text\": \"y\"}}}\n"
@@ -133,7 +133,7 @@ TEST_F(Reader, JsonKeysOfInnerObjectsAreNamedWithDots) {
   expect_texts(inner, {"x"});
 }
 
-TEST_F(Reader, JsonLinesThatCannotBeUsed) {
+TEST_F(Readers, JsonLinesThatCannotBeUsed) {
   std::vector<std::pair<std::string, std::string>> cases{
       {R"({"text": "a")", "not valid JSON at byte"},
       {R"({"text": "a"} x)", "not valid JSON at byte"},
@@ -161,13 +161,13 @@ TEST_F(Reader, JsonLinesThatCannotBeUsed) {
               HasSubstr("did you mean \"Text\"?"));
 }
 
-TEST_F(Reader, DeeplyNestedJsonIsRead) {
+TEST_F(Readers, DeeplyNestedJsonIsRead) {
   std::string deep =
       "{\"x\": " + std::string(200000, '[') + std::string(200000, ']') + ", \"text\": \"a\"}";
   expect_texts(texts("a.jsonl", deep), {"a"});
 }
 
-TEST_F(Reader, RowsOfAnotherWidth) {
+TEST_F(Readers, RowsOfAnotherWidth) {
   auto options = texts("a.tsv", "text\tx\na\t1\nb\nc\t3\t\t\nd\t4\t5\n");
   EXPECT_THAT(load_error(options),
               AllOf(HasSubstr("a.tsv:3: 2 of 4 rows"), HasSubstr("line 3: a short row: 1 of 2"),
@@ -178,7 +178,7 @@ TEST_F(Reader, RowsOfAnotherWidth) {
   EXPECT_THAT(load_error(options), HasSubstr("line 2: a short row: 1 of 2"));
 }
 
-TEST_F(Reader, BadQuotes) {
+TEST_F(Readers, BadQuotes) {
   EXPECT_THAT(load_error(texts("a.csv", "text\na\n\"b\nc\n")),
               AllOf(HasSubstr("1 of 2 rows"),
                     HasSubstr("line 3: a quote that is opened in this row is never closed")));
@@ -186,7 +186,7 @@ TEST_F(Reader, BadQuotes) {
               AllOf(HasSubstr("1 of 2 rows"), HasSubstr("line 2: text after the closing quote")));
 }
 
-TEST_F(Reader, BadUtf8) {
+TEST_F(Readers, BadUtf8) {
   for (const char* bad : {"\xFF", "\x80", "\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80",
                           "\xF4\x90\x80\x80", "\xC3", "\xF0\x9F\x98"})
     EXPECT_THAT(load_error(texts("a.tsv", str("text\ngood\n0123456789", bad, "\n"))),
@@ -197,7 +197,7 @@ TEST_F(Reader, BadUtf8) {
               HasSubstr("the header: not valid UTF-8"));
 }
 
-TEST_F(Reader, AllBadRowsAreCountedAndFiveListed) {
+TEST_F(Readers, AllBadRowsAreCountedAndFiveListed) {
   std::string rows = "text\tx\n";
   for (int i = 0; i < 1200; ++i) rows += "short\n";
   rows += "good\t1\n";
@@ -206,7 +206,7 @@ TEST_F(Reader, AllBadRowsAreCountedAndFiveListed) {
                     Not(HasSubstr("line 7:")), HasSubstr("and 1,195 more")));
 }
 
-TEST_F(Reader, NulBytesAndUtf16) {
+TEST_F(Readers, NulBytesAndUtf16) {
   EXPECT_THAT(load_error(texts("a.tsv", std::string_view("text\na\nb\0c\n", 11))),
               HasSubstr("a.tsv:3: a NUL byte"));
   EXPECT_THAT(load_error(texts("b.tsv", std::string_view("\xFF\xFEt\0", 4))), HasSubstr("UTF-16"));
@@ -214,7 +214,7 @@ TEST_F(Reader, NulBytesAndUtf16) {
               HasSubstr("UTF-32"));
 }
 
-TEST_F(Reader, HeadersOfOtherForms) {
+TEST_F(Readers, HeadersOfOtherForms) {
   const auto told = [&](const char* name, const std::string& content, const char* hint) {
     EXPECT_THAT(load_error(texts(name, content)), AllOf(HasSubstr("no column"), HasSubstr(hint)));
   };
@@ -228,7 +228,7 @@ TEST_F(Reader, HeadersOfOtherForms) {
   EXPECT_THAT(load_error(texts("b.tsv", "text\tx\t\na\n")), HasSubstr("a short row: 1 of 3"));
 }
 
-TEST_F(Reader, HintsAboutLinesOfJson) {
+TEST_F(Readers, HintsAboutLinesOfJson) {
   const auto told = [&](const std::string& line, const char* hint) {
     EXPECT_THAT(load_error(texts("a.jsonl", line + "\n")), HasSubstr(hint)) << line;
   };
@@ -239,12 +239,12 @@ TEST_F(Reader, HintsAboutLinesOfJson) {
   told(R"([{"text": "a"}])", "jq -c '.[]'");
 }
 
-TEST_F(Reader, WhatCannotBeSeenIsSpelled) {
+TEST_F(Readers, WhatCannotBeSeenIsSpelled) {
   EXPECT_EQ(cited("a\u00a0b\u200b"), "\"a\\u00A0b\\u200B\"");
   EXPECT_EQ(cited("a\tb \u00e9"), "\"a?b \u00e9\"");
 }
 
-TEST_F(Reader, FilesOfOtherKindsAreNamed) {
+TEST_F(Readers, FilesOfOtherKindsAreNamed) {
   const std::string bzip("BZh91AY&SY\x94\x11", 12);
   for (const char* name : {"a.tsv", "a.csv", "a.jsonl", "a.conll"}) {
     EXPECT_THAT(load_error(texts(name, bzip)),
@@ -271,7 +271,7 @@ TEST_F(Reader, FilesOfOtherKindsAreNamed) {
   expect_texts(options, {"<html><p>a</html>", "<html>b</html>"});
 }
 
-TEST_F(Reader, RowsAboveTheLimitOfLength) {
+TEST_F(Readers, RowsAboveTheLimitOfLength) {
   std::string big((16 << 20) + 1, 'x');
   EXPECT_THAT(load_error(texts("a.tsv", "text\na\n" + big + "\n")),
               HasSubstr("a.tsv:3: a row longer than 16 MB"));
@@ -282,7 +282,7 @@ TEST_F(Reader, RowsAboveTheLimitOfLength) {
               HasSubstr("a.jsonl:2: a line longer than 16 MB"));
 }
 
-TEST_F(Reader, FilesWithoutRows) {
+TEST_F(Readers, FilesWithoutRows) {
   EXPECT_THAT(load_error(texts("a.tsv", "")), HasSubstr("the data file is empty"));
   EXPECT_THAT(load_error(texts("a.tsv", "\n\n")), HasSubstr("only blank lines"));
   EXPECT_THAT(load_error(texts("a.tsv", "\xEF\xBB\xBF")), HasSubstr("only blank lines"));
@@ -291,7 +291,7 @@ TEST_F(Reader, FilesWithoutRows) {
   EXPECT_THAT(load_error(texts("a.jsonl", "\n")), HasSubstr("has no rows"));
 }
 
-TEST_F(Reader, FilesThatAreNotThere) {
+TEST_F(Readers, FilesThatAreNotThere) {
   write("train.tsv", "text\na\n");
   DatasetOptions options = texts("other.tsv", "text\na\n");
   options.train = path("trian.tsv");
@@ -304,7 +304,7 @@ TEST_F(Reader, FilesThatAreNotThere) {
   EXPECT_THAT(load_error(options), HasSubstr("this is a folder, not a data file"));
 }
 
-TEST_F(Reader, FormatsAndSplits) {
+TEST_F(Readers, FormatsAndSplits) {
   auto options = texts("a.TAB", "text\tx\na\t1\n");
   expect_texts(options, {"a"});
   options.train = write("a.ndjson", "{\"text\": \"a\"}");
@@ -322,13 +322,13 @@ TEST_F(Reader, FormatsAndSplits) {
   error_of(ErrorKind::internal, [&] { load(options, "dev"); });
 }
 
-TEST_F(Reader, LimitReadsTheFirstRowsOnly) {
+TEST_F(Readers, LimitReadsTheFirstRowsOnly) {
   auto options = texts("a.tsv", "text\tx\na\t1\nb\t2\nshort\n");
   options.limit = 2;
   expect_texts(options, {"a", "b"});
 }
 
-TEST_F(Reader, TheTrainingPartMayHaveALimitOfItsOwn) {
+TEST_F(Readers, TheTrainingPartMayHaveALimitOfItsOwn) {
   auto options = texts("a.tsv", "text\tx\na\t1\nb\t2\nc\t3\n");
   options.test = options.train;
   options.limit = 2;
@@ -345,7 +345,7 @@ TEST_F(Reader, TheTrainingPartMayHaveALimitOfItsOwn) {
   EXPECT_EQ(read, 1);
 }
 
-TEST_F(Reader, CountRowsCountsRecords) {
+TEST_F(Readers, CountRowsCountsRecords) {
   auto options = texts("a.csv", "text,x\n\"a\nb\",1\n\nshort\nc,3");
   EXPECT_EQ(count_rows(options, "train"), 3);
   options.quoting = false;
@@ -356,7 +356,7 @@ TEST_F(Reader, CountRowsCountsRecords) {
   EXPECT_EQ(count_rows(texts("a.jsonl", "{}\n\nnot json\n"), "train"), 2);
 }
 
-TEST_F(Reader, PairsAndMaxLength) {
+TEST_F(Readers, PairsAndMaxLength) {
   auto options = texts("a.tsv", "text\tother\na b\tc\nd\t\n");
   options.pair = "other";
   Split split = load(options);
@@ -370,7 +370,7 @@ TEST_F(Reader, PairsAndMaxLength) {
   EXPECT_THAT(split.first_lengths, ElementsAre(3, 3));
 }
 
-TEST_F(Reader, TextsWithoutATokenAreRefused) {
+TEST_F(Readers, TextsWithoutATokenAreRefused) {
   auto options = dataset("a.tsv", "label\ttext\n1\ta\n2\t\n3\t \n");
   SpaceTokenizer plain(false);
   EXPECT_THAT(

@@ -163,12 +163,12 @@ TEST_F(TokenFile, RowsLieInsideTheTokens) {
   const std::string good = bytes_of(file());
   const size_t offsets = 8192, first_lengths = 12288, classes = 20480;  // each array a page
   const int64_t tokens = split.offsets.back();
-  struct Case {
+  struct Change {
     size_t at;
     int64_t number;
     const char* expected;
   };
-  for (const Case& c : {Case{offsets, 1, "first token"},
+  for (const Change& c : {Change{offsets, 1, "first token"},
                         {offsets, -1, "first token"},
                         {offsets + 8, 0, "row 0 lies outside"},
                         {offsets + 8, -5, "row 0 lies outside"},

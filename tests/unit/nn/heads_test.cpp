@@ -90,8 +90,9 @@ TEST(Heads, WithOneLossOnTheOtherBranchesHaveNoGradient) {
   for (const Parameter& parameter : model->params().list())
     if (parameter.name.starts_with("heads.third.") ||
         parameter.name.starts_with("encoder.layer.1.") || parameter.name.starts_with("pooler.") ||
-        parameter.name.starts_with("classifier."))
+        parameter.name.starts_with("classifier.")) {
       EXPECT_FALSE(moved(parameter.name)) << parameter.name;
+    }
 }
 
 TEST(Heads, AreComputedOnlyWhereTheyAreCaptured) {

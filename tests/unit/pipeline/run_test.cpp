@@ -285,8 +285,9 @@ TEST_F(Runs, TeachersByNameMayReadTheirOwnTokens) {
   const nn::TensorMap asked = made(", remember: false", own + ", remember: false");
   // The gradient of a key's bias is 0 but for rounding, which Adam makes as large as any.
   for (const auto& [name, value] : asked)
-    if (!name.ends_with("attention.self.key.bias"))
+    if (!name.ends_with("attention.self.key.bias")) {
       EXPECT_TRUE(torch::allclose(value, kept.at(name), 1e-4, 1e-6)) << name;
+    }
   const std::string cache = ", cache: " + (root_ / "cache").string();
   for (const nn::TensorMap& again : {made(cache, own + cache), made(cache, own + cache)})
     for (const auto& [name, value] : kept) EXPECT_TRUE(torch::equal(value, again.at(name))) << name;
