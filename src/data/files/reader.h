@@ -57,7 +57,10 @@ class Source {
   std::string_view text() const;  // without byte order mark
   std::string_view keep(std::string text) { return kept_.emplace_back(std::move(text)); }
   void forget() { kept_.clear(); }
-  std::string place(int64_t line) const;  // "data/train.tsv:17"
+  // What its rows are counted by: lines, or what the reader says ("question"), which lies on no line.
+  const char* unit() const { return of_parquet() ? "row" : unit_; }
+  void count_by(const char* unit) { unit_ = unit; }
+  std::string place(int64_t line) const;  // "data/train.tsv:17", "data/dev.json, question 17"
   // Searches the file for what no text has and hashes it, in one pass.
   std::string examine_and_hash();
   // Says that the bytes before `at` will hardly be read again: the memory of each further 16 MB of
@@ -71,6 +74,7 @@ class Source {
   std::shared_ptr<const Contents> contents_;
   std::deque<std::string> kept_;
   Passing passing_;
+  const char* unit_ = "line";
 };
 
 // What a cell holds. A list's items are joined by list_separator.
@@ -196,10 +200,15 @@ class BadRows {
   void warn(const Source& source, int64_t rows) const;
 
  private:
-  std::string told(int64_t rows, const char* verdict) const;
+  std::string told(const Source& source, int64_t rows, const char* verdict) const;
 
+  struct Shown {
+    int64_t line;
+    std::string what;
+  };
   int64_t count_ = 0, first_line_ = 0;
-  std::string list_, hint_;
+  std::vector<Shown> shown_;
+  std::string hint_;
 };
 
 }  // namespace compress::data

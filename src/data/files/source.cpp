@@ -142,7 +142,8 @@ std::string_view Source::text() const {
 }
 
 std::string Source::place(int64_t line) const {
-  return place_in(file_, line);
+  if (unit_ == std::string_view("line")) return place_in(file_, line);
+  return str(file_.string(), ", ", unit_, " ", line);
 }
 
 namespace {
@@ -205,25 +206,27 @@ std::unique_ptr<Reader> open_reader(Source& source, const DatasetOptions& option
 
 void BadRows::add(int64_t line, std::string what, std::string hint) {
   if (count_ == 0) first_line_ = line;
-  if (listing()) list_ += str("\n    line ", line, ": ", what);
+  if (listing()) shown_.push_back({line, std::move(what)});
   if (hint_.empty()) hint_ = std::move(hint);
   ++count_;
 }
 
-std::string BadRows::told(int64_t rows, const char* verdict) const {
-  std::string list = list_;
+std::string BadRows::told(const Source& source, int64_t rows, const char* verdict) const {
+  std::string list;
+  for (const Shown& row : shown_)
+    list += str("\n    ", source.unit(), " ", row.line, ": ", row.what);
   if (count_ > 5) list += str("\n    and ", with_commas(count_ - 5), " more");
   return str(with_commas(count_), " of ", with_commas(rows), " rows ", verdict, list);
 }
 
 void BadRows::raise(const Source& source, int64_t rows) const {
   if (count_ == 0) return;
-  throw Error(ErrorKind::data, told(rows, "cannot be used:"), source.place(first_line_), hint_);
+  throw Error(ErrorKind::data, told(source, rows, "cannot be used:"), source.place(first_line_), hint_);
 }
 
 void BadRows::warn(const Source& source, int64_t rows) const {
   if (count_ > 0)
-    log::warn(str(source.place(first_line_), ": ", told(rows, "are skipped (bad_rows: skip):")));
+    log::warn(str(source.place(first_line_), ": ", told(source, rows, "are skipped (bad_rows: skip):")));
 }
 
 }  // namespace compress::data

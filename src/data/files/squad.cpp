@@ -18,6 +18,7 @@ using Json = nlohmann::json;
 class Squad final : public Reader {
  public:
   explicit Squad(Source& source) : Reader(source) {
+    source.count_by("question");
     if (invalid_utf8(left_) != std::string_view::npos)
       refuse("it is not valid UTF-8", "convert the file to UTF-8");
     try {
@@ -88,13 +89,13 @@ class Squad final : public Reader {
     const std::string* asked = text(question, "question");
     const std::string* context = text(passage, "context");
     if (asked == nullptr || context == nullptr) {
-      record.problem = str("question ", count_, " has no text, or its paragraph no \"context\"");
+      record.problem = "it has no text, or its paragraph no \"context\"";
       return;
     }
     std::string texts, places;
     if (question.contains("answers") && !question["answers"].is_null() &&
         !question["answers"].is_array()) {
-      record.problem = str("question ", count_, " has \"answers\" that are no list");
+      record.problem = "its \"answers\" are no list";
       record.hint = "an answer is {\"text\": ..., \"answer_start\": ...}";
       return;
     }
@@ -102,11 +103,11 @@ class Squad final : public Reader {
       for (const Json& answer : *answers) {
         const std::string* given = text(answer, "text");
         if (given == nullptr || !is_place(answer)) {
-          record.problem = str("question ", count_, " has an answer without text or answer_start");
+          record.problem = "it has an answer without text or answer_start";
           return;
         }
         if (given->find(list_separator) != std::string::npos) {
-          record.problem = str("question ", count_, " has an answer with a character U+001F");
+          record.problem = "it has an answer with a character U+001F";
           return;
         }
         if (!places.empty()) {
@@ -120,8 +121,7 @@ class Squad final : public Reader {
     const std::string id = id_of(question);
     const auto [before, is_new] = ids_.emplace(id, count_);
     if (!is_new) {  // the files of answers have one a question
-      record.problem = str("question ", count_, " has the id ", cited(id), ", as question ",
-                           before->second, " has");
+      record.problem = str("it has the id ", cited(id), ", as question ", before->second, " has");
       record.hint = "`bad_rows: skip` keeps the first of them";
       return;
     }

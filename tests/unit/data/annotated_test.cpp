@@ -274,7 +274,7 @@ TEST_F(Annotated, QuestionsOfOneIdWouldLoseAnAnswer) {
   options.train = write("s.json", R"({"data": [{"paragraphs": [{"context": "aa bb", "qas": [
       {"id": "1", "question": "q", "answers": []}, {"id": "1", "question": "q r"},
       {"id": "2", "question": "q"}]}]}]})");
-  EXPECT_THAT(refused(options), HasSubstr("question 2 has the id \"1\", as question 1 has"));
+  EXPECT_THAT(refused(options), HasSubstr("question 2: it has the id \"1\", as question 1 has"));
   options.bad_rows = "skip";
   EXPECT_EQ(pieces(options).rows(), 2);
   options.train = write("s.json", R"({"data": [{"paragraphs": [{"context": "aa bb", "qas": [
@@ -295,7 +295,7 @@ TEST_F(Annotated, AnswersOfSquadFilesThatAreNone) {
   };
   // As `datasets` keeps them: without this they would count as a question without answer.
   EXPECT_THAT(told(R"({"text": ["bb"], "answer_start": [3]})"),
-              HasSubstr("question 1 has \"answers\" that are no list"));
+              HasSubstr("question 1: its \"answers\" are no list"));
   EXPECT_THAT(told(R"(["bb"])"), HasSubstr("has an answer without text or answer_start"));
   EXPECT_THAT(told(R"([{"text": "bb", "answer_start": 3.0}])"), HasSubstr("answer_start"));
   EXPECT_THAT(told(R"([{"text": "bb", "answer_start": -1}])"), HasSubstr("not a number from 0"));
