@@ -57,7 +57,8 @@ class Source {
   std::string_view text() const;  // without byte order mark
   std::string_view keep(std::string text) { return kept_.emplace_back(std::move(text)); }
   void forget() { kept_.clear(); }
-  // What its rows are counted by: lines, or what the reader says ("question"), which lies on no line.
+  // What its rows are counted by: lines, or what the reader says ("question"), which lies on no
+  // line.
   const char* unit() const { return of_parquet() ? "row" : unit_; }
   void count_by(const char* unit) { unit_ = unit; }
   std::string place(int64_t line) const;  // "data/train.tsv:17", "data/dev.json, question 17"

@@ -221,12 +221,14 @@ std::string BadRows::told(const Source& source, int64_t rows, const char* verdic
 
 void BadRows::raise(const Source& source, int64_t rows) const {
   if (count_ == 0) return;
-  throw Error(ErrorKind::data, told(source, rows, "cannot be used:"), source.place(first_line_), hint_);
+  throw Error(ErrorKind::data, told(source, rows, "cannot be used:"), source.place(first_line_),
+              hint_);
 }
 
 void BadRows::warn(const Source& source, int64_t rows) const {
   if (count_ > 0)
-    log::warn(str(source.place(first_line_), ": ", told(source, rows, "are skipped (bad_rows: skip):")));
+    log::warn(
+        str(source.place(first_line_), ": ", told(source, rows, "are skipped (bad_rows: skip):")));
 }
 
 }  // namespace compress::data

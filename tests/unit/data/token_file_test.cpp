@@ -169,13 +169,13 @@ TEST_F(TokenFile, RowsLieInsideTheTokens) {
     const char* expected;
   };
   for (const Change& c : {Change{offsets, 1, "first token"},
-                        {offsets, -1, "first token"},
-                        {offsets + 8, 0, "row 0 lies outside"},
-                        {offsets + 8, -5, "row 0 lies outside"},
-                        {offsets + 8, int64_t{1} << 62, "row 0 lies outside"},
-                        {offsets + 16, 0, "row 1 lies outside"},
-                        {offsets + 160, tokens + 1, "row 19 lies outside"},
-                        {offsets + 160, tokens - 1, "last token"}}) {
+                          {offsets, -1, "first token"},
+                          {offsets + 8, 0, "row 0 lies outside"},
+                          {offsets + 8, -5, "row 0 lies outside"},
+                          {offsets + 8, int64_t{1} << 62, "row 0 lies outside"},
+                          {offsets + 16, 0, "row 1 lies outside"},
+                          {offsets + 160, tokens + 1, "row 19 lies outside"},
+                          {offsets + 160, tokens - 1, "last token"}}) {
     write("rows.tokens", with(good, c.at, c.number));
     EXPECT_THAT(refused(key, TokenCheck::rows), HasSubstr(c.expected)) << c.number;
   }
