@@ -1,7 +1,6 @@
 # Several sources are compiled as one where that saves time: the templates that LibTorch's headers leave to every file take
-# three seconds of each, so `compress` builds in 5 minutes instead of 24, and all tests in 12. Off by default (a change of one
-# source then compiles that one alone); the preset `release` turns it on. Sources with names that others of their module
-# use too are compiled by themselves.
+# three seconds of each (docs/install.md has the builds' times). Off by default (a change of one source then compiles that one
+# alone); the preset `release` turns it on. Sources with names that others of their module use too are compiled by themselves.
 option(COMPRESS_UNITY "Compile several sources of a module at once" OFF)
 file(GLOB alone "${CMAKE_SOURCE_DIR}/src/nn/products/*.cpp" "${CMAKE_SOURCE_DIR}/tests/fuzz/storage/*.cpp"
   "${CMAKE_SOURCE_DIR}/tests/unit/storage/*.cpp")

@@ -1,7 +1,7 @@
 #pragma once
 // The parts of LibTorch that this program uses: tensors, operators, autograd functions. What else
 // <torch/torch.h>, <torch/autograd.h> and <torch/utils.h> bring (modules, optimizers, the profiler)
-// triples the time to compile every file: its templates are made in each.
+// costs time in every file: templates that a header's inline functions name are made in each.
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
