@@ -39,6 +39,10 @@ Tensor all_logits(Model& model, const data::Batch& batch) {
   return model.forward(batch, {}, {}).token_logits;
 }
 
+// What the tests add to a layer's states [.., width]: not one number for all columns, as a layer norm
+// takes the mean away.
+Tensor ramp(int64_t width, double by) { return torch::linspace(-by, 2 * by, width); }
+
 // Counts its calls, and changes what it is told to.
 struct Recorder : Plugs {
   std::vector<std::pair<int64_t, Sublayer>> places;
@@ -48,11 +52,11 @@ struct Recorder : Plugs {
 
   Tensor before_layer(const Tensor& x, int64_t layer, const RowInfo&) override {
     layers.push_back(layer);
-    return before == 0 ? x : x + before;
+    return before == 0 ? x : x + ramp(x.size(-1), before);
   }
   Tensor sublayer_output(const Tensor& x, Place place, const RowInfo&) override {
     places.emplace_back(place.layer, place.sublayer);
-    return after == 0 ? x : x + after;
+    return after == 0 ? x : x + ramp(x.size(-1), after);
   }
   std::pair<Tensor, Tensor> prefix(Place, const RowInfo&) override {
     if (!front.defined()) return {};
@@ -106,7 +110,8 @@ TEST(Plugs, BeforeALayerActsOnTheResidual) {
   model->plug(&plugs);
   const data::Batch batch = rows_of({{5, 6, 7}, {8, 9}});
   const Tensor shifted = all_logits(*model, batch);
-  state.tensors["wpe.weight"] += 0.25;
+  Tensor& positions = state.tensors["wpe.weight"];
+  positions += ramp(positions.size(-1), 0.25);
   EXPECT_TRUE(torch::allclose(all_logits(*built(state), batch), shifted, 1e-5, 1e-6));
 }
 
@@ -120,7 +125,7 @@ TEST(Plugs, AfterASublayerActsOnItsBias) {
   const Tensor shifted = all_logits(*model, batch);
   for (const char* name : {"h.0.attn.c_proj.bias", "h.0.mlp.c_proj.bias", "h.1.attn.c_proj.bias",
                            "h.1.mlp.c_proj.bias"})
-    state.tensors[name] += 0.25;
+    state.tensors[name] += ramp(state.tensors[name].size(-1), 0.25);
   EXPECT_TRUE(torch::allclose(all_logits(*built(state), batch), shifted, 1e-5, 1e-6));
 }
 
@@ -194,13 +199,14 @@ TEST(Plugs, BeforeTheFeedForwardUnitActsOnTheResidual) {
   auto model = built(state);
   struct Between : Plugs {
     Tensor before_feed_forward(const Tensor& x, int64_t, const RowInfo&) override {
-      return x + 0.25;
+      return x + ramp(x.size(-1), 0.25);
     }
   } plugs;
   model->plug(&plugs);
   const data::Batch batch = rows_of({{5, 6, 7}, {8, 9}});
   const Tensor shifted = all_logits(*model, batch);
-  state.tensors["h.0.attn.c_proj.bias"] += 0.25;
+  Tensor& bias = state.tensors["h.0.attn.c_proj.bias"];
+  bias += ramp(bias.size(-1), 0.25);
   EXPECT_TRUE(torch::allclose(all_logits(*built(state), batch), shifted, 1e-5, 1e-6));
 }
 
