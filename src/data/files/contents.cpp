@@ -141,6 +141,7 @@ struct Known {
   std::shared_ptr<const Contents> contents;
   std::vector<Piece> pieces;
   std::vector<std::optional<Stamp>> stamps;
+  const char* unit = nullptr;  // of its rows, where that is not a line
 };
 
 // What this process has made of names that are not plain files.
@@ -356,18 +357,33 @@ std::shared_ptr<const Contents> open_contents(const fs::path& file) {
   return known.contents;
 }
 
+void count_rows_by(const fs::path& file, const char* unit) {
+  Register& all = opened();
+  std::lock_guard lock(all.mutex);
+  all.known[file.string()].unit = unit;
+}
+
+namespace {
+
+std::string place_of(const fs::path& file, const char* unit, int64_t number) {
+  const std::string name = file == standard_input ? "standard input" : file.string();
+  return unit == nullptr ? str(name, ":", number) : str(name, ", ", unit, " ", number);
+}
+
+}  // namespace
+
 std::string place_in(const fs::path& file, int64_t line) {
   Register& all = opened();
   std::lock_guard lock(all.mutex);
   const auto found = all.known.find(file.string());
-  if (found != all.known.end() && !found->second.pieces.empty()) {
-    const std::vector<Piece>& pieces = found->second.pieces;
-    auto at = std::upper_bound(pieces.begin(), pieces.end(), line,
-                               [](int64_t l, const Piece& piece) { return l < piece.first; });
-    if (at != pieces.begin()) --at;
-    return str(at->file.string(), ":", line - at->first + 1);
-  }
-  return str(file == standard_input ? "standard input" : file.string(), ":", line);
+  if (found == all.known.end()) return place_of(file, nullptr, line);
+  const Known& known = found->second;
+  const char* unit = known.contents && known.contents->of_parquet ? "row" : known.unit;
+  if (known.pieces.empty()) return place_of(file, unit, line);
+  auto at = std::upper_bound(known.pieces.begin(), known.pieces.end(), line,
+                             [](int64_t l, const Piece& piece) { return l < piece.first; });
+  if (at != known.pieces.begin()) --at;
+  return place_of(at->file, unit, line - at->first + 1);
 }
 
 }  // namespace compress::data

@@ -95,7 +95,11 @@ void paste(const std::string& piece, Scratch& out);
 // The files that a name stands for. Error{data} where a pattern fits none.
 std::vector<std::filesystem::path> files_behind(const std::filesystem::path& file);
 
-// "part-2.tsv:17" for a line of contents that were opened before; "file:line" for others.
+// What the rows of a file are counted by where that is not lines: "question".
+void count_rows_by(const std::filesystem::path& file, const char* unit);
+
+// "part-2.tsv:17" for a line of contents that were opened before, "dev.json, question 17" where
+// rows are counted by something else; "file:line" for others.
 std::string place_in(const std::filesystem::path& file, int64_t line);
 
 // The name without what says that it is compressed: train.tsv.gz -> train.tsv.

@@ -60,7 +60,7 @@ class Source {
   // What its rows are counted by: lines, or what the reader says ("question"), which lies on no
   // line.
   const char* unit() const { return of_parquet() ? "row" : unit_; }
-  void count_by(const char* unit) { unit_ = unit; }
+  void count_by(const char* unit);
   std::string place(int64_t line) const;  // "data/train.tsv:17", "data/dev.json, question 17"
   // Searches the file for what no text has and hashes it, in one pass.
   std::string examine_and_hash();

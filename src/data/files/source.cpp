@@ -141,9 +141,11 @@ std::string_view Source::text() const {
   return without_mark(bytes());
 }
 
-std::string Source::place(int64_t line) const {
-  if (unit_ == std::string_view("line")) return place_in(file_, line);
-  return str(file_.string(), ", ", unit_, " ", line);
+std::string Source::place(int64_t line) const { return place_in(file_, line); }
+
+void Source::count_by(const char* unit) {
+  unit_ = unit;
+  count_rows_by(file_, unit);
 }
 
 namespace {

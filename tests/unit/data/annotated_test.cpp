@@ -276,7 +276,9 @@ TEST_F(Annotated, QuestionsOfOneIdWouldLoseAnAnswer) {
       {"id": "2", "question": "q"}]}]}]})");
   EXPECT_THAT(refused(options), HasSubstr("question 2: it has the id \"1\", as question 1 has"));
   options.bad_rows = "skip";
-  EXPECT_EQ(pieces(options).rows(), 2);
+  const Split kept = pieces(options);
+  EXPECT_EQ(kept.rows(), 2);
+  EXPECT_EQ(kept.place(1), path("s.json") + ", question 3");
   options.train = write("s.json", R"({"data": [{"paragraphs": [{"context": "aa bb", "qas": [
       {"id": 7, "question": "q", "answers": []}, {"question": "q"}]}]}]})");
   const Split numbered = pieces(options);

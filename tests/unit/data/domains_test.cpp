@@ -198,14 +198,14 @@ TEST_F(Domains, RowsOfParquetAreThoseOfItsLines) {
   for (int64_t row = 0; row < lines.rows(); ++row)
     EXPECT_EQ(ids_of(split, row), ids_of(lines, row));
   EXPECT_THAT(split.lines, ElementsAre(1, 2, 3));
-  EXPECT_THAT(split.place(2), HasSubstr("rows.parquet:3"));
+  EXPECT_THAT(split.place(2), HasSubstr("rows.parquet, row 3"));
   set.train = file + " + " + path("rows.jsonl");
   EXPECT_EQ(load(set).rows(), 6);
   set.train = file;
   set.text = "txt";
-  EXPECT_THAT(
-      error_of(ErrorKind::data, [&] { load(set); }),
-      AllOf(HasSubstr("3 of 3 rows"), HasSubstr("no key \"txt\""), HasSubstr("rows.parquet:1")));
+  EXPECT_THAT(error_of(ErrorKind::data, [&] { load(set); }),
+              AllOf(HasSubstr("3 of 3 rows"), HasSubstr("no key \"txt\""),
+                    HasSubstr("rows.parquet, row 1")));
 }
 
 TEST_F(Domains, ADamagedParquetFileIsNamed) {

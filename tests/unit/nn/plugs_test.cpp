@@ -39,9 +39,11 @@ Tensor all_logits(Model& model, const data::Batch& batch) {
   return model.forward(batch, {}, {}).token_logits;
 }
 
-// What the tests add to a layer's states [.., width]: not one number for all columns, as a layer norm
-// takes the mean away.
-Tensor ramp(int64_t width, double by) { return torch::linspace(-by, 2 * by, width); }
+// What the tests add to a layer's states [.., width]: not one number for all columns, as a layer
+// norm takes the mean away.
+Tensor ramp(int64_t width, double by) {
+  return torch::linspace(-by, 2 * by, width);
+}
 
 // Counts its calls, and changes what it is told to.
 struct Recorder : Plugs {
