@@ -53,7 +53,7 @@ const char* kind_name(ErrorKind kind) {
     case ErrorKind::model:
       return "model file error";
     case ErrorKind::diverged:
-      return "training diverged";
+      return "diverged";
     case ErrorKind::interrupted:
       return "interrupted";
     case ErrorKind::expectation:

@@ -34,6 +34,8 @@ const char* hint_for(int code) {
     case ENOSPC:
     case EDQUOT:
       return "free some space or choose another folder";
+    case EFBIG:
+      return "the shell's limit (ulimit -f) or the file system allows no larger file";
     default:
       return "";
   }
@@ -94,6 +96,15 @@ void sync(const fs::path& path) {
     fail(ErrorKind::disk, "cannot flush to the disk", path, errno);
 }
 
+// Opening a pipe with a name waits for whoever writes into it, perhaps for ever. Those of a shell,
+// under /dev, have a writer.
+void refuse_named_pipe(const fs::path& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) == 0 && S_ISFIFO(info.st_mode) &&
+      !path.string().starts_with("/dev/") && !path.string().starts_with("/proc/"))
+    throw Error(ErrorKind::disk, "is a pipe, not a file", path.string());
+}
+
 // "folder/name/" names the same place as "folder/name".
 fs::path without_trailing_slash(fs::path path) {
   return path.has_filename() ? path : path.parent_path();
@@ -102,6 +113,7 @@ fs::path without_trailing_slash(fs::path path) {
 }  // namespace
 
 std::string read_file(const fs::path& path, uint64_t limit) {
+  refuse_named_pipe(path);
   Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) fail(ErrorKind::disk, "cannot open", path, errno);
   struct stat info {};
@@ -333,7 +345,7 @@ void FileLock::note(std::string_view text) {
 }
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // of a pipe
   if (file.get() < 0) fail(ErrorKind::model, "cannot open", path, errno);
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) fail(ErrorKind::model, "cannot read", path, errno);

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "compress/base/error.h"
 #include "compress/base/files.h"
@@ -158,6 +159,29 @@ void keep(const EvaluateFlags& flags, const data::Split& split, const eval::Eval
   eval::write_answers(flags.answers, flags.null_odds, found.predictions);
 }
 
+// Error{recipe} where what is to be written lies where the model or the data are read from.
+void check_written(const EvaluateFlags& flags, const data::DatasetOptions& set) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> read{flags.model, flags.data.recipe};
+  for (const data::Origin* part : {&set.train, &set.validation, &set.test})
+    for (const std::string& name : split(part->file, '+')) read.emplace_back(trim(name));
+  std::error_code ignored;
+  for (const auto& [flag, name] : {std::pair{"--predictions", &flags.predictions},
+                                   {"--answers", &flags.answers},
+                                   {"--null-odds", &flags.null_odds}}) {
+    if (name->empty()) continue;
+    const bool of_model = fs::is_directory(flags.model, ignored) &&
+                          fs::equivalent(fs::absolute(*name).parent_path(), flags.model, ignored);
+    if (of_model || std::any_of(read.begin(), read.end(), [&](const std::string& one) {
+          return !one.empty() && fs::equivalent(*name, one, ignored) && fs::is_regular_file(one);
+        }))
+      throw Error(ErrorKind::recipe,
+                  of_model ? "would be written into the model's folder"
+                           : "would be written over a file that is read",
+                  str(flag, " ", *name), "name another file");
+  }
+}
+
 int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   if (!flags.data.given())
     throw Error(ErrorKind::recipe, "no data was named", {},
@@ -167,8 +191,9 @@ int evaluate_with(const EvaluateFlags& flags, parallel::Processes* processes) {
   exports::LoadedModel loaded = exports::load(flags.model);
   const nn::ModelConfig scored =
       with_place("--head", [&] { return nn::with_head(loaded.model->config(), flags.head); });
-  check_head(scored, flags.model,
-             data::task_of(flags.data.chosen(scored)) == data::Task::similarity);
+  const data::DatasetOptions set = flags.data.chosen(scored);
+  check_head(scored, flags.model, data::task_of(set) == data::Task::similarity);
+  check_written(flags, set);
   std::unique_ptr<text::Tokenizer> tokenizer = checkpoint::load_tokenizer(flags.model);
   if (const std::string gap = checkpoint::missing_rows(*tokenizer, loaded.model->config());
       !gap.empty())

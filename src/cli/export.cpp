@@ -39,6 +39,9 @@ void check_target(const fs::path& target, const fs::path& model) {
   if (fs::exists(model) && fs::equivalent(target, model))
     throw Error(ErrorKind::recipe, "the export would replace the model that it is made from",
                 target.string(), "name another folder");
+  if (fs::equivalent(target, fs::current_path()))
+    throw Error(ErrorKind::disk, "the export would take the place of the current folder",
+                target.string(), "name a new folder");
   if (!fs::is_directory(target))
     throw Error(ErrorKind::disk, "there is a file of this name", target.string(),
                 "name a new folder");
@@ -77,7 +80,8 @@ std::string as_text(const std::vector<exports::Report>& reports) {
 
 int write(const ExportFlags& flags) {
   check_formats(flags.formats);
-  const fs::path out = (fs::path(flags.out) / "").lexically_normal().parent_path();
+  fs::path out = (fs::path(flags.out) / "").lexically_normal().parent_path();
+  if (out.empty()) out = ".";
   std::vector<fs::path> targets;
   for (const std::string& format : flags.formats) {
     targets.push_back(flags.formats.size() > 1 ? out / format : out);

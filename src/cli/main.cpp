@@ -1,8 +1,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdlib>
+#include <string_view>
 
 #include "compress/base/cpu.h"
 #include "compress/cli/commands.h"
@@ -24,15 +27,31 @@ void fill_closed_streams() {
       (void)::open("/dev/null", stream == STDOUT_FILENO ? O_RDONLY : O_WRONLY);
 }
 
+// MKL ends the process while it is loaded, with a message of its own, where it cannot ask for the
+// current folder. This runs before the constructors of libraries, so it only calls the system.
+void check_current_folder(int, char**, char**) {
+  char room[PATH_MAX];
+  if (::getcwd(room, sizeof room) != nullptr || errno != ENOENT) return;
+  constexpr std::string_view told =
+      "error: disk: the current folder was deleted\n  hint: go to one that is there (cd)\n";
+  (void)!::write(STDERR_FILENO, told.data(), told.size());
+  ::_exit(8);
+}
+
+[[gnu::section(".preinit_array"), gnu::used]] void (*const early)(int, char**,
+                                                                  char**) = check_current_folder;
+
 }  // namespace
 
 int main(int argc, char** argv) {
   fill_closed_streams();
-  compress::nn::keep_tensor_memory();
-  keep_compiled_products();
-  // A reader that closes our output early must not end a training run; print() drops the text.
+  // A reader that closes our output early must not end a training run; print() drops the text. Nor
+  // may the most that a file may hold (ulimit -f), which a write then tells.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
+    compress::nn::keep_tensor_memory();
+    keep_compiled_products();
     compress::cpu::limit_from_environment();
     return compress::cli::run_command_line(argc, argv);
   } catch (...) {

@@ -198,7 +198,8 @@ void Scoring::check_finite(const Tensor& said) const {
               " are not");
     break;
   }
-  throw Error(ErrorKind::diverged, "the model's outputs are not finite" + why, split.file.string());
+  throw Error(ErrorKind::diverged, "the model's outputs are not finite" + why, split.file.string(),
+              "look at the model's weights and its config.json; in training, lower the rate");
 }
 
 bool can_score(HeadKind head, data::Task task) {

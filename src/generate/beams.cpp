@@ -49,7 +49,7 @@ std::vector<Beams::Candidate> Beams::candidates(
     const float before = running_[beam].score;
     for (size_t token = 0; token < rows[beam].size(); ++token) {
       const float score = rows[beam][token] + before;
-      if (std::isnan(score)) no_choice();
+      if (std::isnan(score)) no_choice(score);
       if (found.size() == wanted && !(score > found.back().score)) continue;
       const auto behind = std::find_if(found.rbegin(), found.rend(), [&](const Candidate& one) {
                             return one.score >= score;
@@ -58,7 +58,7 @@ std::vector<Beams::Candidate> Beams::candidates(
       if (found.size() > wanted) found.pop_back();
     }
   }
-  if (!std::isfinite(found.front().score)) no_choice();
+  if (!std::isfinite(found.front().score)) no_choice(found.front().score);
   return found;
 }
 

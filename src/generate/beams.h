@@ -19,7 +19,7 @@ class Beams {
   // be the same. Of the max(2, 1 + number of ends) * num_beams best continuations (equal ones in
   // the order of beams and ids) those among the first num_beams that end are put with the finished
   // ones, of which the best num_beams stay, and the best num_beams that do not end run on.
-  // Error{diverged} for scores that are not numbers.
+  // no_choice() for scores that are not numbers, or where all are ruled out.
   void advance(const std::vector<std::span<const float>>& rows);
   bool done() const { return done_; }
 

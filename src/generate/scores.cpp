@@ -21,12 +21,14 @@ bool inside(Scores scores, int64_t token) {
 
 }  // namespace
 
-void no_choice() {
-  throw Error(
-      ErrorKind::diverged,
-      "no token can be chosen: the model's outputs are not numbers, or every token is ruled "
-      "out",
-      {}, "look at the weights, or allow n-grams to be repeated");
+void no_choice(float best) {
+  if (best != never)
+    throw Error(ErrorKind::diverged, "no token can be chosen: the model's outputs are not numbers",
+                {}, "look at the weights");
+  throw Error(ErrorKind::recipe,
+              "no token can be chosen: banned words, suppressed tokens and n-grams that may not be "
+              "repeated rule all of them out",
+              {}, "allow some of them (the model's generation_config.json may name them, too)");
 }
 
 void penalize_repetition(Scores scores, History history, double penalty) {
@@ -163,7 +165,8 @@ int64_t best(std::span<const float> scores) {
       found = i;
     }
   }
-  if (!numbers || !std::isfinite(most)) no_choice();
+  if (!numbers) no_choice(std::nanf(""));
+  if (!std::isfinite(most)) no_choice(most);
   return static_cast<int64_t>(found);
 }
 

@@ -38,8 +38,9 @@ void renormalize(Scores scores);
 void process(Scores scores, History history, int64_t fresh, const Limits& limits,
              const Options& options);
 
-// Throws the Error{diverged} of scores that are not numbers, or all -inf.
-[[noreturn]] void no_choice();
+// Throws the Error of scores whose best is no number to choose by: {diverged} of NaN and inf,
+// {recipe} of -inf, as all tokens are ruled out.
+[[noreturn]] void no_choice(float best);
 // The first of the best tokens, or no_choice().
 int64_t best(std::span<const float> scores);
 // The token t for which the probabilities (softmax) of tokens before t add up to at most `uniform`

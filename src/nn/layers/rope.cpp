@@ -15,11 +15,11 @@ Tensor frequencies(const ModelConfig& config) {
       torch::arange(0, width, 2, torch::kInt64).to(torch::kFloat32) / static_cast<double>(width);
   Tensor plain = at::reciprocal(at::pow(config.rope_theta, exponents));
   if (!config.rope_scaling.is_object()) return plain;
-  const double factor = config.rope_scaling.value("factor", 1.0);
+  const auto number = [&](const char* name) { return config.rope_scaling[name].get<double>(); };
+  const double factor = number("factor");
   if (config.rope_scaling["rope_type"] == "linear") return plain / factor;
-  const double low = config.rope_scaling.value("low_freq_factor", 1.0),
-               high = config.rope_scaling.value("high_freq_factor", 4.0),
-               length = config.rope_scaling.value("original_max_position_embeddings", 8192.0);
+  const double low = number("low_freq_factor"), high = number("high_freq_factor"),
+               length = number("original_max_position_embeddings");
   Tensor waves = (2 * M_PI) / plain;
   Tensor smooth = (length / waves - low) / (high - low);
   Tensor blended = (1 - smooth) * plain / factor + smooth * plain;

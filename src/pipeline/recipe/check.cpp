@@ -7,6 +7,7 @@
 #include "compress/base/strings.h"
 #include "compress/checkpoint/checkpoint.h"
 #include "compress/eval/metric.h"
+#include "compress/storage/tensor.h"
 #include "stage.h"
 
 namespace compress::pipeline {
@@ -31,6 +32,15 @@ constexpr Artefact artefacts[] = {
     {Refers::numbers, &Leaves::numbers, "leaves no numbers"},
     {Refers::store, &Leaves::store, "leaves no store"},
 };
+
+// What a shell or a table would read as something else is no part of a stage's name.
+bool can_name_a_folder(const std::string& name) {
+  constexpr std::string_view meant = "/\\*?\"'`<>|:;&$~!#(){}[]";
+  return !name.empty() && name.front() != '.' && name.front() != '-' && name.size() <= 200 &&
+         std::none_of(name.begin(), name.end(), [&](unsigned char c) {
+           return c <= ' ' || c == 0x7f || meant.find(static_cast<char>(c)) != meant.npos;
+         });
+}
 
 // Whether a path is one that a shell would have to put another in place of.
 bool is_shells(const std::string& path) {
@@ -86,10 +96,9 @@ class Checker {
   }
 
   void check_stage(const StageOptions& stage) {
-    if (stage.name.empty() || stage.name.find_first_of("/\\ \t") != std::string::npos ||
-        stage.name.front() == '.')
-      problems_.add(stage.mark, "'" + stage.name + "' cannot name a folder",
-                    "use letters, digits, - and _");
+    if (!can_name_a_folder(stage.name))
+      problems_.add(stage.mark, storage::shown_name(stage.name) + " cannot name a folder",
+                    "use at most 200 letters, digits, - and _");
     if (earlier_.contains(stage.name))
       problems_.add(stage.mark, "a second stage is named '" + stage.name + "'");
     if (!stage.kind) return;  // a problem already

@@ -131,7 +131,7 @@ void check_name(const RecipeOptions& recipe, const recipe::Mark& mark, recipe::P
   if (good) return;
   place.path = "name";
   problems.add(
-      place, "'" + name + "' cannot name a run's folder",
+      place, storage::shown_name(name) + " cannot name a run's folder",
       "a name of at most 200 bytes without / that does not begin with a point; `--out` says "
       "where the run writes");
 }

@@ -82,8 +82,11 @@ uint64_t bytes_of(const PickledStorage& storage, const std::string& file) {
 }  // namespace
 
 bool is_torch_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
   char start[24] = {};
+  std::ifstream in;
+  std::error_code
+      ignored;  // what is no file, as a pipe that nobody writes into, begins with nothing
+  if (fs::is_regular_file(path, ignored)) in.open(path, std::ios::binary);
   in.read(start, sizeof start);
   std::string_view bytes(start, static_cast<size_t>(in.gcount()));
   return starts_with(bytes, zip_magic) || begins_legacy(bytes) || ends_with(path.string(), ".bin");

@@ -137,8 +137,8 @@ std::vector<AddedToken> listed_special_tokens(const JsonView& config) {
   for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
     if (!config.has(key)) continue;
     const json& list = config.value()[key];
-    if (list.is_object() && list.empty()) continue;
-    if (!list.is_array()) config.fail("an array of tokens is expected here", key);
+    if (!list.is_array() && !list.is_object())  // {"image_token": "<image>"}
+      config.fail("an array of tokens, or an object with them, is expected here", key);
     for (const json& item : list) {
       const json wrapped = {{"token", item}};
       tokens.push_back(

@@ -105,6 +105,9 @@ struct ProcessorParts {
   std::vector<bool> trims;
 };
 ProcessorParts read_processor(const JsonView& file, size_t vocabulary_size);
+// Puts both texts of a pair into segment 0 where the configuration's model_input_names, or else its
+// class, have no token_type_ids, so that transformers gives a model none.
+void settle_segments(const JsonView& config, Template& pattern);
 
 // A model and its vocabulary. `bytes`: words are to be bytes if the model can; it says so in the
 // result.

@@ -1,5 +1,6 @@
 // Post-processors of tokenizer.json: special tokens around the texts, and trimmed offsets.
 
+#include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -120,6 +121,17 @@ ProcessorParts read_processor(const JsonView& file, size_t vocabulary_size) {
   Reader reader{vocabulary_size, {}};
   if (file.has("post_processor")) reader.read(file.at("post_processor"), 0);
   return std::move(reader.parts);
+}
+
+void settle_segments(const JsonView& config, Template& pattern) {
+  bool given = tokenizer_class(config) != "DistilBert";
+  if (config.has("model_input_names")) {
+    const json& names = config.at("model_input_names").value();
+    given =
+        !names.is_array() || std::find(names.begin(), names.end(), "token_type_ids") != names.end();
+  }
+  if (given) return;
+  for (TemplatePiece& piece : pattern.pair) piece.segment = 0;
 }
 
 }  // namespace compress::text

@@ -139,6 +139,7 @@ std::unique_ptr<Tokenizer> read_vocab_txt(const std::filesystem::path& path,
   TemplatePiece a{TemplatePiece::first}, b{TemplatePiece::second, -1, 1};
   parts.pattern.single = {cls, a, sep};
   parts.pattern.pair = {cls, a, sep, b, end};
+  settle_segments(config, parts.pattern);
   return std::make_unique<WordPiece>(std::move(parts), path.string());
 }
 

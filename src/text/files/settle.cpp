@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "compress/base/log.h"
 #include "compress/base/strings.h"
@@ -80,7 +81,17 @@ class Settler {
       (*processor)["add_prefix_space"] = due;
   }
 
+  void model() {
+    json* part = member("model");
+    constexpr int usual = 100;
+    constexpr const char* key = "max_input_chars_per_word";
+    if (!bert_like() || part == nullptr || !part->contains(key) || (*part)[key] == usual) return;
+    tell(str("by its tokenizer_class ", key), usual, str("model.", key), (*part)[key], true);
+    (*part)[key] = usual;
+  }
+
   void surroundings() {
+    if (bert_like() && class_ != "MPNet" && member("post_processor") == nullptr) add_surroundings();
     const auto [first, last] = around();
     around_flag("add_bos_token", "bos_token", first);
     around_flag("add_eos_token", "eos_token", last);
@@ -198,6 +209,34 @@ class Settler {
       tell(key, stated, str("post_processor with '", name, "'"), token == name, false);
   }
 
+  // These classes put their tokens around texts, whether the file says so or not.
+  void add_surroundings() {
+    json part = {{"type", "BertProcessing"}};
+    for (const auto& [key, role, usual] :
+         {std::tuple{"cls", "cls_token", "[CLS]"}, {"sep", "sep_token", "[SEP]"}}) {
+      const std::string name = special_token_name(view_, role, usual);
+      const json id = id_of(name);
+      if (!id.is_number_integer()) return;
+      part[key] = {name, id};
+    }
+    tell("by its tokenizer_class",
+         str(part["cls"][0].get<std::string>(), " text ", part["sep"][0].get<std::string>()),
+         "post_processor", json(), true);
+    content_["post_processor"] = std::move(part);
+  }
+
+  // Null for none.
+  json id_of(const std::string& token) {
+    if (const json* model = member("model"); model != nullptr && model->contains("vocab"))
+      if (const json& vocab = (*model)["vocab"]; vocab.is_object() && vocab.contains(token))
+        return vocab[token];
+    if (const auto list = content_.find("added_tokens"); list != content_.end() && list->is_array())
+      for (const json& item : *list)
+        if (item.is_object() && item.value("content", json()) == token)
+          return item.value("id", json());
+    return {};
+  }
+
   // A token of the configuration against the one that the file puts in its place.
   void differ(const char* role, const std::string& part, const json& token) {
     if (!view_.has(role) || !token.is_string() || token == "") return;
@@ -255,6 +294,7 @@ std::vector<AddedToken> settle(json& content, const std::string& where,
   Settler settler(content, where, config);
   settler.normalizer();
   settler.prefix_space();
+  settler.model();
   settler.surroundings();
   return settler.tokens();
 }

@@ -345,6 +345,20 @@ TEST(Generate, OutputsThatAreNoNumbersAreTold) {
   message_of([&] { generate(model, {{1}}, options); }, ErrorKind::diverged);
 }
 
+TEST(Generate, OptionsThatRuleAllTokensOutAreTold) {
+  Script model(3, false, [](const Tokens&, const Tokens&) { return std::vector<float>{0, 2, 1}; });
+  Options options;
+  options.suppressed = {0, 1, 2};
+  for (int64_t beams : {1, 2}) {
+    options.num_beams = beams;
+    EXPECT_THAT(message_of([&] { generate(model, {{1}}, options); }, ErrorKind::recipe),
+                HasSubstr("rule all of them out"));
+  }
+  options.num_beams = 1;
+  options.sample = true;
+  message_of([&] { generate(model, {{1}}, options); }, ErrorKind::recipe);
+}
+
 TEST(Limits, CountInTwoWays) {
   nn::ModelConfig decoder;
   decoder.max_positions = 64;

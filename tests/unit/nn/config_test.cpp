@@ -155,6 +155,20 @@ TEST(ConfigKeys, ThatAreNotComputedAreRefusedByTheirName) {
               HasSubstr("partial_rotary_factor"));
   EXPECT_THAT(refusal(llama("llama", {{"rope_scaling", {{"type", "linear"}}}})),
               HasSubstr("rope_type \"linear\" needs a number 'factor'"));
+  EXPECT_THAT(refusal(llama("llama", {{"rope_scaling", {{"type", "linear"}, {"factor", 0}}}})),
+              HasSubstr("factor is 0, not above 0"));
+  EXPECT_THAT(refusal(llama("llama", {{"rope_theta", -1.0}})), HasSubstr("rope_theta is -1"));
+  EXPECT_THAT(
+      refusal(llama("llama", {{"rope_parameters",
+                               {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 1}}}})),
+      HasSubstr("needs a number 'high_freq_factor'"));
+  EXPECT_THAT(refusal(llama("qwen3", {{"rope_parameters", {{"full_attention", {{"factor", 2}}}}}})),
+              HasSubstr("of their own for full_attention"));
+  EXPECT_THAT(refusal(llama("mistral", {{"sliding_window", 2},
+                                        {"layer_types", {"full_attention", "sliding_attention"}}})),
+              HasSubstr("layer_types with"));
+  EXPECT_THAT(refusal(bert({{"is_causal", true}})), HasSubstr("is_causal is not supported"));
+  EXPECT_EQ(refusal(bert({{"is_causal", false}})), "");
   // Decoders whose tokens see those behind them, as embedding models are made of.
   for (const Json& json : {llama("qwen2", {{"is_causal", false}}), t5({{"is_causal", false}}),
                            bart({{"is_causal", false}})})
@@ -174,6 +188,30 @@ TEST(ConfigKeys, TheBaseOfRotaryPositionsInItsBlockGoesFirst) {
                                       {block, {{"rope_type", "default"}, {"rope_theta", 500.0}}}});
     EXPECT_EQ(read(json).rope_theta, 500.0) << block;
   }
+}
+
+// As transformers does: rope_scaling before rope_parameters, the model's own length where the block
+// of Llama 3 names none, full attention in every layer before a window.
+TEST(ConfigKeys, ThatSayTheSameThingTwice) {
+  const Json both =
+      llama("llama", {{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 5.0}}},
+                      {"rope_scaling", {{"type", "linear"}, {"factor", 4.0}}}});
+  EXPECT_EQ(read(both).rope_scaling["factor"], 4.0);
+  EXPECT_EQ(read(both).rope_theta, 10000.0);
+  Json block = {
+      {"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 1}, {"high_freq_factor", 4}};
+  const auto length = [&] {
+    return read(llama("llama", {{"max_position_embeddings", 64}, {"rope_parameters", block}}))
+        .rope_scaling["original_max_position_embeddings"];
+  };
+  EXPECT_EQ(length(), 64);
+  block["original_max_position_embeddings"] = 32;
+  EXPECT_EQ(length(), 32);
+  EXPECT_EQ(read(llama("mistral", {{"sliding_window", 2}})).window, 2);
+  EXPECT_EQ(read(llama("mistral", {{"sliding_window", 2},
+                                   {"layer_types", {"full_attention", "full_attention"}}}))
+                .window,
+            0);
 }
 
 TEST(ConfigKeys, OfOtherValuesOrNoneDoNotDisturb) {

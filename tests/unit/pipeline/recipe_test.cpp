@@ -12,6 +12,7 @@ namespace compress::pipeline {
 namespace {
 
 using testing::HasSubstr;
+using namespace std::string_literals;
 
 class Recipes : public Folder {
  protected:
@@ -57,7 +58,8 @@ TEST_F(Recipes, MayNameEarlierStagesAndFoldersAlone) {
 TEST_F(Recipes, NameTheirStagesOnce) {
   EXPECT_THAT(refused(text(stage("a", base(), 1) + stage("a", base(), 1))),
               HasSubstr("a second stage is named 'a'"));
-  for (const char* name : {"a/b", ".a", "\"a b\"", "\"\""})
+  for (const std::string& name : {"a/b"s, ".a"s, "\"a b\""s, "\"\""s, "\"a\\nb\""s, "\"*\""s,
+                                  "\"$(id)\""s, "\"-a\""s, std::string(201, 'x')})
     EXPECT_THAT(refused(text(stage(name, base(), 1))), HasSubstr("cannot name a folder")) << name;
   EXPECT_THAT(refused(text("  - name: a\n")), HasSubstr("exactly one of train, evaluate, export"));
   EXPECT_THAT(refused(text("  - name: a\n    evaluate: {model: " + base() +

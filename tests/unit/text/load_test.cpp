@@ -287,6 +287,32 @@ TEST_F(TwoFiles, TheClassBuildsBertsNormalizer) {
   EXPECT_EQ(told, "");
 }
 
+TEST_F(TwoFiles, TheClassPutsItsTokensAroundTexts) {
+  content()["post_processor"] = nullptr;
+  content()["model"]["max_input_chars_per_word"] = 3;
+  auto [ids, told] = read(R"({"tokenizer_class": "BertTokenizer"})", "hello");
+  EXPECT_EQ(ids, (Ids{2, 5, 3}));
+  EXPECT_THAT(told, HasSubstr("says by its tokenizer_class \"[CLS] text [SEP]\""));
+  EXPECT_THAT(told, HasSubstr("max_input_chars_per_word 100"));
+  std::tie(ids, told) = read("{}", "hello");
+  EXPECT_EQ(ids, (Ids{1}));
+  EXPECT_EQ(told, "");
+}
+
+TEST_F(TwoFiles, SegmentsAreThoseOfTheModelsInputs) {
+  const auto second = [&](const char* config) {
+    read(config, "hello");
+    const Encoding pair = tokenizer().encode("hello", "world");
+    return static_cast<int64_t>(pair.ids.size()) - pair.first_length;
+  };
+  EXPECT_EQ(second("{}"), 2);
+  EXPECT_EQ(second(R"({"model_input_names": ["input_ids", "token_type_ids"]})"), 2);
+  EXPECT_EQ(second(R"({"model_input_names": ["input_ids", "attention_mask"]})"), 0);
+  EXPECT_EQ(second(R"({"tokenizer_class": "DistilBertTokenizer"})"), 0);
+  EXPECT_THAT(read(R"({"split_special_tokens": true})", "hello").second,
+              HasSubstr("split_special_tokens true, which is not followed"));
+}
+
 TEST_F(TwoFiles, TheConfigurationAddsTokens) {
   auto [ids, told] = read(R"({"tokenizer_class": "PreTrainedTokenizerFast",
       "bos_token": "able", "additional_special_tokens": ["<x>"],
