@@ -135,6 +135,11 @@ CONFIGS = {
             "rope_theta": 100.0,
             "rope_scaling": {"type": "linear", "factor": 3.0},
         },
+        {
+            "rope_parameters": {"rope_type": "default", "rope_theta": 5.0},
+            "rope_theta": 100.0,
+            "rope_scaling": {"type": "linear", "factor": 3.0},
+        },
     ],
     ("llama", "causal_lm", "llama3"): [
         {
@@ -163,6 +168,7 @@ REFUSED = {
     ("bert", "masked_lm"): [
         {"position_embedding_type": "relative_key"},
         {"is_decoder": True},
+        {"is_causal": True},
         {"add_cross_attention": True},
         {"hidden_act": "gelu_fast"},
         {"tie_word_embeddings": False},
@@ -171,7 +177,7 @@ REFUSED = {
         {"hidden_dropout_prob": 1.5},
     ],
     ("bert", "classification"): [{"problem_type": "ranking"}],
-    ("roberta", "masked_lm"): [{"tie_word_embeddings": False}],
+    ("roberta", "masked_lm"): [{"tie_word_embeddings": False}, {"is_causal": True}],
     ("electra", "multiple_choice"): [{"summary_type": "mean"}, {"summary_use_proj": False}],
     ("gpt2", "causal_lm"): [
         {"scale_attn_by_inverse_layer_idx": True},
@@ -183,12 +189,16 @@ REFUSED = {
         {"rope_parameters": None, "rope_scaling": {"type": "dynamic", "factor": 2.0}},
         {"hidden_act": "mish"},
         {"partial_rotary_factor": 0.5},
+        {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0}},
     ],
     ("qwen2", "causal_lm"): [
         {"use_sliding_window": True, "sliding_window": 4},
         {"layer_types": ["full_attention", "sliding_attention", "full_attention"]},
     ],
-    ("qwen3", "causal_lm"): [{"use_sliding_window": True, "sliding_window": 4}],
+    ("qwen3", "causal_lm"): [
+        {"use_sliding_window": True, "sliding_window": 4},
+        {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
+    ],
     ("t5", "seq2seq_lm"): [{"feed_forward_proj": "mish"}, {"dense_act_fn": "silu"}],
     ("bart", "seq2seq_lm"): [
         {"activation_function": "mish"},

@@ -141,7 +141,9 @@ std::string_view Source::text() const {
   return without_mark(bytes());
 }
 
-std::string Source::place(int64_t line) const { return place_in(file_, line); }
+std::string Source::place(int64_t line) const {
+  return place_in(file_, line);
+}
 
 void Source::count_by(const char* unit) {
   unit_ = unit;
