@@ -99,9 +99,9 @@ void sync(const fs::path& path) {
 // Opening a pipe with a name waits for whoever writes into it, perhaps for ever. Those of a shell,
 // under /dev, have a writer.
 void refuse_named_pipe(const fs::path& path) {
-  struct stat info {};
-  if (::stat(path.c_str(), &info) == 0 && S_ISFIFO(info.st_mode) &&
-      !path.string().starts_with("/dev/") && !path.string().starts_with("/proc/"))
+  const std::string name = path.string();
+  std::error_code ignored;
+  if (fs::is_fifo(path, ignored) && !starts_with(name, "/dev/") && !starts_with(name, "/proc/"))
     throw Error(ErrorKind::disk, "is a pipe, not a file", path.string());
 }
 
@@ -345,7 +345,7 @@ void FileLock::note(std::string_view text) {
 }
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // of a pipe
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // of a pipe: now
   if (file.get() < 0) fail(ErrorKind::model, "cannot open", path, errno);
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) fail(ErrorKind::model, "cannot read", path, errno);

@@ -162,9 +162,10 @@ void keep(const EvaluateFlags& flags, const data::Split& split, const eval::Eval
 // Error{recipe} where what is to be written lies where the model or the data are read from.
 void check_written(const EvaluateFlags& flags, const data::DatasetOptions& set) {
   namespace fs = std::filesystem;
-  std::vector<std::string> read{flags.model, flags.data.recipe};
+  std::vector<fs::path> read{flags.model, flags.data.recipe};
   for (const data::Origin* part : {&set.train, &set.validation, &set.test})
-    for (const std::string& name : split(part->file, '+')) read.emplace_back(trim(name));
+    if (!part->file.empty())
+      for (fs::path& file : data::files_behind(part->file)) read.push_back(std::move(file));
   std::error_code ignored;
   for (const auto& [flag, name] : {std::pair{"--predictions", &flags.predictions},
                                    {"--answers", &flags.answers},
@@ -172,8 +173,8 @@ void check_written(const EvaluateFlags& flags, const data::DatasetOptions& set) 
     if (name->empty()) continue;
     const bool of_model = fs::is_directory(flags.model, ignored) &&
                           fs::equivalent(fs::absolute(*name).parent_path(), flags.model, ignored);
-    if (of_model || std::any_of(read.begin(), read.end(), [&](const std::string& one) {
-          return !one.empty() && fs::equivalent(*name, one, ignored) && fs::is_regular_file(one);
+    if (of_model || std::any_of(read.begin(), read.end(), [&](const fs::path& one) {
+          return fs::equivalent(*name, one, ignored) && fs::is_regular_file(one);
         }))
       throw Error(ErrorKind::recipe,
                   of_model ? "would be written into the model's folder"

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "compress/base/cpu.h"
+#include "compress/base/error.h"
 #include "compress/cli/commands.h"
 #include "compress/nn/memory.h"
 
@@ -35,7 +36,7 @@ void check_current_folder(int, char**, char**) {
   constexpr std::string_view told =
       "error: disk: the current folder was deleted\n  hint: go to one that is there (cd)\n";
   (void)!::write(STDERR_FILENO, told.data(), told.size());
-  ::_exit(8);
+  ::_exit(compress::exit_code(compress::ErrorKind::disk));
 }
 
 [[gnu::section(".preinit_array"), gnu::used]] void (*const early)(int, char**,
@@ -45,13 +46,13 @@ void check_current_folder(int, char**, char**) {
 
 int main(int argc, char** argv) {
   fill_closed_streams();
+  compress::nn::keep_tensor_memory();
+  keep_compiled_products();
   // A reader that closes our output early must not end a training run; print() drops the text. Nor
   // may the most that a file may hold (ulimit -f), which a write then tells.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   try {
-    compress::nn::keep_tensor_memory();
-    keep_compiled_products();
     compress::cpu::limit_from_environment();
     return compress::cli::run_command_line(argc, argv);
   } catch (...) {

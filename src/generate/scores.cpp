@@ -165,8 +165,7 @@ int64_t best(std::span<const float> scores) {
       found = i;
     }
   }
-  if (!numbers) no_choice(std::nanf(""));
-  if (!std::isfinite(most)) no_choice(most);
+  if (!numbers || !std::isfinite(most)) no_choice(numbers ? most : NAN);
   return static_cast<int64_t>(found);
 }
 

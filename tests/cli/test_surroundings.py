@@ -32,16 +32,15 @@ class Surroundings(Case):
         self.data = self.folder / "rows.tsv"
         self.data.write_text("text\tlabel\na good film\tgood\nwhat is it\tbad\n", encoding="utf-8")
 
-    def ends(self, code, *fragments, run=command, **options):
-        done = run("--threads", "1", *options.pop("words"), **options)
+    def ends(self, code, *fragments, words, **options):
+        done = command("--threads", "1", *words, **options)
         self.assertEqual(done.returncode, code, done.stderr)
         for fragment in fragments:
             self.assertIn(fragment, done.stderr)
         self.assertEqual(done.stderr.count("error:"), 1 if code else 0, done.stderr)
 
-    def evaluate(self, code, *fragments, more=(), model=None, **options):
-        words = ["evaluate", model or self.model, "--data", self.data, *more]
-        self.ends(code, *fragments, words=words, **options)
+    def evaluate(self, code, *fragments, more):
+        self.ends(code, *fragments, words=["evaluate", self.model, "--data", self.data, *more])
 
     def test_predictions_are_not_written_over_what_is_read(self):
         before = self.data.read_bytes()
@@ -67,16 +66,12 @@ class Surroundings(Case):
             self.assertIn(name, done.stderr)
 
     def test_limit_of_a_files_size(self):
-        def limited(*words):
-            def limit():
-                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-                resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-
-            return subprocess.run([BINARY, *map(str, words)], capture_output=True, text=True,
-                                  check=False, timeout=300, preexec_fn=limit)
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
         out = self.folder / "out"
-        self.ends(8, "File too large", "ulimit -f", run=limited,
+        self.ends(8, "File too large", "ulimit -f", preexec_fn=limit,
                   words=["export", self.model, "--format", "huggingface", "--out", out])
         self.assertEqual([path.name for path in self.folder.iterdir() if "out" in path.name], [])
 

@@ -152,6 +152,9 @@ inline std::vector<std::string> metrics_of(const DatasetOptions& options) {
 
 // Whether something stands at a part's place that can be read.
 bool can_be_read(const std::string& file);
+// The files that a name stands for: a pattern's, or several names'. Error{data} where a pattern
+// fits none.
+std::vector<std::filesystem::path> files_behind(const std::filesystem::path& file);
 
 // The columns behind names that may be templates.
 std::vector<std::string> columns_of(const std::vector<std::string>& names);

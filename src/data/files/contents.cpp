@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* standard_input = "-";
+constexpr const char* line_unit = "line";
 
 }  // namespace
 
@@ -141,7 +142,7 @@ struct Known {
   std::shared_ptr<const Contents> contents;
   std::vector<Piece> pieces;
   std::vector<std::optional<Stamp>> stamps;
-  const char* unit = nullptr;  // of its rows, where that is not a line
+  const char* unit = line_unit;  // what its rows are counted by
 };
 
 // What this process has made of names that are not plain files.
@@ -354,6 +355,7 @@ std::shared_ptr<const Contents> open_contents(const fs::path& file) {
   known.contents = pieces.size() == 1 ? std::shared_ptr<const Contents>(read_one(pieces[0]))
                                       : joined_files(pieces, known.pieces);
   known.stamps = std::move(stamps);
+  known.unit = known.contents->of_parquet ? "row" : line_unit;
   return known.contents;
 }
 
@@ -363,11 +365,18 @@ void count_rows_by(const fs::path& file, const char* unit) {
   all.known[file.string()].unit = unit;
 }
 
+const char* rows_counted_by(const fs::path& file) {
+  Register& all = opened();
+  std::lock_guard lock(all.mutex);
+  const auto found = all.known.find(file.string());
+  return found == all.known.end() ? line_unit : found->second.unit;
+}
+
 namespace {
 
-std::string place_of(const fs::path& file, const char* unit, int64_t number) {
+std::string place_of(const fs::path& file, std::string_view unit, int64_t number) {
   const std::string name = file == standard_input ? "standard input" : file.string();
-  return unit == nullptr ? str(name, ":", number) : str(name, ", ", unit, " ", number);
+  return unit == line_unit ? str(name, ":", number) : str(name, ", ", unit, " ", number);
 }
 
 }  // namespace
@@ -376,14 +385,13 @@ std::string place_in(const fs::path& file, int64_t line) {
   Register& all = opened();
   std::lock_guard lock(all.mutex);
   const auto found = all.known.find(file.string());
-  if (found == all.known.end()) return place_of(file, nullptr, line);
+  if (found == all.known.end()) return place_of(file, line_unit, line);
   const Known& known = found->second;
-  const char* unit = known.contents && known.contents->of_parquet ? "row" : known.unit;
-  if (known.pieces.empty()) return place_of(file, unit, line);
+  if (known.pieces.empty()) return place_of(file, known.unit, line);
   auto at = std::upper_bound(known.pieces.begin(), known.pieces.end(), line,
                              [](int64_t l, const Piece& piece) { return l < piece.first; });
   if (at != known.pieces.begin()) --at;
-  return place_of(at->file, unit, line - at->first + 1);
+  return place_of(at->file, known.unit, line - at->first + 1);
 }
 
 }  // namespace compress::data

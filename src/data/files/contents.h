@@ -92,11 +92,10 @@ std::shared_ptr<Contents> read_one(const std::filesystem::path& file);
 // numbers of lines.
 void paste(const std::string& piece, Scratch& out);
 
-// The files that a name stands for. Error{data} where a pattern fits none.
-std::vector<std::filesystem::path> files_behind(const std::filesystem::path& file);
-
-// What the rows of a file are counted by where that is not lines: "question".
+// What the rows of a file are counted by: "line", of Parquet's files "row", or what a reader says
+// ("question"), which lies on no line.
 void count_rows_by(const std::filesystem::path& file, const char* unit);
+const char* rows_counted_by(const std::filesystem::path& file);
 
 // "part-2.tsv:17" for a line of contents that were opened before, "dev.json, question 17" where
 // rows are counted by something else; "file:line" for others.

@@ -57,10 +57,6 @@ class Source {
   std::string_view text() const;  // without byte order mark
   std::string_view keep(std::string text) { return kept_.emplace_back(std::move(text)); }
   void forget() { kept_.clear(); }
-  // What its rows are counted by: lines, or what the reader says ("question"), which lies on no
-  // line.
-  const char* unit() const { return of_parquet() ? "row" : unit_; }
-  void count_by(const char* unit);
   std::string place(int64_t line) const;  // "data/train.tsv:17", "data/dev.json, question 17"
   // Searches the file for what no text has and hashes it, in one pass.
   std::string examine_and_hash();
@@ -75,7 +71,6 @@ class Source {
   std::shared_ptr<const Contents> contents_;
   std::deque<std::string> kept_;
   Passing passing_;
-  const char* unit_ = "line";
 };
 
 // What a cell holds. A list's items are joined by list_separator.

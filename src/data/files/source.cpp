@@ -145,11 +145,6 @@ std::string Source::place(int64_t line) const {
   return place_in(file_, line);
 }
 
-void Source::count_by(const char* unit) {
-  unit_ = unit;
-  count_rows_by(file_, unit);
-}
-
 namespace {
 
 // Error{data} for a web page where lines are due. A row that is a whole page, or has further cells,
@@ -218,7 +213,7 @@ void BadRows::add(int64_t line, std::string what, std::string hint) {
 std::string BadRows::told(const Source& source, int64_t rows, const char* verdict) const {
   std::string list;
   for (const Shown& row : shown_)
-    list += str("\n    ", source.unit(), " ", row.line, ": ", row.what);
+    list += str("\n    ", rows_counted_by(source.file()), " ", row.line, ": ", row.what);
   if (count_ > 5) list += str("\n    and ", with_commas(count_ - 5), " more");
   return str(with_commas(count_), " of ", with_commas(rows), " rows ", verdict, list);
 }

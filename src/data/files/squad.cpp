@@ -18,7 +18,7 @@ using Json = nlohmann::json;
 class Squad final : public Reader {
  public:
   explicit Squad(Source& source) : Reader(source) {
-    source.count_by("question");
+    count_rows_by(source.file(), "question");
     if (invalid_utf8(left_) != std::string_view::npos)
       refuse("it is not valid UTF-8", "convert the file to UTF-8");
     try {

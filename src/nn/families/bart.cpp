@@ -76,7 +76,6 @@ void bart_finish(ModelConfig& config, const Json& json) {
        {"is_decoder", "normalize_before", "add_final_layer_norm", "static_position_embeddings"})
     expect_switch(config, json, key, false);
   expect_switch(config, json, "normalize_embedding", true);
-  expect_switch(config, json, "is_causal", true);
   if (auto more = json.find("extra_pos_embeddings"); more != json.end() && *more != 2)
     throw Error(ErrorKind::model,
                 "config.json: extra_pos_embeddings other than 2 is not supported");
@@ -119,13 +118,8 @@ Family bart_family() {
   f.aliases = {{"num_attention_heads", "encoder_attention_heads"},
                {"hidden_size", "d_model"},
                {"num_hidden_layers", "encoder_layers"}};
-  f.also_read = {"is_decoder",
-                 "normalize_before",
-                 "add_final_layer_norm",
-                 "normalize_embedding",
-                 "static_position_embeddings",
-                 "extra_pos_embeddings",
-                 "is_causal"};
+  f.also_read = {"is_decoder",          "normalize_before",           "add_final_layer_norm",
+                 "normalize_embedding", "static_position_embeddings", "extra_pos_embeddings"};
   f.ignored = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "encoder.version",
                "decoder.version"};
   f.finish = bart_finish;

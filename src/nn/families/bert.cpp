@@ -36,7 +36,6 @@ void bert_finish(ModelConfig& config, const Json& json) {
     throw Error(ErrorKind::model, "config.json: position_embedding_type " + kind->dump() +
                                       " is not supported for " + config.family);
   expect_switch(config, json, "is_decoder", false);
-  expect_switch(config, json, "is_causal", false);
   expect_switch(config, json, "add_cross_attention", false);
   if (config.type_vocab_size < 1)
     throw Error(ErrorKind::model,
@@ -52,7 +51,7 @@ Family bert_kin(const char* type, const char* prefix, int64_t pad) {
   f.prefix = prefix;
   f.keys = keys_of(pad);
   f.ignored = {"embeddings.position_ids", "embeddings.token_type_ids"};
-  f.also_read = {"position_embedding_type", "is_decoder", "is_causal", "add_cross_attention"};
+  f.also_read = {"position_embedding_type", "is_decoder", "add_cross_attention"};
   f.finish = bert_finish;
   return f;
 }

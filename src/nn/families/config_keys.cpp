@@ -19,6 +19,8 @@ constexpr const char* harmless[] = {
     "transformers_version", "dtype", "torch_dtype", "compress", "quantization_config",
     "pruned_heads", "per_layer_config", "compression_config", "transformers.js_config",
     "unsloth_version", "unsloth_fixed", "finetuning_task", "language", "xla_device",
+    // Read for every family: read_config().
+    "is_causal",
     // Classes and names: labels_of() and write_config().
     "id2label", "label2id", "num_labels", "_num_labels", "problem_type",
     // Python's calls.
@@ -50,7 +52,6 @@ struct Usual {
 };
 const std::vector<Usual>& usual() {
   static const std::vector<Usual> list = {{"position_embedding_type", "absolute"},
-                                          {"is_causal", false},
                                           {"is_decoder", false},
                                           {"add_cross_attention", false},
                                           {"tie_encoder_decoder", false},

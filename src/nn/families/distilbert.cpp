@@ -55,8 +55,7 @@ Architecture distilbert_plan(const ModelConfig& c) {
   return a;
 }
 
-void distilbert_finish(ModelConfig& config, const Json& json) {
-  expect_switch(config, json, "is_causal", false);
+void distilbert_finish(ModelConfig& config, const Json&) {
   config.norm_eps = 1e-12;
 }
 
@@ -93,7 +92,6 @@ Family distilbert_family() {
                {"num_attention_heads", "n_heads"},
                {"num_hidden_layers", "n_layers"}};
   f.ignored = {"embeddings.position_ids"};
-  f.also_read = {"is_causal"};
   f.finish = distilbert_finish;
   f.architecture = distilbert_plan;
   return f;

@@ -40,7 +40,6 @@ void gpt2_finish(ModelConfig& config, const Json& json) {
   expect_switch(config, json, "scale_attn_by_inverse_layer_idx", false);
   expect_switch(config, json, "add_cross_attention", false);
   expect_switch(config, json, "scale_attn_weights", true);
-  expect_switch(config, json, "is_causal", true);
 }
 
 }  // namespace
@@ -77,7 +76,7 @@ Family gpt2_family() {
                {"num_attention_heads", "n_head"},
                {"num_hidden_layers", "n_layer"}};
   f.also_read = {"hidden_dropout", "scale_attn_by_inverse_layer_idx", "add_cross_attention",
-                 "scale_attn_weights", "is_causal"};
+                 "scale_attn_weights"};
   f.ignored = {"h.*.attn.bias", "h.*.attn.masked_bias"};
   f.transposed = {"h.*.attn.c_attn.weight", "h.*.attn.c_proj.weight", "h.*.mlp.c_fc.weight",
                   "h.*.mlp.c_proj.weight"};

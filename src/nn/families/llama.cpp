@@ -7,6 +7,7 @@
 #include "compress/base/error.h"
 #include "compress/base/strings.h"
 #include "families/families.h"
+#include "families/json.h"
 
 namespace compress::nn {
 
@@ -47,39 +48,42 @@ Architecture llama_plan(const ModelConfig& c) {
 }
 
 // The block that says how positions turn: rope_scaling, which is asked first where both are there,
-// or rope_parameters, where transformers 5 writes it together with rope_theta.
-const Json* rope_block(const Json& json) {
+// or rope_parameters, where transformers 5 writes it together with rope_theta. Empty for neither.
+const Json& rope_block(const Json& json) {
+  static const Json none = Json::object();
   for (const char* name : {"rope_scaling", "rope_parameters"})
-    if (auto block = json.find(name); block != json.end() && block->is_object() && !block->empty())
-      return &*block;
-  return nullptr;
+    if (const Json* block = present(json, name);
+        block != nullptr && block->is_object() && !block->empty())
+      return *block;
+  return none;
+}
+
+// The number under `name`; null where there is none.
+const Json* number(const Json& block, const char* name) {
+  const Json* value = present(block, name);
+  return value != nullptr && value->is_number() ? value : nullptr;
 }
 
 void positive(const char* name, double value) {
-  if (!(value > 0))
-    throw Error(ErrorKind::model, str("config.json: ", name, " is ", value, ", not above 0"));
+  if (!(value > 0)) refuse_config(str(name, " is ", value, ", not above 0"));
 }
 
 void read_rope(ModelConfig& config, const Json& json) {
-  const Json* block = rope_block(json);
+  const Json& block = rope_block(json);
   // The block's base goes before the key beside it.
-  if (block != nullptr && block->contains("rope_theta") && (*block)["rope_theta"].is_number())
-    config.rope_theta = (*block)["rope_theta"].get<double>();
+  if (const Json* theta = number(block, "rope_theta")) config.rope_theta = theta->get<double>();
   positive("rope_theta", config.rope_theta);
-  for (const Json* place : {&json, block})
-    if (place != nullptr)
-      if (auto part = place->find("partial_rotary_factor");
-          part != place->end() && !part->is_null() && *part != 1.0)
-        throw Error(ErrorKind::model,
-                    "config.json: a partial_rotary_factor other than 1 is not "
-                    "supported: rotary positions turn whole heads");
-  if (block == nullptr) return;
-  for (const auto& [key, value] : block->items())
+  for (const Json* place : {&json, &block})
+    if (const Json* part = present(*place, "partial_rotary_factor");
+        part != nullptr && *part != 1.0)
+      refuse_config(
+          "a partial_rotary_factor other than 1 is not supported: rotary positions turn whole "
+          "heads");
+  for (const auto& [key, value] : block.items())
     if (value.is_object())
-      throw Error(ErrorKind::model, str("config.json: rotary positions of their own for ", key,
-                                        " are not supported"));
+      refuse_config(str("rotary positions of their own for ", key, " are not supported"));
   const Json& kind =
-      block->contains("rope_type") ? (*block)["rope_type"] : block->value("type", Json("default"));
+      block.contains("rope_type") ? block["rope_type"] : block.value("type", Json("default"));
   if (kind == "default") return;
   if (kind != "linear" && kind != "llama3")
     throw Error(ErrorKind::model, str("config.json: rope_type ", kind.dump(), " is not supported"),
@@ -87,39 +91,33 @@ void read_rope(ModelConfig& config, const Json& json) {
   std::vector<const char*> needed{"factor"};
   if (kind == "llama3") needed.insert(needed.end(), {"low_freq_factor", "high_freq_factor"});
   for (const char* name : needed) {
-    if (!block->contains(name) || !(*block)[name].is_number())
-      throw Error(ErrorKind::model,
-                  str("config.json: rope_type ", kind.dump(), " needs a number '", name, "'"));
-    positive(name, (*block)[name].get<double>());
+    const Json* value = number(block, name);
+    if (value == nullptr)
+      refuse_config(str("rope_type ", kind.dump(), " needs a number '", name, "'"));
+    positive(name, value->get<double>());
   }
-  config.rope_scaling = *block;
+  config.rope_scaling = block;
   config.rope_scaling["rope_type"] = kind;
   constexpr const char* length = "original_max_position_embeddings";
-  if (!config.rope_scaling.contains(length) || !config.rope_scaling[length].is_number())
-    config.rope_scaling[length] = config.max_positions;
+  if (number(block, length) == nullptr) config.rope_scaling[length] = config.max_positions;
 }
 
 void llama_finish(ModelConfig& config, const Json& json) {
   read_rope(config, json);
-  expect_switch(config, json, "is_causal", true);
   config.gated = true;
   config.hidden_dropout = 0;
   if (config.family == "qwen3" && config.head_width == 0) config.head_width = 128;
-  if (config.family == "llama") {
-    config.window = 0;
-    return;
-  }
+  if (config.family == "llama") return;
   const bool mistral = config.family == "mistral";
   const Json layers = json.value("layer_types", Json());
   if (mistral && !json.contains("sliding_window")) config.window = 4096;
-  if (!mistral || (!layers.empty() && std::count(layers.begin(), layers.end(), "full_attention") ==
-                                          static_cast<int64_t>(layers.size())))
+  if (!layers.empty() && std::count(layers.begin(), layers.end(), "full_attention") ==
+                             static_cast<int64_t>(layers.size()))
     config.window = 0;
   const char* usual = config.window > 0 ? "sliding_attention" : "full_attention";
   for (const Json& kind : layers)
     if (kind != usual)
-      throw Error(ErrorKind::model, "config.json: layer_types with " + kind.dump() +
-                                        " are not supported for " + config.family);
+      refuse_config("layer_types with " + kind.dump() + " are not supported for " + config.family);
   if (!mistral) expect_switch(config, json, "use_sliding_window", false);
 }
 
@@ -157,7 +155,7 @@ Family llama_make(const char* type, const char* stem) {
   if (f.model_type == "llama" || f.model_type == "qwen3")
     f.keys.push_back({"attention_bias", &C::attention_bias, false});
   if (f.model_type == "mistral") f.keys.push_back({"sliding_window", &C::window, int64_t{0}});
-  f.also_read = {"rope_parameters", "rope_scaling", "partial_rotary_factor", "is_causal"};
+  f.also_read = {"rope_parameters", "rope_scaling", "partial_rotary_factor"};
   if (f.model_type == "mistral") f.also_read.emplace_back("layer_types");
   // Windows that are off.
   if (qwen)

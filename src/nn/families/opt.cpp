@@ -36,8 +36,7 @@ void opt_finish(ModelConfig& config, const Json& json) {
   auto width = json.find("word_embed_proj_dim");
   const bool narrow = width != json.end() && width->is_number_integer() &&
                       width->get<int64_t>() != config.hidden_size;
-  for (const char* key :
-       {"do_layer_norm_before", "enable_bias", "layer_norm_elementwise_affine", "is_causal"})
+  for (const char* key : {"do_layer_norm_before", "enable_bias", "layer_norm_elementwise_affine"})
     expect_switch(config, json, key, true);
   if (narrow || json.value("_remove_final_layer_norm", false))
     throw Error(ErrorKind::model,
@@ -69,8 +68,8 @@ Family opt_family() {
             {"attention_dropout", &C::attention_dropout, 0.0},
             {"activation_function", &C::activation, "relu"},
             {"tie_word_embeddings", &C::tied, true}};
-  f.also_read = {"word_embed_proj_dim",           "do_layer_norm_before",     "enable_bias",
-                 "layer_norm_elementwise_affine", "_remove_final_layer_norm", "is_causal"};
+  f.also_read = {"word_embed_proj_dim", "do_layer_norm_before", "enable_bias",
+                 "layer_norm_elementwise_affine", "_remove_final_layer_norm"};
   f.finish = opt_finish;
   f.architecture = opt_plan;
   return f;

@@ -148,6 +148,14 @@ void check_activation(const Family& family, const ModelConfig& config) {
               "supported: gelu, gelu_new, relu, silu");
 }
 
+// Decoders whose tokens see those behind them, as embedding models are made of, and encoders whose
+// tokens do not. A model without layers attends to nothing.
+void check_direction(const ModelConfig& config, const Json& json) {
+  const Architecture plan = architecture(config);
+  if (plan.encoder.layers + plan.decoder.layers > 0)
+    expect_switch(config, json, "is_causal", plan.encoder.causal || plan.decoder.causal);
+}
+
 }  // namespace
 
 void refuse_config(const std::string& what) {
@@ -191,6 +199,7 @@ ModelConfig Family::read_config(const Json& given) const {
     refuse_config(str("decoder_start_token_id ", config.decoder_start_token_id,
                       " is no token of a vocab_size of ", config.vocab_size));
   complete(config);
+  check_direction(config, json);
   return config;
 }
 

@@ -91,7 +91,6 @@ void t5_finish(ModelConfig& config, const Json& json) {
                   str("config.json: ", key, " ", it->dump(), " is not what feed_forward_proj '",
                       unit, "' means, and is not supported beside it"));
   expect_switch(config, json, "is_decoder", false);
-  expect_switch(config, json, "is_causal", true);
   if (config.decoder_layers == 0) config.decoder_layers = config.layers;
   // Since transformers 5 version 1.1 is told by its scale alone; tie_word_embeddings stays true.
   if (auto scale = json.find("scale_decoder_outputs"); scale != json.end() && *scale == false)
@@ -140,8 +139,7 @@ Family t5_family() {
                {"num_attention_heads", "num_heads"},
                {"num_hidden_layers", "num_layers"},
                {"head_dim", "d_kv"}};
-  f.also_read = {"feed_forward_proj", "dense_act_fn", "is_gated_act", "scale_decoder_outputs",
-                 "is_causal"};
+  f.also_read = {"feed_forward_proj", "dense_act_fn", "is_gated_act", "scale_decoder_outputs"};
   f.ignored = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
                "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"};
   f.finish = t5_finish;

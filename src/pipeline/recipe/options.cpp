@@ -4,6 +4,8 @@
 #include "compress/eval/kept.h"
 #include "compress/eval/metric.h"
 #include "compress/pipeline/recipe.h"
+#include "compress/storage/tensor.h"
+#include "recipe/check.h"
 
 namespace compress::pipeline {
 
@@ -114,21 +116,24 @@ std::string PaperOptions::text() const {
   return title + (place.empty() ? "" : " (" + join(place, ", ") + ")");
 }
 
+bool can_name_a_folder(const std::string& name) {
+  return !name.empty() && name.front() != '.' && name.size() <= 200 &&
+         std::none_of(name.begin(), name.end(), [](unsigned char c) {
+           return c == '/' || c == '\\' || c < ' ' || c == 0x7f;
+         });
+}
+
 namespace {
 
 // A run's folder lies in `runs`, under the recipe's name.
 void check_name(const RecipeOptions& recipe, const recipe::Mark& mark, recipe::Problems& problems) {
   const std::string& name = recipe.name;
-  const bool good = !name.empty() && name.front() != '.' && name.size() <= 200 &&
-                    std::none_of(name.begin(), name.end(), [](unsigned char c) {
-                      return c == '/' || c == '\\' || c < ' ' || c == 0x7f;
-                    });
   recipe::Mark place = mark;
   if (recipe.stages.empty()) {
     place.path = "stages";
     problems.add(place, "the recipe has no stages", "`stages` lists what is to be done");
   }
-  if (good) return;
+  if (can_name_a_folder(name)) return;
   place.path = "name";
   problems.add(
       place, storage::shown_name(name) + " cannot name a run's folder",

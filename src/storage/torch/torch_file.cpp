@@ -84,8 +84,8 @@ uint64_t bytes_of(const PickledStorage& storage, const std::string& file) {
 bool is_torch_file(const fs::path& path) {
   char start[24] = {};
   std::ifstream in;
-  std::error_code
-      ignored;  // what is no file, as a pipe that nobody writes into, begins with nothing
+  // What is no file, as a pipe that nobody writes into, begins with nothing.
+  std::error_code ignored;
   if (fs::is_regular_file(path, ignored)) in.open(path, std::ios::binary);
   in.read(start, sizeof start);
   std::string_view bytes(start, static_cast<size_t>(in.gcount()));

@@ -102,10 +102,6 @@ std::unique_ptr<Tokenizer> build_tokenizer(const json& content, const json& conf
   }
   ProcessorParts processor = read_processor(file, std::max(known.size(), model.vocabulary.size()));
   settle_segments(roles, processor.pattern);
-  if (roles.boolean("split_special_tokens", false))
-    log::warn(config_where +
-              " says split_special_tokens true, which is not followed: a special token that "
-              "stands in a text is that token");
   const SpecialIds special = read_roles(roles, known, model.unk);
   if (is_bert(file))
     return build_bert(file, std::move(model), std::move(known), std::move(processor.pattern),

@@ -227,9 +227,7 @@ class Settler {
 
   // Null for none.
   json id_of(const std::string& token) {
-    if (const json* model = member("model"); model != nullptr && model->contains("vocab"))
-      if (const json& vocab = (*model)["vocab"]; vocab.is_object() && vocab.contains(token))
-        return vocab[token];
+    if (json id = id_in_vocabulary(token); !id.is_null()) return id;
     if (const auto list = content_.find("added_tokens"); list != content_.end() && list->is_array())
       for (const json& item : *list)
         if (item.is_object() && item.value("content", json()) == token)
@@ -263,21 +261,24 @@ class Settler {
   void add_role(const char* role, const Add& add) {
     AddedToken token = read_special_token(view_, role, "");
     if (token.content.empty()) return;
-    if (in_vocabulary(token.content))
+    if (!id_in_vocabulary(token.content).is_null())
       add(std::move(token));
     else
       log::warn(str(config_.where, " names the ", role, " '", token.content, "', which ", where_,
                     " does not have: it is not added, as transformers would"));
   }
 
-  bool in_vocabulary(const std::string& token) {
+  // Null for none: {"token": id} says it, of [["token", score]] it is the place.
+  json id_in_vocabulary(const std::string& token) {
     const json* model = member("model");
-    if (model == nullptr || !model->contains("vocab")) return false;
+    if (model == nullptr || !model->contains("vocab")) return {};
     const json& vocab = (*model)["vocab"];
-    if (vocab.is_object()) return vocab.contains(token);
-    return vocab.is_array() && std::any_of(vocab.begin(), vocab.end(), [&](const json& item) {
-             return item.is_array() && !item.empty() && item[0] == token;
-           });
+    if (vocab.is_object()) return vocab.value(token, json());
+    if (!vocab.is_array()) return {};
+    const auto found = std::find_if(vocab.begin(), vocab.end(), [&](const json& item) {
+      return item.is_array() && !item.empty() && item[0] == token;
+    });
+    return found == vocab.end() ? json() : json(found - vocab.begin());
   }
 
   json& content_;

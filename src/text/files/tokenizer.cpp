@@ -55,6 +55,10 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
     return std::filesystem::exists(folder / name, ignored);
   };
   const FolderConfig config = read_folder_config(folder);
+  if (config.view().boolean("split_special_tokens", false))
+    log::warn(config.where +
+              " says split_special_tokens true, which is not followed: a special token that "
+              "stands in a text is that token");
   auto build = [&](const nlohmann::json& content, const std::filesystem::path& from,
                    std::vector<AddedToken> more) {
     tell_cuts(config.values, config.where, content, from.string());
